@@ -1,0 +1,1 @@
+"""The MONAI Deploy application and its command line."""

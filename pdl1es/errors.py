@@ -1,0 +1,220 @@
+"""Refusals: the one table of codes with which a study can be turned away, in the order in which they are tested."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalRow:
+    """One row of the table.
+
+    Attributes
+    ----------
+    stage
+        The operator of the chain that tests it.
+    meaning
+        What is wrong, in words for a PACS administrator.
+    remedy
+        What to do about it.
+    """
+
+    stage: str
+    meaning: str
+    remedy: str
+
+
+class RefusalCode(Enum):
+    """Every reason for which a study is refused; the order of definition is the order in which they are tested."""
+
+    OUTPUT_NOT_WRITABLE = RefusalRow(
+        "delivery", "the output folder cannot be written to", "make the output folder writable for the user that runs"
+    )
+    MODEL_UNFIT = RefusalRow(
+        "model",
+        "the model file is missing, unreadable, or was made for other features or settings than this version computes",
+        "deploy the model that belongs to this version, or export it again with the training of this version",
+    )
+    PROVIDER_UNAVAILABLE = RefusalRow(
+        "model",
+        "a GPU is required by the settings and none can be used",
+        "give the process a GPU, or set require_gpu: false",
+    )
+    LIMIT_EXCEEDED = RefusalRow(
+        "study_loader", "the input is larger than the limits allow", "send one study, or raise the limits in app.yaml"
+    )
+    SEVERAL_PATIENTS = RefusalRow(
+        "study_loader", "objects of several patients are mixed in the input", "send one patient's study per run"
+    )
+    SEVERAL_STUDIES = RefusalRow(
+        "study_loader", "objects of several studies are mixed in the input", "send one study per run"
+    )
+    NO_CT = RefusalRow(
+        "series_selection", "there is no CT image in the study", "send the CT series with the segmentation"
+    )
+    NO_SEG = RefusalRow(
+        "series_selection",
+        "there is no DICOM SEG in the study",
+        "send the tumour's DICOM SEG with the CT; RTSTRUCT and NIfTI have to be converted first",
+    )
+    SEG_UNREADABLE = RefusalRow(
+        "series_selection",
+        "the DICOM SEG is malformed",
+        "export the segmentation again from the workstation that drew it",
+    )
+    NO_TUMOUR_SEGMENT = RefusalRow(
+        "series_selection",
+        "no segment is coded or labelled as a tumour",
+        "code the segment as a neoplasm, or add its label to selection.segment.labels in app.yaml",
+    )
+    SEVERAL_TUMOUR_SEGMENTS = RefusalRow(
+        "series_selection",
+        "several segments are tumours, and no setting chooses between them",
+        "send the primary tumour alone, or set selection.segment.choose, label or tracking_id in app.yaml",
+    )
+    SEG_REFERENCES_OTHER_SERIES = RefusalRow(
+        "series_selection",
+        "the DICOM SEG references a series that is not in the study",
+        "send the CT series on which the segmentation was drawn",
+    )
+    SEG_REFERENCES_ABSENT_INSTANCES = RefusalRow(
+        "series_selection",
+        "the DICOM SEG references images that are not in the study",
+        "send the whole CT series; wait until its transfer has finished",
+    )
+    SEG_FRAME_OF_REFERENCE = RefusalRow(
+        "series_selection",
+        "the DICOM SEG and the CT have different frames of reference",
+        "draw the segmentation on this CT, or send the CT on which it was drawn",
+    )
+    NO_ELIGIBLE_CT = RefusalRow(
+        "series_selection",
+        "no CT series is an axial volume that the method accepts",
+        "send an axial CT series of the chest; localizers, reformats and secondary captures cannot be used",
+    )
+    GEOMETRY_MISSING = RefusalRow(
+        "series_selection",
+        "an image lacks the attributes that place it in space",
+        "send the original images with Image Position (Patient), Image Orientation (Patient) and Pixel Spacing",
+    )
+    GEOMETRY_INCONSISTENT = RefusalRow(
+        "series_selection",
+        "the images of the series do not form one stack",
+        "send one reconstruction of one acquisition as one series",
+    )
+    TOO_FEW_SLICES = RefusalRow(
+        "series_selection", "the series has too few slices to form a volume", "send the whole CT series"
+    )
+    DUPLICATE_SLICES = RefusalRow(
+        "series_selection",
+        "several images of the series lie at the same position",
+        "remove the duplicates, or split the phases or reconstructions into series of their own",
+    )
+    GANTRY_TILT = RefusalRow(
+        "series_selection",
+        "the gantry was tilted, and the settings refuse tilted series",
+        "send an untilted series, or set protocol.gantry_tilt: warn in app.yaml",
+    )
+    PROTOCOL = RefusalRow(
+        "series_selection",
+        "the acquisition breaks a protocol rule that the settings refuse",
+        "send a series that follows the protocol, or set the rule to warn in app.yaml",
+    )
+    SEG_GEOMETRY = RefusalRow(
+        "resample",
+        "the DICOM SEG does not lie parallel to the CT, or its frames have no position",
+        "export the segmentation on the CT's own grid",
+    )
+    SEGMENT_EMPTY = RefusalRow("resample", "the tumour's segment has no voxel", "draw the tumour and export it again")
+    SEGMENT_OUTSIDE_VOLUME = RefusalRow(
+        "resample", "the tumour's segment reaches beyond the CT", "send the whole CT series on which it was drawn"
+    )
+    MISSING_SLICES = RefusalRow(
+        "resample",
+        "slices are missing where the tumour lies",
+        "send the whole CT series; wait until its transfer has finished",
+    )
+    NOT_HU = RefusalRow(
+        "resample",
+        "the pixel values cannot be turned into Hounsfield units",
+        "send the original images with Rescale Slope and Rescale Intercept",
+    )
+    UNSUPPORTED_TRANSFER_SYNTAX = RefusalRow(
+        "resample",
+        "pixel data are compressed in a way that cannot be decoded",
+        "have the PACS send Explicit VR Little Endian, JPEG 2000, JPEG-LS, JPEG Lossless or RLE",
+    )
+    PIXEL_DATA_CORRUPT = RefusalRow("resample", "pixel data are truncated or corrupt", "send the image again")
+    TUMOUR_TOO_SMALL = RefusalRow(
+        "resample",
+        "the tumour is smaller than 64 mm3 or 5 mm, the least that the method measures",
+        "check that the segment is the primary tumour",
+    )
+    CLINICAL_INVALID = RefusalRow(
+        "clinical_data", "the clinical data of the study are malformed", "correct the file; its schema is in the docs"
+    )
+    RADIOMICS_INCOMPLETE = RefusalRow(
+        "fusion_model",
+        "more than 5 % of the features that the model uses could not be computed",
+        "check that the segment is the whole primary tumour; a tumour of one or two voxels across cannot be scored",
+    )
+    SCORE_NOT_FINITE = RefusalRow(
+        "fusion_model",
+        "the model gave a score that is not a number",
+        "report this study's refusal to the model's maker",
+    )
+
+    @property
+    def row(self) -> RefusalRow:
+        """The table's row of this code."""
+        return self.value
+
+
+class Refusal(Exception):
+    """A study is turned away: the reason in the terms of the table, with what was found and where.
+
+    Parameters
+    ----------
+    code
+        The reason.
+    found
+        What was found, as a sentence without a full stop; it never holds a patient's name, id or date.
+    tag
+        Keyword and tag of the attribute at fault, as ``"RescaleSlope (0028,1053)"``.
+    value
+        The attribute's value, where it identifies nobody.
+    uid
+        UID of the object at fault (SOP instance, or series where the fault is the series').
+    """
+
+    def __init__(
+        self,
+        code: RefusalCode,
+        found: str,
+        *,
+        tag: str | None = None,
+        value: str | None = None,
+        uid: str | None = None,
+    ) -> None:
+        self.code = code
+        self.found = found
+        self.tag = tag
+        self.value = value
+        self.uid = uid
+        super().__init__(self.message)
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        return self.code.row.remedy
+
+    @property
+    def message(self) -> str:
+        """One line that names code, finding, attribute, value, UID and remedy."""
+        parts = [f"{self.code.name}: {self.found}"]
+        if self.tag:
+            parts.append(f"{self.tag} = {self.value if self.value is not None else 'absent'}")
+        if self.uid:
+            parts.append(f"UID {self.uid}")
+        return "; ".join(parts) + f". Remedy: {self.remedy}."

@@ -1,0 +1,1 @@
+"""Phantom studies with known truth: a chest, a tumour, a scanner."""
