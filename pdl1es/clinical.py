@@ -1,12 +1,30 @@
-"""Age, sex, smoking and family history: from a file or the header, each with its source."""
+"""Age, sex, smoking and family history: from a file or the header, each with its source (paper, Table 1)."""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import re
 from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydicom.dataset import Dataset
 
 VARIABLES = ("age", "sex", "smoking", "family_history")
 """The paper's order. Codes: age in years; sex female 0, male 1; smoking never 0, occasionally 1, constantly 2; family
 history of cancer no 0, yes 1."""
+
+SEX_CODES = {"female": 0.0, "male": 1.0}
+SMOKING_CODES = {"never": 0.0, "occasionally": 1.0, "constantly": 2.0}
+FAMILY_HISTORY_CODES = {"no": 0.0, "yes": 1.0}
+
+MAX_CLINICAL_FILE_BYTES = 16 * 1024 * 1024
+
+
+class ClinicalFileError(ValueError):
+    """A clinical file does not follow its schema; the message says where, never whose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +36,19 @@ class ClinicalValue:
     value
         The code, or None where it is missing.
     source
-        ``"clinical file"``, ``"study clinical.json"``, ``"DICOM PatientAge (0010,1010)"`` and so on, or ``"missing"``.
+        ``"clinical file"``, ``"clinical.json of the study"``, ``"DICOM PatientAge (0010,1010)"`` and so on, or
+        ``"missing"``.
     graded
-        False for a smoker of unknown grade (DICOM Smoking Status YES): the model's own grade stands in and counts as imputed.
+        False for a smoker of unknown grade (DICOM Smoking Status YES): the model's own grade stands in and counts as
+        imputed.
     """
 
     value: float | None
     source: str
     graded: bool = True
+
+
+MISSING = ClinicalValue(None, "missing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +59,267 @@ class ClinicalData:
     sex: ClinicalValue
     smoking: ClinicalValue
     family_history: ClinicalValue
+
+    def values(self) -> tuple[ClinicalValue, ClinicalValue, ClinicalValue, ClinicalValue]:
+        """Return the variables in the paper's order."""
+        return (self.age, self.sex, self.smoking, self.family_history)
+
+
+def _normalised(value: Any) -> Any:
+    """Strip and lower text; blank text is missing."""
+    if isinstance(value, str):
+        value = value.strip().lower()
+        return value or None
+    return value
+
+
+class ClinicalRecord(BaseModel):
+    """One patient's clinical variables as a file gives them; every field may be missing or null.
+
+    The JSON Schema of this model is the schema of ``clinical.json`` and of ``--clinical FILE.json``; the columns of a
+    CSV have the same names and values.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    age: float | None = Field(default=None, ge=0, le=120, description="age in years at the time of the CT")
+    sex: Literal["female", "male"] | None = Field(
+        default=None, description="f, m, female, male, 0 (female) or 1 (male)"
+    )
+    smoking: Literal["never", "occasionally", "constantly", "smoker"] | None = Field(
+        default=None, description="the paper's grades; 'smoker' is a smoker whose grade is not known"
+    )
+    family_history: Literal["no", "yes"] | None = Field(default=None, description="cancer among relatives")
+
+    @field_validator("age", mode="before")
+    @classmethod
+    def _age(cls, value: Any) -> Any:
+        value = _normalised(value)
+        return None if value in ("unknown", "na", "n/a") else value
+
+    @field_validator("sex", mode="before")
+    @classmethod
+    def _sex(cls, value: Any) -> Any:
+        value = _normalised(value)
+        aliases = {"f": "female", "m": "male", "0": "female", "1": "male", "unknown": None, "o": None}
+        return aliases.get(str(value), value) if value is not None else None
+
+    @field_validator("smoking", mode="before")
+    @classmethod
+    def _smoking(cls, value: Any) -> Any:
+        value = _normalised(value)
+        aliases = {
+            "0": "never",
+            "1": "occasionally",
+            "2": "constantly",
+            "yes": "smoker",
+            "no": "never",
+            "unknown": None,
+        }
+        return aliases.get(str(value), value) if value is not None else None
+
+    @field_validator("family_history", mode="before")
+    @classmethod
+    def _family_history(cls, value: Any) -> Any:
+        value = _normalised(value)
+        aliases = {"0": "no", "1": "yes", "false": "no", "true": "yes", "unknown": None}
+        return aliases.get(str(value).lower(), value) if value is not None else None
+
+
+def _errors(error: ValidationError, where: str) -> ClinicalFileError:
+    """Turn pydantic's errors into one message that names field and reason, not the patient's value."""
+    lines = [
+        f"{'.'.join(str(part) for part in e['loc']) or 'document'}: {e['msg']}"
+        for e in error.errors(include_input=False)
+    ]
+    return ClinicalFileError(f"{where}: " + "; ".join(lines))
+
+
+def read_clinical_json(content: bytes) -> ClinicalRecord:
+    """Read one patient's record.
+
+    Parameters
+    ----------
+    content
+        UTF-8 JSON: one object with the fields of `ClinicalRecord`.
+
+    Returns
+    -------
+    ClinicalRecord
+
+    Raises
+    ------
+    ClinicalFileError
+        Where it is not JSON, too large, or does not follow the schema.
+    """
+    if len(content) > MAX_CLINICAL_FILE_BYTES:
+        raise ClinicalFileError(f"the file is larger than {MAX_CLINICAL_FILE_BYTES} bytes")
+    try:
+        document = json.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ClinicalFileError(f"the file is not UTF-8 (byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        raise ClinicalFileError(
+            f"the file is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
+        ) from None
+    except RecursionError:
+        raise ClinicalFileError("the file is nested too deeply") from None
+    if not isinstance(document, dict):
+        raise ClinicalFileError("the file must hold one JSON object")
+    try:
+        return ClinicalRecord.model_validate(document)
+    except ValidationError as error:
+        raise _errors(error, "the record does not follow the schema") from None
+
+
+def read_clinical_csv(content: bytes, patient_id: str, accession_number: str) -> ClinicalRecord | None:
+    """Find one patient's row in a table.
+
+    Parameters
+    ----------
+    content
+        UTF-8 CSV with a header row: ``patient_id`` or ``accession_number`` (either or both), and any of the columns
+        ``age, sex, smoking, family_history``; other columns are ignored.
+    patient_id, accession_number
+        The study's, as in its header; an accession number wins over a patient id where both columns match rows.
+
+    Returns
+    -------
+    ClinicalRecord or None
+        None where no row is the study's.
+
+    Raises
+    ------
+    ClinicalFileError
+        Where the table has no key column, several rows match, or the row's values are not allowed.
+    """
+    if len(content) > MAX_CLINICAL_FILE_BYTES:
+        raise ClinicalFileError(f"the file is larger than {MAX_CLINICAL_FILE_BYTES} bytes")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ClinicalFileError(f"the file is not UTF-8 (byte {error.start})") from None
+    reader = csv.DictReader(io.StringIO(text))
+    columns = [column.strip().lower() for column in reader.fieldnames or ()]
+    reader.fieldnames = columns
+    keys = {"accession_number": accession_number.strip(), "patient_id": patient_id.strip()}
+    if not any(key in columns for key in keys):
+        raise ClinicalFileError("the table has neither a column patient_id nor a column accession_number")
+    try:
+        rows = list(enumerate(reader, start=2))
+    except csv.Error as error:
+        raise ClinicalFileError(f"the file is not CSV: line {reader.line_num}: {error}") from None
+    for key, wanted in keys.items():
+        if key not in columns or not wanted:
+            continue
+        found = [(number, row) for number, row in rows if (row.get(key) or "").strip() == wanted]
+        if len(found) > 1:
+            numbers = ", ".join(str(number) for number, _ in found)
+            raise ClinicalFileError(f"rows {numbers} have the study's {key}: one row is needed")
+        if found:
+            number, row = found[0]
+            try:
+                return ClinicalRecord.model_validate({name: row.get(name) for name in VARIABLES if name in columns})
+            except ValidationError as error:
+                raise _errors(error, f"row {number}") from None
+    return None
+
+
+def _from_record(record: ClinicalRecord, source: str) -> ClinicalData:
+    smoking = (
+        ClinicalValue(None, source, graded=False)
+        if record.smoking == "smoker"
+        else _coded(record.smoking, SMOKING_CODES, source)
+    )
+    return ClinicalData(
+        age=MISSING if record.age is None else ClinicalValue(float(record.age), source),
+        sex=_coded(record.sex, SEX_CODES, source),
+        smoking=smoking,
+        family_history=_coded(record.family_history, FAMILY_HISTORY_CODES, source),
+    )
+
+
+def _coded(text: str | None, codes: dict[str, float], source: str) -> ClinicalValue:
+    return MISSING if text is None else ClinicalValue(codes[text], source)
+
+
+_AGE_STRING = re.compile(r"^\s*(\d{1,3})([DWMY])\s*$", re.IGNORECASE)
+_DATE = re.compile(r"^(\d{4})\.?(\d{2})\.?(\d{2})$")
+_PER_YEAR = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}
+
+
+def _header_age(header: Dataset) -> ClinicalValue:
+    match = _AGE_STRING.match(str(header.get("PatientAge", "") or ""))
+    if match:
+        years = int(match[1]) / _PER_YEAR[match[2].upper()]
+        if years <= 120:
+            return ClinicalValue(float(int(years)), "DICOM PatientAge (0010,1010)")
+    birth = _DATE.match(str(header.get("PatientBirthDate", "") or "").strip())
+    for keyword, tag in (("AcquisitionDate", "(0008,0022)"), ("StudyDate", "(0008,0020)")):
+        date = _DATE.match(str(header.get(keyword, "") or "").strip())
+        if birth and date:
+            born, then = ([int(part) for part in found.groups()] for found in (birth, date))
+            years = then[0] - born[0] - (then[1:] < born[1:])
+            if 0 <= years <= 120:
+                return ClinicalValue(float(years), f"DICOM PatientBirthDate (0010,0030) at {keyword} {tag}")
+    return MISSING
+
+
+def clinical_from_header(header: Dataset) -> ClinicalData:
+    """Read what a CT header says.
+
+    Parameters
+    ----------
+    header
+        Of any CT instance of the study.
+
+    Returns
+    -------
+    ClinicalData
+        Age from Patient's Age, else from birth date and the date of the images; sex; smoking from Smoking Status (NO
+        is never, YES a smoker of unknown grade, UNKNOWN missing). A header never tells the family history.
+    """
+    sex = {"F": "female", "M": "male"}.get(str(header.get("PatientSex", "") or "").strip().upper())
+    status = str(header.get("SmokingStatus", "") or "").strip().upper()
+    smoking_source = "DICOM SmokingStatus (0010,21A0)"
+    smoking = {
+        "NO": ClinicalValue(SMOKING_CODES["never"], smoking_source),
+        "YES": ClinicalValue(None, smoking_source, graded=False),
+    }.get(status, MISSING)
+    return ClinicalData(
+        age=_header_age(header),
+        sex=_coded(sex, SEX_CODES, "DICOM PatientSex (0010,0040)"),
+        smoking=smoking,
+        family_history=MISSING,
+    )
+
+
+def clinical_data(
+    header: Dataset, clinical_file: ClinicalRecord | None = None, study_file: ClinicalRecord | None = None
+) -> ClinicalData:
+    """Combine the sources: for each variable the first that knows it wins.
+
+    Parameters
+    ----------
+    header
+        Of a CT instance of the study; the last source.
+    clinical_file
+        What ``--clinical`` says of this patient; the first source.
+    study_file
+        The study folder's ``clinical.json``; the second source.
+
+    Returns
+    -------
+    ClinicalData
+        Each value with its source; what no source knows stays missing.
+    """
+    sources = [
+        *([_from_record(clinical_file, "clinical file")] if clinical_file else []),
+        *([_from_record(study_file, "clinical.json of the study")] if study_file else []),
+        clinical_from_header(header),
+    ]
+    chosen = [
+        next((value for value in values if value.value is not None or not value.graded), MISSING)
+        for values in zip(*(source.values() for source in sources), strict=True)
+    ]
+    return ClinicalData(*chosen)

@@ -1,0 +1,143 @@
+"""What a user is promised of age, sex, smoking and family history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from pydicom.config import IGNORE, settings
+from pydicom.dataset import Dataset
+
+from pdl1es.clinical import (
+    ClinicalFileError,
+    ClinicalRecord,
+    clinical_data,
+    clinical_from_header,
+    read_clinical_csv,
+    read_clinical_json,
+)
+
+
+def header(**attributes: str) -> Dataset:
+    dataset = Dataset()
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def test_each_variable_comes_from_the_first_source_that_knows_it_and_says_which() -> None:
+    data = clinical_data(
+        header(PatientAge="058Y", PatientSex="M", SmokingStatus="NO"),
+        clinical_file=ClinicalRecord(age=61),
+        study_file=ClinicalRecord(age=70, sex="female", smoking="constantly"),
+    )
+    assert [value.value for value in data.values()] == [61, 0, 2, None]
+    assert [value.source for value in data.values()] == [
+        "clinical file",
+        "clinical.json of the study",
+        "clinical.json of the study",
+        "missing",
+    ]
+
+
+def test_a_header_with_nothing_leaves_everything_missing() -> None:
+    assert all(value.value is None and value.source == "missing" for value in clinical_from_header(Dataset()).values())
+
+
+@pytest.mark.parametrize(
+    ("attributes", "years"),
+    [
+        ({"PatientAge": "058Y"}, 58),
+        ({"PatientAge": "030M"}, 2),
+        ({"PatientAge": "", "PatientBirthDate": "19600615", "StudyDate": "20200614"}, 59),
+        ({"PatientBirthDate": "19600615", "StudyDate": "20200615"}, 60),
+        ({"PatientBirthDate": "19600615"}, None),
+        ({"PatientAge": "58"}, None),
+        ({"PatientBirthDate": "20300101", "StudyDate": "20200615"}, None),
+    ],
+)
+def test_age_is_in_full_years_from_the_age_or_the_dates(attributes: dict[str, str], years: float | None) -> None:
+    with anything_may_be_written():
+        dataset = header(**attributes)
+    assert clinical_from_header(dataset).age.value == years
+
+
+@contextmanager
+def anything_may_be_written() -> Iterator[None]:
+    """Let the test write values that the standard does not allow, as scanners do."""
+    before = settings.writing_validation_mode
+    settings.writing_validation_mode = IGNORE
+    try:
+        yield
+    finally:
+        settings.writing_validation_mode = before
+
+
+def test_smoking_status_yes_is_a_smoker_of_unknown_grade_and_unknown_is_missing() -> None:
+    smoker = clinical_from_header(header(SmokingStatus="YES")).smoking
+    assert (smoker.value, smoker.graded, smoker.source) == (None, False, "DICOM SmokingStatus (0010,21A0)")
+    unknown = clinical_from_header(header(SmokingStatus="UNKNOWN")).smoking
+    assert (unknown.value, unknown.graded, unknown.source) == (None, True, "missing")
+
+
+def test_a_smoker_of_unknown_grade_in_a_file_is_not_overruled_by_a_later_source() -> None:
+    data = clinical_data(header(SmokingStatus="NO"), clinical_file=ClinicalRecord(smoking="smoker"))
+    assert not data.smoking.graded
+    assert data.smoking.source == "clinical file"
+
+
+def test_json_accepts_the_words_and_the_codes_and_nulls() -> None:
+    record = read_clinical_json(
+        json.dumps({"age": 61, "sex": "M", "smoking": 2, "family_history": True}).encode("utf-8-sig")
+    )
+    assert (record.age, record.sex, record.smoking, record.family_history) == (61, "male", "constantly", "yes")
+    empty = read_clinical_json(b'{"age": null, "smoking": "unknown", "sex": ""}')
+    assert (empty.age, empty.sex, empty.smoking, empty.family_history) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"{", "not JSON: line 1"),
+        (b"[]", "one JSON object"),
+        (b'{"age": 150}', "age: Input should be less than or equal to 120"),
+        (b'{"weight": 80}', "weight: Extra inputs are not permitted"),
+        (b'{"sex": "Zaphod"}', "sex: Input should be 'female' or 'male'"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_bad_json_is_refused_with_field_and_reason_but_not_the_value(content: bytes, says: str) -> None:
+    with pytest.raises(ClinicalFileError) as caught:
+        read_clinical_json(content)
+    assert says in str(caught.value)
+    assert "Zaphod" not in str(caught.value)
+
+
+TABLE = b"""Patient_ID, accession_number,age,sex,smoking,family_history,remark
+P1,A1,61,F,never,no,x
+P2,A2,70,M,constantly,,y
+P2,A3,71,M,constantly,yes,z
+P4,,abc,M,,,
+"""
+
+
+def test_csv_is_searched_by_accession_number_then_by_patient_id() -> None:
+    by_accession = read_clinical_csv(TABLE, "P2", "A3")
+    assert by_accession is not None
+    assert (by_accession.age, by_accession.family_history) == (71, "yes")
+    by_patient = read_clinical_csv(TABLE, "P1", "none of these")
+    assert by_patient is not None
+    assert by_patient.smoking == "never"
+    assert read_clinical_csv(TABLE, "P9", "A9") is None
+
+
+def test_csv_with_several_rows_or_bad_values_names_the_rows() -> None:
+    with pytest.raises(ClinicalFileError, match="rows 3, 4 have the study's patient_id"):
+        read_clinical_csv(TABLE, "P2", "")
+    with pytest.raises(ClinicalFileError, match=r"row 5: age: .*number"):
+        read_clinical_csv(TABLE, "P4", "")
+    with pytest.raises(ClinicalFileError, match="neither a column patient_id nor"):
+        read_clinical_csv(b"name,age\nx,1\n", "P1", "A1")
