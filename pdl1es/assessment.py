@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pdl1es.clinical import ClinicalData
 from pdl1es.dicom.selection import Selection
 from pdl1es.findings import Finding
-from pdl1es.model import ModelMetadata, Prediction
+from pdl1es.model import CutOff, ModelMetadata, Prediction
 from pdl1es.patches import RoiPatches
 
 
@@ -62,7 +62,7 @@ class Assessment:
     selection, tumour, roi_slice, patches, clinical, prediction, model
         What each step of the chain found.
     expression_group
-        Which side of the model's expression cut-off the score lies on, in the model's words.
+        Which side of the model's expression cut-off the score lies on, in the model's words; None where it is withheld.
     risk_group
         Which side of the progression cut-off, in the model's words; None where it is withheld.
     clinical_risk_group, fusion_risk_group
@@ -78,8 +78,120 @@ class Assessment:
     clinical: ClinicalData
     prediction: Prediction
     model: ModelMetadata
-    expression_group: str
+    expression_group: str | None
     risk_group: str | None
     clinical_risk_group: str | None
     fusion_risk_group: str | None
     findings: tuple[Finding, ...]
+
+
+def group_of(value: float | None, cut_off: CutOff | None) -> str | None:
+    """Return the side of a cut-off, in the model's words; a value at the cut-off is below it (paper: > 0.66 is high)."""
+    if value is None or cut_off is None:
+        return None
+    return cut_off.above if value > cut_off.value else cut_off.below
+
+
+def imputation_finding(prediction: Prediction) -> Finding | None:
+    """Return the warning that more than one of the four clinical variables was imputed."""
+    if len(prediction.imputed) < 2:
+        return None
+    names = ", ".join(name.replace("_", " ") for name in prediction.imputed)
+    return Finding(
+        "CLINICAL_VALUES_IMPUTED",
+        f"{len(prediction.imputed)} of the 4 clinical variables were not known and were imputed: {names}.",
+    )
+
+
+def slice_spread_finding(prediction: Prediction, cut_off: CutOff, question: str) -> Finding | None:
+    """Return the warning that the slices' own scores lie on both sides of a cut-off."""
+    low, high = float(prediction.slice_scores.min()), float(prediction.slice_scores.max())
+    if not low <= cut_off.value < high:
+        return None
+    return Finding(
+        "SLICES_DISAGREE",
+        f"The scores of the three slices ({low:.2f} to {high:.2f}) lie on both sides of the cut-off {cut_off.value:.2f} "
+        f"for {question}.",
+    )
+
+
+def feature_findings(prediction: Prediction) -> tuple[Finding, ...]:
+    """Return the warnings about selected features that were missing or far outside the training cohort's range."""
+    findings = []
+    if prediction.missing_features:
+        findings.append(
+            Finding(
+                "FEATURES_MISSING",
+                f"{len(prediction.missing_features)} of the model's radiomic features could not be computed and count as "
+                "the training mean.",
+            )
+        )
+    if prediction.clipped_features:
+        findings.append(
+            Finding(
+                "FEATURES_OUT_OF_RANGE",
+                f"{len(prediction.clipped_features)} of the model's radiomic features lie more than 5 standard deviations "
+                "from the training mean and were clipped: this tumour is unlike those that the model has seen.",
+            )
+        )
+    return tuple(findings)
+
+
+def assess(
+    *,
+    selection: Selection,
+    tumour: TumourMeasurement,
+    roi_slice: RoiSlice,
+    patches: RoiPatches,
+    clinical: ClinicalData,
+    prediction: Prediction,
+    model: ModelMetadata,
+    unreadable_files: int = 0,
+    further_findings: tuple[Finding, ...] = (),
+) -> Assessment:
+    """Put the chain's results together with the groups and the warnings that follow from them.
+
+    Parameters
+    ----------
+    selection, tumour, roi_slice, patches, clinical, prediction, model
+        As in `Assessment`.
+    unreadable_files
+        Files of the study that were given up.
+    further_findings
+        Of steps that have no place in the parameters above.
+
+    Returns
+    -------
+    Assessment
+        Groups are withheld where a finding says so. Findings come in the order in which a reader needs them: imputed
+        clinical values, slices that disagree, the protocol's, then the features' and the files'.
+    """
+    spread = [
+        slice_spread_finding(prediction, cut_off, question)
+        for cut_off, question in (
+            (model.expression_cut_off, "high PD-L1 expression"),
+            (model.progression_cut_off, "the risk group"),
+        )
+    ]
+    files = (
+        Finding("FILES_UNREADABLE", f"{unreadable_files} files of the study could not be read and were left out.")
+        if unreadable_files
+        else None
+    )
+    optional = [imputation_finding(prediction), *spread, *selection.findings, *feature_findings(prediction)]
+    findings = tuple(finding for finding in [*optional, *further_findings, files] if finding is not None)
+    withheld = any(finding.effect == "withhold_group" for finding in findings)
+    return Assessment(
+        selection=selection,
+        tumour=tumour,
+        roi_slice=roi_slice,
+        patches=patches,
+        clinical=clinical,
+        prediction=prediction,
+        model=model,
+        expression_group=None if withheld else group_of(prediction.pdl1es, model.expression_cut_off),
+        risk_group=None if withheld else group_of(prediction.pdl1es, model.progression_cut_off),
+        clinical_risk_group=None if withheld else group_of(prediction.clinical_risk, model.clinical_cut_off),
+        fusion_risk_group=None if withheld else group_of(prediction.fusion_risk, model.fusion_cut_off),
+        findings=findings,
+    )
