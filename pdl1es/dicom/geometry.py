@@ -17,6 +17,7 @@ ORIENTATION_TAG: Final = "ImageOrientationPatient (0020,0037)"
 SPACING_TAG: Final = "PixelSpacing (0028,0030)"
 ROWS_TAG: Final = "Rows (0028,0010)"
 COLUMNS_TAG: Final = "Columns (0028,0011)"
+PIXEL_MATRIX_TAGS: Final = "Rows (0028,0010), Columns (0028,0011)"
 
 DIRECTION_TOLERANCE: Final = 1e-3
 """Largest accepted error of a direction's length and of the two directions' scalar product, as read from the file."""
