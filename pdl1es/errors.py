@@ -218,3 +218,13 @@ class Refusal(Exception):
         if self.uid:
             parts.append(f"UID {self.uid}")
         return "; ".join(parts) + f". Remedy: {self.remedy}."
+
+
+def refusal_table() -> str:
+    """Return the table of codes as Markdown, in the order in which they are tested."""
+    lines = ["| # | code | tested by | what is wrong | remedy |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {number} | `{code.name}` | {code.row.stage.replace('_', ' ')} | {code.row.meaning} | {code.row.remedy} |"
+        for number, code in enumerate(RefusalCode, start=1)
+    ]
+    return "\n".join(lines) + "\n"
