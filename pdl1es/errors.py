@@ -130,6 +130,11 @@ class RefusalCode(Enum):
     SEGMENT_OUTSIDE_VOLUME = RefusalRow(
         "resample", "the tumour's segment reaches beyond the CT", "send the whole CT series on which it was drawn"
     )
+    TUMOUR_TOO_SMALL = RefusalRow(
+        "resample",
+        "the tumour is smaller than 64 mm3 or 5 mm, the least that the method measures",
+        "check that the segment is the primary tumour",
+    )
     MISSING_SLICES = RefusalRow(
         "resample",
         "slices are missing where the tumour lies",
@@ -146,11 +151,6 @@ class RefusalCode(Enum):
         "have the PACS send Explicit VR Little Endian, JPEG 2000, JPEG-LS, JPEG Lossless or RLE",
     )
     PIXEL_DATA_CORRUPT = RefusalRow("resample", "pixel data are truncated or corrupt", "send the image again")
-    TUMOUR_TOO_SMALL = RefusalRow(
-        "resample",
-        "the tumour is smaller than 64 mm3 or 5 mm, the least that the method measures",
-        "check that the segment is the primary tumour",
-    )
     CLINICAL_INVALID = RefusalRow(
         "clinical_data", "the clinical data of the study are malformed", "correct the file; its schema is in the docs"
     )
