@@ -1,0 +1,1 @@
+"""The statistics of evaluation and prognosis: plain functions on arrays, frozen dataclasses as results."""

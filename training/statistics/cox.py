@@ -1,0 +1,311 @@
+"""Cox's proportional hazards model with Efron's ties, its tests, and the check of its assumption."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from lifelines import CoxPHFitter
+from lifelines.exceptions import ConvergenceError, ConvergenceWarning
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import chi2, norm
+
+from training.statistics.arrays import Estimate, Test, Z, finite_vector, follow_up
+
+TimeTransform = Literal["km", "identity", "rank"]
+
+
+class NoFiniteEstimate(ValueError):
+    """The data hold no finite hazard ratio: a group without events, an order that a covariate predicts perfectly."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoxTerm:
+    """One covariate: coefficient (log hazard ratio per unit), its standard error, the hazard ratio, Wald's Z and P."""
+
+    name: str
+    coefficient: float
+    standard_error: float
+    hazard_ratio: Estimate
+    statistic: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class CoxModel:
+    """A fitted model.
+
+    Attributes
+    ----------
+    terms
+        In the order of the covariates.
+    centre
+        float64, shape (P,): the cohort's means, at which the linear predictor is 0.
+    covariance
+        float64, shape (P, P), of the coefficients.
+    log_likelihood, null_log_likelihood
+        Partial, Efron's.
+    likelihood_ratio_test, wald_test, score_test
+        Of all covariates together.
+    n, n_events
+        Patients.
+    """
+
+    terms: tuple[CoxTerm, ...]
+    centre: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    log_likelihood: float
+    null_log_likelihood: float
+    likelihood_ratio_test: Test
+    wald_test: Test
+    score_test: Test
+    n: int
+    n_events: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the covariates."""
+        return tuple(term.name for term in self.terms)
+
+    @property
+    def coefficients(self) -> NDArray[np.float64]:
+        """Shape (P,)."""
+        return np.array([term.coefficient for term in self.terms])
+
+    def term(self, name: str) -> CoxTerm:
+        """Return one covariate's term; KeyError where there is none of that name."""
+        for term in self.terms:
+            if term.name == name:
+                return term
+        raise KeyError(name)
+
+    def linear_predictor(self, covariates: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
+        """Return the log hazard relative to a patient at the cohort's means, shape (N,).
+
+        Raises
+        ------
+        ValueError
+            A covariate of the model is missing, or has a NaN.
+        """
+        missing = [name for name in self.names if name not in covariates]
+        if missing:
+            raise ValueError(f"the model needs the covariate {missing[0]}")
+        columns = [finite_vector(covariates[name], name) for name in self.names]
+        return (np.column_stack(columns) - self.centre) @ self.coefficients
+
+
+@dataclass(frozen=True, slots=True)
+class ProportionalHazards:
+    """The check of proportional hazards: one test per covariate and one of all; a small P speaks against the model."""
+
+    transform: TimeTransform
+    by_term: dict[str, Test]
+    overall: Test
+
+
+@dataclass(frozen=True, slots=True)
+class _Deaths:
+    """Efron's steps, one per event: its time's index, the risk set's mean and variance of the covariates then."""
+
+    times: NDArray[np.float64]
+    step_time: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    covariates: NDArray[np.float64]
+    log_likelihood: float
+
+
+def cox(time: ArrayLike, event: ArrayLike, covariates: Mapping[str, ArrayLike]) -> CoxModel:
+    """Fit Cox's model (J R Stat Soc B 1972; 34: 187-220) with Efron's handling of ties (JASA 1977; 72: 557-565).
+
+    Parameters
+    ----------
+    time, event
+        Shape (N,).
+    covariates
+        Columns of shape (N,) by name.
+
+    Raises
+    ------
+    NoFiniteEstimate
+        The likelihood rises without end: a group without events, a covariate that orders the events perfectly.
+    ValueError
+        NaN, columns of different length, no event, no covariate, a constant one, or one that others determine.
+
+    Notes
+    -----
+    lifelines fits; what it does not report (the score test) is computed from Efron's steps below.
+    """
+    times, events = follow_up(time, event)
+    x = _design(covariates, times.size)
+    if not events.any():
+        raise ValueError("Cox's model needs an event, and nobody had one")
+    names = list(covariates)
+    centre = x.mean(axis=0)
+    fitter = _fit(times, events, x - centre, names)
+    beta = fitter.params_.to_numpy(dtype=np.float64)
+    covariance = fitter.variance_matrix_.to_numpy(dtype=np.float64)
+    errors = np.sqrt(np.diag(covariance))
+    _refuse_infinite(names, errors * x.std(axis=0))
+    at_zero = _deaths(times, events, x - centre, np.zeros(beta.size))
+    at_fit = _deaths(times, events, x - centre, beta)
+    score = (at_zero.covariates - at_zero.mean).sum(axis=0)
+    freedom = beta.size
+    return CoxModel(
+        terms=tuple(_term(name, float(b), float(e)) for name, b, e in zip(names, beta, errors, strict=True)),
+        centre=centre,
+        covariance=covariance,
+        log_likelihood=at_fit.log_likelihood,
+        null_log_likelihood=at_zero.log_likelihood,
+        likelihood_ratio_test=_chi_square(2 * (at_fit.log_likelihood - at_zero.log_likelihood), freedom),
+        wald_test=_chi_square(float(beta @ np.linalg.solve(covariance, beta)), freedom),
+        score_test=_chi_square(float(score @ np.linalg.solve(at_zero.variance.sum(axis=0), score)), freedom),
+        n=times.size,
+        n_events=int(events.sum()),
+    )
+
+
+def proportional_hazards(
+    time: ArrayLike, event: ArrayLike, covariates: Mapping[str, ArrayLike], transform: TimeTransform = "km"
+) -> ProportionalHazards:
+    """Test whether hazard ratios change with time, as R's ``cox.zph`` since survival 3.0 does.
+
+    Raises
+    ------
+    ValueError
+        As `cox`.
+
+    Notes
+    -----
+    Grambsch and Therneau, Biometrika 1994; 81: 515-526, as the exact score test of adding covariate x g(time) to the
+    model. (lifelines' test is their approximation, which takes the risk sets' variance as constant; it gives other
+    numbers.) g is 1 - Kaplan-Meier just before the event (``km``), the time itself, or its rank.
+    """
+    times, events = follow_up(time, event)
+    model = cox(times, events, covariates)
+    x = _design(covariates, times.size) - model.centre
+    deaths = _deaths(times, events, x, model.coefficients)
+    g = _time_scale(times, events, deaths.times, transform)[deaths.step_time]
+    g = g - g.mean()
+    p = x.shape[1]
+    score = np.concatenate([np.zeros(p), (g[:, None] * (deaths.covariates - deaths.mean)).sum(axis=0)])
+    v = deaths.variance
+    cross, square = np.einsum("s,sij->ij", g, v), np.einsum("s,sij->ij", g**2, v)
+    information = np.block([[v.sum(axis=0), cross], [cross, square]])
+
+    def test(added: list[int]) -> Test:
+        kept = [*range(p), *(p + k for k in added)]
+        part = score[kept]
+        return _chi_square(float(part @ np.linalg.solve(information[np.ix_(kept, kept)], part)), len(added))
+
+    by_term = {name: test([k]) for k, name in enumerate(model.names)}
+    return ProportionalHazards(transform, by_term, test(list(range(p))))
+
+
+def _design(covariates: Mapping[str, ArrayLike], n: int) -> NDArray[np.float64]:
+    if not covariates:
+        raise ValueError("Cox's model needs a covariate")
+    x = np.column_stack([finite_vector(values, name, n) for name, values in covariates.items()])
+    for name, column in zip(covariates, x.T, strict=True):
+        if np.ptp(column) == 0:
+            raise ValueError(f"{name} is the same for every patient, so it has no hazard ratio")
+    scaled = (x - x.mean(axis=0)) / x.std(axis=0)
+    if np.linalg.matrix_rank(scaled, tol=1e-7 * np.sqrt(n)) < x.shape[1]:
+        raise ValueError(
+            f"some of {', '.join(covariates)} determine another, so their hazard ratios cannot be told apart"
+        )
+    return x
+
+
+def _fit(
+    times: NDArray[np.float64], events: NDArray[np.bool_], x: NDArray[np.float64], names: list[str]
+) -> CoxPHFitter:
+    columns = [f"x{k}" for k in range(len(names))]
+    table = pd.DataFrame(x, columns=columns).assign(time=times, event=events)
+    fitter = CoxPHFitter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            fitter.fit(table, "time", "event", fit_options={"precision": 1e-12})
+        except (ConvergenceError, ConvergenceWarning) as error:
+            raise NoFiniteEstimate(
+                f"no finite hazard ratio of {', '.join(names)}: a group may have no events, or a covariate orders the "
+                "events perfectly"
+            ) from error
+    return fitter
+
+
+def _refuse_infinite(names: list[str], standardised_errors: NDArray[np.float64]) -> None:
+    """Refuse where the likelihood is flat: with one event or more on each side the error is about 2 at the most."""
+    for name, error in zip(names, standardised_errors, strict=True):
+        if not error < 10:
+            raise NoFiniteEstimate(f"no finite hazard ratio of {name}: a group may have no events")
+
+
+def _deaths(
+    times: NDArray[np.float64], events: NDArray[np.bool_], x: NDArray[np.float64], beta: NDArray[np.float64]
+) -> _Deaths:
+    """Walk back from the last event; of d events at one time the l-th takes l/d of them out of the risk set."""
+    eta = x @ beta
+    weight = np.exp(eta)
+    distinct = np.unique(times[events])
+    p = x.shape[1]
+    step_time, means, variances, rows = [], [], [], []
+    log_likelihood = float(eta[events].sum())
+    for k, at in enumerate(distinct):
+        risk, dying = times >= at, events & (times == at)
+        sums = [_moments(weight[mask], x[mask]) for mask in (risk, dying)]
+        d = int(dying.sum())
+        for step in range(d):
+            s0, s1, s2 = (whole - step / d * part for whole, part in zip(*sums, strict=True))
+            mean = s1 / s0
+            log_likelihood -= float(np.log(s0))
+            step_time.append(k)
+            means.append(mean)
+            variances.append(s2 / s0 - np.outer(mean, mean))
+        rows.append(x[dying])
+    return _Deaths(
+        distinct,
+        np.array(step_time),
+        np.array(means).reshape(-1, p),
+        np.array(variances).reshape(-1, p, p),
+        np.concatenate(rows),
+        log_likelihood,
+    )
+
+
+def _moments(weight: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[np.float64, NDArray, NDArray]:
+    return weight.sum(), weight @ x, (x * weight[:, None]).T @ x
+
+
+def _time_scale(
+    times: NDArray[np.float64], events: NDArray[np.bool_], at: NDArray[np.float64], transform: TimeTransform
+) -> NDArray[np.float64]:
+    if transform == "identity":
+        return at
+    if transform == "rank":
+        # of all patients' times, as R ranks them: ties get their mean rank
+        below = (times[:, None] < at).sum(axis=0)
+        equal = (times[:, None] == at).sum(axis=0)
+        return below + (equal + 1) / 2
+    if transform != "km":
+        raise ValueError(f"transform must be 'km', 'identity' or 'rank', got {transform!r}")
+    risk = (times[:, None] >= at).sum(axis=0)
+    died = ((times[:, None] == at) & events[:, None]).sum(axis=0)
+    survival = np.cumprod(1 - died / risk)
+    return 1 - np.concatenate([[1.0], survival[:-1]])
+
+
+def _term(name: str, coefficient: float, error: float) -> CoxTerm:
+    ratio = Estimate(*(float(np.exp(coefficient + k * Z * error)) for k in (0, -1, 1)))
+    statistic = coefficient / error
+    return CoxTerm(name, coefficient, error, ratio, statistic, 2 * float(norm.sf(abs(statistic))))
+
+
+def _chi_square(statistic: float, freedom: int) -> Test:
+    return Test(statistic, freedom, float(chi2.sf(statistic, freedom)))

@@ -1,0 +1,237 @@
+"""Discrimination: ROC curve, area under it, and DeLong's tests (paper, Figure 2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm, rankdata, t
+
+from training.statistics.arrays import LEVEL, Estimate, Z, binary_vector, finite_vector, labels_of_both_classes
+
+
+@dataclass(frozen=True, slots=True)
+class RocCurve:
+    """A ROC curve.
+
+    Attributes
+    ----------
+    cut_offs
+        float64, shape (K,), rising, from -inf to +inf, between them the midpoints of neighbouring scores; a score above
+        a cut-off counts as positive.
+    sensitivity, specificity
+        float64, shape (K,).
+    """
+
+    cut_offs: NDArray[np.float64]
+    sensitivity: NDArray[np.float64]
+    specificity: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Auc:
+    """Area under the ROC curve with DeLong's variance.
+
+    Attributes
+    ----------
+    value, lower, upper
+        The area and its 95 % interval, normal on the scale of the area and cut at 0 and 1, as pROC gives it. An area of
+        exactly 0 or 1 has no variance, and then the interval has no width: it says nothing of the population.
+    variance
+        DeLong's.
+    n_positive, n_negative
+        Patients.
+    """
+
+    value: float
+    lower: float
+    upper: float
+    variance: float
+    n_positive: int
+    n_negative: int
+
+
+@dataclass(frozen=True, slots=True)
+class AucComparison:
+    """DeLong's test of two areas.
+
+    Attributes
+    ----------
+    first, second
+        The areas compared.
+    difference
+        First minus second, with a 95 % interval.
+    statistic
+        Z of the paired test, D of the unpaired one. 0 where both curves are the same; NaN, and the P with it, where
+        the areas differ and neither has any variance.
+    degrees_of_freedom
+        Infinite for the paired test (normal), Welch's for the unpaired one (t).
+    p_value
+        Two-sided.
+    covariance
+        Of the two areas; 0 where they are of different patients.
+    """
+
+    first: Auc
+    second: Auc
+    difference: Estimate
+    statistic: float
+    degrees_of_freedom: float
+    p_value: float
+    covariance: float
+
+
+def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
+    """Return the empirical ROC curve; a higher score means positive.
+
+    Raises
+    ------
+    ValueError
+        One class only, columns of different length, NaN.
+    """
+    positive = labels_of_both_classes(labels)
+    values = finite_vector(scores, "scores", positive.size)
+    distinct = np.unique(values)
+    # the midpoint of two neighbouring floats can round to the upper one: the lower one splits them alike
+    middle = (distinct[:-1] + distinct[1:]) / 2
+    middle = np.where(middle < distinct[1:], middle, distinct[:-1])
+    cut_offs = np.concatenate([[-np.inf], middle, [np.inf]])
+    cases, controls = np.sort(values[positive]), np.sort(values[~positive])
+    sensitivity = 1 - np.searchsorted(cases, cut_offs, side="right") / cases.size
+    specificity = np.searchsorted(controls, cut_offs, side="right") / controls.size
+    return RocCurve(cut_offs, sensitivity, specificity)
+
+
+def delong_covariance(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the areas of several scores of the same patients and DeLong's covariance of these areas.
+
+    Parameters
+    ----------
+    labels
+        Shape (N,), 0 and 1.
+    scores
+        Shape (K, N), one row a model.
+
+    Returns
+    -------
+    areas, covariance
+        float64, shapes (K,) and (K, K).
+
+    Raises
+    ------
+    ValueError
+        Fewer than two patients of a class (their variance is unknown), columns of different length, NaN.
+
+    Notes
+    -----
+    DeLong, DeLong and Clarke-Pearson, Biometrics 1988; 44: 837-845, equations 4 to 6. Their placement values come from
+    midranks, as Sun and Xu (IEEE Signal Processing Letters 2014; 21: 1389-1393) showed: the number of controls below a
+    case, ties as half, is its midrank among all less its midrank among the cases.
+    """
+    positive = labels_of_both_classes(labels, smallest=2)
+    rows = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    matrix = np.stack([finite_vector(row, f"scores of model {k}", positive.size) for k, row in enumerate(rows)])
+    n_cases, n_controls = int(positive.sum()), int((~positive).sum())
+    among_all = rankdata(matrix, axis=1)
+    of_cases = (among_all[:, positive] - rankdata(matrix[:, positive], axis=1)) / n_controls
+    of_controls = 1 - (among_all[:, ~positive] - rankdata(matrix[:, ~positive], axis=1)) / n_cases
+    areas = of_cases.mean(axis=1)
+    covariance = np.atleast_2d(np.cov(of_cases)) / n_cases + np.atleast_2d(np.cov(of_controls)) / n_controls
+    return areas, covariance
+
+
+def auc(labels: ArrayLike, scores: ArrayLike) -> Auc:
+    """Return the area under the ROC curve with DeLong's variance and 95 % interval; a higher score means positive.
+
+    Raises
+    ------
+    ValueError
+        As `delong_covariance`.
+    """
+    areas, covariance = delong_covariance(labels, np.asarray(scores, dtype=np.float64)[np.newaxis])
+    positive = binary_vector(labels, "labels")
+    return _auc(float(areas[0]), float(covariance[0, 0]), int(positive.sum()), int((~positive).sum()))
+
+
+def compare_paired(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> AucComparison:
+    """Test whether two scores of the same patients have the same area (DeLong 1988; normal).
+
+    Raises
+    ------
+    ValueError
+        As `delong_covariance`.
+    """
+    positive = labels_of_both_classes(labels, smallest=2)
+    rows = [
+        finite_vector(first, "first scores", positive.size),
+        finite_vector(second, "second scores", positive.size),
+    ]
+    areas, covariance = delong_covariance(positive, rows)
+    counts = int(positive.sum()), int((~positive).sum())
+    one, two = (_auc(float(areas[k]), float(covariance[k, k]), *counts) for k in range(2))
+    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    return _comparison(one, two, variance, math.inf, float(covariance[0, 1]))
+
+
+def compare_unpaired(
+    first_labels: ArrayLike, first_scores: ArrayLike, second_labels: ArrayLike, second_scores: ArrayLike
+) -> AucComparison:
+    """Test whether areas in two different groups of patients are the same.
+
+    Raises
+    ------
+    ValueError
+        As `delong_covariance`.
+
+    Notes
+    -----
+    The difference over the root of the summed DeLong variances, against t with Welch's degrees of freedom, where the
+    size of each group is its number of patients (pROC's ``roc.test`` with ``paired = FALSE``).
+    """
+    one, two = auc(first_labels, first_scores), auc(second_labels, second_scores)
+    variance = one.variance + two.variance
+    n_one, n_two = one.n_positive + one.n_negative, two.n_positive + two.n_negative
+    spread = one.variance**2 / (n_one - 1) + two.variance**2 / (n_two - 1)
+    return _comparison(one, two, variance, variance**2 / spread if spread > 0 else math.inf, 0.0)
+
+
+def compare_with_each(
+    labels: ArrayLike, scores: ArrayLike, others: Mapping[str, ArrayLike]
+) -> dict[str, AucComparison]:
+    """Compare one model with each of the others on the same patients (paper: PD-L1ES against DLM, RM and CM)."""
+    return {name: compare_paired(labels, scores, other) for name, other in others.items()}
+
+
+def hanley_mcneil_variance(area: float, n_positive: int, n_negative: int) -> float:
+    """Return the variance of an area from its size and the two counts alone, for areas printed without their data.
+
+    Hanley and McNeil, Radiology 1982; 143: 29-36, with their exponential model for Q1 and Q2.
+    """
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    numerator = area * (1 - area) + (n_positive - 1) * (q1 - area**2) + (n_negative - 1) * (q2 - area**2)
+    return numerator / (n_positive * n_negative)
+
+
+def _auc(area: float, variance: float, n_positive: int, n_negative: int) -> Auc:
+    half = Z * math.sqrt(max(variance, 0.0))
+    return Auc(area, max(area - half, 0.0), min(area + half, 1.0), variance, n_positive, n_negative)
+
+
+def _comparison(one: Auc, two: Auc, variance: float, freedom: float, covariance: float) -> AucComparison:
+    difference = one.value - two.value
+    # rounding leaves about 1e-17 where two curves are the same
+    if variance > 1e-15:
+        error = math.sqrt(variance)
+        statistic = difference / error
+        distribution = norm if math.isinf(freedom) else t(freedom)
+        half = float(distribution.ppf(0.5 + LEVEL / 2)) * error
+        p_value = 2 * float(distribution.sf(abs(statistic)))
+    else:
+        half = 0.0
+        same = abs(difference) < 1e-12
+        statistic, p_value = (0.0, 1.0) if same else (math.nan, math.nan)
+    interval = Estimate(difference, difference - half, difference + half)
+    return AucComparison(one, two, interval, statistic, freedom, p_value, covariance)

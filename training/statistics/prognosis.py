@@ -1,0 +1,286 @@
+"""The paper's prognostic analyses: groups, treatments, clinical variables, the clinical and the fusion Cox model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import chi2
+
+from training.statistics.arrays import Estimate, Test, binary_vector, finite_vector, follow_up
+from training.statistics.concordance import Concordance, concordance
+from training.statistics.cox import CoxModel, CoxTerm, NoFiniteEstimate, ProportionalHazards, cox, proportional_hazards
+from training.statistics.survival import KaplanMeier, LogRank, Transform, kaplan_meier, log_rank
+from training.statistics.xtile import CutOffSearch, search_cut_off
+
+SIGNATURE = "pdl1es"
+CLINICAL_RISK = "clinical_risk"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupComparison:
+    """Two groups of patients, upper against lower.
+
+    Attributes
+    ----------
+    lower, upper
+        Their Kaplan-Meier curves, with medians.
+    log_rank
+        None where nobody had an event.
+    model
+        Univariable Cox model of the group, or None where it has no finite hazard ratio (a group without events).
+    concordance
+        C-index of the group as a score, or None where no pair can be compared.
+    proportional_hazards
+        None where there is no model.
+    """
+
+    lower: KaplanMeier
+    upper: KaplanMeier
+    log_rank: LogRank | None
+    model: CoxModel | None
+    concordance: Concordance | None
+    proportional_hazards: ProportionalHazards | None
+
+    @property
+    def hazard_ratio(self) -> Estimate | None:
+        """Of the upper group, with Wald's interval."""
+        return None if self.model is None else self.model.terms[0].hazard_ratio
+
+
+@dataclass(frozen=True, slots=True)
+class SubgroupComparison:
+    """The same comparison within each subgroup, and whether it differs between them.
+
+    Attributes
+    ----------
+    groups
+        By subgroup, in order of name; None where a subgroup has all its patients on one side.
+    unknown
+        Patients without a subgroup, left out.
+    interaction
+        Likelihood ratio test of group x subgroup: two P values on either side of 0.05 do not show that effects differ.
+        None where a model has no finite estimate.
+    """
+
+    groups: dict[str, GroupComparison | None]
+    unknown: int
+    interaction: Test | None
+
+
+@dataclass(frozen=True, slots=True)
+class RiskModel:
+    """A Cox model with a cut-off on its linear predictor, centred at the cohort's means.
+
+    Attributes
+    ----------
+    model
+        The fit; ``model.centre`` and ``model.coefficients`` give the linear predictor of a new patient.
+    risk
+        float64, shape (N,): the cohort's linear predictors.
+    search
+        How the cut-off was found (X-tile) and what the search costs.
+    groups
+        Patients above against those at or below the cut-off. The cut-off was chosen to split them, so the P values in it
+        are too small; the one corrected for the search is ``search.p_permutation``.
+    concordance
+        Of the linear predictor, on the cohort that fitted it.
+    proportional_hazards
+        Of the model.
+    """
+
+    model: CoxModel
+    risk: NDArray[np.float64]
+    search: CutOffSearch
+    groups: GroupComparison
+    concordance: Concordance
+    proportional_hazards: ProportionalHazards
+
+
+def compare_groups(
+    time: ArrayLike, event: ArrayLike, upper: ArrayLike, transform: Transform = "log"
+) -> GroupComparison:
+    """Compare two groups by curves, log-rank and univariable Cox model (paper, Figure 3).
+
+    Parameters
+    ----------
+    time, event
+        Shape (N,).
+    upper
+        Shape (N,): 1 for the upper group.
+    transform
+        Scale of the curves' intervals.
+
+    Raises
+    ------
+    ValueError
+        NaN, columns of different length, or all patients on one side.
+    """
+    times, events = follow_up(time, event)
+    above = binary_vector(upper, "upper", times.size)
+    if above.all() or not above.any():
+        raise ValueError(f"all {times.size} patients are in the {'upper' if above.all() else 'lower'} group")
+    model, hazards = None, None
+    if events.any():
+        try:
+            model = cox(times, events, {"upper": above})
+            hazards = proportional_hazards(times, events, {"upper": above})
+        except NoFiniteEstimate:
+            model = None
+    try:
+        index = concordance(times, events, above)
+    except ValueError:
+        index = None
+    return GroupComparison(
+        lower=kaplan_meier(times[~above], events[~above], transform),
+        upper=kaplan_meier(times[above], events[above], transform),
+        log_rank=log_rank(times, events, above) if events.any() else None,
+        model=model,
+        concordance=index,
+        proportional_hazards=hazards,
+    )
+
+
+def compare_in_subgroups(
+    time: ArrayLike, event: ArrayLike, upper: ArrayLike, subgroup: Sequence[str | None], transform: Transform = "log"
+) -> SubgroupComparison:
+    """Compare two groups within each subgroup (paper: by treatment); None is unknown.
+
+    Raises
+    ------
+    ValueError
+        NaN, or columns of different length.
+    """
+    times, events = follow_up(time, event)
+    above = binary_vector(upper, "upper", times.size)
+    if len(subgroup) != times.size:
+        raise ValueError(f"subgroup has {len(subgroup)} values where the other columns have {times.size}")
+    known = np.array([name is not None for name in subgroup])
+    names = np.array(["" if name is None else name for name in subgroup], dtype=object)
+    groups: dict[str, GroupComparison | None] = {}
+    for name in sorted(set(names[known])):
+        member = known & (names == name)
+        split = 0 < above[member].sum() < member.sum()
+        groups[name] = compare_groups(times[member], events[member], above[member], transform) if split else None
+    interaction = _interaction(times[known], events[known], above[known], names[known], list(groups))
+    return SubgroupComparison(groups, int((~known).sum()), interaction)
+
+
+def signature_with_each(
+    time: ArrayLike, event: ArrayLike, signature: ArrayLike, clinical: Mapping[str, ArrayLike]
+) -> dict[str, CoxModel]:
+    """Fit PD-L1ES together with each clinical variable in turn (paper: P of the variable 0.064 to 0.374).
+
+    Parameters
+    ----------
+    time, event, signature
+        Shape (N,); the signature as a number or as 0 and 1.
+    clinical
+        Columns of shape (N,) by name, without missing values.
+
+    Returns
+    -------
+    models
+        By the variable's name; each has the terms ``pdl1es`` and the variable.
+
+    Raises
+    ------
+    ValueError
+        As `cox.cox`.
+    """
+    return {name: cox(time, event, {SIGNATURE: signature, name: column}) for name, column in clinical.items()}
+
+
+def univariable(time: ArrayLike, event: ArrayLike, columns: Mapping[str, ArrayLike]) -> dict[str, CoxTerm]:
+    """Fit each column alone; returns its term by name.
+
+    Raises
+    ------
+    ValueError
+        As `cox.cox`.
+    """
+    return {name: cox(time, event, {name: column}).terms[0] for name, column in columns.items()}
+
+
+def fit_risk_model(
+    time: ArrayLike,
+    event: ArrayLike,
+    covariates: Mapping[str, ArrayLike],
+    *,
+    smallest_share: float = 0.1,
+    n_permutations: int = 2000,
+    seed: int = 0,
+) -> RiskModel:
+    """Fit a Cox model and cut its linear predictor by X-tile (paper: the clinical model, cut-off 0.05).
+
+    Raises
+    ------
+    ValueError
+        As `cox.cox` and `xtile.search_cut_off`.
+    """
+    times, events = follow_up(time, event)
+    model = cox(times, events, covariates)
+    risk = model.linear_predictor(covariates)
+    search = search_cut_off(
+        times, events, risk, smallest_share=smallest_share, n_permutations=n_permutations, seed=seed
+    )
+    return RiskModel(
+        model=model,
+        risk=risk,
+        search=search,
+        groups=compare_groups(times, events, risk > search.cut_off),
+        concordance=concordance(times, events, risk),
+        proportional_hazards=proportional_hazards(times, events, covariates),
+    )
+
+
+def fit_fusion_model(
+    time: ArrayLike,
+    event: ArrayLike,
+    signature: ArrayLike,
+    clinical: RiskModel,
+    *,
+    smallest_share: float = 0.1,
+    n_permutations: int = 2000,
+    seed: int = 0,
+) -> RiskModel:
+    """Fit PD-L1ES (continuous) and the clinical model's linear predictor together (paper: cut-off 1.78).
+
+    The clinical predictor was fitted on the same patients, so its P here ignores that and is too small, as the paper's is.
+
+    Raises
+    ------
+    ValueError
+        As `fit_risk_model`.
+    """
+    values = finite_vector(signature, "signature", clinical.risk.size)
+    return fit_risk_model(
+        time,
+        event,
+        {SIGNATURE: values, CLINICAL_RISK: clinical.risk},
+        smallest_share=smallest_share,
+        n_permutations=n_permutations,
+        seed=seed,
+    )
+
+
+def _interaction(
+    times: NDArray[np.float64],
+    events: NDArray[np.bool_],
+    above: NDArray[np.bool_],
+    subgroup: NDArray[np.object_],
+    names: Sequence[str],
+) -> Test | None:
+    """Compare the model with a group effect per subgroup with the one that has a common effect."""
+    if len(names) < 2 or not events.any():
+        return None
+    dummies = {f"subgroup {name}": (subgroup == name).astype(float) for name in names[1:]}
+    products = {f"{name} x upper": column * above for name, column in dummies.items()}
+    common = {"upper": above.astype(float), **dummies}
+    try:
+        gain = cox(times, events, {**common, **products}).log_likelihood - cox(times, events, common).log_likelihood
+    except ValueError:
+        return None
+    return Test(2 * gain, len(products), float(chi2.sf(2 * gain, len(products))))
