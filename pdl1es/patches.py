@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pdl1es.interpolation import LinearWeights, interpolate_plane, linear_weights
+from pdl1es.method import MASK_THRESHOLD, PATCH_MARGIN_MM, PATCH_SIZE, PATCH_SLICES
+from pdl1es.resample import TumourVolume
+
 
 @dataclass(frozen=True, slots=True)
 class RoiPatches:
@@ -28,3 +32,77 @@ class RoiPatches:
     mask: NDArray[np.bool_]
     roi_z: int
     rectangle: tuple[int, int, int, int]
+
+
+def extract_patches(volume: TumourVolume) -> RoiPatches:
+    """Cut the three patches (paper, Methods: the ROI's rectangle enlarged, the slices above and below, 112 x 112).
+
+    Parameters
+    ----------
+    volume
+        The tumour on the 1 mm grid; its mask is not empty.
+
+    Returns
+    -------
+    RoiPatches
+        The ROI slice is the one of largest tumour area, the lowest of several. The tumour's rectangle on it, with the
+        margin, is cut from all three slices and stretched bilinearly, pixel centre to pixel centre, to whole HU,
+        halves to the even number. Beyond the scan the nearest voxel is taken, and there is no tumour.
+
+    Raises
+    ------
+    ValueError
+        The volume's crop ends, short of the scan, before the rectangle does, or its mask is empty.
+    """
+    areas = np.count_nonzero(volume.mask, axis=(1, 2))
+    roi = int(np.argmax(areas))
+    if areas[roi] == 0:
+        raise ValueError("the mask is empty")
+    x, y = np.flatnonzero(volume.mask[roi].any(axis=0)), np.flatnonzero(volume.mask[roi].any(axis=1))
+    beside = PATCH_SLICES // 2
+    z_indices = np.arange(roi - beside, roi + beside + 1)
+    y_indices = np.arange(y[0] - PATCH_MARGIN_MM, y[-1] + PATCH_MARGIN_MM + 1)
+    x_indices = np.arange(x[0] - PATCH_MARGIN_MM, x[-1] + PATCH_MARGIN_MM + 1)
+    _require_held(volume, x_indices, y_indices, z_indices)
+
+    depth, height, width = volume.hu.shape
+    places = np.ix_(
+        np.clip(z_indices, 0, depth - 1), np.clip(y_indices, 0, height - 1), np.clip(x_indices, 0, width - 1)
+    )
+    scanned = np.ix_(
+        *(
+            (indices >= 0) & (indices < size)
+            for indices, size in ((z_indices, depth), (y_indices, height), (x_indices, width))
+        )
+    )
+    hu, mask = volume.hu[places], volume.mask[places] & scanned[0] & scanned[1] & scanned[2]
+    across, down = _stretched(x_indices.size), _stretched(y_indices.size)
+    return RoiPatches(
+        hu=np.rint([interpolate_plane(plane, across, down) for plane in hu]).astype(np.float32),
+        mask=np.stack([interpolate_plane(plane, across, down) >= MASK_THRESHOLD for plane in mask]),
+        roi_z=volume.origin[2] + roi,
+        rectangle=(
+            volume.origin[0] + int(x_indices[0]),
+            volume.origin[1] + int(y_indices[0]),
+            volume.origin[0] + int(x_indices[-1]),
+            volume.origin[1] + int(y_indices[-1]),
+        ),
+    )
+
+
+def _stretched(size: int) -> LinearWeights:
+    """Return the weights that stretch ``size`` pixels to a patch's, both divided evenly over the same length."""
+    nodes = (np.arange(PATCH_SIZE, dtype=np.float64) + 0.5) * (size / PATCH_SIZE) - 0.5
+    return linear_weights(np.arange(size, dtype=np.float64), nodes)
+
+
+def _require_held(volume: TumourVolume, *indices: NDArray[np.intp]) -> None:
+    """Refuse, as a programming error, a crop that lacks voxels which the scan has."""
+    for axis, wanted in enumerate(indices):
+        low, size = volume.origin[axis], volume.hu.shape[2 - axis]
+        first = max(low + int(wanted[0]), volume.scan_low[axis])
+        last = min(low + int(wanted[-1]), volume.scan_high[axis])
+        if first < low or last > low + size - 1:
+            raise ValueError(
+                f"the patch needs nodes {first} to {last} along {'xyz'[axis]}, the crop holds {low} to {low + size - 1}"
+            )

@@ -88,6 +88,8 @@ class PlacedFrame:
         Its coordinate along the normal, mm.
     thickness
         Half the distance between the neighbouring planes of its lattice, mm.
+    pixel_area
+        Of its own pixels, mm2.
     mask
         bool, shape (y, x).
     """
@@ -96,6 +98,7 @@ class PlacedFrame:
     y: NDArray[np.float64]
     z: float
     thickness: float
+    pixel_area: float
     mask: NDArray[np.bool_]
 
 
@@ -363,6 +366,7 @@ def _place_frame(plane: SlicePlane, mask: NDArray[np.bool_], z: float, thickness
         y=_extended(_snapped(y, ct_y))[top : bottom + 3],
         z=z,
         thickness=thickness,
+        pixel_area=plane.row_spacing * plane.column_spacing,
         mask=np.pad(oriented[top : bottom + 1, left : right + 1], 1),
     )
 
