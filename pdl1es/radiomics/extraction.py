@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
 
 import numpy as np
-import radiomics.featureextractor
-import SimpleITK
 import yaml
 from numpy.typing import NDArray
 
-from pdl1es.method import radiomics_settings_text
-from pdl1es.radiomics.names import FEATURE_NAMES
+from pdl1es.method import RADIOMICS_MARGIN_MM, radiomics_settings_text
+from pdl1es.radiomics.fast import (
+    GreyLevels,
+    Region,
+    TextureMatrices,
+    batches,
+    discretise,
+    first_order_features,
+    shape_features,
+    texture_features,
+    texture_matrices,
+)
+from pdl1es.radiomics.filters import Crop, Values, image_filters
+from pdl1es.radiomics.names import FEATURE_NAMES, FEATURES_BY_CLASS, IMAGE_TYPES
 
-_SETTINGS: dict[str, Any] = yaml.safe_load(radiomics_settings_text())
+_SETTINGS: Final[dict[str, Any]] = yaml.safe_load(radiomics_settings_text())
+_BIN_WIDTH: Final = _SETTINGS["setting"]["binWidth"]
+_CLASSES: Final = tuple(name for name in FEATURES_BY_CLASS if name != "shape")
+_TEXTURE: Final = tuple(name for name in _CLASSES if name != "firstorder")
+
+_FROM_VOXELS: Final = 10_000
+"""Tumours of at least so many voxels are worked on by several threads; below, handing over costs more than it saves."""
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    logger = logging.getLogger("radiomics")
-    disabled = logger.disabled
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logger.disabled = disabled
-
-
-def extract_features(hu: NDArray[np.int16], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+def extract_features(
+    hu: NDArray[np.int16], mask: NDArray[np.bool_], *, threads: int | None = None
+) -> NDArray[np.float64]:
     """Compute every feature of the method.
+
+    The tumour's box and 10 voxels around it, clipped by the array, are all that is read: a larger array changes
+    nothing.
 
     Parameters
     ----------
@@ -41,12 +49,17 @@ def extract_features(hu: NDArray[np.int16], mask: NDArray[np.bool_]) -> NDArray[
         int16 Hounsfield units on the 1 mm grid, shape (z, y, x).
     mask
         bool, same shape: the tumour.
+    threads
+        Threads to work with; by default two for a tumour that is worth them, where there are two cores. The values do
+        not depend on it.
 
     Returns
     -------
     NDArray[np.float64]
         Shape (1316,), in the order of :data:`pdl1es.radiomics.names.FEATURE_NAMES`; NaN where pyradiomics drops a
-        feature, fails on it or gives NaN.
+        feature, fails on it or gives NaN: all of a tumour that extends along fewer than two axes; the 279 of the
+        Laplacian of Gaussian where an axis of the crop has fewer than 4 voxels; those of an image that is not finite
+        (a scan of zeros alone); co-occurrence and run lengths where no two voxels of a slice are neighbours.
 
     Raises
     ------
@@ -54,15 +67,73 @@ def extract_features(hu: NDArray[np.int16], mask: NDArray[np.bool_]) -> NDArray[
         The arrays differ in shape, are not three-dimensional, or the mask is empty.
     """
     if hu.ndim != 3 or hu.shape != mask.shape:
-        raise ValueError(f"hu and mask must be one 3-D shape, got {hu.shape} and {mask.shape}")
+        raise ValueError(f"hu and mask must be of one shape (z, y, x), got {hu.shape} and {mask.shape}")
     if not mask.any():
         raise ValueError("the mask is empty")
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(hu, dtype=np.int16))
-    label = SimpleITK.GetImageFromArray(mask.astype(np.uint8))
-    with _quiet(), np.errstate(all="ignore"):
-        extractor = radiomics.featureextractor.RadiomicsFeatureExtractor(_SETTINGS, additionalInfo=False)
+    crop = Crop.around(hu, mask.astype(np.bool_, copy=False), int(RADIOMICS_MARGIN_MM))
+    if sum(length > 1 for length in crop.mask.shape) < 2:
+        # pyradiomics refuses a line of voxels (minimumROIDimensions is 2).
+        return np.full(len(FEATURE_NAMES), np.nan)
+    if threads is None:
+        large = np.count_nonzero(crop.mask) >= _FROM_VOXELS
+        threads = min(2, len(os.sched_getaffinity(0))) if large else 1
+    if threads == 1:
+        return _extract(crop, map)
+    with ThreadPoolExecutor(threads) as pool:
+        return _extract(crop, pool.map)
+
+
+def _extract(crop: Crop, each: Callable[..., Iterable[Any]]) -> NDArray[np.float64]:
+    region = Region.of(crop.mask)
+    # The shape comes first: it takes longest.
+    tasks = [lambda: shape_features(region), *(_filtering(function, crop) for function in image_filters())]
+    shape, *filtered = each(_quietly, tasks)
+    images: dict[str, Values] = {}
+    for produced in filtered:
+        images.update({name: values for name, values in produced.items() if values is not None})
+
+    described = each(_quietly, [_describing(values, region) for values in images.values()])
+    first_order: dict[str, NDArray[np.float64]] = {}
+    matrices: dict[str, TextureMatrices] = {}
+    for name, description in zip(images, described, strict=True):
+        if description is not None:
+            first_order[name], matrices[name] = description
+
+    names = list(matrices)
+    groups = [[names[index] for index in group] for group in batches(list(matrices.values()))]
+    jobs = [(feature_class, group) for group in reversed(groups) for feature_class in _TEXTURE]
+    evaluated = each(_quietly, [_evaluating(name, [matrices[image] for image in group]) for name, group in jobs])
+
+    values = {("original", "shape"): shape}
+    values.update({(name, "firstorder"): features for name, features in first_order.items()})
+    for (feature_class, group), features in zip(jobs, evaluated, strict=True):
+        values.update({(name, feature_class): row for name, row in zip(group, features, strict=True)})
+    order = [("original", "shape"), *((image, name) for image in IMAGE_TYPES for name in _CLASSES)]
+    return np.concatenate([values.get(key, np.full(len(FEATURES_BY_CLASS[key[1]]), np.nan)) for key in order])
+
+
+def _quietly(task: Callable[[], Any]) -> Any:
+    # numpy's error state belongs to the thread.
+    with np.errstate(all="ignore"):
+        return task()
+
+
+def _filtering(
+    function: Callable[[Crop], dict[str, Values | None]], crop: Crop
+) -> Callable[[], dict[str, Values | None]]:
+    return lambda: function(crop)
+
+
+def _describing(values: Values, region: Region) -> Callable[[], tuple[NDArray[np.float64], TextureMatrices] | None]:
+    def describe() -> tuple[NDArray[np.float64], TextureMatrices] | None:
         try:
-            values = extractor.execute(image, label)
+            grey: GreyLevels = discretise(values, bin_width=_BIN_WIDTH)
         except ValueError:
-            values = {}
-    return np.array([float(values.get(name, np.nan)) for name in FEATURE_NAMES], dtype=np.float64)
+            return None
+        return first_order_features(values, grey), texture_matrices(grey, region)
+
+    return describe
+
+
+def _evaluating(feature_class: str, images: list[TextureMatrices]) -> Callable[[], NDArray[np.float64]]:
+    return lambda: texture_features(feature_class, images)

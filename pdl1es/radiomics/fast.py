@@ -1,0 +1,971 @@
+"""pyradiomics' feature classes, made fast: what is overridden, why, and which equality each override keeps.
+
+pyradiomics 3.0.1 stays the definition: the features are its formulas, the texture matrices come from its compiled
+code, the bins from its ``getBinEdges``. Four ideas make it fast:
+
+1. **Discretise once.** Six classes bin each image anew; here an image is binned once (:func:`discretise`).
+2. **No lock.** The compiled functions are called through ctypes, which frees the interpreter, so that images are worked
+   on by several threads (:func:`texture_matrices`).
+3. **The classes' own batch axis.** Every formula takes a leading axis, made for voxel maps. The images of a tumour take
+   its place, so that each formula runs once per tumour instead of once per image (:func:`texture_features`).
+4. **No search over all pairs.** The diameters come from convex hulls, area and volume from a table of the 256 cubes of
+   the surface mesh, itself computed by pyradiomics (:class:`Shape`).
+
+Each override has a test of its own in ``tests/unit/radiomics/test_fast.py``. An upstream change of what is used here is
+an error at import (:func:`check_upstream`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, Final
+
+import numpy as np
+import radiomics
+from numpy.typing import NDArray
+from radiomics import _cmatrices, cMatrices, cShape, imageoperations
+from radiomics.firstorder import RadiomicsFirstOrder
+from radiomics.glcm import RadiomicsGLCM
+from radiomics.gldm import RadiomicsGLDM
+from radiomics.glrlm import RadiomicsGLRLM
+from radiomics.glszm import RadiomicsGLSZM
+from radiomics.ngtdm import RadiomicsNGTDM
+from radiomics.shape import RadiomicsShape
+from scipy.spatial import ConvexHull
+from scipy.spatial.distance import pdist
+
+from pdl1es.radiomics.names import FEATURES_BY_CLASS
+
+Floats = NDArray[np.float64]
+
+UPSTREAM_VERSION: Final = "3.0.1"
+"""The version of pyradiomics whose internals are used here."""
+
+_SILENT: Final = logging.Logger("pdl1es.radiomics.silent", level=logging.CRITICAL + 1)
+"""A logger of our own for pyradiomics' objects: its global loggers stay as they are, and nothing is written."""
+
+_INT: Final = ctypes.c_int
+_POINTER: Final = ctypes.c_void_p
+_GRID: Final = [_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _POINTER]
+"""image, mask, size, bounding box, strides, angles, number of angles, number of dimensions, output."""
+_SIGNATURES: Final = {
+    "calculate_glcm": [*_GRID, _INT],
+    "calculate_gldm": [*_GRID, _INT, _INT],
+    "calculate_glrlm": [*_GRID, _INT, _INT],
+    "calculate_glszm": [*_GRID, _INT, _INT, _INT],
+    "calculate_ngtdm": [*_GRID, _INT],
+}
+
+
+class UpstreamChanged(ImportError):
+    """pyradiomics is not the version whose internals this module relies on, or they are not as expected."""
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The region and its grey levels
+# --------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """The tumour as the compiled functions want it.
+
+    Attributes
+    ----------
+    mask
+        bool, the tumour's own box, shape (z, y, x).
+    spacing
+        Voxel size in mm, (z, y, x).
+    grid_mask
+        uint8: ``mask``, laid out as the compiled functions read it. In 2-D the slices lie below one another with an
+        empty row between them: one dimension less to walk, no neighbour across slices, the same order of voxels.
+    positions
+        int64, flat positions of the tumour's voxels in ``grid_mask``.
+    angles
+        int32, one direction a row, one of each pair of opposites, in pyradiomics' order.
+    lone
+        bool per angle: no line along it holds two voxels. pyradiomics drops such angles from the run lengths.
+    """
+
+    mask: NDArray[np.bool_]
+    spacing: tuple[float, float, float]
+    grid_mask: NDArray[np.uint8]
+    positions: NDArray[np.int64]
+    angles: NDArray[np.int32]
+    lone: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls, mask: NDArray[np.bool_], *, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0), force_2d: bool = True
+    ) -> Region:
+        """Lay out a mask.
+
+        Parameters
+        ----------
+        mask
+            bool, shape (z, y, x), cropped to the tumour's box.
+        spacing
+            Voxel size in mm, (z, y, x).
+        force_2d
+            Neighbours within axial slices only (pyradiomics' ``force2D`` with dimension 0).
+        """
+        directions = _directions(mask.shape, force_2d)
+        lone = np.array([_lone(mask, direction) for direction in directions], dtype=np.bool_)
+        if force_2d:
+            depth, height, width = mask.shape
+            padded = np.zeros((depth, height + 1, width), dtype=np.uint8)
+            padded[:, :-1] = mask
+            grid_mask = padded.reshape(depth * (height + 1), width)
+            directions = np.ascontiguousarray(directions[:, 1:])
+        else:
+            grid_mask = mask.astype(np.uint8)
+        return cls(mask, spacing, grid_mask, np.flatnonzero(grid_mask), directions, lone)
+
+    @property
+    def size(self) -> int:
+        """Number of voxels of the tumour."""
+        return len(self.positions)
+
+
+def _directions(shape: tuple[int, ...], force_2d: bool) -> NDArray[np.int32]:
+    # pyradiomics tells its angles only beside a matrix; they depend on which axes are longer than one voxel.
+    nothing = np.zeros([min(length, 2) for length in shape], dtype=np.int32)
+    _, angles = cMatrices.calculate_glcm(nothing, nothing.astype(np.bool_), np.array([1]), 1, force_2d, 0)
+    return np.ascontiguousarray(angles, dtype=np.int32)
+
+
+def _lone(mask: NDArray[np.bool_], direction: NDArray[np.int32]) -> bool:
+    # Two voxels share a line if they agree in every coordinate once the motion along the direction is taken out.
+    axis = int(np.flatnonzero(direction)[0])
+    voxels = np.array(mask.nonzero())
+    lines = voxels - voxels[axis] * direction[:, None] * direction[axis]
+    lines -= lines.min(axis=1, keepdims=True)
+    return bool(np.bincount(np.ravel_multi_index(tuple(lines), tuple(lines.max(axis=1) + 1))).max() < 2)
+
+
+@dataclass(frozen=True, slots=True)
+class GreyLevels:
+    """A discretised image.
+
+    Attributes
+    ----------
+    voxels
+        int32, shape (n_voxels,): rank of each voxel's grey level among those present, from 1.
+    levels
+        int64, shape (n_levels,): the grey levels present, ascending.
+    counts
+        int64, same shape: voxels of each.
+    """
+
+    voxels: NDArray[np.int32]
+    levels: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+def discretise(values: NDArray[Any], *, bin_width: float = 25, bin_count: int | None = None) -> GreyLevels:
+    """Bin an image once for all classes.
+
+    Override of ``RadiomicsFeaturesBase._applyBinning``, which runs six times per image and takes Python's ``min`` and
+    ``max`` over an array. The edges are pyradiomics' own: they depend on the extremes alone, so it is given only those.
+    Equality: exact.
+
+    Parameters
+    ----------
+    values
+        The tumour's voxels, shape (n_voxels,), in the image's data type (the edges depend on it).
+    bin_width, bin_count
+        pyradiomics' ``binWidth`` and ``binCount``; the count wins.
+
+    Raises
+    ------
+    ValueError
+        The values are not finite, or so wide that the bins cannot be counted.
+    """
+    extremes = np.array([values.min(), values.max()], dtype=values.dtype)
+    if not np.isfinite(extremes).all():
+        raise ValueError("the image is not finite")
+    bins = np.digitize(values, imageoperations.getBinEdges(extremes, binWidth=bin_width, binCount=bin_count))
+    counts = np.bincount(bins)
+    levels = np.flatnonzero(counts)
+    ranks = np.zeros(len(counts), dtype=np.int32)
+    ranks[levels] = np.arange(1, len(levels) + 1)
+    return GreyLevels(ranks[bins], levels, counts[levels])
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The texture matrices, by pyradiomics' compiled functions without their Python wrapper
+# --------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TextureMatrices:
+    """The texture matrices of one image; rows are the grey levels present.
+
+    Attributes
+    ----------
+    levels, counts
+        The grey levels and their voxels, shape (n,).
+    glcm
+        Co-occurrences, one direction of each pair, shape (n, n, angles).
+    gldm
+        Voxels by number of equal neighbours, shape (n, 2 x neighbours + 1).
+    glrlm
+        Runs by length from 1, shape (n, longest run, angles).
+    glszm, zone_sizes
+        Zones by size, shape (n, s), and those sizes, shape (s,).
+    differences
+        NGTDM's sums of absolute differences, shape (n,).
+    """
+
+    levels: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    glcm: Floats
+    gldm: Floats
+    glrlm: Floats
+    glszm: Floats
+    zone_sizes: NDArray[np.int64]
+    differences: Floats
+
+
+def texture_matrices(grey: GreyLevels, region: Region) -> TextureMatrices:
+    """Count the five texture matrices of one image.
+
+    Override of the classes' ``_calculateMatrix``. The wrappers of the compiled functions hold the interpreter's lock
+    and convert the image anew for each matrix; grey levels that are absent are counted and then deleted. Here the
+    functions are called directly on ranks, so that absent levels never exist; only NGTDM, which calculates with grey
+    levels, is given the levels themselves. Equality: exact, the matrices hold counts; NGTDM's sums add in one order.
+
+    Raises
+    ------
+    RuntimeError
+        A compiled function reports that an index left its matrix.
+    """
+    n, angles = len(grey.levels), region.angles
+    both_ways = np.concatenate([angles, -angles])
+    image = np.zeros(region.grid_mask.shape, dtype=np.int32)
+    image.ravel()[region.positions] = grey.voxels
+
+    glcm = np.zeros((n, n, len(angles)))
+    _compiled("calculate_glcm", image, region.grid_mask, angles, glcm, n)
+
+    gldm = np.zeros((n, 2 * len(both_ways) + 1))
+    _compiled("calculate_gldm", image, region.grid_mask, both_ways, gldm, n, 0)
+
+    glrlm = np.zeros((n, max(image.shape), len(angles)))
+    _compiled("calculate_glrlm", image, region.grid_mask, angles, glrlm, n, glrlm.shape[1])
+    glrlm[:, :, region.lone] = 0
+    longest = int(np.flatnonzero(glrlm.any(axis=(0, 2)))[-1]) + 1 if glrlm.any() else 1
+
+    # The function clears the mask behind it; its output is one (grey level, size) pair a zone, ended by -1.
+    zones = np.full((region.size + 1, 2), -1, dtype=np.int32)
+    _compiled("calculate_glszm", image, region.grid_mask.copy(), both_ways, zones, n, region.size, 1)
+    ranks, sizes = zones[: int(np.argmax(zones[:, 0] < 0))].T
+    zone_sizes = np.flatnonzero(np.bincount(sizes))
+    cells = (ranks.astype(np.int64) - 1) * len(zone_sizes) + np.searchsorted(zone_sizes, sizes)
+    glszm = np.bincount(cells, minlength=n * len(zone_sizes)).reshape(n, len(zone_sizes))
+
+    highest = int(grey.levels[-1])
+    if highest != n:
+        image.ravel()[region.positions] = grey.levels.astype(np.int32)[grey.voxels - 1]
+    ngtdm = np.zeros((highest, 3))
+    _compiled("calculate_ngtdm", image, region.grid_mask, both_ways, ngtdm, highest)
+    return TextureMatrices(
+        levels=grey.levels,
+        counts=grey.counts,
+        glcm=glcm,
+        gldm=gldm,
+        glrlm=glrlm[:, :longest],
+        glszm=glszm.astype(np.float64),
+        zone_sizes=zone_sizes,
+        differences=ngtdm[grey.levels - 1, 1],
+    )
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    library = ctypes.CDLL(_cmatrices.__file__)
+    for name, arguments in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, _INT
+    return library
+
+
+def _compiled(
+    name: str,
+    image: NDArray[np.int32],
+    mask: NDArray[np.uint8],
+    angles: NDArray[np.int32],
+    output: NDArray[Any],
+    *sizes: int,
+) -> None:
+    shape = image.shape
+    size = np.array(shape, dtype=np.int32)
+    box = np.concatenate([np.zeros_like(size), size - 1])
+    strides = np.array([stride // image.itemsize for stride in image.strides], dtype=np.int32)
+    arrays = (image, mask, size, box, strides, angles)
+    status = getattr(_library(), name)(
+        *(array.ctypes.data for array in arrays), len(angles), len(shape), output.ctypes.data, *sizes
+    )
+    # calculate_glszm returns the largest zone or -1, the others 1 or 0.
+    if status <= 0:
+        raise RuntimeError(f"{name} left its matrix")
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The texture classes, over a batch of images
+# --------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images of one tumour, whose matrices are laid side by side over the union of their grey levels.
+
+    A row of zeros, where an image lacks a level, adds 0 to every sum of a formula.
+
+    Attributes
+    ----------
+    images
+        The matrices of each image.
+    levels
+        int64, shape (n,): the union of the grey levels.
+    rows
+        For each image, the rows of its levels in ``levels``.
+    """
+
+    images: Sequence[TextureMatrices]
+    levels: NDArray[np.int64] = field(init=False)
+    rows: Sequence[NDArray[np.intp]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        levels = np.unique(np.concatenate([image.levels for image in self.images]))
+        object.__setattr__(self, "levels", levels)
+        object.__setattr__(self, "rows", [np.searchsorted(levels, image.levels) for image in self.images])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class _Prepared:
+    """Mix-in: a feature class of pyradiomics that is given its input instead of reading SimpleITK images.
+
+    Override of ``RadiomicsFeaturesBase.__init__``, which converts image and mask anew for each class and inspects the
+    class for its features at each instance. ``execute`` and the formulas stay pyradiomics'.
+    """
+
+    logger: logging.Logger
+    coefficients: dict[str, Any]
+
+    def _prepare(self, feature_class: str) -> None:
+        self.logger = _SILENT
+        self.settings: dict[str, Any] = {}
+        self.voxelBased = False
+        self.coefficients = {}
+        self.featureValues: dict[str, Any] = {}
+        self.enabledFeatures = dict.fromkeys(FEATURES_BY_CLASS[feature_class], True)
+
+
+class GLCM(_Prepared, RadiomicsGLCM):
+    """Grey level co-occurrence over a batch (IBSI LFYI)."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._prepare("glcm")
+        self.batch = batch
+        self.symmetricalGLCM = True
+        self.weightingNorm = None
+
+    def _calculateMatrix(self, voxelCoordinates: None = None) -> Floats:
+        """Lay out, mirror and normalise the matrices. Equality: exact."""
+        n, angles = len(self.batch.levels), self.batch.images[0].glcm.shape[2]
+        matrix = np.zeros((len(self.batch), n, n, angles))
+        for one, rows, image in zip(matrix, self.batch.rows, self.batch.images, strict=True):
+            one[np.ix_(rows, rows)] = image.glcm + image.glcm.transpose(1, 0, 2)
+        pairs = matrix.sum(axis=(1, 2))
+        # The images share one mask, so that an angle without pairs is empty in all of them.
+        found = pairs.any(axis=0)
+        return matrix[..., found] / pairs[:, None, None, found]
+
+    def _calculateCoefficients(self) -> None:
+        """Sum the diagonals in one pass.
+
+        pyradiomics selects the cells of each of 3 x Ng diagonals by a comparison over the whole matrix. Here the cells
+        are ordered by diagonal once. Equality: to rounding; diagonals that no cell lies on add nothing and are absent.
+        """
+        matrix = self.P_glcm
+        eps = np.spacing(1)
+        grey = self.batch.levels.astype(np.float64)
+        i, j = grey[:, None], grey[None, :]
+        px, py = matrix.sum(axis=2, keepdims=True), matrix.sum(axis=1, keepdims=True)
+        sums, px_add_y = _diagonals(matrix, i + j)
+        differences, px_sub_y = _diagonals(matrix, np.abs(i - j))
+        self.coefficients.update(
+            # Of each image, so that the normalised features divide by its own number of grey levels.
+            Ng=np.array([int(image.levels[-1]) for image in self.batch.images], dtype=np.float64)[:, None, None],
+            eps=eps,
+            i=i,
+            j=j,
+            kValuesSum=sums,
+            kValuesDiff=differences,
+            px=px,
+            py=py,
+            ux=(i[None, :, :, None] * matrix).sum(axis=(1, 2), keepdims=True),
+            uy=(j[None, :, :, None] * matrix).sum(axis=(1, 2), keepdims=True),
+            pxAddy=px_add_y,
+            pxSuby=px_sub_y,
+            HXY=-(matrix * np.log2(matrix + eps)).sum(axis=(1, 2)),
+        )
+
+    def getClusterProminenceFeatureValue(self) -> Floats:
+        """Square twice: numpy raises to the fourth power ten times slower. Equality: to rounding, no term cancels."""
+        ux, uy = self.coefficients["ux"], self.coefficients["uy"]
+        squared = ((self.coefficients["i"] + self.coefficients["j"])[None, :, :, None] - ux - uy) ** 2
+        return np.nanmean((self.P_glcm * squared * squared).sum(axis=(1, 2)), 1)
+
+    def getMCCFeatureValue(self) -> Floats:
+        """Build the matrix Q as a product, image by image on its own grey levels.
+
+        Absent grey levels would add eigenvalues of 0, and an image of one level is 1 by definition. Equality: to
+        rounding; where the second eigenvalue is so close to 0 that rounding decides, or not real, pyradiomics' own
+        sum over grey levels is taken, so that its noise is the same.
+        """
+        px, py, eps = self.coefficients["px"], self.coefficients["py"], self.coefficients["eps"]
+        values = np.ones(len(self.batch))
+        for index, rows in enumerate(self.batch.rows):
+            if len(rows) < 2:
+                continue
+            matrix = self.P_glcm[index][np.ix_(rows, rows)]
+            row_sums, column_sums = px[index][rows], py[index][:, rows]
+            scaled = matrix / (row_sums * column_sums + eps)
+            eigenvalues = np.linalg.eigvals(scaled.transpose(2, 0, 1) @ matrix.transpose(2, 1, 0))
+            eigenvalues.sort()
+            second = eigenvalues[:, -2]
+            if np.iscomplexobj(second) or (second < 1e-4).any():
+                own = SimpleNamespace(
+                    P_glcm=matrix[None], coefficients={"px": row_sums[None], "py": column_sums[None], "eps": eps}
+                )
+                values[index] = np.squeeze(RadiomicsGLCM.getMCCFeatureValue(own))
+            else:
+                values[index] = np.sqrt(second).mean()
+        return values
+
+
+def _diagonals(matrix: Floats, labels: Floats) -> tuple[Floats, Floats]:
+    order = np.argsort(labels, axis=None, kind="stable")
+    ordered = labels.ravel()[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1.0))
+    cells = matrix.reshape(len(matrix), -1, matrix.shape[-1])[:, order]
+    return ordered[starts], np.add.reduceat(cells, starts, axis=1)
+
+
+class GLDM(_Prepared, RadiomicsGLDM):
+    """Grey level dependence over a batch (IBSI REK0)."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._prepare("gldm")
+        self.batch = batch
+        self.P_gldm = None
+
+    def _calculateMatrix(self, voxelCoordinates: None = None) -> Floats:
+        """Lay out the matrices without the dependence sizes that no image has. Equality: exact."""
+        matrix = np.zeros((len(self.batch), len(self.batch.levels), self.batch.images[0].gldm.shape[1]))
+        for one, rows, image in zip(matrix, self.batch.rows, self.batch.images, strict=True):
+            one[rows] = image.gldm
+        sizes = np.flatnonzero(matrix.any(axis=(0, 1)))
+        matrix = matrix[:, :, sizes]
+        by_size = matrix.sum(axis=1)
+        self.coefficients.update(
+            Nz=by_size.sum(axis=1),
+            pd=by_size,
+            pg=matrix.sum(axis=2),
+            ivector=self.batch.levels.astype(np.float64),
+            jvector=sizes + 1.0,
+        )
+        return matrix
+
+
+class GLRLM(_Prepared, RadiomicsGLRLM):
+    """Grey level run lengths over a batch (IBSI TP0I)."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._prepare("glrlm")
+        self.batch = batch
+        self.weightingNorm = None
+
+    def _calculateMatrix(self, voxelCoordinates: None = None) -> Floats:
+        """Lay out the matrices without the angles that have no runs. Equality: exact."""
+        images = self.batch.images
+        longest = max(image.glrlm.shape[1] for image in images)
+        matrix = np.zeros((len(images), len(self.batch.levels), longest, images[0].glrlm.shape[2]))
+        for one, rows, image in zip(matrix, self.batch.rows, images, strict=True):
+            one[rows, : image.glrlm.shape[1]] = image.glrlm
+        runs = matrix.sum(axis=(1, 2))
+        found = runs.any(axis=0)
+        self.coefficients["Nr"] = runs[:, found]
+        self.coefficients["grayLevels"] = self.batch.levels
+        return matrix[..., found]
+
+
+class GLSZM(_Prepared, RadiomicsGLSZM):
+    """Grey level size zones over a batch (IBSI 9SAK)."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._prepare("glszm")
+        self.batch = batch
+
+    def _calculateMatrix(self, voxelCoordinates: None = None) -> Floats:
+        """Lay out the zones by the sizes that occur.
+
+        pyradiomics lays out every size up to the largest, and deletes most. Equality: exact.
+        """
+        images = self.batch.images
+        self.sizes = np.unique(np.concatenate([image.zone_sizes for image in images]))
+        matrix = np.zeros((len(images), len(self.batch.levels), len(self.sizes)))
+        for one, rows, image in zip(matrix, self.batch.rows, images, strict=True):
+            one[np.ix_(rows, np.searchsorted(self.sizes, image.zone_sizes))] = image.glszm
+        return matrix
+
+    def _calculateCoefficients(self) -> None:
+        """Sum up; the columns are sizes that occur already. Equality: to rounding."""
+        sizes = self.sizes.astype(np.float64)
+        by_size = self.P_glszm.sum(axis=1)
+        self.coefficients.update(
+            Np=(by_size * sizes).sum(axis=1),
+            Nz=by_size.sum(axis=1),
+            ps=by_size,
+            pg=self.P_glszm.sum(axis=2),
+            ivector=self.batch.levels.astype(np.float64),
+            jvector=sizes,
+        )
+
+
+class NGTDM(_Prepared, RadiomicsNGTDM):
+    """Neighbourhood grey tone differences over a batch (IBSI IPET)."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._prepare("ngtdm")
+        self.batch = batch
+
+    def _calculateMatrix(self, voxelCoordinates: None = None) -> Floats:
+        """Lay out count, sum of differences and grey level. Equality: exact."""
+        matrix = np.zeros((len(self.batch), len(self.batch.levels), 3))
+        matrix[:, :, 2] = self.batch.levels
+        for one, rows, image in zip(matrix, self.batch.rows, self.batch.images, strict=True):
+            one[rows, 0], one[rows, 1] = image.counts, image.differences
+        return matrix
+
+
+_TEXTURE_CLASSES: Final = {"glcm": GLCM, "gldm": GLDM, "glrlm": GLRLM, "glszm": GLSZM, "ngtdm": NGTDM}
+
+
+def texture_features(feature_class: str, images: Sequence[TextureMatrices]) -> Floats:
+    """Evaluate one class's formulas on several images of one tumour at once.
+
+    Parameters
+    ----------
+    feature_class
+        ``glcm``, ``gldm``, ``glrlm``, ``glszm`` or ``ngtdm``.
+    images
+        Their matrices; all of one mask.
+
+    Returns
+    -------
+    Floats
+        Shape (images, features), in the order of ``FEATURES_BY_CLASS``.
+    """
+    names = FEATURES_BY_CLASS[feature_class]
+    features = np.full((len(images), len(names)), np.nan)
+    if feature_class in ("glcm", "glrlm") and not getattr(images[0], feature_class).any():
+        # No two voxels are neighbours: pyradiomics averages over no angle, which is NaN for every feature but this.
+        if feature_class == "glcm" and images[0].glcm.shape[2] != 1:
+            flat = [len(image.levels) == 1 for image in images]
+            features[flat, names.index("MCC")] = 1.0
+        return features
+    values = _TEXTURE_CLASSES[feature_class](Batch(images)).execute()
+    for column, name in enumerate(names):
+        features[:, column] = values[name]
+    return features
+
+
+def batches(images: Sequence[TextureMatrices]) -> list[list[int]]:
+    """Group images of like numbers of grey levels, so that padding costs less than it saves.
+
+    Returns
+    -------
+    list[list[int]]
+        Indices into ``images``; each index once.
+    """
+    levels = [len(image.levels) for image in images]
+    groups: list[list[int]] = []
+    for index in sorted(range(len(images)), key=levels.__getitem__):
+        if groups:
+            group = [*groups[-1], index]
+            laid_out = len(group) * levels[index] ** 2
+            if laid_out <= 2 * sum(levels[member] ** 2 for member in group) or laid_out <= _SMALL_BATCH:
+                groups[-1] = group
+                continue
+        groups.append([index])
+    return groups
+
+
+_SMALL_BATCH: Final = 20_000
+"""Cells of co-occurrence per angle up to which a call costs more than its work."""
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# First order
+# --------------------------------------------------------------------------------------------------------------------
+
+
+class FirstOrder(_Prepared, RadiomicsFirstOrder):
+    """First-order statistics of one image (IBSI UHIW, ZVCW)."""
+
+    def __init__(
+        self,
+        values: NDArray[Any],
+        grey: GreyLevels,
+        *,
+        spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        voxel_array_shift: float = 0,
+    ) -> None:
+        self._prepare("firstorder")
+        self.pixelSpacing = spacing
+        self.voxelArrayShift = voxel_array_shift
+        self.targetVoxelArray = values.astype(np.float64).reshape(1, -1)
+        self.coefficients["p_i"] = (grey.counts / grey.counts.sum()).reshape(1, -1)
+        self.enabledFeatures = {"Entropy": True, "Uniformity": True, "Energy": True}
+
+    def _initCalculation(self, voxelCoordinates: None = None) -> None:
+        """Nothing: the histogram came with the grey levels."""
+
+    def execute(self) -> dict[str, Any]:
+        """Share what the formulas share: mean, deviations, percentiles.
+
+        pyradiomics sorts the voxels partly for each of ten percentiles, tests for NaN at every step and raises to the
+        third and fourth power by ``pow``. Sums run over the same voxels in the same order. Equality: to rounding, and
+        exact for the mean and the deviations, on which skewness and kurtosis of a flat image hang.
+        """
+        features = super().execute()
+        voxels = self.targetVoxelArray
+        count = voxels.shape[1]
+        p10, p25, p50, p75, p90 = np.percentile(voxels[0], [10, 25, 50, 75, 90])
+        low, high = voxels.min(), voxels.max()
+        mean = voxels.sum(axis=1) / count
+        deviations = voxels - mean[:, None]
+        squares = deviations * deviations
+        second = (squares.sum(axis=1) / count)[0]
+        third = ((squares * deviations).sum(axis=1) / count)[0]
+        fourth = ((squares * squares).sum(axis=1) / count)[0]
+        # pyradiomics divides a flat image's moments by 1.
+        scale = second if second != 0 else 1.0
+
+        # Voxels beyond the percentiles add 0 and keep their place, so that the sum is rounded as pyradiomics' is.
+        within = (voxels >= p10) & (voxels <= p90)
+        inner_count = np.count_nonzero(within)
+        inner_mean = np.where(within, voxels, 0.0).sum(axis=1) / inner_count
+        inner_deviation = np.where(within, np.abs(voxels - inner_mean[:, None]), 0.0).sum(axis=1) / inner_count
+
+        features.update(
+            {
+                "10Percentile": p10,
+                "90Percentile": p90,
+                "InterquartileRange": p75 - p25,
+                "Kurtosis": fourth / scale**2.0,
+                "Maximum": high,
+                "Mean": mean[0],
+                "MeanAbsoluteDeviation": np.abs(deviations).sum(axis=1)[0] / count,
+                "Median": p50,
+                "Minimum": low,
+                "Range": high - low,
+                "RobustMeanAbsoluteDeviation": inner_deviation[0],
+                "RootMeanSquared": np.sqrt(features["Energy"] / count),
+                "Skewness": third / scale**1.5,
+                "TotalEnergy": features["Energy"] * np.multiply.reduce(self.pixelSpacing),
+                "Variance": np.sqrt(second) ** 2,
+            }
+        )
+        return features
+
+
+def first_order_features(
+    values: NDArray[Any],
+    grey: GreyLevels,
+    *,
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    voxel_array_shift: float = 0,
+) -> Floats:
+    """Evaluate the first-order statistics of one image.
+
+    Parameters
+    ----------
+    values
+        The tumour's voxels, shape (n_voxels,).
+    grey
+        The same, discretised.
+    spacing, voxel_array_shift
+        Voxel size in mm; pyradiomics' ``voxelArrayShift``.
+
+    Returns
+    -------
+    Floats
+        Shape (18,), in the order of ``FEATURES_BY_CLASS``.
+    """
+    features = FirstOrder(values, grey, spacing=spacing, voxel_array_shift=voxel_array_shift).execute()
+    return np.array([float(features[name]) for name in FEATURES_BY_CLASS["firstorder"]])
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Shape
+# --------------------------------------------------------------------------------------------------------------------
+
+
+class Shape(_Prepared, RadiomicsShape):
+    """3-D shape (IBSI HCUG)."""
+
+    def __init__(self, region: Region) -> None:
+        self._prepare("shape")
+        self.pixelSpacing = np.array(region.spacing)
+        self.maskArray = np.pad(region.mask, 1)
+        self.labelledVoxelCoordinates = self.maskArray.nonzero()
+        self.SurfaceArea, self.Volume = _surface(self.maskArray, region.spacing)
+        self.diameters = _diameters(self.maskArray, self.pixelSpacing)
+        self.eigenValues = self._axes()
+
+    def _axes(self) -> Floats:
+        # The order of the sums is pyradiomics', so that the axis of a flat tumour is the same rounding error.
+        coordinates = np.array(self.labelledVoxelCoordinates) * self.pixelSpacing[:, None]
+        coordinates -= coordinates.mean(axis=1, keepdims=True)
+        coordinates /= np.sqrt(coordinates.shape[1])
+        eigenvalues = np.linalg.eigvals(np.dot(coordinates.copy(), coordinates.T))
+        eigenvalues[(eigenvalues < 0) & (eigenvalues > -1e-10)] = 0
+        return np.sort(eigenvalues)
+
+
+def shape_features(region: Region) -> Floats:
+    """Evaluate the shape features; shape (14,), in the order of ``FEATURES_BY_CLASS``."""
+    features = Shape(region).execute()
+    return np.array([float(features[name]) for name in FEATURES_BY_CLASS["shape"]])
+
+
+@functools.lru_cache(maxsize=8)
+def _cubes(spacing: tuple[float, float, float]) -> tuple[Floats, Floats, Floats]:
+    """Tabulate the surface mesh within each of the 256 cubes of 2 x 2 x 2 voxels, by pyradiomics' own mesh.
+
+    Returns
+    -------
+    tuple[Floats, Floats, Floats]
+        Area, shape (256,); signed volume under the surface of a cube at the origin, shape (256,); what that volume
+        grows by when the cube moves by one voxel along each axis, shape (256, 3). Bit ``4 z + 2 y + x`` of a cube's
+        number is its voxel (z, y, x).
+    """
+    size = np.array(spacing)
+    bits = (np.arange(256)[:, None] >> np.arange(8)) & 1
+    cubes = bits.astype(np.bool_).reshape(256, 2, 2, 2)
+    mesh = functools.partial(cShape.calculate_coefficients)
+    area, volume = np.empty(256), np.empty(256)
+    growth = np.empty((256, 3))
+    for number, cube in enumerate(cubes):
+        area[number], volume[number] = mesh(cube, size)[:2]
+    for number, cube in enumerate(cubes):
+        for axis in range(3):
+            # The cube at position 1, after a cube whose two layers are its first one: that one's volume is known.
+            first = np.take(cube, [0], axis=axis)
+            before = np.concatenate([first, first], axis=axis)
+            _, both, _ = mesh(np.ascontiguousarray(np.concatenate([first, cube], axis=axis)), size)
+            growth[number, axis] = both - volume[_number(before)] - volume[number]
+    return area, volume, growth
+
+
+def _number(cube: NDArray[np.bool_]) -> int:
+    return int(np.packbits(cube.ravel(), bitorder="little")[0])
+
+
+def _surface(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> tuple[float, float]:
+    """Sum area and volume of the mesh over its cubes.
+
+    Override of ``cShape.calculate_coefficients``, which also measures all pairs of vertices. Equality: to rounding.
+
+    Parameters
+    ----------
+    mask
+        bool, shape (z, y, x), with an empty layer all around.
+    spacing
+        Voxel size in mm.
+    """
+    area, volume, growth = _cubes(spacing)
+    voxels = mask.view(np.uint8)
+    numbers = np.zeros([length - 1 for length in mask.shape], dtype=np.uint8)
+    for bit, corner in enumerate(itertools.product((0, 1), repeat=3)):
+        part = tuple(slice(low, low + length) for low, length in zip(corner, numbers.shape, strict=True))
+        numbers |= voxels[part] << np.uint8(bit)
+    positions = np.array(((numbers != 0) & (numbers != 255)).nonzero())
+    found = numbers[tuple(positions)]
+    counts = np.bincount(found, minlength=256)
+    total = counts @ volume
+    for axis in range(3):
+        total += np.bincount(found, weights=positions[axis], minlength=256) @ growth[:, axis]
+    return float(counts @ area), float(total)
+
+
+def _diameters(mask: NDArray[np.bool_], spacing: Floats) -> tuple[float, float, float, float]:
+    """Measure the largest distances between vertices of the mesh: in slice, column and row planes, and in space.
+
+    Override of ``cShape.calculate_coefficients``, which compares all pairs. A vertex lies halfway between a voxel of
+    the tumour and a neighbour outside. The farthest pair of points are vertices of their convex hull. Equality: exact
+    for voxels of 1 mm, where coordinates are halves; to rounding otherwise.
+
+    Parameters
+    ----------
+    mask
+        bool, shape (z, y, x), with an empty layer all around.
+    spacing
+        Voxel size in mm, shape (3,).
+    """
+    halves = []
+    for axis in range(3):
+        # Coordinates are doubled, so that they are whole and planes can be told apart exactly.
+        crossing = np.array(np.diff(mask, axis=axis).nonzero()) * 2
+        crossing[axis] += 1
+        halves.append(crossing)
+    vertices = np.concatenate(halves, axis=1)
+    scale = spacing / 2
+    planes = [_largest_in_planes(vertices, axis, scale) for axis in range(3)]
+    points = vertices[:, _line_ends(vertices)].T * scale
+    return planes[0], planes[1], planes[2], _largest(points[ConvexHull(points).vertices])
+
+
+_DIRECTIONS: Final = 16
+"""Directions in which a plane's extent is measured: its diameter exceeds the largest by less than 0.5 %."""
+
+
+def _largest_in_planes(vertices: NDArray[np.int64], axis: int, scale: Floats) -> float:
+    order = np.argsort(vertices[axis], kind="stable")
+    ordered = vertices[:, order]
+    starts = np.flatnonzero(np.diff(ordered[axis], prepend=-1))
+    first, second = (ordered[other] * scale[other] for other in range(3) if other != axis)
+    extents = np.zeros(len(starts))
+    for angle in np.arange(_DIRECTIONS) * (np.pi / _DIRECTIONS):
+        along = first * np.cos(angle) + second * np.sin(angle)
+        extent = np.maximum.reduceat(along, starts) - np.minimum.reduceat(along, starts)
+        np.maximum(extents, extent, out=extents)
+    # Between two of the directions an extent can be hidden by at most this factor.
+    possible = extents / np.cos(np.pi / (2 * _DIRECTIONS)) + 1e-9
+    ends = np.append(starts[1:], len(first))
+    best = 0.0
+    for plane in np.argsort(-possible, kind="stable"):
+        if possible[plane] < best:
+            break
+        part = slice(starts[plane], ends[plane])
+        corners = _line_ends(np.delete(ordered[:, part], axis, axis=0))
+        best = max(best, _largest(np.column_stack([first[part], second[part]])[corners]))
+    return best
+
+
+def _line_ends(points: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Mark the points that are first or last on their line along each axis: every vertex of the hull is."""
+    marked = np.ones(points.shape[1], dtype=np.bool_)
+    lengths = points.max(axis=1) + 1
+    for axis in range(len(points)):
+        others = [other for other in range(len(points)) if other != axis]
+        line = np.ravel_multi_index(tuple(points[others]), tuple(lengths[others]))
+        order = np.lexsort((points[axis], line))
+        new = np.diff(line[order], prepend=-1) != 0
+        ends = new | np.append(new[1:], True)
+        marked[order[~ends]] = False
+    return marked
+
+
+def _largest(points: Floats) -> float:
+    if len(points) < 2:
+        return 0.0
+    if len(points) > _ALL_PAIRS:
+        reference = points[np.argmax(((points - points[0]) ** 2).sum(axis=1))]
+        least = np.sqrt(((points - reference) ** 2).sum(axis=1)).max()
+        # A point nearer than this to the far corner of the box cannot belong to the farthest pair.
+        far = np.maximum(points - points.min(axis=0), points.max(axis=0) - points)
+        points = points[np.sqrt((far**2).sum(axis=1)) >= least - 1e-9]
+    return float(np.sqrt(pdist(points, "sqeuclidean").max()))
+
+
+_ALL_PAIRS: Final = 1_000
+"""Points of which all pairs are measured without first looking for those that cannot matter."""
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# What is relied on
+# --------------------------------------------------------------------------------------------------------------------
+
+_RELIED_ON: Final[dict[type, tuple[str, ...]]] = {
+    RadiomicsFirstOrder: ("_initCalculation", "_calculateSegment"),
+    RadiomicsGLCM: ("_calculateMatrix", "_calculateCoefficients", "_initCalculation", "_calculateSegment"),
+    RadiomicsGLDM: ("_calculateMatrix", "_initCalculation", "_calculateSegment"),
+    RadiomicsGLRLM: ("_calculateMatrix", "_calculateCoefficients", "_initCalculation", "_calculateSegment"),
+    RadiomicsGLSZM: ("_calculateMatrix", "_calculateCoefficients", "_initCalculation", "_calculateSegment"),
+    RadiomicsNGTDM: ("_calculateMatrix", "_calculateCoefficients", "_initCalculation", "_calculateSegment"),
+    RadiomicsShape: ("_initSegmentBasedCalculation", "_calculateSegment"),
+}
+
+
+def check_upstream(version: str = radiomics.__version__, relied_on: dict[type, Iterable[str]] | None = None) -> None:
+    """Check that pyradiomics is what this module was written for; called at import.
+
+    Parameters
+    ----------
+    version
+        What pyradiomics calls itself.
+    relied_on
+        The methods that its classes must have.
+
+    Raises
+    ------
+    UpstreamChanged
+        Another version; a class, method, feature or compiled function is missing; or a compiled function gives other
+        counts than its wrapper.
+    """
+    if version.removeprefix("v") != UPSTREAM_VERSION:
+        raise UpstreamChanged(f"pyradiomics {UPSTREAM_VERSION} is needed, {version} is installed")
+    for owner, methods in (relied_on or _RELIED_ON).items():
+        missing = [name for name in methods if not callable(getattr(owner, name, None))]
+        if missing:
+            raise UpstreamChanged(f"radiomics.{owner.__name__} lacks {', '.join(missing)}")
+    for owner in _RELIED_ON:
+        feature_class = owner.__name__.removeprefix("Radiomics").lower()
+        offered = {name for name, deprecated in owner.getFeatureNames().items() if not deprecated}  # type: ignore[attr-defined]
+        if offered != set(FEATURES_BY_CLASS[feature_class]):
+            raise UpstreamChanged(f"radiomics.{owner.__name__} has other features than the method's")
+    try:
+        _library()
+    except (AttributeError, OSError) as error:
+        raise UpstreamChanged(f"radiomics' compiled functions cannot be called: {error}") from error
+    _compare_with_wrappers()
+
+
+def _compare_with_wrappers() -> None:
+    image = np.array([[[1, 1, 2, 3], [2, 1, 1, 3], [3, 3, 2, 1]], [[2, 2, 2, 1], [1, 3, 3, 3], [2, 1, 2, 2]]], np.int32)
+    mask = np.ones(image.shape, dtype=np.bool_)
+    mask[0, 0, 0] = mask[1, 2, 3] = False
+    region = Region.of(mask)
+    grey = GreyLevels(image[mask], np.arange(1, 4), np.bincount(image[mask])[1:])
+    ours = texture_matrices(grey, region)
+    planar = (True, 0)
+    glcm, _ = cMatrices.calculate_glcm(image, mask, np.array([1]), 3, *planar)
+    gldm = cMatrices.calculate_gldm(image, mask, np.array([1]), 3, 0, *planar)
+    glrlm, _ = cMatrices.calculate_glrlm(image, mask, 3, 4, *planar)
+    glszm = cMatrices.calculate_glszm(image, mask, 3, region.size, *planar)
+    ngtdm = cMatrices.calculate_ngtdm(image, mask, np.array([1]), 3, *planar)
+    same = (
+        np.array_equal(ours.glcm, glcm[0])
+        and np.array_equal(ours.gldm, gldm[0])
+        and np.array_equal(ours.glrlm, glrlm[0][:, : ours.glrlm.shape[1]])
+        and np.array_equal(ours.glszm, glszm[0][:, ours.zone_sizes - 1])
+        and np.array_equal(ours.differences, ngtdm[0][:, 1])
+    )
+    if not same:
+        raise UpstreamChanged("radiomics' compiled functions give other counts than their wrappers")
+
+
+check_upstream()
