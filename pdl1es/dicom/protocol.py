@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pdl1es.dicom.series import CTSeries, kernels_of, median_slice_spacing
+from pdl1es.dicom.series import CTSeries, attribute_value, kernels_of, median_slice_spacing
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.findings import Finding
 
@@ -244,7 +244,7 @@ def _origin(series: CTSeries, rules: ProtocolRules) -> list[_Breach]:
         message = f"The images {lossy}, which changes texture."
         tag, value = "LossyImageCompression (0028,2110)", "01"
         if lossy.startswith("may"):
-            tag, value = "TransferSyntaxUID (0002,0010)", _transfer_syntaxes(series)[0]
+            tag, value = "TransferSyntaxUID (0002,0010)", min(set(_transfer_syntaxes(series)) & _PERHAPS_LOSSY)
         breaches.append(_Breach(rules.lossy_compression, "LOSSY_COMPRESSION", message, tag, value))
     return breaches
 
@@ -257,7 +257,7 @@ HTJ2K, which hold either kind."""
 
 def _lossy(series: CTSeries) -> str | None:
     """Return how the images were compressed with loss, or None."""
-    flags = {_text(s.instance.header.get("LossyImageCompression")) for s in series.slices}
+    flags = {_text(attribute_value(s.instance.header, "LossyImageCompression")) for s in series.slices}
     syntaxes = set(_transfer_syntaxes(series))
     if "01" in flags or syntaxes & _ALWAYS_LOSSY:
         return "were compressed with loss"
@@ -268,15 +268,11 @@ def _lossy(series: CTSeries) -> str | None:
 
 
 def _transfer_syntaxes(series: CTSeries) -> list[str]:
-    metas = (getattr(s.instance.header, "file_meta", None) for s in series.slices)
-    return sorted({_text(meta.get("TransferSyntaxUID")) for meta in metas if meta is not None} & _COMPRESSED)
-
-
-_COMPRESSED: Final = _ALWAYS_LOSSY | _PERHAPS_LOSSY
+    return sorted({s.instance.transfer_syntax_uid for s in series.slices})
 
 
 def _manufacturer(series: CTSeries) -> str:
-    return _text(series.slices[0].instance.header.get("Manufacturer"))
+    return _text(attribute_value(series.slices[0].instance.header, "Manufacturer"))
 
 
 def _text(value: object) -> str:

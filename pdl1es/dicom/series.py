@@ -333,10 +333,10 @@ class _FrameSource:
             for sequence in (group, "UnassignedPerFrameConvertedAttributesSequence", _SHARED_UNASSIGNED):
                 inner = _first_item(item, sequence)
                 if inner is not None:
-                    value = _value(inner, keyword)
+                    value = attribute_value(inner, keyword)
                     if value is not None:
                         return value
-        return _value(self.instance.header, keyword)
+        return attribute_value(self.instance.header, keyword)
 
     def _groups(self) -> Iterable[Dataset]:
         if self.instance.sop_class_uid in MULTI_FRAME_CT_SOP_CLASSES:
@@ -349,7 +349,7 @@ class _FrameSource:
 _SHARED_UNASSIGNED: Final = "UnassignedSharedConvertedAttributesSequence"
 
 
-def _value(dataset: Dataset, keyword: str) -> Any:
+def attribute_value(dataset: Dataset, keyword: str) -> Any:
     """Return an attribute's value; None where it is absent, empty, or cannot be read as its VR says."""
     try:
         value = dataset.get(keyword)
@@ -360,7 +360,7 @@ def _value(dataset: Dataset, keyword: str) -> Any:
 
 
 def _sequence(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
-    value = _value(dataset, keyword)
+    value = attribute_value(dataset, keyword)
     return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
 
 
@@ -390,7 +390,9 @@ def _without_copies(instances: Iterable[Instance]) -> list[Instance]:
     known: dict[str, Instance] = {}
     for instance in instances:
         first = known.setdefault(instance.sop_instance_uid, instance)
-        if any(_value(first.header, keyword) != _value(instance.header, keyword) for keyword in _IDENTITY):
+        if any(
+            attribute_value(first.header, keyword) != attribute_value(instance.header, keyword) for keyword in _IDENTITY
+        ):
             raise Refusal(
                 RefusalCode.DUPLICATE_SLICES,
                 "two different images have one SOP Instance UID",
@@ -416,7 +418,7 @@ def _frame_count(instance: Instance) -> int:
             tag="PerFrameFunctionalGroupsSequence (5200,9230)",
             uid=instance.sop_instance_uid,
         )
-    declared = _number(_value(instance.header, "NumberOfFrames"))
+    declared = _number(attribute_value(instance.header, "NumberOfFrames"))
     if declared != described:
         raise Refusal(
             RefusalCode.GEOMETRY_INCONSISTENT,
@@ -430,7 +432,7 @@ def _frame_count(instance: Instance) -> int:
 
 def _image_type(source: _FrameSource) -> tuple[str, ...]:
     frame_type = _texts(source.value("FrameType", "CTImageFrameTypeSequence"))
-    return tuple(text.upper() for text in frame_type or _texts(_value(source.instance.header, "ImageType")))
+    return tuple(text.upper() for text in frame_type or _texts(attribute_value(source.instance.header, "ImageType")))
 
 
 def _reason_to_set_aside(source: _FrameSource) -> str | None:
@@ -453,14 +455,14 @@ def _slice(source: _FrameSource) -> CTSlice:
         position=source.value("ImagePositionPatient", "PlanePositionSequence"),
         orientation=source.value("ImageOrientationPatient", "PlaneOrientationSequence"),
         pixel_spacing=source.value("PixelSpacing", "PixelMeasuresSequence"),
-        rows=_value(header, "Rows"),
-        columns=_value(header, "Columns"),
+        rows=attribute_value(header, "Rows"),
+        columns=attribute_value(header, "Columns"),
         uid=uid,
     )
     transformation = "PixelValueTransformationSequence"
     number = source.value("InStackPositionNumber", "FrameContentSequence")
     if number is None and source.instance.sop_class_uid == CT_IMAGE:
-        number = _value(header, "InstanceNumber")
+        number = attribute_value(header, "InstanceNumber")
     whole = _number(number)
     units = _texts(source.value("RescaleType", transformation))
     return CTSlice(
