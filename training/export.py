@@ -1,0 +1,250 @@
+"""The trained network as one ONNX file: everything from raw inputs to score, with its metadata, checked."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from numpy.typing import NDArray
+
+from pdl1es.atomic import write_atomically
+from pdl1es.clinical import VARIABLES
+from pdl1es.method import PATCH_SIZE, PATCH_SLICES, method_digest
+from pdl1es.model import METADATA_KEY, MODEL_FILE, CutOff, FusionModel, ModelMetadata, TrainingData
+from pdl1es.radiomics.names import FEATURE_NAMES
+from training.network import FusionNetwork, ServingGraph
+from training.preprocessing import CoxTerms, FittedPreprocessing
+
+INPUT_NAMES: Final = ("patches", "radiomics", "clinical")
+OPSET: Final = 18
+AGREEMENT: Final = 1e-5
+"""Largest allowed difference between torch and onnxruntime in any output."""
+CHECKED_CASES: Final = 100
+
+Case = tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
+
+
+class ExportError(RuntimeError):
+    """The exported file is not what the network is; nothing was written."""
+
+
+def model_metadata(
+    network: FusionNetwork,
+    fitted: FittedPreprocessing,
+    *,
+    name: str,
+    version: str,
+    training_data: TrainingData,
+    trained_on: str,
+    intended_use: str,
+    limitations: tuple[str, ...],
+    expression_cut_off: CutOff,
+    progression_cut_off: CutOff,
+    calibrated: bool,
+    clinical_cut_off: CutOff | None = None,
+    fusion_cut_off: CutOff | None = None,
+) -> ModelMetadata:
+    """Describe a network, with the method of this version and what was fitted filled in."""
+    return ModelMetadata(
+        name=name,
+        version=version,
+        training_data=training_data,
+        trained_on=trained_on,
+        intended_use=intended_use,
+        limitations=limitations,
+        method_digest=method_digest(),
+        feature_names=FEATURE_NAMES,
+        selected_features=fitted.selected_features,
+        clinical_names=VARIABLES,
+        window_hu=network.window_hu,
+        smoker_grade=fitted.smoker_grade,
+        expression_cut_off=expression_cut_off,
+        progression_cut_off=progression_cut_off,
+        calibrated=calibrated,
+        clinical_cut_off=clinical_cut_off,
+        fusion_cut_off=fusion_cut_off,
+    )
+
+
+def export_model(
+    network: FusionNetwork,
+    fitted: FittedPreprocessing,
+    metadata: ModelMetadata,
+    path: Path,
+    *,
+    cox: CoxTerms | None = None,
+    cases: int = CHECKED_CASES,
+) -> float:
+    """Write the network as one ONNX file that `pdl1es.model.FusionModel` serves.
+
+    The same network gives the same bytes: what torch notes about the machine and the source is taken out.
+
+    Parameters
+    ----------
+    network
+        Trained; left in evaluation mode, on the CPU.
+    fitted
+        What the network was made with.
+    metadata
+        As `model_metadata` gives it.
+    path
+        The file, replaced whole or not at all.
+    cox
+        Cox models; exactly those that the metadata have cut-offs for.
+    cases
+        Random cases on which torch and onnxruntime are compared.
+
+    Returns
+    -------
+    float
+        The largest difference that was found between torch and onnxruntime.
+
+    Raises
+    ------
+    ValueError
+        Network, fitted parts, metadata and Cox models do not belong together.
+    ExportError
+        The file is not valid, or onnxruntime differs from torch by more than 1e-5.
+    Refusal
+        The chain would refuse the file.
+    """
+    _check_belonging(network, fitted, metadata, cox)
+    graph = ServingGraph(network.cpu(), cox).eval()
+    content = _onnx_bytes(graph, metadata)
+    try:
+        onnx.checker.check_model(content, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise ExportError(f"the exported file is not valid ONNX: {error}") from error
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / MODEL_FILE).write_bytes(content)
+        FusionModel.load(Path(folder))
+    difference = largest_difference(graph, content, random_cases(fitted, cases))
+    if not difference <= AGREEMENT:
+        raise ExportError(f"onnxruntime differs from torch by {difference:.2g}, more than {AGREEMENT:.0e}")
+    write_atomically(path, content)
+    return difference
+
+
+def random_cases(fitted: FittedPreprocessing, count: int, seed: int = 0) -> Iterator[Case]:
+    """Draw inputs as a chain may send them, and worse: one to five patches, wild and missing values.
+
+    Yields
+    ------
+    tuple
+        The graph's ``patches``, ``radiomics`` and ``clinical``.
+    """
+    rng = np.random.default_rng(seed)
+    selected = np.array(fitted.selected, dtype=int)
+    for _ in range(count):
+        slices = int(rng.choice((1, PATCH_SLICES, 5)))
+        level = rng.uniform(-1000, 300, size=(slices, 1, 1, 1))
+        patches = np.rint(level + rng.normal(0, 150, (slices, 1, PATCH_SIZE, PATCH_SIZE)))
+        radiomics = rng.normal(size=len(FEATURE_NAMES))
+        radiomics[selected] = fitted.radiomic_mean + fitted.radiomic_sd * 3 * radiomics[selected]
+        radiomics[rng.random(len(radiomics)) < 0.02] = np.nan
+        clinical = np.array([rng.integers(30, 90), rng.integers(2), rng.integers(3), rng.integers(2)], dtype=np.float64)
+        clinical[rng.random(4) < 0.3] = np.nan
+        yield patches.astype(np.float32), radiomics, clinical
+
+
+def largest_difference(graph: ServingGraph, content: bytes, cases: Iterator[Case]) -> float:
+    """Compare torch with onnxruntime.
+
+    Parameters
+    ----------
+    graph
+        In torch.
+    content
+        The same as ONNX.
+    cases
+        Inputs.
+
+    Returns
+    -------
+    float
+        Largest absolute difference of any output, relative where a standardised feature is above 1; infinite where one
+        gives NaN and the other does not.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = graph.output_names()
+    largest = 0.0
+    for case in cases:
+        served = session.run(list(names), dict(zip(INPUT_NAMES, case, strict=True)))
+        with torch.inference_mode():
+            trained = [output.numpy() for output in graph(*(torch.from_numpy(array) for array in case))]
+        for a, b in zip(trained, served, strict=True):
+            if not np.array_equal(np.isnan(a), np.isnan(b)):
+                return float("inf")
+            scaled = np.abs(a - b) / np.maximum(1.0, np.abs(a))
+            largest = max(largest, float(np.nanmax(scaled, initial=0.0)))
+    return largest
+
+
+def _check_belonging(
+    network: FusionNetwork, fitted: FittedPreprocessing, metadata: ModelMetadata, cox: CoxTerms | None
+) -> None:
+    again = FusionNetwork(fitted, parts=network.parts, window_hu=network.window_hu).preprocessor
+    mine = network.preprocessor.state_dict()
+    for name, tensor in again.state_dict().items():
+        if not torch.equal(mine[name].cpu(), tensor):
+            raise ValueError(f"the network was made with another {name} than the fitted parts hold")
+    for field, expected in (
+        ("selected_features", fitted.selected_features),
+        ("smoker_grade", fitted.smoker_grade),
+        ("window_hu", network.window_hu),
+    ):
+        if getattr(metadata, field) != expected:
+            raise ValueError(f"the metadata's {field} is not the network's")
+    has_fusion = cox is not None and cox.fusion_coefficients is not None
+    if (metadata.clinical_cut_off is not None) != (cox is not None) or (
+        metadata.fusion_cut_off is not None
+    ) != has_fusion:
+        raise ValueError("Cox models and their cut-offs belong together: one is given without the other")
+
+
+def _onnx_bytes(graph: ServingGraph, metadata: ModelMetadata) -> bytes:
+    example = (
+        torch.zeros(PATCH_SLICES, 1, PATCH_SIZE, PATCH_SIZE),
+        torch.zeros(len(FEATURE_NAMES), dtype=torch.float64),
+        torch.zeros(len(VARIABLES), dtype=torch.float64),
+    )
+    program = torch.onnx.export(
+        graph,
+        example,
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=list(INPUT_NAMES),
+        output_names=list(graph.output_names()),
+        dynamic_shapes={"patches": {0: torch.export.Dim("S", min=1)}, "radiomics": None, "clinical": None},
+        external_data=False,
+        verbose=False,
+    )
+    if program is None:
+        raise ExportError("torch.onnx.export gave no program")
+    model = program.model_proto
+    _strip_provenance(model)
+    model.producer_version = torch.__version__.partition("+")[0]
+    entry = model.metadata_props.add()
+    entry.key = METADATA_KEY
+    entry.value = metadata.model_dump_json()
+    return model.SerializeToString(deterministic=True)
+
+
+def _strip_provenance(message: Message) -> None:
+    """Take out source lines, stack traces and paths that torch writes beside every node and value."""
+    for field, value in message.ListFields():
+        if field.name in ("metadata_props", "doc_string"):
+            message.ClearField(field.name)
+        elif field.type == FieldDescriptor.TYPE_MESSAGE:
+            for part in value if isinstance(value, Message) is False else (value,):
+                _strip_provenance(part)
