@@ -77,7 +77,8 @@ def decision_curves(
     labels
         Shape (N,).
     scores
-        Probabilities by model, each of shape (N,); a score at or above a threshold counts as positive (as dcurves').
+        Probabilities by model, each of shape (N,); a score above a threshold (strictly) counts as positive, as at
+        every cut-off of this project and in the Python package dcurves.
     thresholds
         Shape (T,), from 0 to below 1.
 
@@ -127,7 +128,7 @@ def net_benefit_difference(
     odds = limits / (1 - limits)
     # what each patient adds to the difference at each threshold: resampling patients is then resampling rows
     weight = np.where(positive[:, None], 1.0, -odds[None, :])
-    share = weight * ((one[:, None] >= limits).astype(np.float64) - (two[:, None] >= limits))
+    share = weight * ((one[:, None] > limits).astype(np.float64) - (two[:, None] > limits))
     generator = np.random.default_rng(seed)
     times = generator.multinomial(positive.size, np.full(positive.size, 1 / positive.size), size=n_resamples)
     resampled = times @ share / positive.size
@@ -147,6 +148,6 @@ def _rates(
     positive: NDArray[np.bool_], scores: NDArray[np.float64], limits: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     cases, controls = np.sort(scores[positive]), np.sort(scores[~positive])
-    above_cases = cases.size - np.searchsorted(cases, limits, side="left")
-    above_controls = controls.size - np.searchsorted(controls, limits, side="left")
+    above_cases = cases.size - np.searchsorted(cases, limits, side="right")
+    above_controls = controls.size - np.searchsorted(controls, limits, side="right")
     return above_cases / positive.size, above_controls / positive.size

@@ -1,0 +1,174 @@
+"""Discrimination: pROC 1.18 gives the same numbers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import mannwhitneyu
+from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_curve as sklearn_roc_curve
+
+from training.statistics.discrimination import (
+    auc,
+    compare_paired,
+    compare_unpaired,
+    compare_with_each,
+    delong_covariance,
+    hanley_mcneil_variance,
+    roc_curve,
+)
+
+MARKERS = {"r1": "s100b", "r2": "ndka", "r3": "wfns"}
+
+
+@pytest.fixture(scope="module")
+def proc(reference: Path) -> str:
+    return (reference / "pROC_reference.txt").read_text()
+
+
+@pytest.mark.parametrize("curve", MARKERS)
+def test_area_variance_and_interval_are_those_of_proc(subarachnoid: pd.DataFrame, proc: str, curve: str) -> None:
+    line = next(row for row in proc.splitlines() if row.startswith(f"{curve} auc"))
+    area, variance, lower, _, upper = (float(x) for x in re.findall(r"\d\.\d+", line))
+    ours = auc(subarachnoid["poor"], subarachnoid[MARKERS[curve]])
+    assert [ours.value, ours.variance, ours.lower, ours.upper] == pytest.approx(
+        [area, variance, lower, upper], rel=1e-6
+    )
+    assert (ours.n_positive, ours.n_negative) == (41, 72)
+
+
+def test_paired_delong_test_is_that_of_proc(subarachnoid: pd.DataFrame, proc: str) -> None:
+    printed = [[float(x) for x in row] for row in re.findall(r"^Z (\S+) p (\S+)", proc, flags=re.MULTILINE)]
+    first = subarachnoid["s100b"]
+    found = compare_with_each(subarachnoid["poor"], first, {m: subarachnoid[m] for m in ("wfns", "ndka")})
+    assert [[c.statistic, c.p_value] for c in found.values()] == [pytest.approx(row, rel=1e-6) for row in printed]
+    covariances = re.search(r"cov r1 r2 (\S+) r1 r3 (\S+)", proc)
+    assert covariances is not None
+    assert found["ndka"].covariance == pytest.approx(float(covariances[1]), rel=1e-6)
+    assert found["wfns"].covariance == pytest.approx(float(covariances[2]), rel=1e-6)
+
+
+def test_interval_of_the_paired_difference_is_that_of_proc(subarachnoid: pd.DataFrame, proc: str) -> None:
+    lower, upper = (float(x) for x in re.findall(r"^ (-\S+)\s+(\S+)$", proc, flags=re.MULTILINE)[0])
+    found = compare_paired(subarachnoid["poor"], subarachnoid["s100b"], subarachnoid["ndka"]).difference
+    assert [found.lower, found.upper] == pytest.approx([lower, upper], rel=1e-6)
+
+
+def test_unpaired_delong_test_is_that_of_proc(subarachnoid: pd.DataFrame, proc: str) -> None:
+    printed = re.search(r"D = (\S+), df = (\S+), p-value = (\S+)", proc)
+    assert printed is not None
+    poor = subarachnoid["poor"]
+    found = compare_unpaired(poor, subarachnoid["s100b"], poor, subarachnoid["ndka"])
+    ours = [found.statistic, found.degrees_of_freedom, found.p_value]
+    assert ours == pytest.approx([float(x) for x in printed.groups()], rel=1e-6)
+
+
+def test_unpaired_delong_test_of_men_and_women_is_that_of_proc(subarachnoid: pd.DataFrame) -> None:
+    """R 4.2.2, pROC 1.18.0: roc.test of s100b in men and in women, paired = FALSE."""
+    men = subarachnoid[subarachnoid["gender"] == "Male"]
+    women = subarachnoid[subarachnoid["gender"] == "Female"]
+    found = compare_unpaired(men["poor"], men["s100b"], women["poor"], women["s100b"])
+    ours = [found.statistic, found.degrees_of_freedom, found.p_value, found.first.variance, found.second.variance]
+    r = [0.501880774327, 106.462550029, 0.61678775926, 0.0051766554816794, 0.0058608135499098]
+    assert ours == pytest.approx(r, rel=1e-9)
+
+
+def test_area_with_ties_is_that_of_scikit_learn_and_of_mann_whitney() -> None:
+    rng = np.random.default_rng(1)
+    labels = rng.random(200) < 0.35
+    scores = np.round(rng.normal(labels * 0.7), 1)
+    expected = roc_auc_score(labels, scores)
+    assert auc(labels, scores).value == pytest.approx(expected, rel=1e-12)
+    u = mannwhitneyu(scores[labels], scores[~labels]).statistic
+    assert expected == pytest.approx(u / (labels.sum() * (~labels).sum()), rel=1e-12)
+
+
+def test_curve_has_scikit_learns_points_and_its_area() -> None:
+    rng = np.random.default_rng(2)
+    labels = rng.random(80) < 0.5
+    scores = np.round(rng.normal(labels * 1.0), 1)
+    curve = roc_curve(labels, scores)
+    fpr, tpr, _ = sklearn_roc_curve(labels, scores, drop_intermediate=False)
+    assert np.allclose(np.sort(1 - curve.specificity), fpr)
+    assert np.allclose(np.sort(curve.sensitivity), tpr)
+    area = np.trapezoid(curve.sensitivity[::-1], (1 - curve.specificity)[::-1])
+    assert area == pytest.approx(auc(labels, scores).value)
+
+
+def test_delong_interval_covers_the_true_area_in_about_95_of_100_cohorts() -> None:
+    """Binormal scores one deviation apart have the area Phi(1 / root 2) = 0.760."""
+    rng = np.random.default_rng(3)
+    truth = 0.7602499389065233
+    labels = np.repeat([1, 0], [34, 62])
+    covered = [
+        found.lower <= truth <= found.upper
+        for found in (auc(labels, rng.normal(size=96) + labels) for _ in range(1000))
+    ]
+    assert 0.92 <= np.mean(covered) <= 0.97
+
+
+def test_the_same_scores_do_not_differ() -> None:
+    labels, scores = [0, 0, 1, 1, 1], [0.1, 0.4, 0.3, 0.6, 0.9]
+    found = compare_paired(labels, scores, [10 * s for s in scores])
+    assert (found.statistic, found.p_value, found.difference.value) == (0.0, 1.0, 0.0)
+
+
+def test_a_difference_without_variance_has_no_p_value() -> None:
+    found = compare_paired([0, 0, 1, 1], [1, 2, 3, 4], [5, 5, 5, 5])
+    assert found.difference.value == 0.5
+    assert np.isnan(found.p_value)
+
+
+def test_constant_scores_have_an_area_of_one_half() -> None:
+    assert auc([0, 1, 0, 1], [0.3] * 4).value == 0.5
+
+
+def test_a_perfect_score_has_an_area_of_one() -> None:
+    found = auc([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9])
+    assert (found.value, found.variance, found.upper) == (1.0, 0.0, 1.0)
+
+
+def test_turning_the_score_round_turns_the_area_round() -> None:
+    rng = np.random.default_rng(4)
+    labels, scores = rng.random(60) < 0.4, rng.normal(size=60)
+    one, two = auc(labels, scores), auc(labels, -scores)
+    assert one.value + two.value == pytest.approx(1)
+    assert one.variance == pytest.approx(two.variance)
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "message"),
+    [
+        ([1, 1, 1], [0.1, 0.2, 0.3], "2 of each class"),
+        ([0, 0, 1], [0.1, 0.2, 0.3], "2 of each class"),
+        ([0, 1, 0, 1], [0.1, np.nan, 0.3, 0.4], "missing or infinite"),
+        ([0, 1, 0, 1], [0.1, 0.2, 0.3], "3 values where the other columns have 4"),
+        ([0, 1, 2, 1], [0.1, 0.2, 0.3, 0.4], "0 and 1 only, got 2"),
+        ([0, 1, 0, 1], ["a", "b", "c", "d"], None),
+        ([], [], "at least one value"),
+    ],
+)
+def test_unfit_columns_are_refused(labels: list[int], scores: list[float], message: str | None) -> None:
+    with pytest.raises(ValueError, match=message):
+        auc(labels, scores)
+
+
+def test_covariance_of_many_models_agrees_with_each_pair() -> None:
+    rng = np.random.default_rng(5)
+    labels = rng.random(50) < 0.5
+    scores = rng.normal(size=(3, 50)) + labels
+    areas, covariance = delong_covariance(labels, scores)
+    pair = compare_paired(labels, scores[0], scores[2])
+    assert areas[2] == pytest.approx(pair.second.value)
+    assert covariance[0, 2] == pytest.approx(pair.covariance)
+
+
+def test_hanley_and_mcneils_variance_is_near_delongs() -> None:
+    rng = np.random.default_rng(6)
+    labels = np.repeat([1, 0], [300, 600])
+    found = auc(labels, rng.normal(size=900) + labels)
+    assert hanley_mcneil_variance(found.value, 300, 600) == pytest.approx(found.variance, rel=0.15)
