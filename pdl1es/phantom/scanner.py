@@ -300,7 +300,7 @@ def scan(chest: Chest, s: ScannerParameters, *, seed: int, crop: Crop | None = N
     def one(index: int) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
         z = z0 + index * s.slice_spacing_mm
         layered = render_planes(chest, plane, [float(z + shift) for shift in shifts])
-        mean = np.mean(layered, axis=0, dtype=np.float32)
+        mean = np.stack(layered).mean(axis=0, dtype=np.float32)
         noise: Floats = white(index)
         if overlap > 0:
             noise = noise * np.float32(np.cos(mix)) + white(index + 1) * np.float32(np.sin(mix))

@@ -1,0 +1,200 @@
+"""A whole phantom study on disk: CT series, DICOM SEG of the tumour and the clinical variables, deterministic by seed."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pdl1es.phantom.anatomy import Chest, build_chest, draw_chest, place_tumour
+from pdl1es.phantom.ct_series import PatientRecord, Storage, StoredSeries, Volume, uid_of, volume_of, write_ct_series
+from pdl1es.phantom.scanner import Crop, Scan, ScannerParameters, manufacturer_of, scan
+from pdl1es.phantom.segmentation import SegmentDescription, write_segmentation, write_segmentation_for
+from pdl1es.phantom.tumour import TumourParameters, draw_tumour
+
+__all__ = [
+    "PatientRecord",
+    "PhantomStudy",
+    "SegmentDescription",
+    "Storage",
+    "StoredSeries",
+    "Volume",
+    "make_phantom_study",
+    "uid_of",
+    "volume_of",
+    "write_ct_series",
+    "write_segmentation",
+    "write_segmentation_for",
+    "write_study",
+]
+
+CLINICAL_FILE = "clinical.json"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PhantomStudy:
+    """A study that was written, and the truth about it.
+
+    Attributes
+    ----------
+    folder
+        The study's folder: ``CT/``, ``SEG/tumour.dcm`` and ``clinical.json``.
+    ct
+        The CT series.
+    seg_path
+        The DICOM SEG.
+    clinical_path
+        The clinical variables.
+    tumour
+        The tumour's true parameters; ``tumour.volume_mm3`` is its true volume.
+    scan
+        What was written, before it became files.
+    """
+
+    folder: Path
+    ct: StoredSeries
+    seg_path: Path
+    clinical_path: Path
+    tumour: TumourParameters
+    scan: Scan
+
+    @property
+    def true_volume_mm3(self) -> float:
+        """The tumour's true volume, mm3."""
+        return self.tumour.volume_mm3
+
+
+def make_phantom_study(
+    output: Path,
+    seed: int = 0,
+    *,
+    slice_thickness: float = 3.0,
+    kernel: str = "B60f",
+    tumour_diameter: float = 30.0,
+    matrix: int = 512,
+    slices: tuple[int, int] | None = None,
+    workers: int | None = None,
+) -> PhantomStudy:
+    """Make a phantom study: a chest CT with a lung tumour, its SEG, and clinical variables.
+
+    Parameters
+    ----------
+    output
+        Folder for the study; it is made.
+    seed
+        Chest, tumour, noise and UIDs derive from it alone: the same arguments give the same bytes.
+    slice_thickness
+        Thickness and spacing of the slices, mm, 0.5 to 10.
+    kernel
+        A reconstruction kernel of ``scanner.KERNELS``; it tells the manufacturer.
+    tumour_diameter
+        Longest axis of the tumour, mm, 4 to 80.
+    matrix
+        Pixels on each side of the field of view of 384 mm.
+    slices
+        First slice and the one behind the last, for a part of the chest; all where None.
+    workers
+        Threads; all the machine's, up to four, where None.
+
+    Raises
+    ------
+    ValueError
+        For a value out of its range or an unknown kernel.
+    """
+    if not 0.5 <= slice_thickness <= 10:
+        raise ValueError(f"slice thickness must be 0.5 to 10 mm, got {slice_thickness:g}")
+    if not 4 <= tumour_diameter <= 80:
+        raise ValueError(f"tumour diameter must be 4 to 80 mm, got {tumour_diameter:g}")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
+    scanner = ScannerParameters(
+        manufacturer=manufacturer_of(kernel),
+        kernel=kernel,
+        slice_thickness_mm=slice_thickness,
+        slice_spacing_mm=slice_thickness,
+        pixel_spacing_mm=384.0 / matrix,
+        matrix=matrix,
+    )
+    rng = np.random.default_rng([seed, 20210304])
+    female = bool(rng.random() < 0.387)
+    chest = draw_chest(rng, female=female)
+    tumour = draw_tumour(rng, diameter_mm=tumour_diameter)
+    tumour = replace(tumour, centre=place_tumour(rng, chest, tumour_diameter))
+    age = int(np.clip(round(rng.normal(58.8, 10.7)), 30, 89))
+    smoking = str(rng.choice(["never", "occasionally", "constantly"], p=[0.48, 0.415, 0.105]))
+    family = str(rng.choice(["no", "yes"], p=[0.846, 0.154]))
+    patient = PatientRecord(
+        patient_id=f"PHANTOM-{seed}",
+        sex="F" if female else "M",
+        age=f"{age:03d}Y",
+        smoking="NO" if smoking == "never" else "YES",
+        accession_number=f"PHANTOM-{seed}",
+    )
+    return write_study(
+        output,
+        build_chest(chest, tumour),
+        scanner,
+        key=f"{seed}/{kernel}/{slice_thickness:g}/{tumour_diameter:g}/{matrix}/{slices}",
+        noise_seed=seed,
+        patient=patient,
+        clinical={"age": age, "sex": "female" if female else "male", "smoking": smoking, "family_history": family},
+        slices=slices,
+        workers=workers,
+    )
+
+
+def write_study(
+    output: Path,
+    chest: Chest,
+    scanner: ScannerParameters,
+    *,
+    key: str,
+    noise_seed: int,
+    patient: PatientRecord,
+    clinical: dict[str, Any],
+    slices: tuple[int, int] | None = None,
+    workers: int | None = None,
+) -> PhantomStudy:
+    """Scan a chest with a tumour and write CT, SEG and ``clinical.json``.
+
+    Parameters
+    ----------
+    output
+        Folder for the study; it is made.
+    chest, scanner
+        What is scanned, and how.
+    key
+        All UIDs derive from it.
+    noise_seed
+        Of the noise.
+    patient, clinical
+        Header attributes, and content of ``clinical.json``.
+    slices
+        First slice and the one behind the last; all where None.
+    workers
+        Threads; all the machine's, up to four, where None.
+
+    Raises
+    ------
+    ValueError
+        Where the chest has no tumour, or the slices do not show it.
+    """
+    if chest.tumour is None:
+        raise ValueError("a study needs a chest with a tumour")
+    first, last = slices or (0, scanner.slices)
+    crop = Crop((first, min(last, scanner.slices)), (0, scanner.matrix), (0, scanner.matrix))
+    threads = min(4, os.cpu_count() or 1) if workers is None else workers
+    made = scan(chest, scanner, seed=noise_seed, crop=crop, workers=threads)
+    if not made.mask.any():
+        raise ValueError("the slices do not show the tumour")
+    series = write_ct_series(output / "CT", volume_of(made), scanner, key=key, patient=patient)
+    seg_path = write_segmentation(
+        output / "SEG" / "tumour.dcm", series.datasets, [series.frames_of(made.mask)], key=f"{key}/seg"
+    )
+    clinical_path = output / CLINICAL_FILE
+    clinical_path.write_text(json.dumps(clinical, indent=2) + "\n", encoding="utf-8")
+    return PhantomStudy(output, series, seg_path, clinical_path, chest.tumour.parameters, made)
