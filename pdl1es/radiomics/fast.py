@@ -21,7 +21,7 @@ import ctypes
 import functools
 import itertools
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Final
@@ -73,8 +73,28 @@ class UpstreamChanged(ImportError):
 
 
 @dataclass(frozen=True, slots=True)
+class Lines:
+    """The tumour's voxels, line after line along one direction, with an empty place wherever two are not neighbours.
+
+    Attributes
+    ----------
+    voxels
+        int32, shape (n_voxels,): the voxels' indices in that order.
+    places
+        int64, shape (n_voxels,): their places.
+    """
+
+    voxels: NDArray[np.int32]
+    places: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class Region:
-    """The tumour as the compiled functions want it.
+    """The tumour as the compiled functions are given it: one row of voxels instead of a box.
+
+    Every row of the tumour's box is followed by an empty voxel and every slice by an empty row, and all of it is laid
+    out as one line. Then a neighbour is a fixed number of places away, a step across the box's side meets an empty
+    place, and the compiled functions, told of one dimension, need not take each index apart.
 
     Attributes
     ----------
@@ -82,22 +102,25 @@ class Region:
         bool, the tumour's own box, shape (z, y, x).
     spacing
         Voxel size in mm, (z, y, x).
-    grid_mask
-        uint8: ``mask``, laid out as the compiled functions read it. In 2-D the slices lie below one another with an
-        empty row between them: one dimension less to walk, no neighbour across slices, the same order of voxels.
-    positions
-        int64, flat positions of the tumour's voxels in ``grid_mask``.
-    angles
-        int32, one direction a row, one of each pair of opposites, in pyradiomics' order.
+    occupied
+        uint8, shape (n_places,): 1 where a voxel of the tumour lies.
+    places
+        int64, shape (n_voxels,): the places of the tumour's voxels.
+    steps
+        int32, shape (n_angles,): places to the neighbour in each direction, one of each pair of opposites, in
+        pyradiomics' order.
+    lines
+        For each direction, the voxels along it.
     lone
-        bool per angle: no line along it holds two voxels. pyradiomics drops such angles from the run lengths.
+        bool per direction: no line along it holds two voxels. pyradiomics drops such directions from the run lengths.
     """
 
     mask: NDArray[np.bool_]
     spacing: tuple[float, float, float]
-    grid_mask: NDArray[np.uint8]
-    positions: NDArray[np.int64]
-    angles: NDArray[np.int32]
+    occupied: NDArray[np.uint8]
+    places: NDArray[np.int64]
+    steps: NDArray[np.int32]
+    lines: tuple[Lines, ...]
     lone: NDArray[np.bool_]
 
     @classmethod
@@ -115,38 +138,51 @@ class Region:
         force_2d
             Neighbours within axial slices only (pyradiomics' ``force2D`` with dimension 0).
         """
+        padded = np.pad(mask.view(np.uint8), ((0, 0), (0, 1), (0, 1)))
+        occupied = padded.ravel()
+        places = np.flatnonzero(occupied)
         directions = _directions(mask.shape, force_2d)
-        lone = np.array([_lone(mask, direction) for direction in directions], dtype=np.bool_)
-        if force_2d:
-            depth, height, width = mask.shape
-            padded = np.zeros((depth, height + 1, width), dtype=np.uint8)
-            padded[:, :-1] = mask
-            grid_mask = padded.reshape(depth * (height + 1), width)
-            directions = np.ascontiguousarray(directions[:, 1:])
-        else:
-            grid_mask = mask.astype(np.uint8)
-        return cls(mask, spacing, grid_mask, np.flatnonzero(grid_mask), directions, lone)
+        steps = (directions @ np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])).astype(np.int32)
+        indices = np.zeros(len(occupied), dtype=np.int32)
+        indices[places] = np.arange(len(places))
+        lines = tuple(_lines(occupied, indices, int(step)) for step in steps)
+        lone = [_lone(mask, direction, line) for direction, line in zip(directions, lines, strict=True)]
+        return cls(mask, spacing, occupied, places, steps, lines, np.array(lone, dtype=np.bool_))
 
     @property
     def size(self) -> int:
         """Number of voxels of the tumour."""
-        return len(self.positions)
+        return len(self.places)
 
 
 def _directions(shape: tuple[int, ...], force_2d: bool) -> NDArray[np.int32]:
     # pyradiomics tells its angles only beside a matrix; they depend on which axes are longer than one voxel.
     nothing = np.zeros([min(length, 2) for length in shape], dtype=np.int32)
     _, angles = cMatrices.calculate_glcm(nothing, nothing.astype(np.bool_), np.array([1]), 1, force_2d, 0)
-    return np.ascontiguousarray(angles, dtype=np.int32)
+    return np.asarray(angles, dtype=np.int32)
 
 
-def _lone(mask: NDArray[np.bool_], direction: NDArray[np.int32]) -> bool:
+def _lines(occupied: NDArray[np.uint8], indices: NDArray[np.int32], step: int) -> Lines:
+    # Places that are ``step`` apart are the columns of a table that is ``step`` wide.
+    length = -(-len(occupied) // abs(step)) * abs(step)
+    columns = np.pad(occupied, (0, length - len(occupied))).reshape(-1, abs(step)).T
+    found = np.flatnonzero(columns)
+    column, row = np.divmod(found, columns.shape[1])
+    gaps = np.diff(found, prepend=found[0]) > 1
+    # The last place of a column and the first of the next are neighbours in the table only.
+    gaps[1:] |= column[1:] != column[:-1]
+    return Lines(indices[row * abs(step) + column], np.arange(len(found)) + np.cumsum(gaps))
+
+
+def _lone(mask: NDArray[np.bool_], direction: NDArray[np.int32], lines: Lines) -> bool:
+    if (np.diff(lines.places) == 1).any():
+        return False
     # Two voxels share a line if they agree in every coordinate once the motion along the direction is taken out.
     axis = int(np.flatnonzero(direction)[0])
     voxels = np.array(mask.nonzero())
-    lines = voxels - voxels[axis] * direction[:, None] * direction[axis]
-    lines -= lines.min(axis=1, keepdims=True)
-    return bool(np.bincount(np.ravel_multi_index(tuple(lines), tuple(lines.max(axis=1) + 1))).max() < 2)
+    ends = voxels - voxels[axis] * direction[:, None] * direction[axis]
+    ends -= ends.min(axis=1, keepdims=True)
+    return bool(np.bincount(np.ravel_multi_index(tuple(ends), tuple(ends.max(axis=1) + 1))).max() < 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,25 +282,29 @@ def texture_matrices(grey: GreyLevels, region: Region) -> TextureMatrices:
     RuntimeError
         A compiled function reports that an index left its matrix.
     """
-    n, angles = len(grey.levels), region.angles
-    both_ways = np.concatenate([angles, -angles])
-    image = np.zeros(region.grid_mask.shape, dtype=np.int32)
-    image.ravel()[region.positions] = grey.voxels
+    n, steps = len(grey.levels), region.steps
+    both_ways = np.concatenate([steps, -steps])
+    image = np.zeros(len(region.occupied), dtype=np.int32)
+    image[region.places] = grey.voxels
 
-    glcm = np.zeros((n, n, len(angles)))
-    _compiled("calculate_glcm", image, region.grid_mask, angles, glcm, n)
+    glcm = np.zeros((n, n, len(steps)))
+    _compiled("calculate_glcm", image, region.occupied, steps, glcm, n)
 
     gldm = np.zeros((n, 2 * len(both_ways) + 1))
-    _compiled("calculate_gldm", image, region.grid_mask, both_ways, gldm, n, 0)
+    _compiled("calculate_gldm", image, region.occupied, both_ways, gldm, n, 0)
 
-    glrlm = np.zeros((n, max(image.shape), len(angles)))
-    _compiled("calculate_glrlm", image, region.grid_mask, angles, glrlm, n, glrlm.shape[1])
-    glrlm[:, :, region.lone] = 0
+    glrlm = np.zeros((len(steps), n, max(region.mask.shape)))
+    for matrix, line, lone in zip(glrlm, region.lines, region.lone, strict=True):
+        if not lone:
+            along = np.zeros(int(line.places[-1]) + 1, dtype=np.int32)
+            along[line.places] = grey.voxels[line.voxels]
+            _compiled("calculate_glrlm", along, along.astype(np.bool_).view(np.uint8), _ONWARDS, matrix, *matrix.shape)
+    glrlm = np.ascontiguousarray(glrlm.transpose(1, 2, 0))
     longest = int(np.flatnonzero(glrlm.any(axis=(0, 2)))[-1]) + 1 if glrlm.any() else 1
 
     # The function clears the mask behind it; its output is one (grey level, size) pair a zone, ended by -1.
     zones = np.full((region.size + 1, 2), -1, dtype=np.int32)
-    _compiled("calculate_glszm", image, region.grid_mask.copy(), both_ways, zones, n, region.size, 1)
+    _compiled("calculate_glszm", image, region.occupied.copy(), both_ways, zones, n, region.size, 1)
     ranks, sizes = zones[: int(np.argmax(zones[:, 0] < 0))].T
     zone_sizes = np.flatnonzero(np.bincount(sizes))
     cells = (ranks.astype(np.int64) - 1) * len(zone_sizes) + np.searchsorted(zone_sizes, sizes)
@@ -272,9 +312,9 @@ def texture_matrices(grey: GreyLevels, region: Region) -> TextureMatrices:
 
     highest = int(grey.levels[-1])
     if highest != n:
-        image.ravel()[region.positions] = grey.levels.astype(np.int32)[grey.voxels - 1]
+        image[region.places] = grey.levels.astype(np.int32)[grey.voxels - 1]
     ngtdm = np.zeros((highest, 3))
-    _compiled("calculate_ngtdm", image, region.grid_mask, both_ways, ngtdm, highest)
+    _compiled("calculate_ngtdm", image, region.occupied, both_ways, ngtdm, highest)
     return TextureMatrices(
         levels=grey.levels,
         counts=grey.counts,
@@ -299,22 +339,26 @@ def _library() -> ctypes.CDLL:
 def _compiled(
     name: str,
     image: NDArray[np.int32],
-    mask: NDArray[np.uint8],
-    angles: NDArray[np.int32],
+    occupied: NDArray[np.uint8],
+    steps: NDArray[np.int32],
     output: NDArray[Any],
     *sizes: int,
 ) -> None:
-    shape = image.shape
-    size = np.array(shape, dtype=np.int32)
-    box = np.concatenate([np.zeros_like(size), size - 1])
-    strides = np.array([stride // image.itemsize for stride in image.strides], dtype=np.int32)
-    arrays = (image, mask, size, box, strides, angles)
+    length = np.array([len(image)], dtype=np.int32)
+    box = np.array([0, len(image) - 1], dtype=np.int32)
+    arrays = (image, occupied, length, box, _ONE, steps)
     status = getattr(_library(), name)(
-        *(array.ctypes.data for array in arrays), len(angles), len(shape), output.ctypes.data, *sizes
+        *(array.ctypes.data for array in arrays), len(steps), 1, output.ctypes.data, *sizes
     )
     # calculate_glszm returns the largest zone or -1, the others 1 or 0.
     if status <= 0:
         raise RuntimeError(f"{name} left its matrix")
+
+
+_ONE: Final = np.array([1], dtype=np.int32)
+"""The stride of a line."""
+_ONWARDS: Final = np.array([1], dtype=np.int32)
+"""The direction along a line."""
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -360,6 +404,7 @@ class _Prepared:
 
     logger: logging.Logger
     coefficients: dict[str, Any]
+    execute: Callable[[], dict[str, Any]]
 
     def _prepare(self, feature_class: str) -> None:
         self.logger = _SILENT
@@ -420,11 +465,19 @@ class GLCM(_Prepared, RadiomicsGLCM):
             HXY=-(matrix * np.log2(matrix + eps)).sum(axis=(1, 2)),
         )
 
-    def getClusterProminenceFeatureValue(self) -> Floats:
-        """Square twice: numpy raises to the fourth power ten times slower. Equality: to rounding, no term cancels."""
+    def _deviations(self) -> Floats:
         ux, uy = self.coefficients["ux"], self.coefficients["uy"]
-        squared = ((self.coefficients["i"] + self.coefficients["j"])[None, :, :, None] - ux - uy) ** 2
-        return np.nanmean((self.P_glcm * squared * squared).sum(axis=(1, 2)), 1)
+        return (self.coefficients["i"] + self.coefficients["j"])[None, :, :, None] - ux - uy
+
+    def getClusterShadeFeatureValue(self) -> Floats:
+        """Multiply: numpy raises to the third power by ``pow``, twenty times slower. Equality: to rounding."""
+        deviations = self._deviations()
+        return np.nanmean((self.P_glcm * (deviations * deviations * deviations)).sum(axis=(1, 2)), 1)
+
+    def getClusterProminenceFeatureValue(self) -> Floats:
+        """Multiply, as for the shade. Equality: to rounding."""
+        squares = self._deviations() ** 2
+        return np.nanmean((self.P_glcm * (squares * squares)).sum(axis=(1, 2)), 1)
 
     def getMCCFeatureValue(self) -> Floats:
         """Build the matrix Q as a product, image by image on its own grey levels.
@@ -637,7 +690,8 @@ class FirstOrder(_Prepared, RadiomicsFirstOrder):
         self.voxelArrayShift = voxel_array_shift
         self.targetVoxelArray = values.astype(np.float64).reshape(1, -1)
         self.coefficients["p_i"] = (grey.counts / grey.counts.sum()).reshape(1, -1)
-        self.enabledFeatures = {"Entropy": True, "Uniformity": True, "Energy": True}
+        self.enabledFeatures = {"Entropy": True, "Uniformity": True}
+        self.sorted = np.sort(values)
 
     def _initCalculation(self, voxelCoordinates: None = None) -> None:
         """Nothing: the histogram came with the grey levels."""
@@ -652,8 +706,10 @@ class FirstOrder(_Prepared, RadiomicsFirstOrder):
         features = super().execute()
         voxels = self.targetVoxelArray
         count = voxels.shape[1]
-        p10, p25, p50, p75, p90 = np.percentile(voxels[0], [10, 25, 50, 75, 90])
-        low, high = voxels.min(), voxels.max()
+        p10, p25, p50, p75, p90 = (self._percentile(percent) for percent in (10, 25, 50, 75, 90))
+        low, high = float(self.sorted[0]), float(self.sorted[-1])
+        shifted = voxels + self.voxelArrayShift
+        energy = (shifted * shifted).sum(axis=1)[0]
         mean = voxels.sum(axis=1) / count
         deviations = voxels - mean[:, None]
         squares = deviations * deviations
@@ -673,6 +729,7 @@ class FirstOrder(_Prepared, RadiomicsFirstOrder):
             {
                 "10Percentile": p10,
                 "90Percentile": p90,
+                "Energy": energy,
                 "InterquartileRange": p75 - p25,
                 "Kurtosis": fourth / scale**2.0,
                 "Maximum": high,
@@ -682,13 +739,22 @@ class FirstOrder(_Prepared, RadiomicsFirstOrder):
                 "Minimum": low,
                 "Range": high - low,
                 "RobustMeanAbsoluteDeviation": inner_deviation[0],
-                "RootMeanSquared": np.sqrt(features["Energy"] / count),
+                "RootMeanSquared": np.sqrt(energy / count),
                 "Skewness": third / scale**1.5,
-                "TotalEnergy": features["Energy"] * np.multiply.reduce(self.pixelSpacing),
+                "TotalEnergy": energy * np.multiply.reduce(self.pixelSpacing),
                 "Variance": np.sqrt(second) ** 2,
             }
         )
         return features
+
+    def _percentile(self, percent: float) -> float:
+        """Interpolate between the two nearest voxels, which are sorted once, in their own and shorter data type."""
+        position = (len(self.sorted) - 1) * (percent / 100)
+        below = int(position)
+        low, high = float(self.sorted[below]), float(self.sorted[min(below + 1, len(self.sorted) - 1)])
+        # numpy takes the nearer end, so that the value cannot leave the interval.
+        fraction = position - below
+        return low + (high - low) * fraction if fraction < 0.5 else high - (high - low) * (1 - fraction)
 
 
 def first_order_features(
