@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,6 @@ from pdl1es.dicom.geometry import (
     POSITION_TAG,
     SPACING_TAG,
     SlicePlane,
-    angle_degrees,
     canonical_axes,
     create_slice_plane,
     lies_across,
@@ -238,13 +238,22 @@ def ct_series(instances: Iterable[Instance], *, minimum_slices: int = SMALLEST_S
     slices.sort(key=lambda s: (position_along(s.plane, normal), s.instance.sop_instance_uid, s.frame))
     axes = canonical_axes(slices[0].plane)
     _refuse_duplicates(slices, axes[2], series_uid)
-    _refuse_bent_line(slices, axes, series_uid)
+    slope, beside = _drift(slices, axes)
+    worst = int(np.argmax(beside))
+    if beside[worst] > LINE_TOLERANCE_MM:
+        raise Refusal(
+            RefusalCode.GEOMETRY_INCONSISTENT,
+            f"the image lies {beside[worst]:.1f} mm beside the line through the series' other images",
+            tag=POSITION_TAG,
+            value="\\".join(f"{coordinate:g}" for coordinate in slices[worst].plane.position),
+            uid=slices[worst].instance.sop_instance_uid,
+        )
     return CTSeries(
         series_instance_uid=series_uid,
         frame_of_reference_uid=frames_of_reference[0],
         study_instance_uid=objects[0].study_instance_uid,
         slices=tuple(slices),
-        tilt_degrees=_tilt_degrees(slices, axes[2]),
+        tilt_degrees=round(math.degrees(math.atan(float(np.linalg.norm(slope)))), 3),
         set_aside=tuple(aside),
     )
 
@@ -553,41 +562,37 @@ def _refuse_duplicates(slices: list[CTSlice], normal: NDArray[np.float64], serie
             value=f"{positions[i]:.2f} mm along the stack",
             uid=slices[i + 1].instance.sop_instance_uid,
         )
-    distances = np.diff(positions).tolist()
-    usual = statistics.median_high(distances)
-    close = sum(distance < 0.5 * usual for distance in distances)
-    # Two blocks of one scan may overlap by a slice. Where every fourth pair is too close, two stacks are mixed.
-    if close > 1 and close > len(distances) / 4:
+    distances = np.diff(positions)
+    around = np.minimum(np.r_[np.inf, distances[:-1]], np.r_[distances[1:], np.inf])
+    close = distances < 0.5 * around
+    # Two blocks of one scan may overlap by a slice. Where every fourth distance is a dip, two stacks are interleaved.
+    if np.count_nonzero(close) > max(1.0, len(distances) / 4):
+        usual = float(np.median(distances[~close]))
         raise Refusal(
             RefusalCode.DUPLICATE_SLICES,
-            f"{close} of {len(distances)} neighbouring slices overlap: two stacks are mixed in one series",
+            f"{np.count_nonzero(close)} of {len(distances)} distances between slices are dips: two stacks are interleaved",
             tag=POSITION_TAG,
-            value=f"{min(distances):.2f} mm apart where {usual:.2f} mm is usual",
+            value=f"{distances.min():.2f} mm apart, then {usual:.2f} mm",
             uid=series_uid,
         )
 
 
-def _refuse_bent_line(slices: list[CTSlice], axes: NDArray[np.float64], series_uid: str) -> None:
-    """Refuse slices whose centres do not lie on one straight line: parts of several acquisitions."""
-    centres = np.array([_centre(s.plane) for s in slices])
-    z = centres @ axes[2]
-    share = ((z - z[0]) / (z[-1] - z[0]))[:, np.newaxis]
-    beside = np.linalg.norm(centres - (centres[0] + share * (centres[-1] - centres[0])), axis=1)
-    worst = int(np.argmax(beside))
-    if beside[worst] > LINE_TOLERANCE_MM:
-        raise Refusal(
-            RefusalCode.GEOMETRY_INCONSISTENT,
-            f"the image lies {beside[worst]:.1f} mm beside the line through the series' other images",
-            tag=POSITION_TAG,
-            value="\\".join(f"{v:g}" for v in slices[worst].plane.position),
-            uid=slices[worst].instance.sop_instance_uid,
-        )
+def _drift(slices: list[CTSlice], axes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return how the slices shift within their own plane.
 
-
-def _tilt_degrees(slices: list[CTSlice], normal: NDArray[np.float64]) -> float:
-    """Return the angle between the normal and the line through the centres of the first and last slice."""
-    line = _centre(slices[-1].plane) - _centre(slices[0].plane)
-    return round(angle_degrees(line, normal), 3)
+    Returns
+    -------
+    slope
+        Shift along x and y for each mm along the normal, shape (2,): the median over neighbours, so that one stray
+        slice does not bend it.
+    beside
+        Distance of each slice's centre from the straight line of that slope, mm, shape (slices,).
+    """
+    along = np.array([_centre(s.plane) for s in slices]) @ axes.T
+    steps = np.diff(along, axis=0)
+    slope = np.median(steps[:, :2] / steps[:, 2:], axis=0)
+    offsets = along[:, :2] - along[:, 2:] * slope
+    return slope, np.linalg.norm(offsets - np.median(offsets, axis=0), axis=1)
 
 
 def _centre(plane: SlicePlane) -> NDArray[np.float64]:

@@ -1,0 +1,289 @@
+"""Stacks of slices: what is one, what is refused, and what is missing in it."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from synthetic_ct import ENHANCED_CT_IMAGE, SERIES, ct_header, ct_instance, ct_stack
+
+from pdl1es.dicom.series import (
+    CT_SOP_CLASSES,
+    CTSeries,
+    ct_series,
+    find_gaps,
+    median_slice_spacing,
+    refuse_gaps,
+    series_of,
+    slice_gaps,
+    slice_positions,
+)
+from pdl1es.dicom.study import Instance
+from pdl1es.errors import Refusal, RefusalCode
+
+
+def refusal_of(*instances: Instance, **options: Any) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        ct_series(instances, **options)
+    return caught.value
+
+
+def real_series(folder: Path) -> CTSeries:
+    """Return the one CT series of a folder of real files."""
+    objects = [Instance(p, pydicom.dcmread(p, stop_before_pixels=True)) for p in sorted(folder.rglob("*.dcm"))]
+    return ct_series(i for i in objects if i.sop_class_uid in CT_SOP_CLASSES)
+
+
+def enhanced(zs: list[float], **changes: Any) -> Instance:
+    """Return an enhanced multi-frame CT with its frames at these positions."""
+    header = ct_header(uid="1.2.3.5.1", SOPClassUID=ENHANCED_CT_IMAGE)
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
+                    "RescaleSlope", "RescaleIntercept", "RescaleType", "ConvolutionKernel"):  # fmt: skip
+        delattr(header, keyword)
+    orientation, measures, values, reconstruction, kind, shared = (Dataset() for _ in range(6))
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    measures.PixelSpacing, measures.SliceThickness = [0.8, 0.8], 2
+    values.RescaleSlope, values.RescaleIntercept, values.RescaleType = 2, -1000, "HU"
+    reconstruction.ConvolutionKernel = ["Br59", "3"]
+    kind.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+    shared.PixelValueTransformationSequence, shared.CTReconstructionSequence = [values], [reconstruction]
+    shared.CTImageFrameTypeSequence = [kind]
+    header.SharedFunctionalGroupsSequence = [shared]
+    header.PerFrameFunctionalGroupsSequence = []
+    for number, z in enumerate(zs, start=1):
+        position, content, frame = Dataset(), Dataset(), Dataset()
+        position.ImagePositionPatient, content.InStackPositionNumber = [-100, -120, z], number
+        frame.PlanePositionSequence, frame.FrameContentSequence = [position], [content]
+        header.PerFrameFunctionalGroupsSequence.append(frame)
+    header.NumberOfFrames = len(zs)
+    for keyword, value in changes.items():
+        setattr(header, keyword, value)
+    return Instance(Path("enhanced.dcm"), header)
+
+
+# --- what a stack is -------------------------------------------------------------------------------------------------
+
+
+def test_slices_are_sorted_by_position_whatever_their_order_names_and_numbers() -> None:
+    stack = list(ct_stack())
+    for number, instance in enumerate(reversed(stack)):
+        instance.header.InstanceNumber = number
+    expected = ct_series(stack)
+    random.Random(7).shuffle(stack)
+    series = ct_series(stack)
+    assert series == expected
+    assert slice_positions(series).tolist() == [float(z) for z in range(0, 60, 3)]
+    assert series.tilt_degrees == 0.0
+
+
+def test_slices_ascend_towards_the_head_for_feet_first_and_face_down_storage() -> None:
+    turned = ct_series(ct_stack(ImageOrientationPatient=[-1, 0, 0, 0, 1, 0]))
+    assert slice_positions(turned).tolist() == [float(z) for z in range(0, 60, 3)]
+
+
+def test_uneven_distances_alone_are_no_fault() -> None:
+    series = ct_series(ct_stack([0, 3, 6.5, 9, 12.2, 15, 19]))
+    assert median_slice_spacing(series) == 3.0
+    assert slice_gaps(series) == ()
+
+
+def test_the_frames_of_an_enhanced_ct_are_slices_with_their_own_values() -> None:
+    series = ct_series([enhanced([6.0, 2.0, 4.0])])
+    assert [(s.frame, s.plane.position[2]) for s in series.slices] == [(1, 2.0), (2, 4.0), (0, 6.0)]
+    first = series.slices[0]
+    assert (first.rescale_slope, first.rescale_intercept, first.rescale_type) == (2.0, -1000.0, "HU")
+    assert (first.convolution_kernel, first.slice_thickness, first.instance_number) == (("Br59", "3"), 2.0, 2)
+    assert first.image_type == ("ORIGINAL", "PRIMARY", "VOLUME", "NONE")
+
+
+def test_missing_rescale_and_kernel_stay_missing() -> None:
+    series = ct_series(ct_stack(RescaleSlope=None, RescaleIntercept=None, ConvolutionKernel=None, SliceThickness=None))
+    first = series.slices[0]
+    assert (first.rescale_slope, first.rescale_intercept, first.slice_thickness) == (None, None, None)
+    assert first.convolution_kernel == ()
+
+
+def test_a_second_copy_of_a_file_changes_nothing() -> None:
+    stack = ct_stack()
+    assert ct_series((*stack, *stack)) == ct_series(stack)
+
+
+def test_the_objects_of_a_study_are_grouped_by_series() -> None:
+    grouped = series_of((*ct_stack([0], series="1.9"), *ct_stack([0, 3], series="1.10")))
+    assert {uid: len(objects) for uid, objects in grouped.items()} == {"1.10": 2, "1.9": 1}
+
+
+# --- what is set aside -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"], "ImageOrientationPatient": [0, 1, 0, 0, 0, -1]},
+        {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"], "ImagePositionPatient": None},
+        {"ImageType": ["DERIVED", "SECONDARY", "MIP"]},
+        {"ImageType": ["DERIVED", "PRIMARY", "AXIAL", "PERFUSION"]},
+        {"ImageType": ["DERIVED", "SECONDARY", "REFORMATTED"], "ImageOrientationPatient": [1, 0, 0, 0, 0, -1]},
+        {"ImageType": ["DERIVED", "SECONDARY", "OTHER"], "Rows": 512, "Columns": 512},
+    ],
+)
+def test_an_image_of_another_type_that_shares_the_series_is_set_aside_with_its_reason(odd: dict[str, Any]) -> None:
+    stack = ct_stack()
+    stray = ct_instance(9.0, uid="1.2.3.99", **odd)
+    series = ct_series((*stack, stray))
+    assert series.slices == ct_series(stack).slices
+    assert [entry.sop_instance_uid for entry in series.set_aside] == ["1.2.3.99"]
+    assert series.set_aside[0].reason.startswith("Image Type")
+
+
+def test_a_series_of_localizers_alone_is_no_eligible_ct() -> None:
+    refusal = refusal_of(*ct_stack([0, 3, 6], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
+    assert refusal.code is RefusalCode.NO_ELIGIBLE_CT
+    assert "LOCALIZER" in refusal.found
+
+
+def test_a_volume_rendering_in_an_enhanced_object_is_no_ct_slice() -> None:
+    assert refusal_of(enhanced([0, 2, 4], VolumeBasedCalculationTechnique="VOLUME_RENDER")).code is (
+        RefusalCode.NO_ELIGIBLE_CT
+    )
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("odd", "tag"),
+    [
+        ({"ImageOrientationPatient": [1, 0, 0, 0, 0.9848, 0.1736]}, "ImageOrientationPatient (0020,0037)"),
+        ({"Rows": 512}, "Rows (0028,0010), Columns (0028,0011)"),
+        ({"PixelSpacing": [0.7, 0.7]}, "PixelSpacing (0028,0030)"),
+        ({"PixelSpacing": [0.8, 0.7]}, "PixelSpacing (0028,0030)"),
+        ({"ImagePositionPatient": [-90, -120, 60]}, "ImagePositionPatient (0020,0032)"),
+        ({"FrameOfReferenceUID": "1.2.3.10"}, "FrameOfReferenceUID (0020,0052)"),
+    ],
+)
+def test_an_image_that_does_not_fit_its_series_is_refused_with_what_differs(odd: dict[str, Any], tag: str) -> None:
+    refusal = refusal_of(*ct_stack(), ct_instance(60.0, uid="1.2.3.99", **odd))
+    assert (refusal.code, refusal.tag) == (RefusalCode.GEOMETRY_INCONSISTENT, tag)
+    assert refusal.uid in {"1.2.3.99", SERIES}
+
+
+def test_an_image_without_position_is_refused() -> None:
+    refusal = refusal_of(*ct_stack(), ct_instance(60.0, uid="1.2.3.99", ImagePositionPatient=None))
+    assert (refusal.code, refusal.uid) == (RefusalCode.GEOMETRY_MISSING, "1.2.3.99")
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.009])
+def test_two_images_at_one_position_are_refused(offset: float) -> None:
+    """An image that was sent again under another UID, or a second phase of the same place."""
+    refusal = refusal_of(*ct_stack(), ct_instance(9.0 + offset, uid="1.2.3.99"))
+    assert refusal.code is RefusalCode.DUPLICATE_SLICES
+    assert refusal.value == "9.00 mm along the stack"
+
+
+def test_two_phases_in_one_series_are_refused_with_their_number() -> None:
+    refusal = refusal_of(*ct_stack(), *(ct_instance(float(z), uid=f"1.2.3.99.{z + 1}") for z in range(0, 60, 3)))
+    assert refusal.code is RefusalCode.DUPLICATE_SLICES
+    assert "20 of 20 positions" in refusal.found
+
+
+def test_two_interleaved_stacks_are_refused() -> None:
+    refusal = refusal_of(*ct_stack(), *ct_stack([z + 0.5 for z in range(0, 60, 3)]))
+    assert refusal.code is RefusalCode.DUPLICATE_SLICES
+    assert "two stacks are interleaved" in refusal.found
+
+
+def test_one_uid_for_two_images_is_refused() -> None:
+    refusal = refusal_of(*ct_stack(), ct_instance(9.0, uid="1.5"), ct_instance(80.0, uid="1.5"))
+    assert (refusal.code, refusal.uid) == (RefusalCode.DUPLICATE_SLICES, "1.5")
+
+
+def test_too_few_slices_are_refused_with_their_number() -> None:
+    assert refusal_of(*ct_stack([0, 3])).code is RefusalCode.TOO_FEW_SLICES
+    refusal = refusal_of(*ct_stack(), minimum_slices=21)
+    assert refusal.code is RefusalCode.TOO_FEW_SLICES
+    assert "20 slices and 21" in refusal.found
+
+
+def test_an_enhanced_object_that_lies_about_its_frames_is_refused() -> None:
+    refusal = refusal_of(enhanced([0, 2, 4], NumberOfFrames=300))
+    assert (refusal.code, refusal.value) == (RefusalCode.GEOMETRY_INCONSISTENT, "300")
+    assert refusal_of(enhanced([])).code is RefusalCode.GEOMETRY_MISSING
+
+
+# --- gaps ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", [1, 2, 3, 9, 17, 18])
+def test_one_missing_slice_is_a_gap_wherever_it_is(missing: int) -> None:
+    series = ct_series(i for n, i in enumerate(ct_stack()) if n != missing)
+    assert [(gap.low, gap.high, gap.usual) for gap in slice_gaps(series)] == [(3 * missing - 3, 3 * missing + 3, 3)]
+
+
+def test_several_missing_slices_are_one_gap() -> None:
+    series = ct_series(i for n, i in enumerate(ct_stack()) if not 6 <= n <= 11)
+    assert [(gap.low, gap.high) for gap in slice_gaps(series)] == [(15.0, 36.0)]
+
+
+def test_every_second_slice_missing_over_a_stretch_is_told_by_the_instance_numbers() -> None:
+    stack = [ct_instance(float(z), InstanceNumber=z // 3) for z in range(0, 90, 3)]
+    lost = {9, 11, 13, 15, 17, 19}
+    series = ct_series(i for n, i in enumerate(stack) if n not in lost)
+    assert {gap.low for gap in slice_gaps(series)} == {3.0 * (n - 1) for n in lost}
+
+
+def test_a_scan_in_two_blocks_of_different_steps_is_whole() -> None:
+    """4 mm, then 7 mm, with an overlap where the blocks meet: as a scanner wrote it, nothing is missing."""
+    zs = [4.0 * n for n in range(14)] + [53.1 + 7.0 * n for n in range(14)]
+    assert slice_gaps(ct_series(ct_stack(zs))) == ()
+
+
+def test_a_gap_is_refused_only_where_the_tumour_needs_the_slices() -> None:
+    series = ct_series(i for n, i in enumerate(ct_stack()) if n != 9)
+    assert find_gaps(series, 0.0, 24.0) == ()
+    refuse_gaps(series, 30.0, 57.0)
+    with pytest.raises(Refusal) as caught:
+        refuse_gaps(series, 20.0, 24.5)
+    assert caught.value.code is RefusalCode.MISSING_SLICES
+    assert "24.00 and 30.00 mm" in caught.value.found
+
+
+def test_four_hundred_more_slices_change_nothing_about_a_gap() -> None:
+    short = ct_series(i for n, i in enumerate(ct_stack()) if n != 9)
+    long = ct_series((*(i for n, i in enumerate(ct_stack()) if n != 9), *ct_stack([60 + z for z in range(400)])))
+    assert [(g.low, g.high) for g in slice_gaps(long)] == [(g.low, g.high) for g in slice_gaps(short)]
+
+
+# --- real data -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("folder", "slices", "spacing", "tilt"),
+    [
+        ("ct_4dlung113/CT", 99, 3.0, 0.0),
+        ("ibsi1/ct_phantom/dicom/image", 60, 3.0, 0.0),
+        ("seg_zoo/dcmqi/ct-3slice", 3, 1.0, 0.0),
+        ("seg_zoo/dcmqi/24x38x3/multiframe", 3, 2.5, 0.0),
+        # tilted by 18.5 degrees as its header says, in blocks of 4 and 7 mm: no slice is missing
+        ("odd_ct/GE_tilt_nonuniform", 28, 4.0019, 18.5),
+    ],
+)
+def test_real_series_form_the_stack_that_their_headers_describe(
+    shared_data: Path, folder: str, slices: int, spacing: float, tilt: float
+) -> None:
+    series = real_series(shared_data / folder)
+    assert len(series.slices) == slices
+    assert median_slice_spacing(series) == pytest.approx(spacing, abs=1e-4)
+    assert series.tilt_degrees == pytest.approx(tilt, abs=0.01)
+    assert slice_gaps(series) == ()
+
+
+def test_real_perfusion_maps_are_not_taken_for_ct(shared_data: Path) -> None:
+    file = shared_data / "odd_ct" / "eCT_Supplemental.dcm"
+    refusal = refusal_of(Instance(file, pydicom.dcmread(file, stop_before_pixels=True)))
+    assert (refusal.code, "PERFUSION" in refusal.found) == (RefusalCode.NO_ELIGIBLE_CT, True)
