@@ -43,6 +43,8 @@ EXTENT_TOLERANCE_MM: Final = 1e-3
 """A node this far beyond the last pixel centre counts as covered: positions are decimals, directions are rounded."""
 LARGEST_SPAN_MM: Final = 400.0
 """No lung tumour is this long; a segment that spans more is no tumour, or its geometry is garbage."""
+_AXES_DECIMALS: Final = 9
+"""A decimal string has one digit less behind a minus sign: mirrored images' directions differ beyond this."""
 _THRESHOLD: Final = MASK_THRESHOLD - 2.0**-16
 """Half-way nodes are tumour, although coordinates are rounded to about 1e-6 mm."""
 
@@ -224,7 +226,7 @@ def tumour_volume(
         hu=_hu_on_grid(stack, box, read_slice, workers),
         mask=np.pad(on_grid, list(zip(before, after, strict=True))[::-1]),
         origin=(box[0][0], box[1][0], box[2][0]),
-        axes=placed.axes,
+        axes=np.round(placed.axes, _AXES_DECIMALS) + 0.0,
         scan_low=(scan_x[0], scan_y[0], scan_z[0]),
         scan_high=(scan_x[1], scan_y[1], scan_z[1]),
     )
@@ -413,6 +415,8 @@ def _mask_on_grid(placed: PlacedMask) -> tuple[NDArray[np.bool_], tuple[int, int
     _require_span(y, "along y")
     (x_low, x_high), (y_low, y_high) = _covered(x), _covered(y)
     z_low, z_high = _covered(placed.z)
+    if x_low > x_high or y_low > y_high or z_low > z_high:
+        return np.zeros((0, 0, 0), dtype=np.bool_), (x_low, y_low, z_low)
     shape = (y_high - y_low + 1, x_high - x_low + 1)
     x_nodes, y_nodes = _nodes(x_low, x_high), _nodes(y_low, y_high)
     empty = np.zeros(shape)
