@@ -440,7 +440,7 @@ def _content_digest(instance: Instance) -> bytes:
     try:
         with instance.path.open("rb") as file:
             head = file.read(_FIRST_CHUNK)
-            file.seek(_data_set_start(head))
+            file.seek(data_set_start(head))
             while chunk := file.read(2**20):
                 digest.update(chunk)
     except OSError:
@@ -462,7 +462,7 @@ def _parse(path: Path, head: _Head, limits: ScanLimits) -> Instance:
         raise NotDicomError
     if head.size > limits.max_file_bytes:
         raise UnreadableFileError(f"the file is larger than max_file_bytes = {limits.max_file_bytes}")
-    start = _data_set_start(head.data)
+    start = data_set_start(head.data)
     try:
         meta = _read_file_meta(head.data[:start])
         if meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
@@ -518,7 +518,7 @@ def _known(group: int, element: int) -> bool:
     return element == 0 or bool(keyword_for_tag(Tag(group, element)))
 
 
-def _data_set_start(head: bytes) -> int:
+def data_set_start(head: bytes) -> int:
     """Return where the data set begins: after the preamble and the elements of group 0002 (PS3.10 7.1)."""
     position = 132 if head[128:132] == b"DICM" else 0
     while len(head) >= position + 8 and head[position : position + 2] == b"\x02\x00":
@@ -686,7 +686,7 @@ def _settled(dataset: Dataset, depth: int, malformed: set[str]) -> dict[BaseTag,
             else:
                 element = raw
             kinds = _dictionary_kinds(number)
-            fits = not kinds or _kind(element.VR) in kinds
+            fits = not kinds or (_kind(element.VR) in kinds and _is_numeric(element))
         except _MALFORMED:
             fits = False
         if not fits:
@@ -705,6 +705,14 @@ def _settled(dataset: Dataset, depth: int, malformed: set[str]) -> dict[BaseTag,
         else:
             elements[tag] = element
     return elements
+
+
+def _is_numeric(element: DataElement) -> bool:
+    """Tell whether an element of VR DS or IS holds numbers; pydicom leaves some text as it is. True for other VRs."""
+    if element.VR not in ("DS", "IS") or element.is_empty:
+        return True
+    values = element.value if element.VM > 1 else [element.value]
+    return not any(isinstance(value, str) and value for value in values)
 
 
 def _encoding_of(dataset: Dataset) -> tuple[bool | None, bool | None]:
