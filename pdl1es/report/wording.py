@@ -1,0 +1,134 @@
+"""The sentences and numbers that a reader sees, the same in every kind of report."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pdl1es.assessment import Assessment
+from pdl1es.findings import Finding
+from pdl1es.model import CutOff, ModelMetadata
+
+DEMONSTRATION_NOTICE: Final = "DEMONSTRATION MODEL - NOT FOR CLINICAL USE"
+RESEARCH_NOTICE: Final = "RESEARCH USE ONLY - NOT A MEDICAL DEVICE"
+APPLIES_TO: Final = "Stage IV non-small cell lung cancer before treatment. Stage, histology and treatment of this patient were not checked."
+NO_SUBSTITUTE: Final = "The score is no substitute for immunohistochemistry."
+READING_OF_CONTRIBUTIONS: Final = (
+    "In log-odds; they add up to the score's own log-odds. They say how the model arrived at it, not what causes it."
+)
+TRAINING_DATA: Final = {
+    "untrained": "random weights: the score means nothing",
+    "synthetic": "synthetic images, no patients",
+    "patients": "patients",
+}
+SMOKING_GRADES: Final = ("never", "occasionally", "constantly")
+
+
+def is_demonstration(model: ModelMetadata) -> bool:
+    """Return whether the model was trained on anything but patients."""
+    return model.training_data != "patients"
+
+
+def notice(model: ModelMetadata) -> str:
+    """Return the first line of every report."""
+    if not is_demonstration(model):
+        return RESEARCH_NOTICE
+    return f"{DEMONSTRATION_NOTICE} (trained on: {TRAINING_DATA[model.training_data]})"
+
+
+def series_description(model: ModelMetadata) -> str:
+    """Return the report's Series Description, at most 64 characters."""
+    return f"{DEMONSTRATION_NOTICE if is_demonstration(model) else RESEARCH_NOTICE} - PD-L1ES"
+
+
+def score_text(value: float) -> str:
+    """Return a score or probability with three decimals."""
+    return f"{value:.3f}"
+
+
+def log_odds_text(value: float) -> str:
+    """Return log-odds with sign and three decimals; zero has no sign."""
+    text = f"{value:+.3f}"
+    return "0.000" if float(text) == 0 else text
+
+
+def score_name(model: ModelMetadata) -> str:
+    """Return what the score may be called: a probability only where the model's calibration was measured."""
+    return "Estimated probability of PD-L1 TPS >= 50 %" if model.calibrated else "Score for PD-L1 TPS >= 50 %"
+
+
+def side_text(value: float, cut_off: CutOff) -> str:
+    """Return where a score lies, as ``"above the cut-off 0.660"``."""
+    side = "above" if value > cut_off.value else "not above"
+    return f"{side} the cut-off {score_text(cut_off.value)}"
+
+
+def withheld_reason(findings: tuple[Finding, ...]) -> str:
+    """Return why the groups are withheld."""
+    reasons = [finding.message.rstrip(".") for finding in findings if finding.effect == "withhold_group"]
+    return "withheld: " + ("; ".join(reasons) if reasons else "no reason was recorded")
+
+
+def group_text(group: str | None, findings: tuple[Finding, ...]) -> str:
+    """Return a group in the model's words, or that it is withheld and why."""
+    return group if group is not None else withheld_reason(findings)
+
+
+def summary(assessment: Assessment) -> str:
+    """Return the result in one line: score, what it means on this model's scale, risk group, number of warnings."""
+    score = assessment.prediction.pdl1es
+    model = assessment.model
+    scale = "" if model.calibrated else " on a scale from 0 to 1, not a probability"
+    if assessment.expression_group is None and assessment.risk_group is None:
+        groups = "No group is reported (see Risk group)."
+    else:
+        groups = (
+            f"Expression group: {group_text(assessment.expression_group, assessment.findings)} "
+            f"({side_text(score, model.expression_cut_off)}). "
+            f"Risk group: {group_text(assessment.risk_group, assessment.findings)} "
+            f"({side_text(score, model.progression_cut_off)})."
+        )
+    count = len(assessment.findings)
+    warnings = "No warnings." if not count else f"{count} warning{'s' if count > 1 else ''}, see below."
+    return f"{score_name(model)}: {score_text(score)}{scale}. {groups} {warnings}"
+
+
+def disagreement(assessment: Assessment) -> str | None:
+    """Return the sentence that the secondary risk groups differ from the first, or None where they agree."""
+    if assessment.risk_group is None:
+        return None
+    named = (
+        ("by clinical values alone", assessment.clinical_risk_group),
+        ("by score and clinical values", assessment.fusion_risk_group),
+    )
+    other = [f"{words} it is {group}" for words, group in named if group not in (None, assessment.risk_group)]
+    return (
+        f"The risk groups disagree: by the score it is {assessment.risk_group}, {', '.join(other)}." if other else None
+    )
+
+
+def clinical_lines(assessment: Assessment) -> tuple[tuple[str, str], ...]:
+    """Return the four clinical variables: name as in `VARIABLES`, and value with its source or that it was imputed."""
+    names = assessment.model.clinical_names
+    lines = []
+    for name, given, used in zip(
+        names, assessment.clinical.values(), assessment.prediction.imputed_clinical.tolist(), strict=True
+    ):
+        if given.value is not None:
+            text = f"{_clinical_text(name, given.value)} (from {given.source})"
+        elif not given.graded:
+            text = f"smoker of unknown grade (from {given.source}); imputed: {_clinical_text(name, used)}"
+        else:
+            text = f"not known; imputed: {_clinical_text(name, used)}"
+        lines.append((name, text))
+    return tuple(lines)
+
+
+def _clinical_text(name: str, value: float) -> str:
+    """Return a variable's code in words; an imputed value between two codes stays a number with its scale."""
+    if name == "age":
+        return f"{value:.0f} years" if value == round(value) else f"{value:.1f} years"
+    grades = {"sex": ("female", "male"), "smoking": SMOKING_GRADES, "family_history": ("no", "yes")}[name]
+    if value == round(value) and 0 <= value < len(grades):
+        return grades[round(value)]
+    scale = ", ".join(f"{code} {word}" for code, word in enumerate(grades))
+    return f"{value:.2f} ({scale})"
