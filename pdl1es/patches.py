@@ -60,32 +60,27 @@ def extract_patches(volume: TumourVolume) -> RoiPatches:
         raise ValueError("the mask is empty")
     x, y = np.flatnonzero(volume.mask[roi].any(axis=0)), np.flatnonzero(volume.mask[roi].any(axis=1))
     beside = PATCH_SLICES // 2
-    z_indices = np.arange(roi - beside, roi + beside + 1)
-    y_indices = np.arange(y[0] - PATCH_MARGIN_MM, y[-1] + PATCH_MARGIN_MM + 1)
-    x_indices = np.arange(x[0] - PATCH_MARGIN_MM, x[-1] + PATCH_MARGIN_MM + 1)
-    _require_held(volume, x_indices, y_indices, z_indices)
+    low = (int(x[0]) - PATCH_MARGIN_MM, int(y[0]) - PATCH_MARGIN_MM, roi - beside)
+    high = (int(x[-1]) + PATCH_MARGIN_MM, int(y[-1]) + PATCH_MARGIN_MM, roi + beside)
+    _require_held(volume, low, high)
 
-    depth, height, width = volume.hu.shape
-    places = np.ix_(
-        np.clip(z_indices, 0, depth - 1), np.clip(y_indices, 0, height - 1), np.clip(x_indices, 0, width - 1)
+    margins = (beside, PATCH_MARGIN_MM, PATCH_MARGIN_MM)
+    box = tuple(
+        slice(first + margin, last + margin + 1)
+        for first, last, margin in zip(low[::-1], high[::-1], margins, strict=True)
     )
-    scanned = np.ix_(
-        *(
-            (indices >= 0) & (indices < size)
-            for indices, size in ((z_indices, depth), (y_indices, height), (x_indices, width))
-        )
-    )
-    hu, mask = volume.hu[places], volume.mask[places] & scanned[0] & scanned[1] & scanned[2]
-    across, down = _stretched(x_indices.size), _stretched(y_indices.size)
+    around = [(margin, margin) for margin in margins]
+    hu, mask = np.pad(volume.hu, around, mode="edge")[box], np.pad(volume.mask, around)[box]
+    across, down = _stretched(hu.shape[2]), _stretched(hu.shape[1])
     return RoiPatches(
         hu=np.rint([interpolate_plane(plane, across, down) for plane in hu]).astype(np.float32),
         mask=np.stack([interpolate_plane(plane, across, down) >= MASK_THRESHOLD for plane in mask]),
         roi_z=volume.origin[2] + roi,
         rectangle=(
-            volume.origin[0] + int(x_indices[0]),
-            volume.origin[1] + int(y_indices[0]),
-            volume.origin[0] + int(x_indices[-1]),
-            volume.origin[1] + int(y_indices[-1]),
+            volume.origin[0] + low[0],
+            volume.origin[1] + low[1],
+            volume.origin[0] + high[0],
+            volume.origin[1] + high[1],
         ),
     )
 
@@ -96,13 +91,14 @@ def _stretched(size: int) -> LinearWeights:
     return linear_weights(np.arange(size, dtype=np.float64), nodes)
 
 
-def _require_held(volume: TumourVolume, *indices: NDArray[np.intp]) -> None:
+def _require_held(volume: TumourVolume, low: tuple[int, int, int], high: tuple[int, int, int]) -> None:
     """Refuse, as a programming error, a crop that lacks voxels which the scan has."""
-    for axis, wanted in enumerate(indices):
-        low, size = volume.origin[axis], volume.hu.shape[2 - axis]
-        first = max(low + int(wanted[0]), volume.scan_low[axis])
-        last = min(low + int(wanted[-1]), volume.scan_high[axis])
-        if first < low or last > low + size - 1:
+    for axis in range(3):
+        start, size = volume.origin[axis], volume.hu.shape[2 - axis]
+        first = max(start + low[axis], volume.scan_low[axis])
+        last = min(start + high[axis], volume.scan_high[axis])
+        if first < start or last > start + size - 1:
             raise ValueError(
-                f"the patch needs nodes {first} to {last} along {'xyz'[axis]}, the crop holds {low} to {low + size - 1}"
+                f"the patch needs nodes {first} to {last} along {'xyz'[axis]}, "
+                f"the crop holds {start} to {start + size - 1}"
             )
