@@ -115,7 +115,9 @@ def laplacian_of_gaussian(crop: Crop, sigma: float) -> Values | None:
     laplacian = SimpleITK.LaplacianRecursiveGaussianImageFilter()
     laplacian.SetNormalizeAcrossScale(True)
     laplacian.SetSigma(sigma)
-    return crop.tumour(SimpleITK.GetArrayViewFromImage(laplacian.Execute(SimpleITK.GetImageFromArray(crop.hu))))
+    filtered = laplacian.Execute(SimpleITK.GetImageFromArray(crop.hu))
+    # The view does not keep the image alive; the variable does until the voxels are copied.
+    return crop.tumour(SimpleITK.GetArrayViewFromImage(filtered))
 
 
 def square(crop: Crop) -> Values:
@@ -146,8 +148,9 @@ def gradient(crop: Crop) -> Values:
     """Return the gradient magnitude, float32: central differences, so one voxel of margin is enough."""
     grown, inner = crop.neighbourhood(1)
     magnitude = SimpleITK.GradientMagnitudeImageFilter()
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(crop.hu[grown]))
-    return SimpleITK.GetArrayViewFromImage(magnitude.Execute(image))[inner][crop.mask]
+    filtered = magnitude.Execute(SimpleITK.GetImageFromArray(np.ascontiguousarray(crop.hu[grown])))
+    # The view does not keep the image alive; the variable does until the voxels are copied.
+    return SimpleITK.GetArrayViewFromImage(filtered)[inner][crop.mask]
 
 
 def local_binary_pattern_2d(crop: Crop, radius: float = 1, samples: int = 8, method: str = "uniform") -> Values:
