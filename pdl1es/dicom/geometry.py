@@ -146,6 +146,16 @@ def canonical_axes(plane: SlicePlane) -> NDArray[np.float64]:
     return axes * signs[:, np.newaxis] + 0.0
 
 
+def stack_axes(plane: SlicePlane) -> NDArray[np.float64]:
+    """Return `canonical_axes` with the plane's normal last: the axes along which a stack of such planes is laid out.
+
+    For axial planes they are the canonical axes themselves; for coronal ones x, z, y.
+    """
+    axes = canonical_axes(plane)
+    normal = int(np.argmax(np.abs(axes @ normal_vector(plane))))
+    return axes[[i for i in range(3) if i != normal] + [normal]]
+
+
 def _closeness(axes: NDArray[np.float64]) -> tuple[float, ...]:
     """Rank an assignment of directions to L, P, S; ties go to x, then y, whichever way the pixels are stored."""
     cosines = np.round(np.abs(np.diagonal(axes)), 9)

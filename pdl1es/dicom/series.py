@@ -19,10 +19,10 @@ from pdl1es.dicom.geometry import (
     POSITION_TAG,
     SPACING_TAG,
     SlicePlane,
-    canonical_axes,
     create_slice_plane,
     lies_across,
     position_along,
+    stack_axes,
 )
 from pdl1es.dicom.study import Instance
 from pdl1es.errors import Refusal, RefusalCode
@@ -234,9 +234,9 @@ def ct_series(instances: Iterable[Instance], *, minimum_slices: int = SMALLEST_S
             f"the series has {len(slices)} slices and {minimum_slices} are needed",
             uid=series_uid,
         )
-    normal = canonical_axes(slices[0].plane)[2]
+    normal = stack_axes(slices[0].plane)[2]
     slices.sort(key=lambda s: (position_along(s.plane, normal), s.instance.sop_instance_uid, s.frame))
-    axes = canonical_axes(slices[0].plane)
+    axes = stack_axes(slices[0].plane)
     _refuse_duplicates(slices, axes[2], series_uid)
     slope, beside = _drift(slices, axes)
     worst = int(np.argmax(beside))
@@ -259,8 +259,8 @@ def ct_series(instances: Iterable[Instance], *, minimum_slices: int = SMALLEST_S
 
 
 def series_axes(series: CTSeries) -> NDArray[np.float64]:
-    """Return the canonical axes of the stack, shape (3, 3), one axis a row (`geometry.canonical_axes`)."""
-    return canonical_axes(series.slices[0].plane)
+    """Return the axes of the stack, shape (3, 3), one a row, the normal last; of axial slices the canonical ones."""
+    return stack_axes(series.slices[0].plane)
 
 
 def slice_positions(series: CTSeries) -> NDArray[np.float64]:
@@ -520,7 +520,7 @@ def _one_geometry(slices: list[CTSlice]) -> tuple[list[CTSlice], list[SetAside]]
 
 def _fit(first: SlicePlane, second: SlicePlane) -> bool:
     """Tell whether two planes are parallel and have pixels of one size in one matrix, stored either way."""
-    axes = canonical_axes(first)
+    axes = stack_axes(first)
     return lies_across(second, axes) and _along_axes(first, axes) == _along_axes(second, axes)
 
 
@@ -536,7 +536,7 @@ def _along_axes(plane: SlicePlane, axes: NDArray[np.float64]) -> tuple[int, int,
 def _misfit(first: CTSlice, stray: CTSlice) -> Refusal:
     """Return the refusal that says in what an image differs from the rest of its series."""
     a, b = first.plane, stray.plane
-    if not lies_across(b, canonical_axes(a)):
+    if not lies_across(b, stack_axes(a)):
         found, tag = "the image is oriented otherwise than the rest of its series", ORIENTATION_TAG
         value = "\\".join(f"{cosine:g}" for cosine in (*b.row_direction, *b.column_direction))
     elif sorted((a.rows, a.columns)) != sorted((b.rows, b.columns)):

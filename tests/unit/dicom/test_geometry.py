@@ -22,6 +22,7 @@ from pdl1es.dicom.geometry import (
     normal_vector,
     position_along,
     quantise,
+    stack_axes,
     to_canonical,
 )
 from pdl1es.errors import Refusal, RefusalCode
@@ -107,6 +108,13 @@ def test_a_tilted_plane_lies_at_its_distance_along_its_own_normal() -> None:
 def test_the_canonical_axes_of_a_sagittal_and_a_coronal_image_are_the_patients() -> None:
     assert canonical_axes(plane_of(orientation=[0, 1, 0, 0, 0, -1])) == pytest.approx(np.eye(3))
     assert canonical_axes(plane_of(orientation=[1, 0, 0, 0, 0, -1])) == pytest.approx(np.eye(3))
+
+
+def test_a_stack_is_laid_out_along_its_normal_and_an_axial_one_along_the_canonical_axes() -> None:
+    coronal = plane_of(orientation=[1, 0, 0, 0, 0, -1])
+    assert stack_axes(coronal) == pytest.approx(np.array([[1, 0, 0], [0, 0, 1], [0, 1, 0]]))
+    assert lies_across(coronal, stack_axes(coronal))
+    assert np.array_equal(stack_axes(plane_of()), canonical_axes(plane_of()))
 
 
 def test_the_normal_is_the_cross_product_of_row_and_column_direction() -> None:
