@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -158,7 +157,6 @@ def tumour_volume(
     read_slice: SliceReader,
     *,
     margin_mm: int = CROP_MARGIN_MM,
-    workers: int = 1,
 ) -> TumourVolume:
     """Resample the tumour and its surroundings to the 1 mm grid.
 
@@ -174,11 +172,9 @@ def tumour_volume(
         The segment's frames, at their own places.
     read_slice
         Returns a slice's HU, shape (rows, columns) as stored. It is called once for every slice that the tumour's box
-        needs, and for no other; by several threads at once if ``workers`` is above one.
+        needs, and for no other, from below upwards.
     margin_mm
         Margin around the mask's box, mm; clipped by the scan. A larger one changes no patch and no feature.
-    workers
-        Threads that read slices.
 
     Returns
     -------
@@ -223,7 +219,7 @@ def tumour_volume(
     before = [start - first for start, (first, _) in zip(low, box, strict=True)]
     after = [last - (start + size - 1) for start, size, (_, last) in zip(low, on_grid.shape[::-1], box, strict=True)]
     return TumourVolume(
-        hu=_hu_on_grid(stack, box, read_slice, workers),
+        hu=_hu_on_grid(stack, box, read_slice),
         mask=np.pad(on_grid, list(zip(before, after, strict=True))[::-1]),
         origin=(box[0][0], box[1][0], box[2][0]),
         axes=np.round(placed.axes, _AXES_DECIMALS) + 0.0,
@@ -509,7 +505,7 @@ def _needed_slices(stack: _Stack, low: int, high: int) -> list[int]:
     return sorted({*weights.lower.tolist(), *weights.upper.tolist()})
 
 
-def _hu_on_grid(stack: _Stack, box: list[tuple[int, int]], read_slice: SliceReader, workers: int) -> NDArray[np.int16]:
+def _hu_on_grid(stack: _Stack, box: list[tuple[int, int]], read_slice: SliceReader) -> NDArray[np.int16]:
     (x_low, x_high), (y_low, y_high), (z_low, z_high) = box
     x_nodes, y_nodes = _nodes(x_low, x_high), _nodes(y_low, y_high)
 
@@ -519,12 +515,7 @@ def _hu_on_grid(stack: _Stack, box: list[tuple[int, int]], read_slice: SliceRead
         x, y = stack.coordinates(index)
         return interpolate_plane(image, linear_weights(x, x_nodes), linear_weights(y, y_nodes))
 
-    needed = _needed_slices(stack, z_low, z_high)
-    if workers > 1:
-        with ThreadPoolExecutor(max_workers=workers) as pool:
-            planes = dict(zip(needed, pool.map(interpolated, needed), strict=True))
-    else:
-        planes = {index: interpolated(index) for index in needed}
+    planes = {index: interpolated(index) for index in _needed_slices(stack, z_low, z_high)}
     weights = linear_weights(stack.z, _nodes(z_low, z_high))
     hu = np.empty((weights.fraction.size, y_nodes.size, x_nodes.size), dtype=np.int16)
     limits = np.iinfo(np.int16)
