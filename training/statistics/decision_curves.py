@@ -78,7 +78,7 @@ def decision_curves(
         Shape (N,).
     scores
         Probabilities by model, each of shape (N,); a score above a threshold (strictly) counts as positive, as at
-        every cut-off of this project and in the Python package dcurves.
+        every cut-off of this project. (dcurves does so at threshold 0 alone; the two differ where a score equals one.)
     thresholds
         Shape (T,), from 0 to below 1.
 
