@@ -23,11 +23,14 @@ from pdl1es.radiomics.fast import (
     texture_features,
     texture_matrices,
 )
-from pdl1es.radiomics.filters import Crop, Values, image_filters
+from pdl1es.radiomics.filters import Crop, Filter, Values, image_filters
 from pdl1es.radiomics.names import FEATURE_NAMES, FEATURES_BY_CLASS, IMAGE_TYPES
 
 _SETTINGS: Final[dict[str, Any]] = yaml.safe_load(radiomics_settings_text())
-_BIN_WIDTH: Final = _SETTINGS["setting"]["binWidth"]
+BIN_WIDTH: Final[float] = _SETTINGS["setting"]["binWidth"]
+"""Grey levels are this wide, in the image's own unit."""
+FILTERS: Final = image_filters(_SETTINGS["imageType"]["LoG"]["sigma"], _SETTINGS["imageType"]["Wavelet"]["wavelet"])
+"""The method's filters by the images that they give."""
 _CLASSES: Final = tuple(name for name in FEATURES_BY_CLASS if name != "shape")
 _TEXTURE: Final = tuple(name for name in _CLASSES if name != "firstorder")
 
@@ -86,7 +89,7 @@ def extract_features(
 def _extract(crop: Crop, each: Callable[..., Iterable[Any]]) -> NDArray[np.float64]:
     region = Region.of(crop.mask)
     # The shape comes first: it takes longest.
-    tasks = [lambda: shape_features(region), *(_filtering(function, crop) for function in image_filters())]
+    tasks = [lambda: shape_features(region), *(_filtering(function, crop) for function in FILTERS.values())]
     shape, *filtered = each(_quietly, tasks)
     images: dict[str, Values] = {}
     for produced in filtered:
@@ -118,16 +121,14 @@ def _quietly(task: Callable[[], Any]) -> Any:
         return task()
 
 
-def _filtering(
-    function: Callable[[Crop], dict[str, Values | None]], crop: Crop
-) -> Callable[[], dict[str, Values | None]]:
+def _filtering(function: Filter, crop: Crop) -> Callable[[], dict[str, Values | None]]:
     return lambda: function(crop)
 
 
 def _describing(values: Values, region: Region) -> Callable[[], tuple[NDArray[np.float64], TextureMatrices] | None]:
     def describe() -> tuple[NDArray[np.float64], TextureMatrices] | None:
         try:
-            grey: GreyLevels = discretise(values, bin_width=_BIN_WIDTH)
+            grey: GreyLevels = discretise(values, bin_width=BIN_WIDTH)
         except ValueError:
             return None
         return first_order_features(values, grey), texture_matrices(grey, region)

@@ -47,7 +47,7 @@ Floats = NDArray[np.float64]
 UPSTREAM_VERSION: Final = "3.0.1"
 """The version of pyradiomics whose internals are used here."""
 
-_SILENT: Final = logging.Logger("pdl1es.radiomics.silent", level=logging.CRITICAL + 1)
+SILENT: Final = logging.Logger("pdl1es.radiomics.silent", level=logging.CRITICAL + 1)
 """A logger of our own for pyradiomics' objects: its global loggers stay as they are, and nothing is written."""
 
 _INT: Final = ctypes.c_int
@@ -221,13 +221,15 @@ def discretise(values: NDArray[Any], *, bin_width: float = 25, bin_count: int | 
     Raises
     ------
     ValueError
-        The values are not finite, or so wide that the bins cannot be counted.
+        The values are not finite, or their bins overflow the data type.
     """
     extremes = np.array([values.min(), values.max()], dtype=values.dtype)
     if not np.isfinite(extremes).all():
         raise ValueError("the image is not finite")
     bins = np.digitize(values, imageoperations.getBinEdges(extremes, binWidth=bin_width, binCount=bin_count))
     counts = np.bincount(bins)
+    if counts[0]:
+        raise ValueError("the bins do not reach the image's minimum")
     levels = np.flatnonzero(counts)
     ranks = np.zeros(len(counts), dtype=np.int32)
     ranks[levels] = np.arange(1, len(levels) + 1)
@@ -407,7 +409,7 @@ class _Prepared:
     execute: Callable[[], dict[str, Any]]
 
     def _prepare(self, feature_class: str) -> None:
-        self.logger = _SILENT
+        self.logger = SILENT
         self.settings: dict[str, Any] = {}
         self.voxelBased = False
         self.coefficients = {}

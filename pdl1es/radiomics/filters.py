@@ -7,7 +7,7 @@ computes; ``tests/unit/radiomics/test_filters.py`` compares them with ``radiomic
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -166,24 +166,43 @@ def _largest_magnitude(crop: Crop) -> np.float64:
     return np.float64(max(int(crop.hu.max()), -int(crop.hu.min())))
 
 
-def image_filters(sigmas: tuple[float, ...] = (1.0, 2.0, 3.0)) -> list[Callable[[Crop], dict[str, Values | None]]]:
-    """Return the filters, each giving its images by pyradiomics' names; the slowest first, as a pool wants them."""
+Filter = Callable[[Crop], dict[str, Values | None]]
+"""Gives one or more images of a tumour, by pyradiomics' names; None for an image that it cannot compute."""
 
-    def single(name: str, function: Callable[[Crop], Values]) -> Callable[[Crop], dict[str, Values | None]]:
-        return lambda crop: {name: function(crop)}
 
-    def laplacian(sigma: float) -> Callable[[Crop], dict[str, Values | None]]:
-        name = f"log-sigma-{str(sigma).replace('.', '-')}-mm-3D"
-        return lambda crop: {name: laplacian_of_gaussian(crop, sigma)}
+def image_filters(
+    sigmas: Sequence[float] = (1.0, 2.0, 3.0), wavelet_name: str = "coif1"
+) -> dict[tuple[str, ...], Filter]:
+    """Return the method's filters by the images that they give; the slowest first, as a pool wants them.
 
-    return [
-        *(laplacian(sigma) for sigma in sigmas),
-        lambda crop: {f"wavelet-{band}": values for band, values in wavelet(crop).items()},
-        single("lbp-2D", local_binary_pattern_2d),
-        single("gradient", gradient),
-        single("exponential", exponential),
-        single("logarithm", logarithm),
-        single("squareroot", square_root),
-        single("square", square),
-        single("original", original),
-    ]
+    Parameters
+    ----------
+    sigmas
+        Widths of the Laplacian of Gaussian, mm.
+    wavelet_name
+        PyWavelets' name of the wavelet.
+    """
+
+    def single(name: str, function: Callable[[Crop], Values | None]) -> tuple[tuple[str, ...], Filter]:
+        return (name,), lambda crop: {name: function(crop)}
+
+    def laplacian(sigma: float) -> tuple[tuple[str, ...], Filter]:
+        name = f"log-sigma-{str(float(sigma)).replace('.', '-')}-mm-3D"
+        return single(name, lambda crop: laplacian_of_gaussian(crop, sigma))
+
+    def subbands(crop: Crop) -> dict[str, Values | None]:
+        return {f"wavelet-{band}": values for band, values in wavelet(crop, wavelet_name).items()}
+
+    return dict(
+        [
+            *(laplacian(sigma) for sigma in sigmas),
+            (("wavelet-LH", "wavelet-HL", "wavelet-HH", "wavelet-LL"), subbands),
+            single("lbp-2D", local_binary_pattern_2d),
+            single("gradient", gradient),
+            single("exponential", exponential),
+            single("logarithm", logarithm),
+            single("squareroot", square_root),
+            single("square", square),
+            single("original", original),
+        ]
+    )
