@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pdl1es.phantom.dicom import PhantomStudy
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -23,3 +27,11 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real public data are not here: put them beside the project or set PDL1ES_SHARED_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def phantom_study(tmp_path_factory: pytest.TempPathFactory) -> PhantomStudy:
+    """A small phantom study (256 x 256 x 50, 3 mm, B60f, a tumour of 30 mm): CT, SEG, clinical.json. Do not change it."""
+    from pdl1es.phantom.dicom import make_phantom_study
+
+    return make_phantom_study(tmp_path_factory.mktemp("phantom") / "study", seed=0, matrix=256, slices=(16, 66))

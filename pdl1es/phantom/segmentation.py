@@ -139,9 +139,11 @@ def write_segmentation(
         series_date=date,
         series_time=time,
     )
-    # highdicom stamps the clock and draws this UID; both would differ from run to run.
+    # highdicom stamps the clock and draws a UID; they would differ from run to run.
     seg["InstanceCreationDate"].value = date.strftime("%Y%m%d")
     seg["InstanceCreationTime"].value = time.strftime("%H%M%S")
+    for equipment in seg.get("ContributingEquipmentSequence", ()):
+        equipment.ContributionDateTime = f"{date:%Y%m%d}{time:%H%M%S}"
     dimension = uid_of(key, "dimension")
     for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
         if "DimensionOrganizationUID" in item:

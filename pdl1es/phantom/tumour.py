@@ -239,9 +239,10 @@ def _core_radius(
     p: TumourParameters, rotation: Points, lobes: Points, heights: Points, sharpness: float, direction: Points
 ) -> Points:
     """Return the radius of the ellipsoid with lobes, before its volume is set right."""
-    turned = direction @ (rotation / np.asarray(p.semi_axes))
-    ellipsoid = 1 / np.sqrt(np.einsum("...i,...i->...", turned, turned))
-    bumps = np.exp(sharpness * (direction @ lobes.T - 1)) @ heights
+    # einsum, not BLAS: its threads would fight with those of the scan.
+    turned = np.einsum("...i,ij->...j", direction, rotation / np.asarray(p.semi_axes))
+    ellipsoid = 1 / np.sqrt(np.maximum(np.einsum("...i,...i->...", turned, turned), 1e-12))
+    bumps = np.einsum("...k,k->...", np.exp(sharpness * (np.einsum("...i,ki->...k", direction, lobes) - 1)), heights)
     return ellipsoid * np.exp(bumps)
 
 
