@@ -7,6 +7,7 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -65,6 +66,8 @@ SPACING_TOLERANCE_MM: Final = 1e-4
 """Pixel spacings within one series may differ by this much: 0.05 mm over 512 pixels."""
 LINE_TOLERANCE_MM: Final = 1.0
 """How far a slice's first pixel may lie from the straight line through all of them."""
+MOST_LAYOUTS: Final = 32
+"""Ways in which the images of one series may lie before it is given up: a rotating reformat has about as many."""
 SMALLEST_STACK: Final = 3
 """Fewest slices that still give a volume between slices and neighbours to compare their distances with."""
 
@@ -291,16 +294,23 @@ def slice_gaps(series: CTSeries) -> tuple[SliceGap, ...]:
     positions = slice_positions(series)
     distances = np.diff(positions).tolist()
     overall = statistics.median_low(distances)
-    numbers = [s.instance_number for s in series.slices]
+    skips = _number_skips(series)
+    half = GAP_WINDOW // 2
     gaps = []
     for i, distance in enumerate(distances):
-        half = GAP_WINDOW // 2
         usual = statistics.median_low(distances[max(0, i - half) : i + half + 1])
-        below, above = numbers[i], numbers[i + 1]
-        skips = below is not None and above is not None and abs(above - below) > 1
-        if distance > GAP_RATIO * usual or (skips and distance > GAP_RATIO * overall):
+        if distance > GAP_RATIO * usual or (skips[i] and distance > GAP_RATIO * overall):
             gaps.append(SliceGap(float(positions[i]), float(positions[i + 1]), min(usual, overall)))
     return tuple(gaps)
+
+
+def _number_skips(series: CTSeries) -> list[bool]:
+    """Tell for each pair of neighbours whether Instance Number skips between them: a larger step than is usual."""
+    numbers = [s.instance_number for s in series.slices]
+    steps = [None if a is None or b is None else abs(b - a) for a, b in pairwise(numbers)]
+    known = [step for step in steps if step is not None]
+    usual = statistics.median_low(known) if known else 0
+    return [step is not None and step > usual for step in steps]
 
 
 def find_gaps(series: CTSeries, low: float, high: float) -> tuple[SliceGap, ...]:
@@ -495,12 +505,16 @@ def _one_geometry(slices: list[CTSlice]) -> tuple[list[CTSlice], list[SetAside]]
     type lie differently, the series is refused.
     """
     groups: list[list[CTSlice]] = []
+    layouts: list[_Layout] = []
     for candidate in slices:
-        group = next((g for g in groups if _fit(g[0].plane, candidate.plane)), None)
-        if group is None:
-            groups.append([candidate])
+        place = next((n for n, layout in enumerate(layouts) if layout.fits(candidate.plane)), None)
+        if place is not None:
+            groups[place].append(candidate)
+        elif len(groups) == MOST_LAYOUTS:
+            raise _misfit(groups[0][0], candidate)
         else:
-            group.append(candidate)
+            groups.append([candidate])
+            layouts.append(_Layout.of(candidate.plane))
     groups.sort(key=lambda g: (-len(g), g[0].instance.sop_instance_uid, g[0].frame))
     stack, *others = groups
     types = {s.image_type[:3] for s in stack}
@@ -518,14 +532,24 @@ def _one_geometry(slices: list[CTSlice]) -> tuple[list[CTSlice], list[SetAside]]
     return stack, aside
 
 
-def _fit(first: SlicePlane, second: SlicePlane) -> bool:
-    """Tell whether two planes are parallel and have pixels of one size in one matrix, stored either way."""
-    axes = stack_axes(first)
-    return lies_across(second, axes) and _along_axes(first, axes) == _along_axes(second, axes)
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How the images of one stack lie: its axes, and their size and spacing (in steps of the tolerance) along x and y."""
+
+    axes: NDArray[np.float64]
+    matrix: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, plane: SlicePlane) -> _Layout:
+        axes = stack_axes(plane)
+        return cls(axes, _matrix_along(plane, axes))
+
+    def fits(self, plane: SlicePlane) -> bool:
+        """Tell whether a plane is parallel and has pixels of the same size in the same matrix, stored either way."""
+        return lies_across(plane, self.axes) and self.matrix == _matrix_along(plane, self.axes)
 
 
-def _along_axes(plane: SlicePlane, axes: NDArray[np.float64]) -> tuple[int, int, int, int]:
-    """Return size and spacing (in steps of the tolerance) along x and y."""
+def _matrix_along(plane: SlicePlane, axes: NDArray[np.float64]) -> tuple[int, int, int, int]:
     across = (plane.columns, round(plane.column_spacing / SPACING_TOLERANCE_MM))
     down = (plane.rows, round(plane.row_spacing / SPACING_TOLERANCE_MM))
     row_is_x = abs(float(np.dot(plane.row_direction, axes[0]))) > abs(float(np.dot(plane.row_direction, axes[1])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydantic import ValidationError
+from pydicom.dataset import Dataset
 from synthetic_ct import (
     ALTERED,
     LUNG,
@@ -337,6 +339,41 @@ def test_references_to_images_that_are_not_there_are_refused_with_their_number()
     assert refusal.code is RefusalCode.SEG_REFERENCES_ABSENT_INSTANCES
     assert "2 of the 20" in refusal.found
     assert refusal.value == stack[-2].sop_instance_uid
+
+
+def images_referenced(images: Sequence[str]) -> Instance:
+    """Return a SEG that names its source images frame by frame, and no series."""
+    seg = seg_instance()
+    derivation = Dataset()
+    derivation.SourceImageSequence = []
+    for uid in images:
+        image = Dataset()
+        image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", uid
+        derivation.SourceImageSequence.append(image)
+    for frame in seg.header.PerFrameFunctionalGroupsSequence:
+        frame.DerivationImageSequence = [derivation]
+    return seg
+
+
+def test_references_to_images_alone_name_their_series() -> None:
+    soft, sharp = soft_and_sharp()
+    seg = images_referenced([i.sop_instance_uid for i in soft[3:5]])
+    assert chosen(study_of(soft, sharp, seg)).ct.series_instance_uid == "1.2.3.5"
+
+
+def test_references_to_images_alone_of_which_none_or_no_ct_is_there_are_refused() -> None:
+    pet = ct_stack(series="1.2.3.55", SOPClassUID="1.2.840.10008.5.1.4.1.1.128", Modality="PT")
+    absent = refusal_of(study_of(ct_stack(), images_referenced(["1.2.3.66"])))
+    assert (absent.code, absent.value) == (RefusalCode.SEG_REFERENCES_ABSENT_INSTANCES, "1.2.3.66")
+    other = refusal_of(study_of(ct_stack(), pet, images_referenced([pet[0].sop_instance_uid])))
+    assert other.code is RefusalCode.SEG_REFERENCES_OTHER_SERIES
+
+
+def test_of_several_referenced_series_the_best_ranked_is_taken() -> None:
+    soft, sharp = soft_and_sharp()
+    result = chosen(study_of(soft, sharp, seg_instance(references=references_to(soft, sharp))))
+    assert result.ct.series_instance_uid == "1.2.3.6"
+    assert "best ranked of 2" in " ".join(result.candidates[0].reasons)
 
 
 @pytest.mark.parametrize("referenced", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,20 @@ def test_an_image_that_does_not_fit_its_series_is_refused_with_what_differs(odd:
     assert refusal.uid in {"1.2.3.99", SERIES}
 
 
+def test_a_series_of_images_that_all_lie_differently_is_given_up_soon() -> None:
+    """Hostile or broken: a thousand orientations would otherwise be compared with each other."""
+    turned = [
+        ct_instance(
+            float(n),
+            uid=f"1.2.3.99.{n}",
+            ImageOrientationPatient=[math.cos(n), math.sin(n), 0, -math.sin(n), math.cos(n), 0],
+            ImageType=["DERIVED", "SECONDARY", f"T{n}"],
+        )
+        for n in range(1000)
+    ]
+    assert refusal_of(*turned).code is RefusalCode.GEOMETRY_INCONSISTENT
+
+
 def test_an_image_without_position_is_refused() -> None:
     refusal = refusal_of(*ct_stack(), ct_instance(60.0, uid="1.2.3.99", ImagePositionPatient=None))
     assert (refusal.code, refusal.uid) == (RefusalCode.GEOMETRY_MISSING, "1.2.3.99")
@@ -235,6 +250,13 @@ def test_every_second_slice_missing_over_a_stretch_is_told_by_the_instance_numbe
     lost = {9, 11, 13, 15, 17, 19}
     series = ct_series(i for n, i in enumerate(stack) if n not in lost)
     assert {gap.low for gap in slice_gaps(series)} == {3.0 * (n - 1) for n in lost}
+
+
+def test_numbers_that_always_step_by_two_tell_nothing() -> None:
+    """Two reconstructions numbered in turn, each sent as a series, in blocks of 4 and of 7 mm."""
+    zs = [4.0 * n for n in range(14)] + [53.1 + 7.0 * n for n in range(14)]
+    series = ct_series(ct_instance(z, InstanceNumber=2 * n) for n, z in enumerate(zs))
+    assert slice_gaps(series) == ()
 
 
 def test_a_scan_in_two_blocks_of_different_steps_is_whole() -> None:
