@@ -414,8 +414,9 @@ def write_enhanced_ct(
     ds.SeriesInstanceUID, ds.SeriesNumber = uid_of(key, "series", series_key), series_number
     ds.AcquisitionNumber, ds.InstanceNumber = 1, 1
     ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = uid_of(key, "frame"), ""
+    ds.AcquisitionDuration, ds.AcquisitionContextSequence = 4.0, DicomSequence()
     ds.PixelPresentation, ds.VolumetricProperties = "MONOCHROME", "VOLUME"
-    ds.VolumeBasedCalculationTechnique, ds.AcquisitionContrast = "NONE", "UNKNOWN"
+    ds.VolumeBasedCalculationTechnique = "NONE"
     ds.ContentQualification = "RESEARCH"
     ds.BurnedInAnnotation, ds.LossyImageCompression, ds.PresentationLUTShape = "NO", "00", "IDENTITY"
     ds.MultienergyCTAcquisition = "NO"
@@ -439,18 +440,13 @@ def write_enhanced_ct(
         VolumetricProperties="VOLUME",
         VolumeBasedCalculationTechnique="NONE",
     )
-    shared.CTAcquisitionTypeSequence = _item(
-        AcquisitionType="SPIRAL", TubeAngle=0.0, ConstantVolumeFlag="NO", FluoroscopyFlag="NO"
-    )
+    shared.CTAcquisitionTypeSequence = _item(AcquisitionType="SPIRAL", ConstantVolumeFlag="NO", FluoroscopyFlag="NO")
     shared.CTReconstructionSequence = _item(
         ReconstructionAlgorithm="FILTER_BACK_PROJ",
         ConvolutionKernel=scanner.kernel,
         ConvolutionKernelGroup="LUNG" if scanner.kernel_properties.sharp else "SOFT_TISSUE",
-        ReconstructionDiameter=volume.column_spacing * volume.hu.shape[2],
-        ReconstructionFieldOfView=[
-            volume.column_spacing * volume.hu.shape[2],
-            volume.row_spacing * volume.hu.shape[1],
-        ],
+        ImageFilter="NONE",
+        ReconstructionFieldOfView=[volume.column_spacing * volume.hu.shape[2], volume.row_spacing * volume.hu.shape[1]],
         ReconstructionPixelSpacing=[float(v) for v in spacing],
         ReconstructionAngle=360.0,
         ReconstructionTargetCenterPatient=[0.0, 0.0, 0.0],
@@ -460,10 +456,13 @@ def write_enhanced_ct(
         XRayTubeCurrentInmA=float(scanner.tube_current_ma),
         ExposureInmAs=float(scanner.tube_current_ma) * 0.5,
         ExposureModulationType="NONE",
-        CTDIvol=10.0,
     )
     shared.CTXRayDetailsSequence = _item(
-        KVP=f"{scanner.kvp:g}", FocalSpots=[1.0], FilterType="NONE", CalciumScoringMassFactorPatient=1.0
+        KVP=f"{scanner.kvp:g}",
+        FocalSpots=[1.0],
+        FilterType="FLAT",
+        FilterMaterial="ALUMINUM",
+        CalciumScoringMassFactorPatient=1.0,
     )
     shared.CTAcquisitionDetailsSequence = _item(
         RotationDirection="CW",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,6 +105,7 @@ def write_segmentation(
     else:
         pixels = np.stack([np.asarray(mask, np.uint8) for mask in masks], axis=-1)
     date, time = _clock(ct_datasets[0])
+    ct_datasets = [_with_named_default_characters(ds) for ds in ct_datasets]
     seg = hd.seg.Segmentation(
         source_images=list(ct_datasets),
         pixel_array=pixels,
@@ -151,6 +153,16 @@ def write_segmentation(
     path.parent.mkdir(parents=True, exist_ok=True)
     seg.save_as(path)
     return path
+
+
+def _with_named_default_characters(ds: Dataset) -> Dataset:
+    """Return an image whose Specific Character Set names its default repertoire, which highdicom cannot read if empty."""
+    values = ds.get("SpecificCharacterSet")
+    if isinstance(values, str) or not values or all(values):
+        return ds
+    named = copy.copy(ds)
+    named.SpecificCharacterSet = [value or "ISO 2022 IR 6" for value in values]
+    return named
 
 
 def _tracking_uid(item: SegmentDescription, key: str, number: int) -> str | None:
@@ -350,6 +362,7 @@ def _derivation(image: Dataset, frame_number: int | None) -> DicomSequence:
     source = _one(
         ReferencedSOPClassUID=image.SOPClassUID,
         ReferencedSOPInstanceUID=image.SOPInstanceUID,
+        SpatialLocationsPreserved="YES",
         PurposeOfReferenceCodeSequence=_code_item(Code("121322", "DCM", "Source image for image processing operation")),
     )
     if frame_number is not None:
