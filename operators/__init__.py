@@ -1,1 +1,5 @@
 """The chain's operators: thin shells, one a file, around the functions of ``pdl1es``."""
+
+from operators.holoscan_runtime import prepare_holoscan
+
+prepare_holoscan()

@@ -1,0 +1,147 @@
+"""One run of the chain: from folders and settings to an exit code, whatever happens on the way."""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from pathlib import Path
+
+from app.application import PDL1ESApplication, RunRequest
+from app.settings import Settings
+from operators.result_writer import write_result
+from operators.run_record import RunRecord
+from pdl1es.atomic import require_writable
+from pdl1es.clinical import ClinicalFileError
+from pdl1es.errors import Refusal
+from pdl1es.model import FusionModel
+from pdl1es.report.clock import report_time
+from pdl1es.report.result import ResultDocument, failed_result, refused_result
+
+logger = logging.getLogger("pdl1es")
+
+MODEL_FILE = "model.onnx"
+MODEL_SUBFOLDER = "pdl1es"
+"""Below the folder that ``HOLOSCAN_MODEL_PATH`` names, as the MAP packager lays models out."""
+
+
+class ExitCode(IntEnum):
+    """What the process tells its caller."""
+
+    REPORT_WRITTEN = 0
+    DEFECT = 1
+    USAGE = 2
+    REFUSED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes
+    ----------
+    exit_code
+        For the process.
+    result
+        What was written to ``result.json``; None where nothing could be written.
+    refusal
+        Why the study was turned away, or None.
+    """
+
+    exit_code: ExitCode
+    result: ResultDocument | None
+    refusal: Refusal | None = None
+
+
+def model_folder_of(folder: Path) -> Path:
+    """Return the folder that holds ``model.onnx``: the given one, or the model's own below it."""
+    below = folder / MODEL_SUBFOLDER
+    return below if not (folder / MODEL_FILE).is_file() and (below / MODEL_FILE).is_file() else folder
+
+
+def run_study(
+    study_folder: Path,
+    output_folder: Path,
+    *,
+    settings: Settings,
+    model_folder: Path,
+    clinical_file: Path | None = None,
+    when: datetime | None = None,
+) -> Outcome:
+    """Score one study.
+
+    Parameters
+    ----------
+    study_folder
+        Folder with the CT and the DICOM SEG, nested in any way.
+    output_folder
+        Where the reports and ``result.json`` go; made where it is missing.
+    settings
+        ``app.yaml``, validated.
+    model_folder
+        Folder of ``model.onnx``, or the folder above it.
+    clinical_file
+        ``--clinical``.
+    when
+        Date and time of the report; without it, the clock's (``SOURCE_DATE_EPOCH`` where it is set).
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    pdl1es.clinical.ClinicalFileError
+        Where ``clinical_file`` does not follow its schema: an error of usage, not of the study.
+    """
+    when = when or report_time(os.environ)
+    record = RunRecord()
+    try:
+        require_writable(output_folder)
+    except Refusal as refusal:
+        logger.error("%s", refusal)
+        return Outcome(ExitCode.REFUSED, None, refusal)
+    try:
+        with record.timed("model_loading"):
+            model = FusionModel.load(
+                model_folder_of(model_folder), require_gpu=settings.model.require_gpu, threads=settings.model.threads
+            )
+        request = RunRequest(study_folder, output_folder, clinical_file, settings, model, when)
+        PDL1ESApplication(request, record).run()
+    except Refusal as refusal:
+        logger.error("%s", refusal)
+        result = refused_result(refusal, study=record.study, seconds=record.seconds, when=when)
+        return _ended(ExitCode.REFUSED, result, output_folder, refusal)
+    except ClinicalFileError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a defect is, the result says that there was one
+        log_defect(error)
+        result = failed_result(error, study=record.study, seconds=record.seconds, when=when)
+        return _ended(ExitCode.DEFECT, result, output_folder, None)
+    return Outcome(ExitCode.REPORT_WRITTEN, record.result)
+
+
+def _ended(exit_code: ExitCode, result: ResultDocument, output_folder: Path, refusal: Refusal | None) -> Outcome:
+    """Write the result of a run without a report."""
+    try:
+        write_result(result, output_folder)
+    except Refusal as unwritable:
+        logger.error("%s", unwritable)
+        return Outcome(exit_code, None, refusal or unwritable)
+    return Outcome(exit_code, result, refusal)
+
+
+def log_defect(error: BaseException) -> None:
+    """Log where a defect arose.
+
+    An exception's own text may quote a header, so that it is logged at level DEBUG alone; type and place always are.
+    """
+    places = [
+        f"{frame.name} ({Path(frame.filename).name}:{frame.lineno})"
+        for frame in traceback.extract_tb(error.__traceback__)
+    ]
+    logger.error("defect: %s in %s", type(error).__name__, " > ".join(places))
+    logger.debug("defect's message: %s", error)
