@@ -125,6 +125,11 @@ class PlacedMask:
         """Return the frames that hold tumour."""
         return tuple(frame for frame in self.frames if frame is not None)
 
+    def in_plane(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the x and the y of all frames, each shape (n,), in no order."""
+        frames = self.occupied()
+        return np.concatenate([frame.x for frame in frames]), np.concatenate([frame.y for frame in frames])
+
 
 @dataclass(frozen=True, slots=True)
 class _Stack:
@@ -202,12 +207,12 @@ def tumour_volume(
     on_grid, low = _mask_on_grid(placed)
     scan_z = _covered(stack.z)
     on_grid, low = _clip(on_grid, low, (None, None, scan_z))
-    on_grid, low = _shrink(on_grid, low, ct)
+    on_grid, low = _shrink(on_grid, low, mask.sop_instance_uid)
     near = _needed_slices(stack, *_widened(low[2], on_grid.shape[0], CROP_MARGIN_MM, scan_z))
     scan_x, scan_y = _covered_in_plane(stack, near)
     on_grid, low = _clip(on_grid, low, (scan_x, scan_y, None))
-    on_grid, low = _shrink(on_grid, low, ct)
-    _require_size(on_grid, ct)
+    on_grid, low = _shrink(on_grid, low, mask.sop_instance_uid)
+    _require_size(on_grid, mask.sop_instance_uid)
 
     scan = (scan_x, scan_y, scan_z)
     box = [
@@ -254,7 +259,7 @@ def place_mask(mask: SegmentMask, ct: CTSeries) -> PlacedMask:
     """
     occupied = [index for index in range(len(mask.planes)) if mask.masks[index].any()]
     if not occupied:
-        raise Refusal(RefusalCode.SEGMENT_EMPTY, "the segment has no voxel")
+        raise Refusal(RefusalCode.SEGMENT_EMPTY, "the segment has no voxel", uid=mask.sop_instance_uid)
     planes = [mask.planes[index] for index in occupied]
     # The axes of the slice at the tumour's lower end: how directions are rounded elsewhere must not turn the grid.
     normal = series_axes(ct)[2]
@@ -267,18 +272,30 @@ def place_mask(mask: SegmentMask, ct: CTSeries) -> PlacedMask:
                 "a frame of the segment is not parallel to the CT",
                 tag=ORIENTATION_TAG,
                 value=_orientation(plane),
+                uid=mask.sop_instance_uid,
+            )
+        if min(plane.rows, plane.columns) < 2:
+            raise Refusal(
+                RefusalCode.SEG_GEOMETRY,
+                "a frame of the segment has a single row or column",
+                tag=PIXEL_MATRIX_TAGS,
+                value=f"{plane.rows} x {plane.columns}",
+                uid=mask.sop_instance_uid,
             )
     stack = _stack(ct, axes)
     z = np.array([position_along(plane, axes[2]) for plane in planes])
     order = np.argsort(z)
-    lattice, places = _lattice(z[order], stack.z)
+    lattice, places = _lattice(z[order], stack.z, mask.sop_instance_uid)
     frames: list[PlacedFrame | None] = [None] * lattice.size
     for place, index in zip(places, order.tolist(), strict=True):
         thickness = float(lattice[place + 1] - lattice[place - 1]) / 2.0
         frames[place] = _place_frame(
             planes[index], mask.masks[occupied[index]], float(lattice[place]), thickness, stack
         )
-    return PlacedMask(axes, lattice, tuple(frames))
+    placed = PlacedMask(axes, lattice, tuple(frames))
+    for name, coordinates in zip("xy", placed.in_plane(), strict=True):
+        _require_span(coordinates, f"along {name}", mask.sop_instance_uid)
+    return placed
 
 
 def _stack(ct: CTSeries, axes: NDArray[np.float64]) -> _Stack:
@@ -289,12 +306,14 @@ def _orientation(plane: SlicePlane) -> str:
     return "\\".join(f"{cosine:.6g}" for cosine in (*plane.row_direction, *plane.column_direction))
 
 
-def _lattice(z: NDArray[np.float64], ct_z: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[int]]:
+def _lattice(
+    z: NDArray[np.float64], ct_z: NDArray[np.float64], uid: str | None
+) -> tuple[NDArray[np.float64], list[int]]:
     """Return the lattice's planes, an empty one at each end, and each frame's place among them.
 
     ``z`` are the frames' coordinates, ``ct_z`` the CT's, both ascending.
     """
-    _require_span(z, "across the slices")
+    _require_span(z, "across the slices", uid)
     gaps = np.diff(z)
     if gaps.size and float(gaps.min()) <= COINCIDENCE_MM:
         raise Refusal(
@@ -302,6 +321,7 @@ def _lattice(z: NDArray[np.float64], ct_z: NDArray[np.float64]) -> tuple[NDArray
             "two frames of the segment lie at one position",
             tag=POSITION_TAG,
             value=f"{z[int(gaps.argmin())]:.2f} mm along the normal",
+            uid=uid,
         )
     nearest = np.argmin(np.abs(ct_z[np.newaxis, :] - z[:, np.newaxis]), axis=1)
     on_ct = float(np.abs(ct_z[nearest] - z).max()) <= COINCIDENCE_MM
@@ -320,6 +340,7 @@ def _lattice(z: NDArray[np.float64], ct_z: NDArray[np.float64]) -> tuple[NDArray
             "the segment's frames lie neither on the CT's planes nor at regular distances",
             tag=POSITION_TAG,
             value=f"distances of {gaps.min():.3f} to {gaps.max():.3f} mm",
+            uid=uid,
         )
     planes, places = regular
     return _extended(planes), [place + 1 for place in places]
@@ -349,13 +370,6 @@ def _extended(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _place_frame(plane: SlicePlane, mask: NDArray[np.bool_], z: float, thickness: float, stack: _Stack) -> PlacedFrame:
     oriented = to_canonical(mask, plane, stack.axes)
-    if min(oriented.shape) < 2:
-        raise Refusal(
-            RefusalCode.SEG_GEOMETRY,
-            "a frame of the segment has a single row or column",
-            tag=PIXEL_MATRIX_TAGS,
-            value=f"{plane.rows} x {plane.columns}",
-        )
     x, y, _ = canonical_plane_coordinates(plane, stack.axes)
     ct_x, ct_y = stack.coordinates(stack.nearest(z))
     (left, right), (top, bottom) = _range(oriented.any(axis=0)), _range(oriented.any(axis=1))
@@ -406,9 +420,7 @@ def _require_inside(placed: PlacedMask, stack: _Stack) -> None:
 
 def _mask_on_grid(placed: PlacedMask) -> tuple[NDArray[np.bool_], tuple[int, int, int]]:
     """Interpolate the segment at every node within its lattice; return bool (z, y, x) and the first node (x, y, z)."""
-    x, y = (np.concatenate(axis) for axis in zip(*((f.x, f.y) for f in placed.occupied()), strict=True))
-    _require_span(x, "along x")
-    _require_span(y, "along y")
+    x, y = placed.in_plane()
     (x_low, x_high), (y_low, y_high) = _covered(x), _covered(y)
     z_low, z_high = _covered(placed.z)
     if x_low > x_high or y_low > y_high or z_low > z_high:
@@ -429,13 +441,14 @@ def _mask_on_grid(placed: PlacedMask) -> tuple[NDArray[np.bool_], tuple[int, int
     return result, (x_low, y_low, z_low)
 
 
-def _require_span(coordinates: NDArray[np.float64], where: str) -> None:
+def _require_span(coordinates: NDArray[np.float64], where: str, uid: str | None) -> None:
     """Refuse a box that no tumour has, before memory is taken for it."""
     span = float(coordinates.max() - coordinates.min())
     if span > LARGEST_SPAN_MM:
         raise Refusal(
             RefusalCode.SEG_GEOMETRY,
             f"the segment spans {span:.0f} mm {where}, and no tumour's box of more than {LARGEST_SPAN_MM:.0f} mm is read",
+            uid=uid,
         )
 
 
@@ -471,27 +484,27 @@ def _clip(
 
 
 def _shrink(
-    mask: NDArray[np.bool_], low: tuple[int, int, int], ct: CTSeries
+    mask: NDArray[np.bool_], low: tuple[int, int, int], uid: str | None
 ) -> tuple[NDArray[np.bool_], tuple[int, int, int]]:
     """Cut a mask to its bounding box, or refuse an empty one."""
     if not mask.any():
-        raise _too_small(ct, "no node of the 1 mm grid lies in the tumour")
+        raise _too_small(uid, "no node of the 1 mm grid lies in the tumour")
     ranges = [_range(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
     cut = mask[tuple(slice(first, last + 1) for first, last in ranges)]
     return cut, (low[0] + ranges[2][0], low[1] + ranges[1][0], low[2] + ranges[0][0])
 
 
-def _require_size(mask: NDArray[np.bool_], ct: CTSeries) -> None:
+def _require_size(mask: NDArray[np.bool_], uid: str | None) -> None:
     volume = float(np.count_nonzero(mask))
     if volume < MIN_TUMOUR_VOLUME_MM3:
-        raise _too_small(ct, f"the tumour has {volume:.0f} mm3 on the 1 mm grid")
+        raise _too_small(uid, f"the tumour has {volume:.0f} mm3 on the 1 mm grid")
     diameter = longest_diameter(mask)
     if diameter < MIN_TUMOUR_DIAMETER_MM:
-        raise _too_small(ct, f"the tumour's longest diameter is {diameter:.1f} mm")
+        raise _too_small(uid, f"the tumour's longest diameter is {diameter:.1f} mm")
 
 
-def _too_small(ct: CTSeries, found: str) -> Refusal:
-    return Refusal(RefusalCode.TUMOUR_TOO_SMALL, found, uid=ct.series_instance_uid)
+def _too_small(uid: str | None, found: str) -> Refusal:
+    return Refusal(RefusalCode.TUMOUR_TOO_SMALL, found, uid=uid)
 
 
 def _widened(start: int, size: int, margin: int, extent: tuple[int, int]) -> tuple[int, int]:

@@ -92,10 +92,13 @@ class SegmentMask:
         Their places.
     masks
         bool, shape (frames, rows, columns), same order.
+    sop_instance_uid
+        The segmentation's, for a refusal; None where the mask comes from elsewhere.
     """
 
     planes: tuple[SlicePlane, ...]
     masks: NDArray[np.bool_]
+    sop_instance_uid: str | None = None
 
 
 def parse_segmentation(instance: Instance) -> Segmentation:
@@ -213,7 +216,11 @@ def read_segment_mask(
         planes.append(frame.plane)
         masks.append(mask)
     shape = (0, int(instance.header.get("Rows") or 0), int(instance.header.get("Columns") or 0))
-    return SegmentMask(planes=tuple(planes), masks=np.stack(masks) if masks else np.zeros(shape, dtype=bool))
+    return SegmentMask(
+        planes=tuple(planes),
+        masks=np.stack(masks) if masks else np.zeros(shape, dtype=bool),
+        sop_instance_uid=instance.sop_instance_uid,
+    )
 
 
 def _unreadable(instance: Instance, found: str, keyword: str, value: object = None) -> Refusal:

@@ -118,7 +118,7 @@ def make_mask(inside: Field, planes: Sequence[SlicePlane]) -> SegmentMask:
     """Draw a segment on planes; empty frames are left out, as a SEG leaves them out."""
     drawn = [(plane, inside(pixel_centres(plane))) for plane in planes]
     kept = [(plane, mask) for plane, mask in drawn if mask.any()]
-    return SegmentMask(tuple(plane for plane, _ in kept), np.array([mask for _, mask in kept], dtype=bool))
+    return SegmentMask(tuple(plane for plane, _ in kept), np.array([mask for _, mask in kept], dtype=bool), "1.2.7")
 
 
 def planes_of(scan: Scan) -> list[SlicePlane]:

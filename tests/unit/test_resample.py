@@ -339,6 +339,7 @@ class TestRefusals:
         refusal = self.refused(scan, make_mask(TUMOUR, planes_of(other)))
         assert refusal.code is RefusalCode.SEG_GEOMETRY
         assert "ImageOrientationPatient (0020,0037) = 0.99" in refusal.message
+        assert refusal.uid == "1.2.7"  # the segmentation's
 
     def test_two_frames_at_one_position(self, scan):
         mask = make_mask(TUMOUR, planes_of(scan))
