@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from pdl1es.dicom import selection
 from pdl1es.dicom.protocol import ProtocolRules
 from pdl1es.dicom.segmentation import Code, Segment, Segmentation, SegmentMask
 from pdl1es.dicom.selection import SegmentRules, Selection, SelectionRules, Survey, judge_segment, select, survey
-from pdl1es.dicom.study import Instance, Study
+from pdl1es.dicom.study import Instance, ScanLimits, Study, scan_study
 from pdl1es.errors import Refusal, RefusalCode
 
 Triple = tuple[str, str, str]
@@ -584,3 +585,13 @@ def test_a_real_liver_is_selected_where_the_settings_name_it(shared_data: Path) 
     objects = real_objects(shared_data / "seg_zoo/dcmqi/ct-3slice", shared_data / "seg_zoo/dcmqi/liver.dcm")
     result = chosen(study_of(objects), rules_with(label="Liver"))
     assert (result.segment.label, len(result.ct.slices)) == ("Liver", 3)
+
+
+def test_the_largest_of_real_segments_is_the_one_that_their_label_maps_show(shared_data: Path, tmp_path: Path) -> None:
+    """dcmqi's own NRRD label maps: GREEN 9602, ORANGE 11888, PURPLE 10743, LIGHT_BLUE 6693, DARK_BLUE 4713 voxels."""
+    for source in ("ct-3slice/01.dcm", "ct-3slice/02.dcm", "ct-3slice/03.dcm", "partial_overlaps.dcm"):
+        shutil.copy(shared_data / "seg_zoo" / "dcmqi" / source, tmp_path)
+    vessels = ("SCT:51114001", "SCT:20982000", "SCT:29092000")
+    study = scan_study(tmp_path, ScanLimits())
+    assert chosen(study, rules_with(codes=vessels, choose="largest")).segment.label == "ORANGE"
+    assert refusal_of(study, rules_with(codes=vessels)).code is RefusalCode.SEVERAL_TUMOUR_SEGMENTS
