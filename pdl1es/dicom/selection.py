@@ -615,7 +615,7 @@ def _with_coverage(assessed: _Assessed, segmentation: Segmentation, segment: Seg
     ]
     if not planes:
         return assessed
-    positions = slice_positions(assessed.ct)
+    positions = slice_positions(assessed.ct).tolist()
     margin = median_slice_spacing(assessed.ct) / 2
     inside = sum(positions[0] - margin <= z <= positions[-1] + margin for z in planes)
     return replace(assessed, coverage=inside / len(planes))

@@ -13,7 +13,9 @@ import numpy as np
 import pydicom
 import pytest
 from pydantic import ValidationError
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from synthetic_ct import (
     ALTERED,
     LUNG,
@@ -305,6 +307,26 @@ def test_without_references_a_series_that_shows_the_tumour_wins_over_a_sharper_o
     assert refusal_of(study_of(far, seg_instance())).code is RefusalCode.SEGMENT_OUTSIDE_VOLUME
 
 
+def test_without_references_the_reasons_of_all_unfit_series_are_told() -> None:
+    scout = ct_stack([0], series="1.2.3.7", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    short = ct_stack([9, 12], series="1.2.3.10")
+    alone = refusal_of(study_of(short, seg_instance()))
+    both = refusal_of(study_of(scout, short, seg_instance()))
+    assert alone.code is RefusalCode.TOO_FEW_SLICES
+    assert both.code is RefusalCode.NO_ELIGIBLE_CT
+    assert "LOCALIZER" in both.found
+    assert "2 slices" in both.found
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR IS")
+def test_a_malformed_series_number_costs_only_itself() -> None:
+    stack = ct_stack()
+    seg = seg_instance(references=references_to(stack))
+    for instance in stack:
+        instance.header["SeriesNumber"] = RawDataElement(Tag("SeriesNumber"), "IS", 2, b"x ", 0, False, True)
+    assert chosen(study_of(stack, seg)).candidates[0].series_number is None
+
+
 def test_image_type_secondary_and_a_missing_kernel_reject_nothing() -> None:
     stack = ct_stack(ImageType=["ORIGINAL", "SECONDARY", "AXIAL"], ConvolutionKernel=None)
     result = chosen(study_of(stack, seg_instance(references=references_to(stack))))
@@ -532,6 +554,7 @@ def test_a_survey_marks_what_is_chosen() -> None:
     assert [(s.number, s.accepted, s.chosen) for s in seen.segments] == [(1, False, False), (2, True, True)]
     assert seen.candidates[0].chosen
     assert seen.candidates[0].tumour_coverage == 1.0
+    assert type(seen.candidates[0].tumour_coverage) is float
 
 
 def test_control_characters_of_a_label_do_not_reach_a_message() -> None:
