@@ -11,6 +11,7 @@ import json
 import re
 import uuid
 
+import pydicom
 from pydicom.uid import UID
 
 from pdl1es.assessment import Assessment
@@ -70,7 +71,7 @@ def tracking(assessment: Assessment) -> tuple[str, UID]:
     own_id = (segment.tracking_id or "").strip()
     if not own_id or VIEWER_TRACKING.search(own_id):
         own_id = f"PD-L1ES tumour, segment {segment.number}"
-    own_uid = UID((segment.tracking_uid or "").strip())
+    own_uid = UID((segment.tracking_uid or "").strip(), validation_mode=pydicom.config.IGNORE)
     return own_id[:64], own_uid if own_uid and own_uid.is_valid else derived_uid("tracking", *lesion_key(assessment))
 
 
