@@ -27,7 +27,7 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.filereader import dcmread, read_dataset
+from pydicom.filereader import read_dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
@@ -121,6 +121,7 @@ _MALFORMED: Final = (
     OSError,
     AssertionError,
     struct.error,
+    zlib.error,
     InvalidDicomError,
     BytesLengthException,
 )
@@ -535,9 +536,8 @@ def data_set_start(head: bytes) -> int:
 
 def _read_file_meta(head: bytes) -> FileMetaDataset:
     """Return the File Meta Information, empty where a file has none; elements that cannot be converted are left out."""
-    if len(head) <= 132 and head[:2] != b"\x02\x00":
-        return FileMetaDataset()
-    meta = FileMetaDataset(_settled(dcmread(io.BytesIO(head), force=True).file_meta, 1, set()))
+    elements = read_dataset(io.BytesIO(head[132:] if head[128:132] == b"DICM" else head), False, True)
+    meta = FileMetaDataset(_settled(elements, 1, set()))
     transfer_syntax = meta.get("TransferSyntaxUID")
     if transfer_syntax is not None and not (
         isinstance(transfer_syntax, str) and _UID_PATTERN.fullmatch(transfer_syntax)
