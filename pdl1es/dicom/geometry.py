@@ -131,7 +131,9 @@ def canonical_axes(plane: SlicePlane) -> NDArray[np.float64]:
 
     The three directions (row, column, normal) are assigned to L, P and S so that the sum of their absolute cosines is
     largest, and flipped to ascend. The result does not depend on how the pixels are stored: mirrored or transposed
-    images of one plane have equal axes, to the bit.
+    images of one plane have equal axes: to the bit, unless their files round the cosines differently (a minus sign costs
+    a decimal string one digit). They are not rounded here: 1e-10 of direction would move a far corner more than the
+    rounding of coordinates absorbs.
 
     Returns
     -------

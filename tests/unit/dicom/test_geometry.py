@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom.valuerep import format_number_as_ds
 
 from pdl1es.dicom.geometry import (
     QUANTUM_MM,
@@ -84,6 +86,26 @@ def test_one_image_has_the_same_coordinates_and_pixels_however_it_is_stored(
         canonical = to_canonical(pixels, plane, axes)
         assert canonical.shape == (ROWS, COLUMNS) == (len(y), len(x))
         seen.add((axes.tobytes(), x.tobytes(), y.tobytes(), z, canonical.tobytes()))
+    assert len(seen) == 1
+
+
+def test_a_tilted_image_has_the_same_coordinates_when_its_rows_are_stored_from_the_other_end() -> None:
+    """Written as decimal strings of 16 characters, where a minus sign costs a digit."""
+    up, forth = math.sin(math.radians(17.3)), math.cos(math.radians(17.3))
+    seen = set()
+    for flipped in (False, True):
+        sign, rows = (-1, 511) if flipped else (1, 0)
+        corner = [-123.5404569, -98.7654321 + rows * 0.7031251 * forth, -838.1234567 + rows * 0.7031251 * up]
+        plane = plane_of(
+            position=[format_number_as_ds(value) for value in corner],
+            orientation=[format_number_as_ds(float(value)) for value in (1, 0, 0, 0, sign * forth, sign * up)],
+            pixel_spacing=["0.7031251", "0.4882812"],
+            rows=512,
+        )
+        axes = canonical_axes(plane)
+        x, y, z = canonical_plane_coordinates(plane, axes)
+        seen.add((x.tobytes(), y.tobytes(), z))
+        assert axes[1] == pytest.approx([0.0, forth, up], abs=1e-13)
     assert len(seen) == 1
 
 
