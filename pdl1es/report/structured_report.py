@@ -47,6 +47,7 @@ PATIENT_AND_STUDY: Final = (
     "PatientBirthDate",
     "PatientSex",
     "OtherPatientIDsSequence",
+    "EthnicGroup",
     "PatientIdentityRemoved",
     "DeidentificationMethod",
     "DeidentificationMethodCodeSequence",
@@ -61,9 +62,18 @@ PATIENT_AND_STUDY: Final = (
     "PatientAge",
     "PatientSize",
     "PatientWeight",
+    "ClinicalTrialSponsorName",
+    "ClinicalTrialProtocolID",
+    "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID",
+    "ClinicalTrialSiteName",
+    "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID",
+    "ClinicalTrialTimePointID",
+    "ClinicalTrialTimePointDescription",
 )
-"""Of the Patient, General Study and Patient Study modules (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2): copied as the images have
-them."""
+"""Of the Patient, Clinical Trial, General Study and Patient Study modules (PS3.3 C.7.1.1, C.7.1.3, C.7.2.1 to C.7.2.3):
+copied as the images have them."""
 TYPE_2: Final = (
     "PatientName",
     "PatientID",

@@ -16,8 +16,9 @@ from report_cases import ROOT, SMOOTH, WHEN, Case, metadata, prediction, report_
 
 from pdl1es.assessment import Assessment
 from pdl1es.dicom.segmentation import Code
+from pdl1es.dicom.study import HEADER_KEYWORDS
 from pdl1es.report.software import this_software
-from pdl1es.report.structured_report import SOFTWARE, build_structured_report, encode
+from pdl1es.report.structured_report import PATIENT_AND_STUDY, SOFTWARE, build_structured_report, encode
 
 JAPANESE = "Yamada^Tarou=山田^太郎=やまだ^たろう"
 CHINESE = "Wang^XiaoDong=王^小东=㐀𠮷"
@@ -111,6 +112,12 @@ def test_patient_and_study_are_the_images_own(case: Case, report: Dataset) -> No
                     "StudyDate", "StudyTime", "StudyID", "StudyDescription", "AccessionNumber",
                     "ReferringPhysicianName"):  # fmt: skip
         assert report[keyword].value == case.ct[0][keyword].value, keyword
+
+
+def test_whatever_it_copies_is_read_from_the_images() -> None:
+    read = set(HEADER_KEYWORDS)
+    assert set(PATIENT_AND_STUDY) <= read
+    assert {"TimezoneOffsetFromUTC", "SpecificCharacterSet", "SeriesNumber", "ProcedureCodeSequence"} <= read
 
 
 @pytest.mark.parametrize(
