@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -212,8 +212,11 @@ def fit_risk_model(
     smallest_share: float = 0.1,
     n_permutations: int = 2000,
     seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> RiskModel:
     """Fit a Cox model and cut its linear predictor by X-tile (paper: the clinical model, cut-off 0.05).
+
+    The last four parameters are those of `xtile.search_cut_off`.
 
     Raises
     ------
@@ -224,7 +227,7 @@ def fit_risk_model(
     model = cox(times, events, covariates)
     risk = model.linear_predictor(covariates)
     search = search_cut_off(
-        times, events, risk, smallest_share=smallest_share, n_permutations=n_permutations, seed=seed
+        times, events, risk, smallest_share=smallest_share, n_permutations=n_permutations, seed=seed, progress=progress
     )
     return RiskModel(
         model=model,
@@ -245,6 +248,7 @@ def fit_fusion_model(
     smallest_share: float = 0.1,
     n_permutations: int = 2000,
     seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> RiskModel:
     """Fit PD-L1ES (continuous) and the clinical model's linear predictor together (paper: cut-off 1.78).
 
@@ -263,6 +267,7 @@ def fit_fusion_model(
         smallest_share=smallest_share,
         n_permutations=n_permutations,
         seed=seed,
+        progress=progress,
     )
 
 

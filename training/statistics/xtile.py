@@ -257,29 +257,32 @@ class _Splits:
     def __init__(self, times: NDArray[np.float64], events: NDArray[np.bool_]) -> None:
         at, place = np.unique(times[events], return_inverse=True)
         died = np.bincount(place)
-        self._at_risk = (times[:, None] >= at).astype(np.float64)
-        n = self._at_risk.sum(axis=0)
+        at_risk = (times[:, None] >= at).astype(np.float64)
+        n = at_risk.sum(axis=0)
         # log-rank score: own event less the cumulative hazard up to the end of own follow-up
-        self._score = events - self._at_risk @ (died / n)
-        # with one patient left the variance is 0, whatever the group
-        self._weight = np.where(n > 1, died * (n - died) / np.maximum(n - 1, 1), 0.0)
-        self._n = n
+        self._score = events - at_risk @ (died / n)
+        # the variance is the sum over events of weight x share x (1 - share), share of the risk set in the lower group;
+        # with one patient left it is 0, whatever the group
+        weight = np.where(n > 1, died * (n - died) / np.maximum(n - 1, 1), 0.0)
+        self._linear = (at_risk / n) @ weight
+        self._square = at_risk / n * np.sqrt(weight)
 
     def chi_squares(
         self, order: NDArray[np.int64], below: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return observed less expected events of the lower group, and chi-square, for each number of patients below."""
         balance = np.cumsum(self._score[order])[below - 1]
-        share = np.cumsum(self._at_risk[order], axis=0)[below - 1] / self._n
-        variance = (share * (1 - share)) @ self._weight
+        square = np.cumsum(self._square[order], axis=0)
+        variance = (np.cumsum(self._linear[order]) - np.einsum("ij,ij->i", square, square))[below - 1]
         with np.errstate(divide="ignore", invalid="ignore"):
-            return balance, np.where(variance > 1e-12, balance**2 / variance, 0.0)
+            return balance, np.where(variance > 1e-9, balance**2 / variance, 0.0)
 
     def standardised(self, order: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return absolute score statistics, standardised by mean and variance under shuffling (scores sum to 0)."""
         n = self._score.size
         variance = below * (n - below) / (n * (n - 1)) * float((self._score**2).sum())
-        return np.abs(np.cumsum(self._score[order])[below - 1]) / np.sqrt(variance)
+        # nobody differs where all have their event at the same time
+        return np.abs(np.cumsum(self._score[order])[below - 1]) / np.sqrt(np.maximum(variance, 1e-300))
 
 
 def _between(lower: NDArray[np.float64], upper: NDArray[np.float64]) -> NDArray[np.float64]:

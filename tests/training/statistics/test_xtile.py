@@ -23,6 +23,24 @@ def test_every_split_has_its_log_rank_statistic(lung: pd.DataFrame) -> None:
     assert (found.n_lower, found.n_upper) == ((lung["age"] <= 70).sum(), (lung["age"] > 70).sum())
 
 
+def test_every_split_of_cohorts_with_many_ties_has_its_log_rank_statistic() -> None:
+    """Against lifelines' log-rank test, on 20 random cohorts with follow-up in whole months."""
+    compared = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        time, event, score = rng.integers(0, 12, 40), rng.random(40) < 0.6, np.round(rng.random(40), 1)
+        found = search_cut_off(time, event, score, n_permutations=1)
+        for cut, statistic in zip(found.cut_offs, found.statistics, strict=True):
+            assert statistic == pytest.approx(log_rank(time, event, score > cut).test.statistic, abs=1e-9)
+            compared += 1
+    assert compared > 100
+
+
+def test_patients_who_all_progress_on_one_day_show_nothing() -> None:
+    found = search_cut_off([30] * 6, [1] * 6, [1, 2, 3, 4, 5, 6], n_permutations=20)
+    assert (found.statistic, found.standardised, found.p_permutation, found.p_lausen) == (0, 0, 1, 1)
+
+
 def test_corrected_p_is_that_of_maxstat(lung: pd.DataFrame) -> None:
     """R 4.2.2, maxstat 0.7-25: maxstat.test of age, LogRank, Lau94, times made distinct by row number x 1e-4 days."""
     time = lung["time"].to_numpy() + np.arange(1, 229) * 1e-4
