@@ -689,7 +689,10 @@ def _absent_instances(segmentation: Segmentation, study: Study) -> list[str]:
 def _best_without_references(
     assessed: Sequence[_Assessed], segmentation: Segmentation
 ) -> tuple[_Assessed, tuple[str, ...]]:
-    """Return the best ranked series of the SEG's frame of reference that shows the tumour."""
+    """Return the best ranked series of the SEG's frame of reference, among those that show most of the tumour's planes.
+
+    One that shows none is refused where the tumour is resampled, as SEGMENT_OUTSIDE_VOLUME.
+    """
     images = [a for a in assessed if a.is_ct]
     frame = segmentation.instance.frame_of_reference_uid
     same_frame = [a for a in images if frame and frame in _frames_of_reference(a)]
@@ -708,16 +711,8 @@ def _best_without_references(
             uid=segmentation.instance.sop_instance_uid,
         )
     most = max(a.coverage or 0.0 for a in eligible)
-    if most == 0.0 and any(a.coverage is not None for a in eligible):
-        raise Refusal(
-            RefusalCode.SEGMENT_OUTSIDE_VOLUME,
-            f"none of {len(eligible)} CT series shows any plane of the tumour",
-            tag="ImagePositionPatient (0020,0032)",
-            value="outside the CT",
-            uid=segmentation.instance.sop_instance_uid,
-        )
     covering = sorted((a for a in eligible if (a.coverage or 0.0) == most), key=lambda a: a.rank)
-    return covering[0], (f"the best ranked of {len(covering)} that show the tumour; the segmentation references none",)
+    return covering[0], (f"the best ranked of {len(covering)} that show {most:.0%} of the tumour's planes",)
 
 
 def _other_frame(segmentation: Segmentation, series: Sequence[_Assessed]) -> Refusal:

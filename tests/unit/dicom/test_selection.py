@@ -304,7 +304,9 @@ def test_without_references_a_series_that_shows_the_tumour_wins_over_a_sharper_o
     near = ct_stack(range(0, 60, 3), series="1.2.3.10", ConvolutionKernel="B30f")
     far = ct_stack(range(300, 360, 3), series="1.2.3.20")
     assert chosen(study_of(near, far, seg_instance())).ct.series_instance_uid == "1.2.3.10"
-    assert refusal_of(study_of(far, seg_instance())).code is RefusalCode.SEGMENT_OUTSIDE_VOLUME
+    alone = chosen(study_of(far, seg_instance()))
+    assert alone.candidates[0].tumour_coverage == 0.0
+    assert "0% of the tumour's planes" in alone.candidates[0].reasons[0]
 
 
 def test_without_references_the_reasons_of_all_unfit_series_are_told() -> None:
