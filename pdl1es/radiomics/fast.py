@@ -221,15 +221,13 @@ def discretise(values: NDArray[Any], *, bin_width: float = 25, bin_count: int | 
     Raises
     ------
     ValueError
-        The values are not finite, or their bins overflow the data type.
+        The values are not finite.
     """
     extremes = np.array([values.min(), values.max()], dtype=values.dtype)
     if not np.isfinite(extremes).all():
         raise ValueError("the image is not finite")
     bins = np.digitize(values, imageoperations.getBinEdges(extremes, binWidth=bin_width, binCount=bin_count))
     counts = np.bincount(bins)
-    if counts[0]:
-        raise ValueError("the bins do not reach the image's minimum")
     levels = np.flatnonzero(counts)
     ranks = np.zeros(len(counts), dtype=np.int32)
     ranks[levels] = np.arange(1, len(levels) + 1)
@@ -644,6 +642,52 @@ def texture_features(feature_class: str, images: Sequence[TextureMatrices]) -> F
     for column, name in enumerate(names):
         features[:, column] = values[name]
     return features
+
+
+def image_features(
+    values: NDArray[Any],
+    region: Region,
+    *,
+    bin_width: float = 25,
+    bin_count: int | None = None,
+    voxel_array_shift: float = 0,
+) -> dict[str, float]:
+    """Evaluate every class but shape on one image, at settings other than the method's where a comparison needs them.
+
+    Parameters
+    ----------
+    values
+        The tumour's voxels, shape (n_voxels,), in the order of ``region.mask.nonzero()``.
+    region
+        The tumour; in 2-D or 3-D.
+    bin_width, bin_count, voxel_array_shift
+        pyradiomics' ``binWidth``, ``binCount``, ``voxelArrayShift``.
+
+    Returns
+    -------
+    dict[str, float]
+        By ``class_Feature``.
+
+    Raises
+    ------
+    ValueError
+        As :func:`discretise`.
+    """
+    with np.errstate(all="ignore"):
+        grey = discretise(values, bin_width=bin_width, bin_count=bin_count)
+        found = {
+            "firstorder": first_order_features(
+                values, grey, spacing=region.spacing, voxel_array_shift=voxel_array_shift
+            )
+        }
+        matrices = texture_matrices(grey, region)
+        for feature_class in _TEXTURE_CLASSES:
+            found[feature_class] = texture_features(feature_class, [matrices])[0]
+    return {
+        f"{feature_class}_{name}": float(value)
+        for feature_class, row in found.items()
+        for name, value in zip(FEATURES_BY_CLASS[feature_class], row, strict=True)
+    }
 
 
 def batches(images: Sequence[TextureMatrices]) -> list[list[int]]:
