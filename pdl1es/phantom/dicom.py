@@ -92,7 +92,7 @@ def make_phantom_study(
     kernel
         A reconstruction kernel of ``scanner.KERNELS``; it tells the manufacturer.
     tumour_diameter
-        Longest axis of the tumour, mm, 4 to 80.
+        Longest axis of the tumour, mm, 4 to 100.
     matrix
         Pixels on each side of the field of view of 384 mm.
     slices
@@ -107,8 +107,8 @@ def make_phantom_study(
     """
     if not 0.5 <= slice_thickness <= 10:
         raise ValueError(f"slice thickness must be 0.5 to 10 mm, got {slice_thickness:g}")
-    if not 4 <= tumour_diameter <= 80:
-        raise ValueError(f"tumour diameter must be 4 to 80 mm, got {tumour_diameter:g}")
+    if not 4 <= tumour_diameter <= 100:
+        raise ValueError(f"tumour diameter must be 4 to 100 mm, got {tumour_diameter:g}")
     if seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}")
     scanner = ScannerParameters(

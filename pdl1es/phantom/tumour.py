@@ -5,12 +5,15 @@ Two things that a model may learn are kept apart on purpose:
 *Border*. Around every core lies the same expected amount of rim tissue. ``spiculation`` says how it is arranged: 0 spreads
 it as a smooth halo, 1 gathers it into radial spicules. The tumour's mask is the core alone, as a physician would outline
 it, so volume, shape, the intensities inside, and the mean intensity of the rim do not depend on it; the pattern outside
-the mask does. (Filters that reach across the mask's border - wavelets by some 3 mm, LoG by up to three sigmas - still see
-the pattern a little.)
+the mask does. Filters reach across the mask's border (wavelets by some 3 mm, LoG by up to three sigmas), so the rim next
+to the core is a halo in every tumour and the pattern sets in over the first 3 mm; a trace of it still reaches them.
+Measured over 110 drawn cases (3 mm, sharp kernels of four makers): the border factor's largest Spearman correlation with
+any of the 1316 features is 0.36 (chance alone gives about 0.3), with an unfiltered one 0.26, and with the plainest
+measure of the rim's pattern, the spread of its gradients, 0.52.
 
 *Inside*. ``texture_sd``, ``texture_length`` and ``necrosis`` describe a random field that vanishes within 2 mm of the
 core's border and whose mean over the core is exactly zero: neither the volume, the mean intensity, nor the border
-depends on it.
+depends on it. In the same cases its largest correlation is 0.81 with a feature, and 0.12 with the rim's pattern.
 """
 
 from __future__ import annotations
@@ -25,6 +28,9 @@ from pdl1es.phantom.shapes import Capsules, Floats, PlaneGrid, Points, RandomFie
 
 TAPER_MM = 2.0
 """The inner texture rises from zero at the border to its full strength at this depth."""
+FREE_MM = (0.5, 3.0)
+"""Nearer to the core than the first, every rim is a halo; beyond the second, ``spiculation`` alone says what it is."""
+TIP_RADIUS_MM = 0.4
 SPICULE_AREA_MM2 = 36.0
 """One spicule on this much of the core's surface."""
 ROOT_MM = 1.5
@@ -68,7 +74,7 @@ class TumourParameters:
     lobulation: float = 0.05
     hu: float = 45.0
     spiculation: float = 0.8
-    spicule_length_mm: float = 8.0
+    spicule_length_mm: float = 9.0
     spicule_radius_mm: float = 1.1
     texture_sd: float = 18.0
     texture_length: float = 2.5
@@ -122,7 +128,7 @@ def draw_tumour(
         lobulation=float(rng.uniform(0.03, 0.09)),
         hu=float(rng.uniform(30.0, 60.0)),
         spiculation=float(ndtr(border)),
-        spicule_length_mm=float(rng.uniform(6.0, 10.0)),
+        spicule_length_mm=float(rng.uniform(7.0, 12.0)),
         spicule_radius_mm=float(rng.uniform(0.95, 1.25)),
         texture_sd=8.0 + 20.0 * share,
         texture_length=1.6 + 2.4 * share,
@@ -211,10 +217,12 @@ class Tumour:
         view, air = image[rows, columns], lung[rows, columns]
         contrast = (np.float32(p.hu) - view) * air
         halo = np.interp(distance, np.arange(len(self.halo)) * self.halo_step, self.halo).astype(np.float32)
-        view += contrast * halo * np.float32(1 - p.spiculation) * (distance > 0)
+        gathered = np.float32(p.spiculation) * np.clip((distance - FREE_MM[0]) / (FREE_MM[1] - FREE_MM[0]), 0, 1)
+        rim = halo * (1 - gathered)
         if p.spiculation > 0:
             gap = self.spicules.distance_to_plane(local, z, 1.0)
-            view += contrast * _spicule_share(gap, plane.pixel) * np.float32(p.spiculation)
+            rim += gathered * _spicule_share(gap, plane.pixel)
+        view += contrast * rim * (distance > 0)
         core = np.clip(0.5 - distance / plane.pixel, 0, 1)
         if not core.any():
             return
@@ -274,13 +282,13 @@ def build_tumour(p: TumourParameters) -> Tumour:
     thickness = p.spicule_radius_mm * rim.uniform(0.75, 1.25, count)
     centre = np.asarray(p.centre)
     start = centre + direction * (root - ROOT_MM)[:, None]
-    spicules = Capsules(start, start + tilt * (length + ROOT_MM)[:, None], thickness, np.full(count, 0.2))
+    spicules = Capsules(start, start + tilt * (length + ROOT_MM)[:, None], thickness, np.full(count, TIP_RADIUS_MM))
 
     # Halo: what the spicules would be on average at each distance from the core.
     step = 0.25
     distance = np.arange(int(np.ceil(length.max() / step)) + 2) * step
     along = (distance[:, None] + ROOT_MM) / (length + ROOT_MM)
-    at = np.where(along <= 1, thickness + np.minimum(along, 1) * (0.2 - thickness), 0)
+    at = np.where(along <= 1, thickness + np.minimum(along, 1) * (TIP_RADIUS_MM - thickness), 0)
     mean_radius = float(np.sqrt((radius**2).mean()))
     halo = np.pi * (at**2).sum(axis=1) / (4 * np.pi * (mean_radius + distance) ** 2)
     halo[-1] = 0
