@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,6 +197,9 @@ _LOADING_ERRORS = (
 )
 
 
+_ORT_SOURCE = re.compile(r"\S*onnxruntime_src/\S+ (?:\S+ \S+\(.*?\) )?")
+
+
 class FusionModel:
     """The model as the chain runs it: loaded, checked, and tied to one execution provider.
 
@@ -278,7 +282,7 @@ class FusionModel:
         Raises
         ------
         ValueError
-            An array has another shape or type.
+            An array has another shape or type, or a patch holds a value that is not finite.
         Refusal
             RADIOMICS_INCOMPLETE: more than 5 % of the selected features are not finite. SCORE_NOT_FINITE: the score or
             a term of it is not finite.
@@ -287,6 +291,9 @@ class FusionModel:
         _check_array("radiomics", radiomics, np.float64, (len(FEATURE_NAMES),))
         if not len(patches):
             raise ValueError("there is no patch")
+        if not np.isfinite(patches).all():
+            # The window would turn it into air or bone, unseen.
+            raise ValueError("a patch holds a value that is not finite")
         names = self.metadata.selected_features
         order = {name: index for index, name in enumerate(FEATURE_NAMES)}
         missing = tuple(name for name in names if not np.isfinite(radiomics[order[name]]))
@@ -366,8 +373,8 @@ def _session(content: bytes, obstacle: str | None, threads: int) -> onnxruntime.
     except _LOADING_ERRORS as error:
         if not obstacle:
             return _session(content, "the CUDA provider failed", threads)
-        # The first line alone, without onnxruntime's own prefix and paths of its build.
-        reason = str(error).splitlines()[0].rpartition(" : ")[2][:200]
+        # Without onnxruntime's own prefix and the places in its source.
+        reason = _ORT_SOURCE.sub("", str(error).splitlines()[0]).rpartition(" : ")[2][:200]
         raise _unfit(f"onnxruntime cannot read {MODEL_FILE}: {reason}") from None
 
 

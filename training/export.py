@@ -5,15 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
@@ -134,7 +133,7 @@ def export_model(
 
 
 def random_cases(fitted: FittedPreprocessing, count: int, seed: int = 0) -> Iterator[Case]:
-    """Draw inputs as a chain may send them, and worse: one to five patches, wild and missing values.
+    """Draw inputs as a chain may send them: one to five patches of a lesion in lung, wild and missing values.
 
     Yields
     ------
@@ -143,16 +142,21 @@ def random_cases(fitted: FittedPreprocessing, count: int, seed: int = 0) -> Iter
     """
     rng = np.random.default_rng(seed)
     selected = np.array(fitted.selected, dtype=int)
+    axis = np.linspace(-1.0, 1.0, PATCH_SIZE)
+    radius = np.hypot(axis[:, None], axis[None, :])
     for _ in range(count):
         slices = int(rng.choice((1, PATCH_SLICES, 5)))
-        level = rng.uniform(-1000, 300, size=(slices, 1, 1, 1))
-        patches = np.rint(level + rng.normal(0, 150, (slices, 1, PATCH_SIZE, PATCH_SIZE)))
+        texture = gaussian_filter(rng.normal(size=(slices, PATCH_SIZE, PATCH_SIZE)), (0, *rng.uniform(1, 6, 2)))
+        border = rng.uniform(0.4, 0.9) + rng.uniform(0, 0.2) * texture / texture.std()
+        lesion = 1 / (1 + np.exp((radius - border) / rng.uniform(0.01, 0.1)))
+        tissue = rng.normal(30, 30) + rng.uniform(5, 60) * texture / texture.std()
+        hu = -850 + (tissue + 850) * lesion + rng.normal(0, rng.uniform(5, 40), texture.shape)
         radiomics = rng.normal(size=len(FEATURE_NAMES))
         radiomics[selected] = fitted.radiomic_mean + fitted.radiomic_sd * 3 * radiomics[selected]
         radiomics[rng.random(len(radiomics)) < 0.02] = np.nan
         clinical = np.array([rng.integers(30, 90), rng.integers(2), rng.integers(3), rng.integers(2)], dtype=np.float64)
         clinical[rng.random(4) < 0.3] = np.nan
-        yield patches.astype(np.float32), radiomics, clinical
+        yield np.rint(hu)[:, None].astype(np.float32), radiomics, clinical
 
 
 def largest_difference(graph: ServingGraph, content: bytes, cases: Iterator[Case]) -> float:
@@ -170,8 +174,8 @@ def largest_difference(graph: ServingGraph, content: bytes, cases: Iterator[Case
     Returns
     -------
     float
-        Largest absolute difference of any output, relative where a standardised feature is above 1; infinite where one
-        gives NaN and the other does not.
+        Largest difference of any output: absolute, relative to a value above 1; infinite where one gives NaN and the
+        other does not.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -240,11 +244,11 @@ def _onnx_bytes(graph: ServingGraph, metadata: ModelMetadata) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def _strip_provenance(message: Message) -> None:
-    """Take out source lines, stack traces and paths that torch writes beside every node and value."""
+def _strip_provenance(message: Any) -> None:
+    """Take out of a protobuf message the source lines, stack traces and paths that torch writes beside every node."""
     for field, value in message.ListFields():
         if field.name in ("metadata_props", "doc_string"):
             message.ClearField(field.name)
-        elif field.type == FieldDescriptor.TYPE_MESSAGE:
-            for part in value if isinstance(value, Message) is False else (value,):
+        elif field.message_type is not None:
+            for part in (value,) if hasattr(value, "ListFields") else value:
                 _strip_provenance(part)

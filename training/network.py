@@ -90,7 +90,8 @@ class Preprocessor(nn.Module):
             float64, shape (..., n_selected): before clipping, NaN where a feature is not finite.
         """
         values = radiomics.index_select(-1, self.selected)
-        finite = ~(torch.isnan(values) | torch.isinf(values))
+        # Not isinf: exported, that casts to float32, in which 1e39 is infinite. A comparison with NaN is false.
+        finite = values.abs() < torch.inf
         return torch.where(finite, (values - self.radiomic_mean) / self.radiomic_sd, torch.nan)
 
     def clipped(self, radiomic_z: Tensor) -> Tensor:
@@ -271,6 +272,10 @@ class ServingGraph(nn.Module):
     deep_weight: Tensor
     radiomic_weight: Tensor
     clinical_weight: Tensor
+    cox_clinical: Tensor
+    cox_clinical_means: Tensor
+    cox_fusion: Tensor
+    cox_fusion_means: Tensor
 
     def __init__(self, network: FusionNetwork, cox: CoxTerms | None = None) -> None:
         super().__init__()

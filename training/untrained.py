@@ -48,6 +48,8 @@ PREVALENCE: Final = 328 / 939
 """TPS >= 50 % in the paper: the bias."""
 SPREAD: Final = {"deep": 0.6, "radiomics": 0.6, "clinical": 0.4}
 """Standard deviation of each part's term over the phantoms, log-odds."""
+DEEP_DIRECTIONS: Final = 8
+"""Principal directions of the phantoms' deep features that the deep weights lie in."""
 SMOKER_GRADE: Final = 1 + 0.101 / (0.398 + 0.101)
 """From Table 1: 39.8 % occasionally, 10.1 % constantly."""
 
@@ -68,7 +70,7 @@ SELECTED: Final = (
     "square_glcm_MaximumProbability",
     "squareroot_firstorder_InterquartileRange",
     "logarithm_glcm_Correlation",
-    "exponential_firstorder_Entropy",
+    "exponential_firstorder_Mean",
     "gradient_firstorder_Mean",
     "gradient_glrlm_RunEntropy",
     "lbp-2D_firstorder_Mean",
@@ -212,6 +214,9 @@ def untrained_network(sample: PhantomSample, cohort: NDArray[np.float64]) -> tup
         sizes = {"deep": deep.shape[1], "radiomics": z.shape[1], "clinical": clinical_z.shape[1]}
         weights = {part: torch.randn(size, dtype=torch.float64) for part, size in sizes.items()}
         centre = deep.mean(0)
+        # Along the phantoms' main directions small weights are enough, so that rounding is not blown up with them.
+        main_directions = torch.linalg.svd(deep - centre, full_matrices=False).Vh[:DEEP_DIRECTIONS]
+        weights["deep"] = main_directions.T @ weights["deep"][:DEEP_DIRECTIONS]
         weights["deep"] -= (weights["deep"] @ centre) / (centre @ centre) * centre
         for part, inputs in (("deep", deep), ("radiomics", z), ("clinical", clinical_z)):
             weights[part] *= SPREAD[part] / (inputs @ weights[part]).std()

@@ -1,0 +1,38 @@
+"""What the tests of network and export share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pdl1es.imputation import build_profiles, impute
+from pdl1es.radiomics.names import FEATURE_NAMES
+from training.preprocessing import FittedPreprocessing
+
+
+@pytest.fixture(scope="session")
+def fitted() -> FittedPreprocessing:
+    """Preprocessing fitted on drawn patients: 21 features, four clinical variables."""
+    rng = np.random.default_rng(11)
+    cohort = np.stack(
+        [
+            rng.normal(59, 11, 400).round(),
+            rng.integers(0, 2, 400),
+            rng.choice((0.0, 1.0, 2.0), 400, p=(0.5, 0.4, 0.1)),
+            rng.integers(0, 2, 400),
+        ],
+        axis=1,
+    )
+    cohort[rng.random(cohort.shape) < 0.03] = np.nan
+    profiles = build_profiles(cohort)
+    imputed = np.stack([impute(row, profiles) for row in cohort])
+    selected = tuple(range(7, len(FEATURE_NAMES), 65))
+    return FittedPreprocessing(
+        profiles=profiles,
+        clinical_mean=imputed.mean(axis=0),
+        clinical_sd=imputed.std(axis=0),
+        selected=selected,
+        radiomic_mean=rng.normal(50, 20, len(selected)),
+        radiomic_sd=rng.uniform(0.5, 30, len(selected)),
+        smoker_grade=1.2,
+    )
