@@ -42,7 +42,8 @@ def prepare_process(level: str) -> None:
     logging.basicConfig(
         level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
     )
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    for library, least in (("pydicom", logging.CRITICAL), ("highdicom", logging.WARNING), ("radiomics", logging.ERROR)):
+        logging.getLogger(library).setLevel(least)
     warnings.filterwarnings("ignore", module=r"pydicom\..*")
     warnings.filterwarnings("ignore", module=r"highdicom\..*")
     pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
@@ -179,12 +180,15 @@ def phantom(
         str, typer.Option("--kernel", help="Convolution kernel, as B60f (sharp) or B30f (smooth).")
     ] = "B60f",
     tumour_diameter: Annotated[
-        float, typer.Option("--tumour-diameter", metavar="MM", min=5.0, max=100.0, help="Mean diameter of the tumour.")
+        float, typer.Option("--tumour-diameter", metavar="MM", min=4.0, max=80.0, help="Longest axis of the tumour.")
     ] = 30.0,
 ) -> None:
     """Make a phantom study: a chest CT series of 512 x 512 with a textured lung tumour, and its DICOM SEG."""
     from pdl1es.phantom.dicom import make_phantom_study
+    from pdl1es.phantom.scanner import KERNELS
 
+    if kernel not in KERNELS:
+        raise _usage(f"--kernel {kernel} is not known; known: {', '.join(sorted(KERNELS))}")
     prepare_process("INFO")
     with Console(stderr=True).status("Making a phantom study ..."):
         made = make_phantom_study(

@@ -122,16 +122,16 @@ def feature_findings(prediction: Prediction) -> tuple[Finding, ...]:
         findings.append(
             Finding(
                 "FEATURES_MISSING",
-                f"{len(prediction.missing_features)} of the model's radiomic features could not be computed and count as "
-                "the training mean.",
+                "Radiomic features of the model that could not be computed and count as the training mean: "
+                f"{len(prediction.missing_features)}.",
             )
         )
     if prediction.clipped_features:
         findings.append(
             Finding(
                 "FEATURES_OUT_OF_RANGE",
-                f"{len(prediction.clipped_features)} of the model's radiomic features lie more than 5 standard deviations "
-                "from the training mean and were clipped: this tumour is unlike those that the model has seen.",
+                "Radiomic features of the model that lie more than 5 standard deviations from the training mean and were "
+                f"clipped: {len(prediction.clipped_features)}. This tumour is unlike those that the model has seen.",
             )
         )
     return tuple(findings)
@@ -174,7 +174,7 @@ def assess(
         )
     ]
     files = (
-        Finding("FILES_UNREADABLE", f"{unreadable_files} files of the study could not be read and were left out.")
+        Finding("FILES_UNREADABLE", f"Files of the study that could not be read and were left out: {unreadable_files}.")
         if unreadable_files
         else None
     )

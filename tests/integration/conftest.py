@@ -1,0 +1,37 @@
+"""The chain, run as its users run it: a folder in, a folder out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chain_runs import WHEN, Score, Scored
+
+from app.run import run_study
+from app.settings import DEFAULT_FILE, Settings, load_settings
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    """``app.yaml`` as it ships."""
+    return load_settings(DEFAULT_FILE)
+
+
+@pytest.fixture(scope="session")
+def score(settings: Settings, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Score:
+    """Run the chain on a study with the model that ships, at a fixed time; keywords replace sections of the settings."""
+
+    def run(study: Path, *, clinical: Path | None = None, output: Path | None = None, **sections: Any) -> Scored:
+        folder = output or tmp_path_factory.mktemp("report")
+        outcome = run_study(
+            study,
+            folder,
+            settings=settings.model_copy(update=sections),
+            model_folder=repository / "models",
+            clinical_file=clinical,
+            when=WHEN,
+        )
+        return Scored(outcome, folder)
+
+    return run
