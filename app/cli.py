@@ -185,10 +185,12 @@ def phantom(
 ) -> None:
     """Make a phantom study: a chest CT series of 512 x 512 with a textured lung tumour, and its DICOM SEG."""
     from pdl1es.phantom.dicom import make_phantom_study
-    from pdl1es.phantom.scanner import KERNELS
+    from pdl1es.phantom.scanner import manufacturer_of
 
-    if kernel not in KERNELS:
-        raise _usage(f"--kernel {kernel} is not known; known: {', '.join(sorted(KERNELS))}")
+    try:
+        manufacturer_of(kernel)
+    except ValueError as error:
+        raise _usage(f"--kernel: {error}") from error
     prepare_process("INFO")
     with Console(stderr=True).status("Making a phantom study ..."):
         made = make_phantom_study(
