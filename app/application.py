@@ -12,6 +12,7 @@ from monai.deploy.core import Application
 from app.settings import Settings
 from operators.assessment import AssessmentOperator
 from operators.clinical_data import ClinicalDataOperator
+from operators.contour_stability import ContourStabilityOperator
 from operators.fusion_model import FusionModelOperator
 from operators.radiomics import RadiomicsOperator
 from operators.resample import ResampleOperator
@@ -80,6 +81,9 @@ class PDL1ESApplication(Application):
             self, study_folder=ask.study_folder, clinical_file=ask.clinical_file, record=record, name="clinical_data"
         )
         fusion = FusionModelOperator(self, model=ask.model, record=record, name="fusion_model")
+        stability = ContourStabilityOperator(
+            self, model=ask.model, wanted=settings.contour_stability, record=record, name="contour_stability"
+        )
         assessment = AssessmentOperator(self, model=ask.model, record=record, name="assessment")
         report = StructuredReportOperator(
             self,
@@ -101,12 +105,16 @@ class PDL1ESApplication(Application):
         self.add_flow(patches, fusion, {("patches", "patches")})
         self.add_flow(radiomics, fusion, {("radiomics", "radiomics")})
         self.add_flow(clinical, fusion, {("clinical", "clinical")})
+        self.add_flow(resample, stability, {("volume", "volume")})
+        self.add_flow(clinical, stability, {("clinical", "clinical")})
+        self.add_flow(fusion, stability, {("prediction", "prediction")})
         self.add_flow(loader, assessment, {("study", "study")})
         self.add_flow(selection, assessment, {("selection", "selection")})
         self.add_flow(resample, assessment, {("volume", "volume"), ("tumour", "tumour")})
         self.add_flow(patches, assessment, {("patches", "patches")})
         self.add_flow(clinical, assessment, {("clinical", "clinical"), ("clinical_findings", "clinical_findings")})
         self.add_flow(fusion, assessment, {("prediction", "prediction")})
+        self.add_flow(stability, assessment, {("stability", "stability")})
         self.add_flow(assessment, report, {("assessment", "assessment")})
         self.add_flow(assessment, result, {("assessment", "assessment")})
         self.add_flow(report, result, {("reports", "reports")})

@@ -118,6 +118,13 @@ def run(
             show_default=False,
         ),
     ] = None,
+    contour_stability: Annotated[
+        bool,
+        typer.Option(
+            "--contour-stability",
+            help="Score again with contours that differ by 1 mm, and report the score's interval.",
+        ),
+    ] = False,
 ) -> None:
     """Score one study: write a DICOM SR and result.json.
 
@@ -127,6 +134,8 @@ def run(
     from app.run import run_study
 
     settings = _settings(config)
+    if contour_stability:
+        settings = settings.model_copy(update={"contour_stability": True})
     prepare_process(settings.log.level)
     try:
         outcome = run_study(study, output, settings=settings, model_folder=model, clinical_file=clinical)

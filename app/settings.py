@@ -58,6 +58,9 @@ class Settings(BaseModel):
     limits: ScanLimits = ScanLimits()
     model: ModelSettings = ModelSettings()
     outputs: tuple[OutputKind, ...] = Field(default=("sr", "json"), description="json is always written")
+    contour_stability: bool = Field(
+        default=False, description="score again with contours that differ by 1 mm, and report the interval"
+    )
     log: LogSettings = LogSettings()
 
 

@@ -16,12 +16,23 @@ from pdl1es.measurement import roi_slice_reference
 from pdl1es.model import FusionModel, Prediction
 from pdl1es.patches import RoiPatches
 from pdl1es.resample import TumourVolume
+from pdl1es.stability import ContourStability
 
 
 class AssessmentOperator(Step):
     """Emit ``assessment``: all that a report is written from."""
 
-    inputs = ("study", "selection", "volume", "tumour", "patches", "clinical", "clinical_findings", "prediction")
+    inputs = (
+        "study",
+        "selection",
+        "volume",
+        "tumour",
+        "patches",
+        "clinical",
+        "clinical_findings",
+        "prediction",
+        "stability",
+    )
     outputs = ("assessment",)
 
     def __init__(self, fragment: Any, *, model: FusionModel, record: RunRecord, name: str) -> None:
@@ -38,6 +49,7 @@ class AssessmentOperator(Step):
         clinical: ClinicalData,
         clinical_findings: tuple[Finding, ...],
         prediction: Prediction,
+        stability: ContourStability | None,
     ) -> Mapping[str, Assessment]:
         """Put it together."""
         return {
@@ -49,6 +61,7 @@ class AssessmentOperator(Step):
                 clinical=clinical,
                 prediction=prediction,
                 model=self.model.metadata,
+                stability=stability,
                 unreadable_files=len(study.unreadable),
                 further_findings=clinical_findings,
             )

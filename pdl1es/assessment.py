@@ -9,6 +9,7 @@ from pdl1es.dicom.selection import Selection
 from pdl1es.findings import Finding
 from pdl1es.model import CutOff, ModelMetadata, Prediction
 from pdl1es.patches import RoiPatches
+from pdl1es.stability import ContourStability, contour_finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Assessment:
         The Cox models' groups, or None where the model has none or the group is withheld.
     findings
         All warnings, in the order in which a reader should see them.
+    stability
+        The score for other contours, or None where it was not asked for.
     """
 
     selection: Selection
@@ -83,6 +86,7 @@ class Assessment:
     clinical_risk_group: str | None
     fusion_risk_group: str | None
     findings: tuple[Finding, ...]
+    stability: ContourStability | None = None
 
 
 def group_of(value: float | None, cut_off: CutOff | None) -> str | None:
@@ -146,6 +150,7 @@ def assess(
     clinical: ClinicalData,
     prediction: Prediction,
     model: ModelMetadata,
+    stability: ContourStability | None = None,
     unreadable_files: int = 0,
     further_findings: tuple[Finding, ...] = (),
 ) -> Assessment:
@@ -153,7 +158,7 @@ def assess(
 
     Parameters
     ----------
-    selection, tumour, roi_slice, patches, clinical, prediction, model
+    selection, tumour, roi_slice, patches, clinical, prediction, model, stability
         As in `Assessment`.
     unreadable_files
         Files of the study that were given up.
@@ -164,15 +169,15 @@ def assess(
     -------
     Assessment
         Groups are withheld where a finding says so. Findings come in the order in which a reader needs them: imputed
-        clinical values, slices that disagree, the protocol's, then the features' and the files'.
+        clinical values, slices that disagree, a contour that decides, the protocol's, then the features' and the files'.
     """
-    spread = [
-        slice_spread_finding(prediction, cut_off, question)
-        for cut_off, question in (
-            (model.expression_cut_off, "high PD-L1 expression"),
-            (model.progression_cut_off, "the risk group"),
-        )
-    ]
+    questions = (
+        (model.expression_cut_off, "high PD-L1 expression"),
+        (model.progression_cut_off, "the risk group"),
+    )
+    spread = [slice_spread_finding(prediction, cut_off, question) for cut_off, question in questions]
+    if stability is not None:
+        spread += [contour_finding(stability, cut_off, question) for cut_off, question in questions]
     files = (
         Finding("FILES_UNREADABLE", f"Files of the study that could not be read and were left out: {unreadable_files}.")
         if unreadable_files
@@ -194,4 +199,5 @@ def assess(
         clinical_risk_group=None if withheld else group_of(prediction.clinical_risk, model.clinical_cut_off),
         fusion_risk_group=None if withheld else group_of(prediction.fusion_risk, model.fusion_cut_off),
         findings=findings,
+        stability=stability,
     )

@@ -87,6 +87,8 @@ HIGH_EXPRESSION: Final = _own("PDL1-HIGH", "High PD-L1 expression")
 LOW_EXPRESSION: Final = _own("PDL1-LOW", "Low PD-L1 expression")
 SLICE_SCORE_LOWEST: Final = _own("SLICE-LOWEST", "Lowest score of a single slice")
 SLICE_SCORE_HIGHEST: Final = _own("SLICE-HIGHEST", "Highest score of a single slice")
+CONTOUR_SCORE_LOWEST: Final = _own("CONTOUR-LOWEST", "Lowest score with the contour changed by 1 mm")
+CONTOUR_SCORE_HIGHEST: Final = _own("CONTOUR-HIGHEST", "Highest score with the contour changed by 1 mm")
 
 # Private: why
 CONTRIBUTION_DEEP: Final = _own("LOGODDS-DEEP", "Contribution to the score: deep features")

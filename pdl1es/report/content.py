@@ -137,12 +137,16 @@ def _results(assessment: Assessment) -> list[ContentItem]:
     disagreement = wording.disagreement(assessment)
     if disagreement:
         items.append(_text(concept.WARNING, disagreement))
-    for slice_name, value in (
+    extremes = [
         (concept.SLICE_SCORE_LOWEST, float(scores.min())),
         (concept.SLICE_SCORE_HIGHEST, float(scores.max())),
-    ):
-        items.append(_number(slice_name, value, wording.score_text(value), unit))
-    return items
+    ]
+    if assessment.stability is not None:
+        extremes += [
+            (concept.CONTOUR_SCORE_LOWEST, assessment.stability.lowest),
+            (concept.CONTOUR_SCORE_HIGHEST, assessment.stability.highest),
+        ]
+    return items + [_number(what, value, wording.score_text(value), unit) for what, value in extremes]
 
 
 def _scope(assessment: Assessment) -> list[ContentItem]:

@@ -97,6 +97,21 @@ class Contributions(_Record):
     )
 
 
+class ContourVariantScore(_Record):
+    """The score for one other contour."""
+
+    contour: str
+    score: Probability | None = Field(description="null where this contour cannot be scored")
+
+
+class ContourStabilityResult(_Record):
+    """The score with contours that differ by 1 mm."""
+
+    lowest: Probability = Field(description="of all contours, the drawn one among them")
+    highest: Probability
+    variants: tuple[ContourVariantScore, ...]
+
+
 class ClinicalVariable(_Record):
     """One clinical variable."""
 
@@ -208,6 +223,7 @@ class AssessmentResult(_Record):
     groups: Groups
     applies_to: str
     slices: tuple[Slice, ...] = Field(description="from the lowest to the highest")
+    contour_stability: ContourStabilityResult | None = Field(description="null where it was not asked for")
     contributions: Contributions
     clinical: tuple[ClinicalVariable, ...]
     features: Features
@@ -416,6 +432,7 @@ def _assessment(assessment: Assessment, show_clinical_values: bool) -> Assessmen
             Slice(offset_mm=index - middle, score=float(score), cam=cam.tolist())
             for index, (score, cam) in enumerate(zip(prediction.slice_scores, prediction.cam, strict=True))
         ),
+        contour_stability=_stability(assessment),
         contributions=_contributions(assessment),
         clinical=tuple(
             ClinicalVariable(
@@ -455,6 +472,17 @@ def _assessment(assessment: Assessment, show_clinical_values: bool) -> Assessmen
             method_digest=model.method_digest,
             provider=prediction.provider,
         ),
+    )
+
+
+def _stability(assessment: Assessment) -> ContourStabilityResult | None:
+    stability = assessment.stability
+    if stability is None:
+        return None
+    return ContourStabilityResult(
+        lowest=stability.lowest,
+        highest=stability.highest,
+        variants=tuple(ContourVariantScore(contour=v.name, score=v.score) for v in stability.variants),
     )
 
 

@@ -1,0 +1,87 @@
+"""How much a score hangs on the contour: the same tumour scored again with contours that differ by 1 mm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pdl1es.clinical import ClinicalData
+from pdl1es.contours import contour_variants
+from pdl1es.errors import Refusal, RefusalCode
+from pdl1es.findings import Finding
+from pdl1es.model import CutOff, FusionModel
+from pdl1es.patches import extract_patches
+from pdl1es.radiomics.extraction import extract_features
+from pdl1es.resample import TumourVolume
+
+
+@dataclass(frozen=True, slots=True)
+class VariantScore:
+    """The score for one other contour; None where that contour cannot be scored (too small, too many features gone)."""
+
+    name: str
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ContourStability:
+    """The scores for all other contours.
+
+    Attributes
+    ----------
+    variants
+        In the order of `contours.contour_variants`.
+    lowest, highest
+        Of all scores, the drawn contour's own among them.
+    """
+
+    variants: tuple[VariantScore, ...]
+    lowest: float
+    highest: float
+
+
+def contour_stability(
+    volume: TumourVolume, clinical: ClinicalData, model: FusionModel, score: float
+) -> ContourStability:
+    """Score the tumour again for eroded, dilated and shifted contours.
+
+    Parameters
+    ----------
+    volume
+        The tumour as it was drawn, on the 1 mm grid.
+    clinical
+        The same for all contours.
+    model
+        The model that gave ``score``.
+    score
+        PD-L1ES of the drawn contour.
+
+    Returns
+    -------
+    ContourStability
+    """
+    variants = tuple(
+        VariantScore(variant.name, None if variant.volume is None else _score(variant.volume, clinical, model))
+        for variant in contour_variants(volume)
+    )
+    scores = [score, *(variant.score for variant in variants if variant.score is not None)]
+    return ContourStability(variants, min(scores), max(scores))
+
+
+def _score(volume: TumourVolume, clinical: ClinicalData, model: FusionModel) -> float | None:
+    try:
+        return model.predict(extract_patches(volume).hu, extract_features(volume.hu, volume.mask), clinical).pdl1es
+    except Refusal as refusal:
+        if refusal.code is RefusalCode.RADIOMICS_INCOMPLETE:
+            return None
+        raise
+
+
+def contour_finding(stability: ContourStability, cut_off: CutOff, question: str) -> Finding | None:
+    """Return the warning that a contour 1 mm off would change the group."""
+    if not stability.lowest <= cut_off.value < stability.highest:
+        return None
+    return Finding(
+        "CONTOUR_DECIDES",
+        f"With contours that differ by 1 mm the score ranges from {stability.lowest:.2f} to {stability.highest:.2f}: the "
+        f"contour decides on which side of the cut-off {cut_off.value:.2f} for {question} it lies.",
+    )
