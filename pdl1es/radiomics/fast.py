@@ -860,7 +860,8 @@ class Shape(_Prepared, RadiomicsShape):
 def shape_features(region: Region) -> Floats:
     """Evaluate the shape features; shape (14,), in the order of ``FEATURES_BY_CLASS``."""
     features = Shape(region).execute()
-    return np.array([float(features[name]) for name in FEATURES_BY_CLASS["shape"]])
+    # Of a tumour with two equal axes the solver may give a pair of complex numbers whose imaginary parts are roundings.
+    return np.array([float(np.real(features[name])) for name in FEATURES_BY_CLASS["shape"]])
 
 
 @functools.lru_cache(maxsize=8)
