@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pdl1es.clinical import ClinicalData
+from pdl1es.clinical import PEMBROLIZUMAB, ClinicalData
 from pdl1es.dicom.selection import Selection
 from pdl1es.findings import Finding
 from pdl1es.model import CutOff, ModelMetadata, Prediction
@@ -67,7 +67,8 @@ class Assessment:
     risk_group
         Which side of the progression cut-off, in the model's words; None where it is withheld.
     clinical_risk_group, fusion_risk_group
-        The Cox models' groups, or None where the model has none or the group is withheld.
+        The Cox models' groups, or None where the model has none or the group is withheld; the fusion group also where
+        pembrolizumab is not known to be the treatment, since the model says nothing about others.
     findings
         All warnings, in the order in which a reader should see them.
     stability
@@ -197,7 +198,11 @@ def assess(
         expression_group=None if withheld else group_of(prediction.pdl1es, model.expression_cut_off),
         risk_group=None if withheld else group_of(prediction.pdl1es, model.progression_cut_off),
         clinical_risk_group=None if withheld else group_of(prediction.clinical_risk, model.clinical_cut_off),
-        fusion_risk_group=None if withheld else group_of(prediction.fusion_risk, model.fusion_cut_off),
+        fusion_risk_group=(
+            group_of(prediction.fusion_risk, model.fusion_cut_off)
+            if not withheld and clinical.treatment in PEMBROLIZUMAB
+            else None
+        ),
         findings=findings,
         stability=stability,
     )

@@ -20,6 +20,11 @@ SEX_CODES = {"female": 0.0, "male": 1.0}
 SMOKING_CODES = {"never": 0.0, "occasionally": 1.0, "constantly": 2.0}
 FAMILY_HISTORY_CODES = {"no": 0.0, "yes": 1.0}
 
+TREATMENTS = ("pembrolizumab", "pembrolizumab and chemotherapy", "other")
+"""First-line treatment: no input of the model; it says whether the fusion risk group may be reported."""
+PEMBROLIZUMAB = TREATMENTS[:2]
+"""Treatments of the cohort on which such a model is fitted (paper, immunotherapy cohort)."""
+
 MAX_CLINICAL_FILE_BYTES = 16 * 1024 * 1024
 
 
@@ -53,12 +58,13 @@ MISSING = ClinicalValue(None, "missing")
 
 @dataclass(frozen=True, slots=True)
 class ClinicalData:
-    """The four variables in the paper's order."""
+    """The four variables in the paper's order, and one of `TREATMENTS`, or None where it is not known."""
 
     age: ClinicalValue
     sex: ClinicalValue
     smoking: ClinicalValue
     family_history: ClinicalValue
+    treatment: str | None = None
 
     def values(self) -> tuple[ClinicalValue, ClinicalValue, ClinicalValue, ClinicalValue]:
         """Return the variables in the paper's order."""
@@ -90,6 +96,9 @@ class ClinicalRecord(BaseModel):
         default=None, description="the paper's grades; 'smoker' is a smoker whose grade is not known"
     )
     family_history: Literal["no", "yes"] | None = Field(default=None, description="cancer among relatives")
+    first_line_treatment: Literal["pembrolizumab", "pembrolizumab and chemotherapy", "other"] | None = Field(
+        default=None, description="decides whether a fusion risk group is reported; no input of the model"
+    )
 
     @field_validator("age", mode="before")
     @classmethod
@@ -124,6 +133,12 @@ class ClinicalRecord(BaseModel):
         value = _normalised(value)
         aliases = {"0": "no", "1": "yes", "false": "no", "true": "yes", "unknown": None}
         return aliases.get(str(value).lower(), value) if value is not None else None
+
+    @field_validator("first_line_treatment", mode="before")
+    @classmethod
+    def _first_line_treatment(cls, value: Any) -> Any:
+        value = _normalised(value)
+        return None if value in ("unknown", "na", "n/a") else value
 
 
 def _errors(error: ValidationError, where: str) -> ClinicalFileError:
@@ -179,7 +194,7 @@ def read_clinical_csv(content: bytes, patient_id: str, accession_number: str) ->
     ----------
     content
         UTF-8 CSV with a header row: ``patient_id`` or ``accession_number`` (either or both), and any of the columns
-        ``age, sex, smoking, family_history``; other columns are ignored.
+        ``age, sex, smoking, family_history, first_line_treatment``; other columns are ignored.
     patient_id, accession_number
         The study's, as in its header; an accession number wins over a patient id where both columns match rows.
 
@@ -219,7 +234,9 @@ def read_clinical_csv(content: bytes, patient_id: str, accession_number: str) ->
         if found:
             number, row = found[0]
             try:
-                return ClinicalRecord.model_validate({name: row.get(name) for name in VARIABLES if name in columns})
+                return ClinicalRecord.model_validate(
+                    {name: row.get(name) for name in ClinicalRecord.model_fields if name in columns}
+                )
             except ValidationError as error:
                 raise _errors(error, f"row {number}") from None
     return None
@@ -236,6 +253,7 @@ def _from_record(record: ClinicalRecord, source: str) -> ClinicalData:
         sex=_coded(record.sex, SEX_CODES, source),
         smoking=smoking,
         family_history=_coded(record.family_history, FAMILY_HISTORY_CODES, source),
+        treatment=record.first_line_treatment,
     )
 
 
@@ -322,4 +340,6 @@ def clinical_data(
         next((value for value in values if value.value is not None or not value.graded), MISSING)
         for values in zip(*(source.values() for source in sources), strict=True)
     ]
-    return ClinicalData(*chosen)
+    treatment = next((source.treatment for source in sources if source.treatment is not None), None)
+    age, sex, smoking, family_history = chosen
+    return ClinicalData(age, sex, smoking, family_history, treatment)

@@ -43,8 +43,9 @@ from pdl1es.errors import Refusal, RefusalCode
 
 HEADER_KEYWORDS: Final = (
     # SOP Common, General Study, Patient, Patient Study, Clinical Trial: what a report about the study repeats
-    "SpecificCharacterSet", "TimezoneOffsetFromUTC", "SOPClassUID", "SOPInstanceUID", "InstanceCreationDate",
-    "InstanceCreationTime", "StudyDate", "StudyTime", "AccessionNumber", "IssuerOfAccessionNumberSequence",
+    "SpecificCharacterSet", "CodingSchemeIdentificationSequence", "TimezoneOffsetFromUTC", "SOPClassUID",
+    "SOPInstanceUID", "InstanceCreationDate", "InstanceCreationTime",
+    "StudyDate", "StudyTime", "AccessionNumber", "IssuerOfAccessionNumberSequence",
     "ReferringPhysicianName", "ReferringPhysicianIdentificationSequence", "ConsultingPhysicianName", "StudyDescription",
     "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "ReferencedStudySequence", "ProcedureCodeSequence",
     "RequestingService", "ReasonForPerformedProcedureCodeSequence", "StudyInstanceUID", "StudyID",

@@ -53,6 +53,9 @@ REFERENCED_SEGMENT: Final = _dcm("121191", "Referenced Segment")
 SOURCE_SERIES: Final = _dcm("121232", "Source series for segmentation")
 ILLUSTRATION_OF_ROI: Final = _dcm("121200", "Illustration of ROI")
 DERIVATION: Final = _dcm("121401", "Derivation")
+CLASS_ACTIVATION_MAP: Final = _dcm("130402", "Class activation map")
+SUMMARY_OF_ANALYSES: Final = _dcm("111065", "Summary of Analyses")
+NOT_ATTEMPTED: Final = _dcm("111225", "Not Attempted")
 SUBJECT_AGE: Final = _dcm("121033", "Subject Age")
 SUBJECT_SEX: Final = _dcm("121032", "Subject Sex")
 
@@ -85,6 +88,7 @@ CLINICAL_RISK_GROUP: Final = _own("RISK-CLINICAL", "Risk group by clinical value
 FUSION_RISK_GROUP: Final = _own("RISK-FUSION", "Risk group by score and clinical values (secondary)")
 HIGH_EXPRESSION: Final = _own("PDL1-HIGH", "High PD-L1 expression")
 LOW_EXPRESSION: Final = _own("PDL1-LOW", "Low PD-L1 expression")
+NOT_HIGH_EXPRESSION: Final = _own("PDL1-NOT-HIGH", "PD-L1 expression not high")
 SLICE_SCORE_LOWEST: Final = _own("SLICE-LOWEST", "Lowest score of a single slice")
 SLICE_SCORE_HIGHEST: Final = _own("SLICE-HIGHEST", "Highest score of a single slice")
 CONTOUR_SCORE_LOWEST: Final = _own("CONTOUR-LOWEST", "Lowest score with the contour changed by 1 mm")
@@ -101,6 +105,7 @@ CONTRIBUTION_SUM: Final = _own("LOGODDS-SUM", "Sum of the contributions")
 NOTICE: Final = _own("NOTICE", "Notice")
 WARNING: Final = _own("WARNING", "Warning")
 WARNINGS: Final = _own("WARNINGS", "Warnings")
+REPLACES: Final = _own("REPLACES", "Replaces")
 APPLIES_TO: Final = _own("APPLIES-TO", "Applies to")
 NO_SUBSTITUTE: Final = _own("NO-SUBSTITUTE", "Not a substitute")
 LIMITATION: Final = _own("LIMITATION", "Limitation")
@@ -118,6 +123,14 @@ ROI_INSTANCE_NUMBER: Final = _own("ROI-INSTANCE-NO", "Image number of the slice 
 ROI_FRAME_NUMBER: Final = _own("ROI-FRAME-NO", "Frame number of the slice of largest tumour area")
 ROI_TABLE_POSITION: Final = _own("ROI-TABLE-POS", "Table position of the slice of largest tumour area")
 
+# Private: a study that was not analysed
+NOT_ANALYSED_TITLE: Final = _own("NOT-ANALYSED", "PD-L1ES: study not analysed")
+REFUSAL_REASON: Final = _own("REFUSAL-REASON", "Reason")
+REFUSAL_FOUND: Final = _own("REFUSAL-FOUND", "What was found")
+REFUSAL_REMEDY: Final = _own("REFUSAL-REMEDY", "What to do")
+REFUSAL_OBJECT: Final = _own("REFUSAL-OBJECT", "Object at fault")
+REFUSAL_ATTRIBUTE: Final = _own("REFUSAL-TAG", "Attribute at fault")
+
 PROCESSING_ALGORITHM: Final = CodedConcept("Newcode1", IHE_SCHEME, "Processing Algorithm")
 
 GROUP_CODES: Final[dict[str, CodedConcept]] = {
@@ -125,6 +138,7 @@ GROUP_CODES: Final[dict[str, CodedConcept]] = {
     "low risk": LOW_RISK,
     "high expression": HIGH_EXPRESSION,
     "low expression": LOW_EXPRESSION,
+    "not high expression": NOT_HIGH_EXPRESSION,
     "high pd-l1 expression": HIGH_EXPRESSION,
     "low pd-l1 expression": LOW_EXPRESSION,
 }

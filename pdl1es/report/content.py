@@ -33,9 +33,11 @@ from pydicom.sr.codedict import codes
 from pydicom.valuerep import DSfloat
 
 from pdl1es.assessment import Assessment
+from pdl1es.clinical import PEMBROLIZUMAB
 from pdl1es.dicom.segmentation import Code
 from pdl1es.report import codes as concept
 from pdl1es.report import wording
+from pdl1es.report.predecessors import Predecessor
 from pdl1es.report.software import SoftwareIdentity
 from pdl1es.report.uids import tracking
 
@@ -51,7 +53,15 @@ _CLINICAL_CONCEPTS: Final = {
 }
 
 
-def report_content(assessment: Assessment, software: SoftwareIdentity, image_header: Dataset) -> ContainerContentItem:
+def report_content(
+    assessment: Assessment,
+    software: SoftwareIdentity,
+    image_header: Dataset,
+    *,
+    show_clinical_values: bool = True,
+    predecessors: tuple[Predecessor, ...] = (),
+    cam: Dataset | None = None,
+) -> ContainerContentItem:
     """Return the root of the content tree.
 
     Parameters
@@ -62,6 +72,12 @@ def report_content(assessment: Assessment, software: SoftwareIdentity, image_hea
         The device that observes.
     image_header
         Header of the CT image nearest to the ROI slice.
+    show_clinical_values
+        Whether clinical values stand in it, or only where they came from.
+    predecessors
+        Earlier reports that this one replaces.
+    cam
+        The picture of the class activation map, or None.
 
     Returns
     -------
@@ -72,27 +88,19 @@ def report_content(assessment: Assessment, software: SoftwareIdentity, image_hea
     content = root.ContentSequence
     # What must be read first stands before language and observer, which every viewer shows as lines of their own.
     content.append(_text(concept.NOTICE, wording.notice(assessment.model)))
-    first = [finding for finding in assessment.findings if finding.code == "CLINICAL_VALUES_IMPUTED"]
+    first = [finding for finding in assessment.findings if finding.code in wording.FIRST_WARNINGS]
     content.extend(_text(concept.WARNING, finding.message) for finding in first)
     content.append(_text(concept.SUMMARY, wording.summary(assessment)))
+    if predecessors:
+        content.append(_text(concept.REPLACES, wording.replaces(predecessors)))
     content.extend(LanguageOfContentItemAndDescendants(LANGUAGE))
-    content.extend(_observation_context(software))
+    content.extend(observation_context(software))
     content.append(
         CodeContentItem(concept.PROCEDURE_REPORTED, procedure_code(image_header), relationship_type=HAS_CONCEPT_MOD)
     )
     measurements = _container(concept.IMAGING_MEASUREMENTS)
-    measurements.ContentSequence.append(_measurement_group(assessment))
+    measurements.ContentSequence.append(_measurement_group(assessment, show_clinical_values, cam))
     content.append(measurements)
-    others = [finding for finding in assessment.findings if finding not in first]
-    if others:
-        content.append(_texts(concept.WARNINGS, [(concept.WARNING, finding.message) for finding in others]))
-    content.append(
-        _texts(
-            concept.CLINICAL_VALUES,
-            [(_CLINICAL_CONCEPTS[name], line) for name, line in wording.clinical_lines(assessment)],
-        )
-    )
-    content.append(_method(assessment))
     return root
 
 
@@ -110,12 +118,32 @@ def procedure_code(header: Dataset) -> CodedConcept:
     return concept.CT_CHEST
 
 
-def _measurement_group(assessment: Assessment) -> ContainerContentItem:
-    """Return the tumour's measurement group (TID 1411): results, their limits, why, and where."""
+def _measurement_group(assessment: Assessment, show_clinical_values: bool, cam: Dataset | None) -> ContainerContentItem:
+    """Return the tumour's measurement group (TID 1411), in a reader's order.
+
+    Results; why; what there is to distrust; the tumour; what went in; how; and the references, which no one reads, last.
+    """
     group = _container(concept.MEASUREMENT_GROUP, template="1411")
-    for part in (_results, _scope, _lesion, _contributions, _places):
-        group.ContentSequence.extend(part(assessment))
-    group.ContentSequence.extend(_algorithm(assessment))
+    content = group.ContentSequence
+    content.extend(_results(assessment))
+    content.extend(_contributions(assessment))
+    others = [finding for finding in assessment.findings if finding.code not in wording.FIRST_WARNINGS]
+    if others:
+        content.append(_texts(concept.WARNINGS, [(concept.WARNING, finding.message) for finding in others]))
+    content.extend(_scope(assessment))
+    content.extend(_lesion(assessment))
+    content.append(
+        _texts(
+            concept.CLINICAL_VALUES,
+            [
+                (_CLINICAL_CONCEPTS[name], line)
+                for name, line in wording.clinical_lines(assessment, show_values=show_clinical_values)
+            ],
+        )
+    )
+    content.append(_method(assessment))
+    content.extend(_algorithm(assessment))
+    content.extend(_references(assessment, cam))
     return group
 
 
@@ -133,7 +161,11 @@ def _results(assessment: Assessment) -> list[ContentItem]:
     if model.clinical_cut_off is not None:
         items.append(_group(concept.CLINICAL_RISK_GROUP, assessment.clinical_risk_group, assessment))
     if model.fusion_cut_off is not None:
-        items.append(_group(concept.FUSION_RISK_GROUP, assessment.fusion_risk_group, assessment))
+        items.append(
+            _group(concept.FUSION_RISK_GROUP, assessment.fusion_risk_group, assessment)
+            if assessment.clinical.treatment in PEMBROLIZUMAB
+            else _text(concept.FUSION_RISK_GROUP, wording.TREATMENT_UNKNOWN)
+        )
     disagreement = wording.disagreement(assessment)
     if disagreement:
         items.append(_text(concept.WARNING, disagreement))
@@ -174,6 +206,7 @@ def _lesion(assessment: Assessment) -> list[ContentItem]:
         *([FindingSite(anatomic_location=site)] if site is not None else []),
         _number(concept.VOLUME, tumour.volume_ml, f"{tumour.volume_ml:.2f}", concept.MILLILITRE),
         diameter,
+        *_place(assessment),
     ]
 
 
@@ -194,15 +227,28 @@ def _contributions(assessment: Assessment) -> list[ContentItem]:
     ]
 
 
-def _places(assessment: Assessment) -> list[ContentItem]:
-    """Return where it was measured: referenced segment, its CT series, and the image of largest tumour area."""
+def _place(assessment: Assessment) -> list[ContentItem]:
+    """Return where in the CT the tumour is found: words to scroll by, which must not stand among the measurements."""
+    roi = assessment.roi_slice
+    image = next(
+        ct.instance for ct in assessment.selection.ct.slices if ct.instance.sop_instance_uid == roi.sop_instance_uid
+    )
+    items: list[ContentItem] = [
+        _text(name, str(number))
+        for name, number in (
+            (concept.CT_SERIES_NUMBER, image.header.get("SeriesNumber")),
+            (concept.ROI_INSTANCE_NUMBER, roi.instance_number),
+            (concept.ROI_FRAME_NUMBER, roi.frame_number),
+        )
+        if number is not None
+    ]
+    return [*items, _text(concept.ROI_TABLE_POSITION, f"{roi.table_position_mm:.1f} mm")]
+
+
+def _references(assessment: Assessment, cam: Dataset | None) -> list[ContentItem]:
+    """Return the objects that it is about: the segment, its CT series, the image of largest area, the picture."""
     selection, roi = assessment.selection, assessment.roi_slice
     segmentation = selection.segmentation.instance
-    image = next(
-        ct.instance
-        for ct in selection.ct.slices
-        if ct.instance.sop_instance_uid == assessment.roi_slice.sop_instance_uid
-    )
     items: list[ContentItem] = [
         # highdicom cannot make this reference from a segmentation with a single segment, so it is made here.
         ImageContentItem(
@@ -222,16 +268,15 @@ def _places(assessment: Assessment) -> list[ContentItem]:
             relationship_type=CONTAINS,
         ),
     ]
-    series_number = image.header.get("SeriesNumber")
-    for name, number in (
-        (concept.CT_SERIES_NUMBER, series_number),
-        (concept.ROI_INSTANCE_NUMBER, roi.instance_number),
-        (concept.ROI_FRAME_NUMBER, roi.frame_number),
-    ):
-        if number is not None:
-            items.append(_text(name, str(number)))
-    # Text, as the numbers above: it is a place to scroll to, and must not stand among the measurements.
-    items.append(_text(concept.ROI_TABLE_POSITION, f"{roi.table_position_mm:.1f} mm"))
+    if cam is not None:
+        items.append(
+            ImageContentItem(
+                concept.CLASS_ACTIVATION_MAP,
+                referenced_sop_class_uid=cam.SOPClassUID,
+                referenced_sop_instance_uid=cam.SOPInstanceUID,
+                relationship_type=CONTAINS,
+            )
+        )
     return items
 
 
@@ -247,28 +292,18 @@ def _algorithm(assessment: Assessment) -> AlgorithmIdentification:
 
 def _method(assessment: Assessment) -> ContainerContentItem:
     model = assessment.model
-    cut_offs = [
-        (concept.CUT_OFF, f"{score} > {wording.score_text(cut.value)}: {cut.above}, else {cut.below} ({cut.method})")
-        for score, cut in (
-            ("Score", model.expression_cut_off),
-            ("Score", model.progression_cut_off),
-            ("Clinical risk", model.clinical_cut_off),
-            ("Fusion risk", model.fusion_cut_off),
-        )
-        if cut is not None
-    ]
     return _texts(
         concept.METHOD,
         [
             (concept.MODEL, f"{model.name}, version {model.version}"),
             (concept.TRAINED_ON, model.trained_on),
             (concept.INTENDED_USE, model.intended_use),
-            *cut_offs,
+            *((concept.CUT_OFF, line) for line in wording.cut_off_lines(model)),
         ],
     )
 
 
-def _observation_context(software: SoftwareIdentity) -> ObservationContext:
+def observation_context(software: SoftwareIdentity) -> ObservationContext:
     return ObservationContext(
         observer_device_context=ObserverContext(
             observer_type=codes.DCM.Device,

@@ -7,6 +7,7 @@ from typing import Final
 from pdl1es.assessment import Assessment
 from pdl1es.findings import Finding
 from pdl1es.model import CutOff, ModelMetadata
+from pdl1es.report.predecessors import Predecessor
 
 DEMONSTRATION_NOTICE: Final = "DEMONSTRATION MODEL - NOT FOR CLINICAL USE"
 RESEARCH_NOTICE: Final = "RESEARCH USE ONLY - NOT A MEDICAL DEVICE"
@@ -15,6 +16,9 @@ NO_SUBSTITUTE: Final = "The score is no substitute for immunohistochemistry."
 READING_OF_CONTRIBUTIONS: Final = (
     "In log-odds; they add up to the score's own log-odds. They say how the model arrived at it, not what causes it."
 )
+TREATMENT_UNKNOWN: Final = "not reported: first-line pembrolizumab is not known to be this patient's treatment"
+FIRST_WARNINGS: Final = ("CLINICAL_VALUES_IMPUTED",)
+"""Findings that stand before the result; the others follow it."""
 TRAINING_DATA: Final = {
     "untrained": "random weights: the score means nothing",
     "synthetic": "synthetic images, no patients",
@@ -35,9 +39,30 @@ def notice(model: ModelMetadata) -> str:
     return f"{DEMONSTRATION_NOTICE} (trained on: {TRAINING_DATA[model.training_data]})"
 
 
-def series_description(model: ModelMetadata) -> str:
-    """Return the report's Series Description, at most 64 characters."""
-    return f"{DEMONSTRATION_NOTICE if is_demonstration(model) else RESEARCH_NOTICE} - PD-L1ES"
+def series_description(model: ModelMetadata, kind: str = "") -> str:
+    """Return a Series Description of at most 64 characters; ``kind`` names what is no structured report."""
+    name = f"PD-L1ES {kind}".rstrip()
+    return f"{DEMONSTRATION_NOTICE if is_demonstration(model) else RESEARCH_NOTICE} - {name}"
+
+
+def replaces(predecessors: tuple[Predecessor, ...]) -> str:
+    """Return the sentence that this report replaces earlier ones."""
+    written = ", ".join(predecessor.written or "unknown date" for predecessor in predecessors)
+    return f"This report replaces {'an earlier one' if len(predecessors) == 1 else 'earlier ones'} of this study: {written}."
+
+
+def cut_off_lines(model: ModelMetadata) -> tuple[str, ...]:
+    """Return one line for each cut-off of the model."""
+    return tuple(
+        f"{score} > {score_text(cut.value)}: {cut.above}, else {cut.below} ({cut.method})"
+        for score, cut in (
+            ("Score", model.expression_cut_off),
+            ("Score", model.progression_cut_off),
+            ("Clinical risk", model.clinical_cut_off),
+            ("Fusion risk", model.fusion_cut_off),
+        )
+        if cut is not None
+    )
 
 
 def score_text(value: float) -> str:
@@ -106,14 +131,19 @@ def disagreement(assessment: Assessment) -> str | None:
     )
 
 
-def clinical_lines(assessment: Assessment) -> tuple[tuple[str, str], ...]:
-    """Return the four clinical variables: name as in `VARIABLES`, and value with its source or that it was imputed."""
+def clinical_lines(assessment: Assessment, *, show_values: bool = True) -> tuple[tuple[str, str], ...]:
+    """Return the four clinical variables: name as in `VARIABLES`, and value with its source or that it was imputed.
+
+    Without ``show_values`` only the source is said, or that the value was imputed.
+    """
     names = assessment.model.clinical_names
     lines = []
     for name, given, used in zip(
         names, assessment.clinical.values(), assessment.prediction.imputed_clinical.tolist(), strict=True
     ):
-        if given.value is not None:
+        if not show_values:
+            text = f"from {given.source}" if given.value is not None else "imputed"
+        elif given.value is not None:
             text = f"{_clinical_text(name, given.value)} (from {given.source})"
         elif not given.graded:
             text = f"smoker of unknown grade (from {given.source}); imputed: {_clinical_text(name, used)}"

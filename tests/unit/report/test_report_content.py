@@ -117,12 +117,12 @@ def test_one_imputed_value_is_no_second_line() -> None:
 
 
 def test_the_order_is_a_readers(report: Dataset) -> None:
-    """Notice, warning, result, group, scope, limits, lesion, why, where; then warnings, clinical values, method."""
+    """Result and group first, then why, quality warnings, limits, the tumour, what went in, method; references last."""
     labels = [label for label, _ in lines(report)]
-    order = ["Notice", "Warning", "Summary", SCORE, "Expression group by the score", RISK, "Applies to",
-             "Not a substitute", "Limitation", "Tracking Identifier", "Finding", "Volume",
-             "Contribution to the score: deep features", "Referenced Segment", "Algorithm Name", "Warnings",
-             "Clinical values used", "Method"]  # fmt: skip
+    order = ["Notice", "Warning", "Summary", SCORE, "Expression group by the score", RISK,
+             "Contribution to the score: deep features", "Warnings", "Applies to", "Not a substitute", "Limitation",
+             "Tracking Identifier", "Finding", "Volume", "CT series number", "Clinical values used", "Method",
+             "Algorithm Name", "Referenced Segment", "Source series for segmentation", "Illustration of ROI"]  # fmt: skip
     places = [labels.index(label) for label in order]
     assert places == sorted(places)
 

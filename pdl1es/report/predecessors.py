@@ -1,0 +1,102 @@
+"""Earlier reports of ours on the same study: a new one names them, so that an archive knows which counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+from pydicom.uid import ComprehensiveSRStorage
+
+from pdl1es.dicom.study import Instance, Study
+from pdl1es.report.codes import REPORT_TITLE
+from pdl1es.report.software import SOFTWARE
+
+
+@dataclass(frozen=True, slots=True)
+class Predecessor:
+    """An earlier report.
+
+    Attributes
+    ----------
+    study_instance_uid, series_instance_uid, sop_class_uid, sop_instance_uid
+        The object.
+    written
+        Its content date and time, as ``"2026-02-01 10:15"``; empty where it states none.
+    """
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    written: str
+
+
+def find_predecessors(study: Study, study_instance_uid: str) -> tuple[Predecessor, ...]:
+    """Find the reports that a new report on this study replaces.
+
+    Parameters
+    ----------
+    study
+        What the input holds.
+    study_instance_uid
+        Of the study that is reported.
+
+    Returns
+    -------
+    tuple of Predecessor
+        This software's scored reports of the study, whatever segmentation or model they were made with, except those
+        that another of them already replaces; in the order of their dates.
+    """
+    ours = [instance for instance in study.instances if _is_ours(instance, study_instance_uid)]
+    replaced = {
+        str(item.get("ReferencedSOPInstanceUID", ""))
+        for instance in ours
+        for predecessor_study in instance.header.get("PredecessorDocumentsSequence") or []
+        for series in predecessor_study.get("ReferencedSeriesSequence") or []
+        for item in series.get("ReferencedSOPSequence") or []
+    }
+    found = [_predecessor(instance) for instance in ours if instance.sop_instance_uid not in replaced]
+    return tuple(sorted(found, key=lambda predecessor: (predecessor.written, predecessor.sop_instance_uid)))
+
+
+def predecessor_sequence(predecessors: tuple[Predecessor, ...]) -> list[Dataset]:
+    """Return the items of the Predecessor Documents Sequence (PS3.3 C.17.2): one study, its series, their objects."""
+    study = Dataset()
+    study.StudyInstanceUID = predecessors[0].study_instance_uid
+    study.ReferencedSeriesSequence = []
+    for uid in sorted({predecessor.series_instance_uid for predecessor in predecessors}):
+        series = Dataset()
+        series.SeriesInstanceUID = uid
+        series.ReferencedSOPSequence = []
+        for predecessor in predecessors:
+            if predecessor.series_instance_uid == uid:
+                item = Dataset()
+                item.ReferencedSOPClassUID = predecessor.sop_class_uid
+                item.ReferencedSOPInstanceUID = predecessor.sop_instance_uid
+                series.ReferencedSOPSequence.append(item)
+        study.ReferencedSeriesSequence.append(series)
+    return [study]
+
+
+def _is_ours(instance: Instance, study_instance_uid: str) -> bool:
+    header = instance.header
+    titles = header.get("ConceptNameCodeSequence") or []
+    return (
+        instance.sop_class_uid == ComprehensiveSRStorage
+        and instance.study_instance_uid == study_instance_uid
+        and str(header.get("Manufacturer", "") or "") == SOFTWARE.manufacturer
+        and str(header.get("ManufacturerModelName", "") or "") == SOFTWARE.name
+        and [str(title.get("CodeValue", "")) for title in titles] == [REPORT_TITLE.value]
+    )
+
+
+def _predecessor(instance: Instance) -> Predecessor:
+    date, time = (str(instance.header.get(keyword, "") or "") for keyword in ("ContentDate", "ContentTime"))
+    written = f"{date[:4]}-{date[4:6]}-{date[6:8]} {time[:2]}:{time[2:4]}" if len(date) == 8 and len(time) >= 4 else ""
+    return Predecessor(
+        study_instance_uid=instance.study_instance_uid,
+        series_instance_uid=instance.series_instance_uid,
+        sop_class_uid=instance.sop_class_uid,
+        sop_instance_uid=instance.sop_instance_uid,
+        written=written,
+    )

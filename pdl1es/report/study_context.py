@@ -1,0 +1,211 @@
+"""What every object that this software writes has in common: patient and study of the images, who made it, its UID."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from datetime import datetime
+from io import BytesIO
+from typing import Final
+
+import pydicom
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.multival import MultiValue
+from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.valuerep import PersonName
+
+from pdl1es.model import ModelMetadata
+from pdl1es.report.codes import PROCESSING_ALGORITHM, coding_scheme_identification
+from pdl1es.report.software import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, SoftwareIdentity
+from pdl1es.report.uids import content_uid
+
+CHARACTER_SET: Final = "ISO_IR 192"
+"""UTF-8 holds every name that any character set of DICOM can, whatever the images were written in."""
+DEFAULT_SERIES_NUMBER: Final = 9601
+"""Of the structured reports, above what scanners number their series with; pictures and PDF follow with the next two."""
+
+PATIENT_AND_STUDY: Final = (
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "OtherPatientIDsSequence",
+    "EthnicGroup",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "StudyDescription",
+    "AccessionNumber",
+    "IssuerOfAccessionNumberSequence",
+    "ReferringPhysicianName",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "ClinicalTrialSponsorName",
+    "ClinicalTrialProtocolID",
+    "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID",
+    "ClinicalTrialSiteName",
+    "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID",
+    "ClinicalTrialTimePointID",
+    "ClinicalTrialTimePointDescription",
+)
+"""Of the Patient, Clinical Trial, General Study and Patient Study modules (PS3.3 C.7.1.1, C.7.1.3, C.7.2.1 to C.7.2.3):
+copied as the images have them."""
+TYPE_2: Final = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+"""Those that a report must have, if only empty."""
+
+
+def copy_patient_and_study(header: Dataset, target: Dataset) -> None:
+    """Copy patient and study from an image, its text decoded so that it can be written in UTF-8.
+
+    Attributes of type 2 that neither has are made, empty.
+    """
+    context = Dataset()
+    for keyword in ("SpecificCharacterSet", *PATIENT_AND_STUDY):
+        if keyword in header:
+            context[keyword] = deepcopy(header[keyword])
+    context.decode()
+    context.pop("SpecificCharacterSet", None)
+    context.walk(_forget_encoding)
+    for element in context:
+        target[element.tag] = element
+    for keyword in TYPE_2:
+        if keyword not in target:
+            setattr(target, keyword, "")
+
+
+def complete(
+    target: Dataset,
+    *,
+    header: Dataset,
+    software: SoftwareIdentity,
+    model: ModelMetadata | None,
+    contribution: str,
+    when: datetime,
+    offset: str | None,
+    input_schemes: list[Dataset],
+) -> Dataset:
+    """Give an object patient and study, its times, its contributing equipment, its coding schemes and its UID.
+
+    Parameters
+    ----------
+    target
+        The object without them; not changed.
+    header
+        Header of an image of the study.
+    software, model
+        Who made it, and by which model; without one none is named.
+    contribution
+        What the software did, as Contribution Description.
+    when, offset
+        From `clock.in_study_zone`.
+    input_schemes
+        Coding schemes that the input declares.
+
+    Returns
+    -------
+    Dataset
+        The whole object in pydicom's own classes, with file meta information. Its SOP Instance UID follows from all
+        the rest.
+    """
+    whole = plain(target)
+    copy_patient_and_study(header, whole)
+    whole.SpecificCharacterSet = CHARACTER_SET
+    whole.ContentDate, whole.ContentTime = when.strftime("%Y%m%d"), when.strftime("%H%M%S")
+    whole.InstanceCreationDate, whole.InstanceCreationTime = whole.ContentDate, whole.ContentTime
+    if offset is not None:
+        whole.TimezoneOffsetFromUTC = offset
+    whole.ContributingEquipmentSequence = [_contributing_equipment(software, model, contribution, when)]
+    whole.CodingSchemeIdentificationSequence = coding_scheme_identification(input_schemes, _designators(whole))
+    return _identified(whole)
+
+
+def encode(report: Dataset) -> bytes:
+    """Return an object as a DICOM file (PS3.10), Explicit VR Little Endian; the same dataset gives the same bytes."""
+    buffer = BytesIO()
+    pydicom.dcmwrite(buffer, report, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def plain(dataset: Dataset) -> Dataset:
+    """Return the dataset and all its items as pydicom's own class, without another library's behaviour."""
+    copied = Dataset()
+    for element in dataset:
+        if element.VR == "SQ":
+            copied.add_new(element.tag, "SQ", [plain(item) for item in element.value])
+        else:
+            copied[element.tag] = deepcopy(element)
+    return copied
+
+
+def _forget_encoding(_: Dataset, element: DataElement) -> None:
+    """Make a name anew from its text: a PersonName remembers the bytes and the character set that it was read from."""
+    if element.VR == "PN" and element.value is not None:
+        names = element.value if isinstance(element.value, MultiValue) else [element.value]
+        anew = [PersonName(str(name)) for name in names]
+        element.value = anew if len(anew) > 1 else anew[0]
+
+
+def _contributing_equipment(
+    software: SoftwareIdentity, model: ModelMetadata | None, contribution: str, when: datetime
+) -> Dataset:
+    """Return the algorithm as IHE AI Results asks for it (AIR 6.5.3.1)."""
+    equipment = Dataset()
+    equipment.PurposeOfReferenceCodeSequence = [plain(PROCESSING_ALGORITHM)]
+    equipment.Manufacturer = software.manufacturer
+    equipment.ManufacturerModelName = software.name
+    versions = [f"{software.name} {software.version}"]
+    if model is not None:
+        versions.append(f"{model.name} {model.version}"[:64])
+    equipment.SoftwareVersions = versions
+    equipment.DeviceUID = software.device_uid
+    # A DT states its own zone, whatever the study's other times are in.
+    equipment.ContributionDateTime = when.strftime("%Y%m%d%H%M%S%z")
+    equipment.ContributionDescription = contribution
+    return equipment
+
+
+def _designators(report: Dataset) -> set[str]:
+    """Return the coding schemes of every code in the object."""
+    return {str(element.value) for element in report.iterall() if element.keyword == "CodingSchemeDesignator"}
+
+
+def _identified(whole: Dataset) -> Dataset:
+    """Give the object the SOP Instance UID that follows from its content, and its file meta information."""
+    if "SOPInstanceUID" in whole:
+        del whole.SOPInstanceUID
+    whole.file_meta = _file_meta(whole.SOPClassUID, None)
+    buffer = BytesIO()
+    pydicom.dcmwrite(buffer, whole, enforce_file_format=False)
+    whole.SOPInstanceUID = content_uid(buffer.getvalue())
+    whole.file_meta = _file_meta(whole.SOPClassUID, whole.SOPInstanceUID)
+    return whole
+
+
+def _file_meta(sop_class_uid: UID, sop_instance_uid: UID | None) -> FileMetaDataset:
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    meta.MediaStorageSOPClassUID = sop_class_uid
+    if sop_instance_uid is not None:
+        meta.MediaStorageSOPInstanceUID = sop_instance_uid
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    return meta
