@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 
 from pdl1es.method import RADIOMICS_MARGIN_MM, radiomics_settings_text
 from pdl1es.radiomics.fast import (
-    GreyLevels,
     Region,
     TextureMatrices,
     batches,
@@ -23,7 +23,7 @@ from pdl1es.radiomics.fast import (
     texture_features,
     texture_matrices,
 )
-from pdl1es.radiomics.filters import Crop, Filter, Values, image_filters
+from pdl1es.radiomics.filters import Crop, Values, image_filters
 from pdl1es.radiomics.names import FEATURE_NAMES, FEATURES_BY_CLASS, IMAGE_TYPES
 
 _SETTINGS: Final[dict[str, Any]] = yaml.safe_load(radiomics_settings_text())
@@ -59,10 +59,13 @@ def extract_features(
     Returns
     -------
     NDArray[np.float64]
-        Shape (1316,), in the order of :data:`pdl1es.radiomics.names.FEATURE_NAMES`; NaN where pyradiomics drops a
-        feature, fails on it or gives NaN: all of a tumour that extends along fewer than two axes; the 279 of the
-        Laplacian of Gaussian where an axis of the crop has fewer than 4 voxels; those of an image that is not finite
-        (a scan of zeros alone); co-occurrence and run lengths where no two voxels of a slice are neighbours.
+        Shape (1316,), in the order of :data:`pdl1es.radiomics.names.FEATURE_NAMES`.
+
+        NaN where pyradiomics drops a feature, fails on it or gives NaN: all features of a tumour that extends along
+        fewer than two axes; the 279 of the Laplacian of Gaussian where an axis of the crop has fewer than 4 voxels;
+        those of Square, Logarithm and Exponential where the crop is 0 HU throughout; co-occurrence where no two voxels
+        of a slice are neighbours (MCC is 1 there for an image of one grey level); run lengths where no line of a slice
+        holds two voxels; Robust Mean Absolute Deviation where no voxel lies between the 10th and 90th percentile.
 
     Raises
     ------
@@ -88,14 +91,14 @@ def extract_features(
 
 def _extract(crop: Crop, each: Callable[..., Iterable[Any]]) -> NDArray[np.float64]:
     region = Region.of(crop.mask)
-    # The shape comes first: it takes longest.
-    tasks = [lambda: shape_features(region), *(_filtering(function, crop) for function in FILTERS.values())]
-    shape, *filtered = each(_quietly, tasks)
+    *filtered, shape = each(
+        _quietly, [*(partial(function, crop) for function in FILTERS.values()), partial(shape_features, region)]
+    )
     images: dict[str, Values] = {}
     for produced in filtered:
         images.update({name: values for name, values in produced.items() if values is not None})
 
-    described = each(_quietly, [_describing(values, region) for values in images.values()])
+    described = each(_quietly, [partial(_describe, values, region) for values in images.values()])
     first_order: dict[str, NDArray[np.float64]] = {}
     matrices: dict[str, TextureMatrices] = {}
     for name, description in zip(images, described, strict=True):
@@ -104,8 +107,12 @@ def _extract(crop: Crop, each: Callable[..., Iterable[Any]]) -> NDArray[np.float
 
     names = list(matrices)
     groups = [[names[index] for index in group] for group in batches(list(matrices.values()))]
+    # The groups ascend by their numbers of grey levels: the longest jobs first.
     jobs = [(feature_class, group) for group in reversed(groups) for feature_class in _TEXTURE]
-    evaluated = each(_quietly, [_evaluating(name, [matrices[image] for image in group]) for name, group in jobs])
+    evaluated = each(
+        _quietly,
+        [partial(texture_features, name, [matrices[image] for image in group]) for name, group in jobs],
+    )
 
     values = {("original", "shape"): shape}
     values.update({(name, "firstorder"): features for name, features in first_order.items()})
@@ -121,20 +128,9 @@ def _quietly(task: Callable[[], Any]) -> Any:
         return task()
 
 
-def _filtering(function: Filter, crop: Crop) -> Callable[[], dict[str, Values | None]]:
-    return lambda: function(crop)
-
-
-def _describing(values: Values, region: Region) -> Callable[[], tuple[NDArray[np.float64], TextureMatrices] | None]:
-    def describe() -> tuple[NDArray[np.float64], TextureMatrices] | None:
-        try:
-            grey: GreyLevels = discretise(values, bin_width=BIN_WIDTH)
-        except ValueError:
-            return None
-        return first_order_features(values, grey), texture_matrices(grey, region)
-
-    return describe
-
-
-def _evaluating(feature_class: str, images: list[TextureMatrices]) -> Callable[[], NDArray[np.float64]]:
-    return lambda: texture_features(feature_class, images)
+def _describe(values: Values, region: Region) -> tuple[NDArray[np.float64], TextureMatrices] | None:
+    try:
+        grey = discretise(values, bin_width=BIN_WIDTH)
+    except ValueError:
+        return None
+    return first_order_features(values, grey), texture_matrices(grey, region)
