@@ -1,0 +1,146 @@
+"""What evaluation and prognosis give the exported model: cut-offs and Cox models, as one small file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from pdl1es.atomic import write_atomically
+from pdl1es.clinical import VARIABLES
+from pdl1es.model import CutOff
+from training.evaluation.estimability import NotEstimable
+from training.evaluation.evaluate import TEST, Evaluation
+from training.evaluation.prognosis import Prognosis, risk_names
+from training.preprocessing import CoxTerms
+from training.statistics.calibration import Calibration
+from training.statistics.classification import YoudenCutOff
+from training.statistics.prognosis import RiskModel
+from training.statistics.xtile import CutOffSearch
+
+CUT_OFFS_FILE = "cut_offs.json"
+
+
+class CoxPart(BaseModel):
+    """One Cox model: the linear predictor is ``sum coefficients x (values - means)``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    names: tuple[str, ...]
+    coefficients: tuple[float, ...]
+    means: tuple[float, ...]
+    cut_off: CutOff
+
+
+class ModelCutOffs(BaseModel):
+    """Everything that `export` writes into the model beside its weights; None where the cohort does not hold it.
+
+    Attributes
+    ----------
+    schema_version
+        Of this document.
+    expression
+        Operating point of 'high PD-L1 expression'.
+    progression
+        On PD-L1ES, of the risk of progression.
+    calibrated
+        Whether the score's calibration was measured on patients that took no part in training.
+    clinical, fusion
+        Cox models with their cut-offs. The fusion model's variables are PD-L1ES and the clinical linear predictor.
+    not_estimable
+        By part, why it is None.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    schema_version: Literal[1] = 1
+    expression: CutOff | None = None
+    progression: CutOff | None = None
+    calibrated: bool = False
+    clinical: CoxPart | None = None
+    fusion: CoxPart | None = None
+    not_estimable: dict[str, str] = Field(default_factory=dict)
+
+    def cox_terms(self) -> CoxTerms | None:
+        """Return the Cox models as `training.export.export_model` takes them."""
+        if self.clinical is None:
+            return None
+        return CoxTerms(
+            clinical_coefficients=np.array(self.clinical.coefficients),
+            clinical_means=np.array(self.clinical.means),
+            fusion_coefficients=None if self.fusion is None else np.array(self.fusion.coefficients),
+            fusion_means=None if self.fusion is None else np.array(self.fusion.means),
+        )
+
+
+def model_cut_offs(evaluation: Evaluation | None, prognosis: Prognosis | None) -> ModelCutOffs:
+    """Collect what an exported model needs.
+
+    Where X-tile finds no cut-off (too few patients, no event), there is none: a model without patients to base a risk
+    group on shall not name one.
+    """
+    missing: dict[str, str] = {}
+    expression, calibrated = None, False
+    if evaluation is None:
+        missing["expression"] = "expression was not evaluated"
+    elif isinstance(evaluation.operating_point, YoudenCutOff):
+        expression = CutOff(
+            value=evaluation.operating_point.cut_off,
+            method="Youden on validation",
+            above="high expression",
+            below="not high expression",
+        )
+    else:
+        missing["expression"] = evaluation.operating_point.reason
+    if evaluation is not None and TEST in evaluation.cohorts:
+        first = next(iter(evaluation.cohorts[TEST].models.values()))
+        calibrated = isinstance(first.calibration, Calibration)
+    if prognosis is None:
+        missing["progression"] = "progression was not analysed"
+        return ModelCutOffs(expression=expression, calibrated=calibrated, not_estimable=missing)
+    progression = None
+    if isinstance(prognosis.search, CutOffSearch):
+        progression = _cut_off(prognosis.search)
+    else:
+        missing["progression"] = prognosis.search.reason
+    parts: dict[str, CoxPart | None] = {}
+    for name, result in (("clinical", prognosis.clinical), ("fusion", prognosis.fusion)):
+        if isinstance(result, NotEstimable):
+            parts[name] = None
+            missing[name] = result.reason
+        else:
+            parts[name] = _part(result.fit)
+    if parts["clinical"] is not None and parts["clinical"].names != VARIABLES:
+        raise ValueError(f"the clinical model's variables are {parts['clinical'].names}, not {VARIABLES}")
+    return ModelCutOffs(
+        expression=expression,
+        progression=progression,
+        calibrated=calibrated,
+        clinical=parts["clinical"],
+        fusion=parts["fusion"],
+        not_estimable=missing,
+    )
+
+
+def write_cut_offs(path: Path, cut_offs: ModelCutOffs) -> None:
+    """Write the file; the same cut-offs give the same bytes."""
+    write_atomically(path, (cut_offs.model_dump_json(indent=1) + "\n").encode("utf-8"))
+
+
+def read_cut_offs(path: Path) -> ModelCutOffs:
+    """Read the file; raises pydantic's ValidationError (a ValueError) where it is not one."""
+    return ModelCutOffs.model_validate_json(path.read_bytes())
+
+
+def _part(fit: RiskModel) -> CoxPart:
+    return CoxPart(
+        names=fit.model.names,
+        coefficients=tuple(float(value) for value in fit.model.coefficients),
+        means=tuple(float(value) for value in fit.model.centre),
+        cut_off=_cut_off(fit.search),
+    )
+
+
+def _cut_off(search: CutOffSearch) -> CutOff:
+    above, below = risk_names(search.upper_is_worse)
+    return CutOff(value=search.cut_off, method="X-tile on the immunotherapy cohort", above=above, below=below)

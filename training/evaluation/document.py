@@ -1,0 +1,73 @@
+"""Results as plain data for ``report.json``: every number, no patient, nothing that JSON cannot hold."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from pydantic import BaseModel
+
+from training.evaluation.estimability import NotEstimable
+from training.statistics.prognosis import RiskModel
+from training.statistics.xtile import HeldOutCutOff
+
+_OF_PATIENTS: Final[dict[type, frozenset[str]]] = {
+    RiskModel: frozenset({"risk"}),
+    HeldOutCutOff: frozenset({"first_half"}),
+}
+"""Fields with one value a patient; a report holds groups."""
+
+
+def plain(value: Any) -> Any:
+    """Return a result as dicts, lists, numbers, text and None.
+
+    Parameters
+    ----------
+    value
+        Dataclasses of `training.statistics` and `training.evaluation`, pydantic models, arrays, mappings, sequences.
+
+    Returns
+    -------
+    Any
+        NaN and infinities are None, since JSON knows neither; a `NotEstimable` is ``{"not_estimable": reason}``; what
+        holds one value a patient is left out.
+
+    Raises
+    ------
+    TypeError
+        A value of another type: nothing is turned to text in silence.
+    """
+    if value is None or isinstance(value, str | bool | np.bool_):
+        return bool(value) if isinstance(value, np.bool_) else value
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, NotEstimable):
+        return {"not_estimable": value.reason}
+    if isinstance(value, BaseModel):
+        return plain(value.model_dump(mode="python"))
+    if is_dataclass(value) and not isinstance(value, type):
+        hidden = _OF_PATIENTS.get(type(value), frozenset())
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.name not in hidden}
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, np.ndarray):
+        return [plain(item) for item in value.tolist()]
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    raise TypeError(f"a report cannot hold a {type(value).__name__}")
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return a result as JSON, the same bytes for the same result."""
+    return (json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
