@@ -1,0 +1,21 @@
+"""The commands for training, as groups that `app.cli` attaches; heavy packages are imported when a command runs."""
+
+from __future__ import annotations
+
+import typer
+
+from training.cohort.command_line import cohort_app
+
+app = typer.Typer(
+    name="training",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="From a cohort's table to the model that the chain serves, and to a report beside the paper's.",
+)
+app.add_typer(cohort_app, name="cohort")
+
+
+if __name__ == "__main__":
+    app()

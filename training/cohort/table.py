@@ -1,0 +1,444 @@
+"""The cohort's table: one patient a row, checked as a whole, every fault told at once with its remedy."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pdl1es.clinical import FAMILY_HISTORY_CODES, SEX_CODES, SMOKING_CODES, ClinicalRecord
+from training.cohort.prepared import Split
+
+HIGH_EXPRESSION_TPS: Final = 50.0
+"""Tumour proportion score (%) from which expression counts as high (paper, Methods)."""
+LONGEST_INTERVAL_DAYS: Final = 90
+"""Between CT and PD-L1 test; a longer one warns. The paper states none; PD-L1 changes with time and treatment."""
+MAX_TABLE_BYTES: Final = 64 * 1024 * 1024
+VOLUME_SUFFIXES: Final = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha")
+
+_MISSING: Final = frozenset({"", "na", "n/a", "nan", "none", "null", "unknown"})
+_CLINICAL: Final = {
+    "age": "age",
+    "sex": "sex",
+    "smoking": "smoking",
+    "family_history": "family_history",
+    "treatment": "first_line_treatment",
+}
+"""The table's column, and the field of `ClinicalRecord` that checks it."""
+_PRIVATE: Final = frozenset({"id", "ct", "seg", "ct_date", "pdl1_date", "treatment_start"})
+"""Columns whose values no message repeats."""
+
+
+class CohortTableError(ValueError):
+    """The table cannot be read at all; the message says why."""
+
+
+class CohortRow(BaseModel):
+    """One patient. Empty cells, ``NA`` and ``unknown`` are missing values.
+
+    The clinical variables hold the codes of `pdl1es.clinical`; a smoker of unknown grade has no ``smoking`` and
+    ``smoking_graded`` False.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    id: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    ct: Path | None = None
+    seg: Path | None = None
+    age: float | None = None
+    sex: float | None = None
+    smoking: float | None = None
+    smoking_graded: bool = True
+    family_history: float | None = None
+    pdl1_tps: float | None = Field(default=None, ge=0, le=100)
+    label: Literal[0, 1] | None = None
+    pdl1_assay: str | None = Field(default=None, max_length=64)
+    stage: str | None = Field(default=None, max_length=32)
+    histology: str | None = Field(default=None, max_length=128)
+    ct_date: date | None = None
+    pdl1_date: date | None = None
+    treatment_start: date | None = None
+    pfs_days: float | None = Field(default=None, ge=0, le=36525)
+    progressed: Literal[0, 1] | None = None
+    treatment: str | None = None
+    split: Split | None = None
+    manufacturer: str | None = Field(default=None, max_length=64)
+    convolution_kernel: str | None = Field(default=None, max_length=64)
+    slice_thickness_mm: float | None = Field(default=None, gt=0, le=100)
+    tube_current_ma: float | None = Field(default=None, gt=0, le=10000)
+
+    @field_validator("pdl1_tps", mode="before")
+    @classmethod
+    def _percent(cls, value: Any) -> Any:
+        return value.removesuffix("%").strip() if isinstance(value, str) else value
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _label(cls, value: Any) -> Any:
+        return _binary(value, {"high": 1, "low": 0})
+
+    @field_validator("progressed", mode="before")
+    @classmethod
+    def _progressed(cls, value: Any) -> Any:
+        return _binary(value, {"yes": 1, "no": 0, "true": 1, "false": 0})
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _together(self) -> CohortRow:
+        expected = None if self.pdl1_tps is None else int(self.pdl1_tps >= HIGH_EXPRESSION_TPS)
+        if self.label is not None and expected is not None and self.label != expected:
+            raise ValueError(
+                f"label {self.label} contradicts pdl1_tps {self.pdl1_tps:g}: high is {HIGH_EXPRESSION_TPS:g} % or more"
+            )
+        return self
+
+    @property
+    def high_expression(self) -> int | None:
+        """1 for TPS >= 50 %, 0 below; the given label where there is no TPS; None where neither is known."""
+        return self.label if self.pdl1_tps is None else int(self.pdl1_tps >= HIGH_EXPRESSION_TPS)
+
+    def clinical_codes(self) -> dict[str, float | bool | None]:
+        """Return the columns of `prepared.CASE_COLUMNS` that hold clinical variables."""
+        return {
+            "age": self.age,
+            "sex": self.sex,
+            "smoking": self.smoking,
+            "smoking_graded": self.smoking_graded,
+            "family_history": self.family_history,
+        }
+
+
+COLUMNS: Final = tuple(name for name in CohortRow.model_fields if name != "smoking_graded")
+"""Columns that a table may have; ``id`` is the only one that it must have."""
+
+REMEDIES: Final[dict[str, str]] = {
+    "id": "give each patient one row and a pseudonym of letters, digits, '.', '_' and '-'",
+    "ct": "give a DICOM folder, or a NIfTI, NRRD or MetaImage file; relative paths start at the table's folder",
+    "seg": "give the DICOM SEG (file or folder; empty where it lies in the CT's folder), or the mask's NIfTI, NRRD or MetaImage file",
+    "age": "give years, 0 to 120, or leave it empty",
+    "sex": "write female or male, or leave it empty",
+    "smoking": "write never, occasionally, constantly, or smoker where the grade is not known; or leave it empty",
+    "family_history": "write no or yes, or leave it empty",
+    "pdl1_tps": "give the tumour proportion score as a number from 0 to 100; for '<1' write 0",
+    "label": "write 1 (high, TPS >= 50 %) or 0 (low), or leave it empty and give pdl1_tps",
+    "ct_date": "write YYYY-MM-DD",
+    "pdl1_date": "write YYYY-MM-DD",
+    "treatment_start": "write YYYY-MM-DD",
+    "pfs_days": "give days from the start of treatment to progression or to the last visit",
+    "progressed": "write 1 (progression or death) or 0 (censored)",
+    "treatment": "write pembrolizumab, pembrolizumab and chemotherapy, or other; or leave it empty",
+    "split": "write train, validation, test, prognosis or gate; or leave it empty, and the division is drawn by seed",
+    "manufacturer": "give the scanner's manufacturer in at most 64 characters (NIfTI and NRRD only)",
+    "convolution_kernel": "give the kernel in at most 64 characters (NIfTI and NRRD only)",
+    "slice_thickness_mm": "give millimetres above 0 (NIfTI and NRRD only)",
+    "tube_current_ma": "give mA above 0 (NIfTI and NRRD only)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TableNote:
+    """Something about one cell, one row or the whole table.
+
+    Attributes
+    ----------
+    row
+        Line of the file, the header being 1; None for the whole table.
+    column
+        The column, or None.
+    found
+        What is wrong or doubtful; never a patient's id, date or path.
+    remedy
+        What to do about it.
+    """
+
+    row: int | None
+    column: str | None
+    found: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Return one line."""
+        where = ", ".join(
+            part
+            for part in (
+                f"row {self.row}" if self.row else "table",
+                f"column {self.column}" if self.column else "",
+            )
+            if part
+        )
+        return f"{where}: {self.found}. Remedy: {self.remedy}."
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedTable:
+    """A table and all that is to be said about it.
+
+    Attributes
+    ----------
+    rows
+        Patients that can be prepared, in the table's order; complete only where there are no faults.
+    faults
+        What has to be corrected before the table can be used.
+    warnings
+        What a reader of the results should know.
+    screened
+        Rows of the table.
+    exclusions
+        Reason and number of patients, in the order of the reasons: who lacks what the method needs.
+    """
+
+    rows: tuple[CohortRow, ...]
+    faults: tuple[TableNote, ...]
+    warnings: tuple[TableNote, ...]
+    screened: int
+    exclusions: tuple[tuple[str, int], ...]
+
+
+def read_cohort(path: Path, *, longest_interval_days: int = LONGEST_INTERVAL_DAYS) -> CheckedTable:
+    """Read and check ``cohort.csv``.
+
+    Parameters
+    ----------
+    path
+        UTF-8 CSV with a header row of `COLUMNS`; only ``id`` must be there, and no other column may.
+    longest_interval_days
+        Between CT and PD-L1 test; a longer interval warns.
+
+    Returns
+    -------
+    CheckedTable
+
+    Raises
+    ------
+    CohortTableError
+        The file is missing, too large, not UTF-8 or not CSV, or holds no patient.
+    """
+    header, records = _read(path)
+    faults = _column_faults(header)
+    rows: list[tuple[int, CohortRow]] = []
+    for number, record in records:
+        row = _row(number, record, path.parent, faults)
+        if row is not None:
+            rows.append((number, row))
+    faults += _repeated(records, "id", "the id occurs in rows {}: one patient is one row")
+    faults += _repeated(records, "ct", "the same CT is given in rows {}: one patient is one row")
+    included, exclusions = _excluded(rows)
+    return CheckedTable(
+        rows=tuple(row for _, row in included),
+        faults=tuple(sorted(faults, key=lambda note: (note.row or 0, note.column or ""))),
+        warnings=tuple(_warnings(rows, longest_interval_days)),
+        screened=len(records),
+        exclusions=exclusions,
+    )
+
+
+def write_cohort(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return rows as ``cohort.csv``: columns that no row has are left out, None is an empty cell."""
+    listed = [dict(row) for row in rows]
+    used = [name for name in COLUMNS if any(row.get(name) is not None for row in listed)]
+    unknown = {name for row in listed for name in row} - set(COLUMNS)
+    if unknown:
+        raise CohortTableError(f"a cohort's table has no columns {sorted(unknown)}")
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, used, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: "" if row.get(name) is None else row[name] for name in used} for row in listed)
+    return file.getvalue().encode("utf-8")
+
+
+def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    try:
+        if path.stat().st_size > MAX_TABLE_BYTES:
+            raise CohortTableError(f"the table is larger than {MAX_TABLE_BYTES} bytes")
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise CohortTableError(f"the table cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise CohortTableError(f"the table is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+    reader = csv.reader(io.StringIO(text), strict=True)
+    try:
+        header = [column.strip().lower() for column in next(reader, [])]
+        records = []
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                # A cell beyond the header has no column to be named by; it is told as a fault of the row.
+                names = [*header, *(f"column {i + 1}" for i in range(len(header), len(cells)))]
+                records.append((reader.line_num, dict(zip(names, (cell.strip() for cell in cells), strict=False))))
+    except csv.Error as error:
+        raise CohortTableError(f"the table is not CSV: line {reader.line_num}: {error}") from None
+    if not records:
+        raise CohortTableError("the table holds no patient")
+    return header, records
+
+
+def _column_faults(header: list[str]) -> list[TableNote]:
+    allowed = ", ".join(COLUMNS)
+    faults = [
+        TableNote(1, name or None, "the column is none of a cohort's", f"remove or rename it; columns are {allowed}")
+        for name in header
+        if name not in COLUMNS
+    ]
+    faults += [
+        TableNote(1, name, "the column occurs twice", "keep one of them")
+        for name, count in Counter(header).items()
+        if count > 1
+    ]
+    if "id" not in header:
+        faults.append(TableNote(1, "id", "the column is missing", REMEDIES["id"]))
+    return faults
+
+
+def _row(number: int, record: dict[str, str], folder: Path, faults: list[TableNote]) -> CohortRow | None:
+    """Check one row; its faults are appended, and a row with faults is none."""
+    before = len(faults)
+    given = {name: value for name, value in record.items() if value.lower() not in _MISSING}
+    faults += [
+        TableNote(number, None, f"there is a value in {name}, beyond the header", "quote cells that hold commas")
+        for name in given
+        if name.startswith("column ")
+    ]
+    # Here, and not among the row's own checks, which say nothing where a single cell is at fault.
+    faults += [
+        TableNote(number, absent, f"it is missing, and {there} is given", REMEDIES[absent])
+        for there, absent in (("pfs_days", "progressed"), ("progressed", "pfs_days"))
+        if there in given and absent not in given
+    ]
+    fields: dict[str, Any] = {name: given[name] for name in given if name in COLUMNS and name not in _CLINICAL}
+    for name in ("ct", "seg"):
+        if name in fields:
+            fields[name] = folder / fields[name]
+            if not fields[name].exists():
+                faults.append(TableNote(number, name, "there is no such file or folder", REMEDIES[name]))
+    try:
+        clinical = ClinicalRecord.model_validate({_CLINICAL[c]: given[c] for c in _CLINICAL if c in given})
+        fields |= {
+            "age": clinical.age,
+            "sex": SEX_CODES.get(clinical.sex or ""),
+            "smoking": SMOKING_CODES.get(clinical.smoking or ""),
+            "smoking_graded": clinical.smoking != "smoker",
+            "family_history": FAMILY_HISTORY_CODES.get(clinical.family_history or ""),
+            "treatment": clinical.first_line_treatment,
+        }
+    except ValidationError as error:
+        columns = {field: column for column, field in _CLINICAL.items()}
+        faults += _faults_of(error, number, given, columns)
+    try:
+        row = CohortRow.model_validate(fields)
+    except ValidationError as error:
+        faults += _faults_of(error, number, given, {})
+        return None
+    return row if len(faults) == before else None
+
+
+def _faults_of(error: ValidationError, number: int, given: dict[str, str], columns: dict[str, str]) -> list[TableNote]:
+    notes = []
+    for fault in error.errors(include_url=False, include_context=False):
+        field = str(fault["loc"][0]) if fault["loc"] else ""
+        column = columns.get(field, field) or None
+        found = fault["msg"].removeprefix("Value error, ")
+        if column == "id":
+            found = (
+                "the id is missing" if "id" not in given else "the id has characters or a length that are not allowed"
+            )
+        elif column in given and column not in _PRIVATE:
+            found = f"{given[column]!r}: {found}"
+        remedy = REMEDIES.get(column or "", "correct the row")
+        notes.append(TableNote(number, column, found, remedy))
+    return notes
+
+
+def _repeated(records: list[tuple[int, dict[str, str]]], column: str, found: str) -> list[TableNote]:
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for number, record in records:
+        value = record.get(column, "")
+        if value.lower() not in _MISSING:
+            places[value].append(number)
+    return [
+        TableNote(numbers[1], column, found.format(", ".join(map(str, numbers))), REMEDIES[column])
+        for numbers in places.values()
+        if len(numbers) > 1
+    ]
+
+
+def _excluded(
+    rows: list[tuple[int, CohortRow]],
+) -> tuple[list[tuple[int, CohortRow]], tuple[tuple[str, int], ...]]:
+    """Leave out who lacks what the method needs; each patient counts for the first reason that applies."""
+    reasons = {
+        "No CT": lambda row: row.ct is None,
+        "No tumour segmentation": lambda row: row.seg is None and row.ct is not None and row.ct.is_file(),
+        "Neither PD-L1 expression nor follow-up known": lambda row: (
+            row.high_expression is None and row.pfs_days is None
+        ),
+    }
+    counts, left = [], rows
+    for reason, applies in reasons.items():
+        kept = [(number, row) for number, row in left if not applies(row)]
+        counts.append((reason, len(left) - len(kept)))
+        left = kept
+    return left, tuple((reason, count) for reason, count in counts if count)
+
+
+def _warnings(rows: list[tuple[int, CohortRow]], longest_interval_days: int) -> list[TableNote]:
+    notes = []
+    assays = Counter(row.pdl1_assay for _, row in rows if row.pdl1_assay)
+    if len(assays) > 1:
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(assays.items()))
+        notes.append(
+            TableNote(
+                None,
+                "pdl1_assay",
+                f"PD-L1 was measured by {len(assays)} assays ({counts})",
+                "SP142 stains fewer tumour cells than 22C3, 28-8 and SP263: train on one assay, or report it",
+            )
+        )
+    for number, row in rows:
+        if row.ct_date and row.treatment_start and row.ct_date > row.treatment_start:
+            notes.append(
+                TableNote(
+                    number,
+                    "ct_date",
+                    f"the CT was taken {(row.ct_date - row.treatment_start).days} days after treatment began",
+                    "give the last CT before treatment; the paper's were taken two weeks before it",
+                )
+            )
+        if row.ct_date and row.pdl1_date and abs((row.ct_date - row.pdl1_date).days) > longest_interval_days:
+            notes.append(
+                TableNote(
+                    number,
+                    "pdl1_date",
+                    f"CT and PD-L1 test lie {abs((row.ct_date - row.pdl1_date).days)} days apart",
+                    f"give a CT within {longest_interval_days} days of the biopsy, or report the interval",
+                )
+            )
+        if row.split in ("train", "validation", "test", "gate") and row.high_expression is None:
+            notes.append(
+                TableNote(
+                    number, "split", f"the patient of the {row.split} cohort has no PD-L1 result", "give pdl1_tps"
+                )
+            )
+        if row.split == "prognosis" and row.pfs_days is None:
+            notes.append(
+                TableNote(number, "split", "the patient of the prognosis cohort has no follow-up", "give pfs_days")
+            )
+    return notes
+
+
+def _binary(value: Any, names: dict[str, int]) -> Any:
+    if isinstance(value, str):
+        value = value.strip().lower()
+        if value in ("0", "1", "0.0", "1.0"):
+            return int(float(value))
+        return names.get(value, value)
+    return value
