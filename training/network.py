@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import torch
-from monai.networks.nets import DenseNet121
+from monai.networks.nets import DenseNet
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -15,8 +15,34 @@ from pdl1es.imputation import NEIGHBOURS
 from pdl1es.method import Z_CLIP
 from training.preprocessing import CoxTerms, FittedPreprocessing
 
-DEEP_FEATURES: Final = 1024
-"""Channels of DenseNet121's last block."""
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Size of the DenseNet: DenseNet121 by default.
+
+    Four blocks and no other number: then 112 x 112 pixels end in the 3 x 3 cells that the exported file promises.
+    """
+
+    init_features: int = 64
+    growth_rate: int = 32
+    block_config: tuple[int, int, int, int] = (6, 12, 24, 16)
+
+    @property
+    def deep_features(self) -> int:
+        """Channels of the last block: each block adds its layers' growth, each transition halves."""
+        channels = self.init_features
+        for number, layers in enumerate(self.block_config, start=1):
+            channels += layers * self.growth_rate
+            if number < len(self.block_config):
+                channels //= 2
+        return channels
+
+
+DENSENET121: Final = Layers()
+SMALL: Final = Layers(init_features=8, growth_rate=4, block_config=(1, 1, 1, 1))
+"""For tests of the mechanics: the same path in milliseconds. Nobody should expect it to learn much."""
+DEEP_FEATURES: Final = DENSENET121.deep_features
+"""Channels of DenseNet121's last block: 1024."""
 DEFAULT_WINDOW_HU: Final = (-1000.0, 400.0)
 """Air to dense enhancement: the border of a lung tumour spans -900 to 100 HU, so a mediastinal window would cut it
 off; bone and calcification above 400 HU are alike."""
@@ -148,6 +174,8 @@ class FusionNetwork(nn.Module):
         Which parts feed the linear layer.
     window_hu
         Lower and upper end of the patch's HU window, scaled to 0..1.
+    layers
+        Size of the DenseNet.
     """
 
     def __init__(
@@ -155,6 +183,7 @@ class FusionNetwork(nn.Module):
         fitted: FittedPreprocessing,
         parts: Parts = PDL1ES,
         window_hu: tuple[float, float] = DEFAULT_WINDOW_HU,
+        layers: Layers = DENSENET121,
     ) -> None:
         super().__init__()
         if not window_hu[0] < window_hu[1]:
@@ -163,12 +192,11 @@ class FusionNetwork(nn.Module):
             raise ValueError("a network of radiomics alone needs a selected feature")
         self.parts = parts
         self.window_hu = window_hu
+        self.layers = layers
         self.n_selected = len(fitted.selected)
         self.preprocessor = Preprocessor(fitted)
-        self.densenet = (
-            DenseNet121(spatial_dims=2, in_channels=1, out_channels=2).features if parts.deep else nn.Identity()
-        )
-        inputs = DEEP_FEATURES * parts.deep + self.n_selected * parts.radiomics + 4 * parts.clinical
+        self.densenet = _densenet(layers) if parts.deep else nn.Identity()
+        inputs = layers.deep_features * parts.deep + self.n_selected * parts.radiomics + 4 * parts.clinical
         self.classifier = nn.Linear(inputs, 2)
 
     def preprocess(self, radiomics: Tensor, clinical: Tensor) -> tuple[Tensor, Tensor]:
@@ -217,7 +245,9 @@ class FusionNetwork(nn.Module):
             inputs.append(radiomic_z)
         if self.parts.clinical:
             inputs.append(clinical_z)
-        return self.classifier(torch.cat([part.to(self.classifier.weight.dtype) for part in inputs], dim=1))
+        # In full precision also under bf16: three digits of a z-score are too few, and the layer costs nothing.
+        with torch.autocast(self.classifier.weight.device.type, enabled=False):
+            return self.classifier(torch.cat([part.to(self.classifier.weight.dtype) for part in inputs], dim=1))
 
     def logit_weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Fold the two outputs into the one logit.
@@ -225,13 +255,13 @@ class FusionNetwork(nn.Module):
         Returns
         -------
         tuple[Tensor, Tensor, Tensor, Tensor]
-            float64 bias (), deep weights (1024,), radiomic weights (n_selected,), clinical weights (4,); zeros for a
+            float64 bias (), deep weights (1024,) for DenseNet121, radiomic weights (n_selected,), clinical weights (4,); zeros for a
             part that is off.
         """
         weight = self.classifier.weight.detach().to(torch.float64)
         bias = self.classifier.bias.detach().to(torch.float64)
         difference = weight[1] - weight[0]
-        sizes = (DEEP_FEATURES, self.n_selected, 4)
+        sizes = (self.layers.deep_features, self.n_selected, 4)
         folded = []
         for size, on in zip(sizes, (self.parts.deep, self.parts.radiomics, self.parts.clinical), strict=True):
             folded.append(difference[:size] if on else difference.new_zeros(size))
@@ -339,6 +369,19 @@ class ServingGraph(nn.Module):
         """Names of what `forward` gives."""
         count = 6 + self.has_clinical_risk + self.has_fusion_risk
         return ServingOutputs._fields[:count]
+
+
+def _densenet(layers: Layers) -> nn.Module:
+    """MONAI's DenseNet up to its last block."""
+    network = DenseNet(
+        spatial_dims=2,
+        in_channels=1,
+        out_channels=2,
+        init_features=layers.init_features,
+        growth_rate=layers.growth_rate,
+        block_config=layers.block_config,
+    )
+    return network.features
 
 
 def _float64(array: NDArray[np.float64]) -> Tensor:
