@@ -1,0 +1,303 @@
+"""Fitting of everything before the network, on the training cohort alone: imputation, z-scores, feature selection."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import mannwhitneyu
+from statsmodels.stats.multitest import multipletests
+
+from pdl1es.atomic import write_atomically
+from pdl1es.clinical import SMOKING_CODES, VARIABLES
+from pdl1es.imputation import MIN_PROFILE_COUNT, ReferenceProfiles, build_profiles, impute
+from pdl1es.method import MAX_MISSING_FEATURES
+from pdl1es.radiomics.names import FEATURE_NAMES
+from training.preprocessing import FittedPreprocessing
+
+ALPHA: Final = 0.05
+"""Significance level of the selection (method page)."""
+CONSTANT: Final = 1e-10
+"""A feature whose range is smaller than this share of its largest absolute value varies by rounding alone."""
+
+Correction = Literal["none", "holm", "benjamini-hochberg"]
+_STATSMODELS_NAME: Final[dict[Correction, str]] = {"holm": "holm", "benjamini-hochberg": "fdr_bh"}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which features the Mann-Whitney U test keeps.
+
+    Attributes
+    ----------
+    selected
+        Indices into the 1316 features, ascending.
+    p_values
+        float64, shape (1316,): two-sided, before any correction; NaN where a feature was not tested.
+    constant, incomplete
+        Indices of features that were not tested: those with one value only, and those that more than 5 % of the
+        patients lack.
+    correction
+        Of the P values, for 1316 tests at once.
+    """
+
+    selected: tuple[int, ...]
+    p_values: NDArray[np.float64]
+    constant: tuple[int, ...]
+    incomplete: tuple[int, ...]
+    correction: Correction
+
+
+@dataclass(frozen=True, slots=True)
+class ImputationDifference:
+    """What the table of shared profiles changes against k-nearest neighbours among the patients themselves.
+
+    Attributes
+    ----------
+    variable
+        Name of the clinical variable.
+    missing
+        Missing values of the training cohort: all were imputed in both ways.
+    mean, largest
+        Absolute difference, on the variable's raw scale; 0 where nothing was missing.
+    """
+
+    variable: str
+    missing: int
+    mean: float
+    largest: float
+
+
+def fit_preprocessing(
+    clinical: NDArray[np.float64],
+    radiomics: NDArray[np.float64],
+    labels: NDArray[np.float64],
+    smoking_graded: NDArray[np.bool_] | None = None,
+    *,
+    alpha: float = ALPHA,
+    correction: Correction = "none",
+    min_profile_count: int = MIN_PROFILE_COUNT,
+) -> FittedPreprocessing:
+    """Fit what stands between raw values and the network; give it training patients only.
+
+    Parameters
+    ----------
+    clinical
+        float64, shape (N, 4): raw codes, NaN where missing.
+    radiomics
+        float64, shape (N, 1316).
+    labels
+        Shape (N,), 0 and 1.
+    smoking_graded
+        Shape (N,): False for a smoker of unknown grade, whose smoking is NaN. All True by default.
+    alpha, correction
+        Of the feature selection; `select_features`.
+    min_profile_count
+        Profiles of fewer patients do not enter the imputation's table.
+
+    Returns
+    -------
+    FittedPreprocessing
+        The order of the patients changes at most the last bits of a mean.
+
+    Raises
+    ------
+    ValueError
+        Shapes differ, a class has no patient, or a clinical variable is missing everywhere or the same everywhere.
+    """
+    n = len(labels)
+    for name, array, shape in (("clinical", clinical, (n, 4)), ("radiomics", radiomics, (n, len(FEATURE_NAMES)))):
+        if array.shape != shape:
+            raise ValueError(f"{name} must have the shape {shape}, got {array.shape}")
+    grade = smoker_grade(clinical)
+    profiles = build_profiles(clinical, min_profile_count)
+    imputed = impute_all(coded_clinical(clinical, smoking_graded, grade), profiles)
+    clinical_sd = imputed.std(axis=0)
+    same = [name for name, sd in zip(VARIABLES, clinical_sd, strict=True) if not sd > 0]
+    if same:
+        raise ValueError(f"the training cohort has one value only of {', '.join(same)}: nothing can be learnt from it")
+    selected = select_features(radiomics, labels, alpha=alpha, correction=correction).selected
+    values = radiomics[:, selected]
+    values = np.where(np.isfinite(values), values, np.nan)
+    return FittedPreprocessing(
+        profiles=profiles,
+        clinical_mean=imputed.mean(axis=0),
+        clinical_sd=clinical_sd,
+        selected=selected,
+        radiomic_mean=np.nanmean(values, axis=0),
+        radiomic_sd=np.nanstd(values, axis=0),
+        smoker_grade=grade,
+    )
+
+
+def smoker_grade(clinical: NDArray[np.float64]) -> float:
+    """Return the code of a smoker of unknown grade: never's plus one plus the share of 'constantly' among smokers.
+
+    Parameters
+    ----------
+    clinical
+        float64, shape (N, 4). Without a graded smoker the grade is 'occasionally'.
+    """
+    never, occasionally, constantly = (SMOKING_CODES[name] for name in ("never", "occasionally", "constantly"))
+    smoking = clinical[:, VARIABLES.index("smoking")]
+    n_occasionally, n_constantly = int((smoking == occasionally).sum()), int((smoking == constantly).sum())
+    smokers = n_occasionally + n_constantly
+    return never + 1 + (n_constantly / smokers if smokers else 0.0)
+
+
+def coded_clinical(
+    clinical: NDArray[np.float64], smoking_graded: NDArray[np.bool_] | None, grade: float
+) -> NDArray[np.float64]:
+    """Give smokers of unknown grade the model's own grade, as the chain does; float64, shape (N, 4)."""
+    coded = clinical.copy()
+    if smoking_graded is not None:
+        coded[~np.asarray(smoking_graded, dtype=bool), VARIABLES.index("smoking")] = grade
+    return coded
+
+
+def impute_all(clinical: NDArray[np.float64], profiles: ReferenceProfiles) -> NDArray[np.float64]:
+    """Impute every row by `pdl1es.imputation.impute`; float64, shape (N, 4)."""
+    return np.array([impute(row, profiles) for row in clinical]).reshape(-1, len(VARIABLES))
+
+
+def select_features(
+    radiomics: NDArray[np.float64],
+    labels: NDArray[np.float64],
+    *,
+    alpha: float = ALPHA,
+    correction: Correction = "none",
+) -> Selection:
+    """Keep the features that differ between the classes (paper, Methods: Mann-Whitney U test).
+
+    Parameters
+    ----------
+    radiomics
+        float64, shape (N, 1316): of the training cohort; values that are not finite are left out, feature by feature.
+    labels
+        Shape (N,), 0 and 1.
+    alpha
+        A feature is kept where its P is smaller.
+    correction
+        For many tests; none in the paper, as far as it says.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    ValueError
+        A label is neither 0 nor 1, or a class has no patient.
+
+    Notes
+    -----
+    Two-sided, normal approximation with correction for ties and continuity: what R's ``wilcox.test`` gives from 50
+    patients on. Constant features are never kept; nor is one that more than 5 % of the patients lack, since the chain
+    refuses a patient who lacks that share of the model's features.
+    """
+    high = labels == 1
+    if not (high | (labels == 0)).all():
+        raise ValueError("labels must be 0 or 1; leave out patients without one")
+    if high.all() or not high.any():
+        raise ValueError("the training cohort holds one class only: there is nothing to tell apart")
+    finite = np.isfinite(radiomics)
+    values = np.where(finite, radiomics, np.nan)
+    incomplete = (~finite).mean(axis=0) > MAX_MISSING_FEATURES
+    constant = np.zeros_like(incomplete)
+    complete = ~incomplete
+    low, top = np.nanmin(values[:, complete], axis=0), np.nanmax(values[:, complete], axis=0)
+    constant[complete] = top - low <= CONSTANT * np.maximum(np.abs(low), np.abs(top))
+    p_values = np.full(len(FEATURE_NAMES), np.nan)
+    tested = np.flatnonzero(complete & ~constant)
+    if tested.size:
+        test = mannwhitneyu(
+            values[high][:, tested],
+            values[~high][:, tested],
+            alternative="two-sided",
+            method="asymptotic",
+            axis=0,
+            nan_policy="omit",
+        )
+        p_values[tested] = test.pvalue
+    # a class in which nobody has the feature gives no P
+    tested = tested[np.isfinite(p_values[tested])]
+    kept = p_values[tested] < alpha
+    if correction != "none" and tested.size:
+        kept = multipletests(p_values[tested], alpha, method=_STATSMODELS_NAME[correction])[0]
+    return Selection(
+        selected=tuple(int(index) for index in tested[kept]),
+        p_values=p_values,
+        constant=tuple(int(index) for index in np.flatnonzero(constant)),
+        incomplete=tuple(int(index) for index in np.flatnonzero(incomplete)),
+        correction=correction,
+    )
+
+
+def imputation_difference(
+    clinical: NDArray[np.float64], smoking_graded: NDArray[np.bool_] | None, fitted: FittedPreprocessing
+) -> tuple[ImputationDifference, ...]:
+    """Compare the imputation from shared profiles with the same rule over the training patients themselves.
+
+    Parameters
+    ----------
+    clinical, smoking_graded
+        Of the training cohort, as `fit_preprocessing` got them.
+    fitted
+        What it gave.
+
+    Returns
+    -------
+    tuple[ImputationDifference, ...]
+        One per clinical variable.
+    """
+    known = ~np.isnan(clinical).any(axis=1)
+    rows, counts = np.unique(clinical[known], axis=0, return_counts=True)
+    exact = ReferenceProfiles(rows, counts.astype(np.float64), fitted.profiles.training_mean)
+    coded = coded_clinical(clinical, smoking_graded, fitted.smoker_grade)
+    gap = np.abs(impute_all(coded, fitted.profiles) - impute_all(coded, exact))
+    missing = np.isnan(coded)
+    return tuple(
+        ImputationDifference(
+            variable=name,
+            missing=int(missing[:, column].sum()),
+            mean=float(gap[missing[:, column], column].mean()) if missing[:, column].any() else 0.0,
+            largest=float(gap[missing[:, column], column].max(initial=0.0)),
+        )
+        for column, name in enumerate(VARIABLES)
+    )
+
+
+def write_fitted(path: Path, fitted: FittedPreprocessing) -> None:
+    """Write what was fitted as one NPZ file of plain arrays."""
+    content = io.BytesIO()
+    np.savez(
+        content,
+        profile_values=fitted.profiles.values,
+        profile_counts=fitted.profiles.counts,
+        training_mean=fitted.profiles.training_mean,
+        clinical_mean=fitted.clinical_mean,
+        clinical_sd=fitted.clinical_sd,
+        selected=np.array(fitted.selected, dtype=np.int64),
+        radiomic_mean=fitted.radiomic_mean,
+        radiomic_sd=fitted.radiomic_sd,
+        smoker_grade=np.float64(fitted.smoker_grade),
+    )
+    write_atomically(path, content.getvalue())
+
+
+def read_fitted(path: Path) -> FittedPreprocessing:
+    """Read what `write_fitted` wrote."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return FittedPreprocessing(
+            profiles=ReferenceProfiles(arrays["profile_values"], arrays["profile_counts"], arrays["training_mean"]),
+            clinical_mean=arrays["clinical_mean"],
+            clinical_sd=arrays["clinical_sd"],
+            selected=tuple(int(index) for index in arrays["selected"]),
+            radiomic_mean=arrays["radiomic_mean"],
+            radiomic_sd=arrays["radiomic_sd"],
+            smoker_grade=float(arrays["smoker_grade"]),
+        )

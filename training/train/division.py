@@ -1,0 +1,113 @@
+"""Which patient trains, validates and tests: by the table, or drawn 8:1:1 within each class (paper, Methods)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+DIVIDED: Final = (TRAIN, VALIDATION, TEST)
+
+Division = NDArray[np.object_]
+"""One split's name a patient, shape (n,); None for a patient that takes no part."""
+
+
+class DivisionError(ValueError):
+    """The patients cannot be divided; the message says why."""
+
+
+def divide(cases: pd.DataFrame, seed: int) -> Division:
+    """Say which split every patient belongs to.
+
+    Parameters
+    ----------
+    cases
+        The prepared cohort's: case_id, split, label, content_digest.
+    seed
+        Of the draw.
+
+    Returns
+    -------
+    Division
+        Where the table names a split for training, validation or test, the table's: labelled patients without one take
+        no part. Else patients with a label and no split are drawn, within each class 8:1:1 rounded down with the rest
+        for test, whatever the order of the rows: of the paper's 328 and 611 patients 750, 93 and 96. Other splits
+        (prognosis, gate) stay as they are.
+
+    Raises
+    ------
+    DivisionError
+        A split lacks a class, or the same images belong to two patients of different splits.
+    """
+    given = cases["split"].to_numpy(dtype=object)
+    given = np.array([None if pd.isna(name) else str(name) for name in given], dtype=object)
+    labels = cases["label"].to_numpy(np.float64)
+    division = given.copy()
+    if not np.isin(given[given != None], DIVIDED).any():  # noqa: E711 - element by element
+        free = np.flatnonzero((given == None) & ~np.isnan(labels))  # noqa: E711
+        identifiers = cases["case_id"].to_numpy(dtype=object)
+        rng = np.random.default_rng([seed, 1])
+        for label in (0.0, 1.0):
+            members = sorted(free[labels[free] == label], key=lambda row: str(identifiers[row]))
+            for row, name in zip(rng.permutation(members), _names(len(members)), strict=True):
+                division[row] = name
+    else:
+        division[np.isin(given, DIVIDED) & np.isnan(labels)] = None
+    _check(division, labels, cases["content_digest"])
+    return division
+
+
+def redivide(cases: pd.DataFrame, division: Division, seed: int, number: int) -> Division:
+    """Draw validation and test anew from both together, as large as before within each class (paper, Results).
+
+    Parameters
+    ----------
+    cases
+        The prepared cohort's.
+    division
+        As `divide` gives it.
+    seed, number
+        Of the draw: the first re-division is number 1.
+    """
+    labels = cases["label"].to_numpy(np.float64)
+    identifiers = cases["case_id"].to_numpy(dtype=object)
+    again = division.copy()
+    rng = np.random.default_rng([seed, 2, number])
+    for label in (0.0, 1.0):
+        pool = np.flatnonzero(np.isin(division, (VALIDATION, TEST)) & (labels == label))
+        members = rng.permutation(sorted(pool, key=lambda row: str(identifiers[row])))
+        n_validation = int((division[pool] == VALIDATION).sum())
+        again[members[:n_validation]] = VALIDATION
+        again[members[n_validation:]] = TEST
+    return again
+
+
+def _names(count: int) -> list[str]:
+    """Return the splits of a class of ``count`` patients; at least one patient validates."""
+    # in whole numbers: 0.8 * 35 must not be 27.999
+    n_train = count * 8 // 10
+    n_validation = max(count // 10, 1) if count else 0
+    n_train = min(n_train, max(count - n_validation - 1, 0))
+    return [TRAIN] * n_train + [VALIDATION] * n_validation + [TEST] * (count - n_train - n_validation)
+
+
+def _check(division: Division, labels: NDArray[np.float64], digests: Sequence[object]) -> None:
+    for name in (TRAIN, VALIDATION):
+        found = Counter(labels[division == name])
+        if len(found) < 2:
+            counts = ", ".join(f"{found.get(label, 0)} with label {label:.0f}" for label in (0.0, 1.0))
+            raise DivisionError(f"{name} needs patients of both classes, it has {counts}")
+    seen: dict[object, str] = {}
+    for name, digest in zip(division, digests, strict=True):
+        if name is None or digest is None or pd.isna(digest) or digest == "":
+            continue
+        if seen.setdefault(digest, name) != name:
+            raise DivisionError(
+                f"the same images stand in {seen[digest]} and in {name} under two case_ids: a patient may be in one "
+                f"split only (content_digest {str(digest)[:12]})"
+            )
