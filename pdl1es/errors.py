@@ -45,10 +45,10 @@ class RefusalCode(Enum):
         "study_loader", "the input is larger than the limits allow", "send one study, or raise the limits in app.yaml"
     )
     SEVERAL_PATIENTS = RefusalRow(
-        "study_loader", "objects of several patients are mixed in the input", "send one patient's study per run"
+        "series_selection", "objects of several patients are mixed in the input", "send one patient's study per run"
     )
     SEVERAL_STUDIES = RefusalRow(
-        "study_loader", "objects of several studies are mixed in the input", "send one study per run"
+        "series_selection", "objects of several studies are mixed in the input", "send one study per run"
     )
     NO_CT = RefusalRow(
         "series_selection", "there is no CT image in the study", "send the CT series with the segmentation"
@@ -121,12 +121,12 @@ class RefusalCode(Enum):
         "the acquisition breaks a protocol rule that the settings refuse",
         "send a series that follows the protocol, or set the rule to warn in app.yaml",
     )
+    SEGMENT_EMPTY = RefusalRow("resample", "the tumour's segment has no voxel", "draw the tumour and export it again")
     SEG_GEOMETRY = RefusalRow(
         "resample",
         "the DICOM SEG does not lie parallel to the CT, or its frames have no position",
         "export the segmentation on the CT's own grid",
     )
-    SEGMENT_EMPTY = RefusalRow("resample", "the tumour's segment has no voxel", "draw the tumour and export it again")
     SEGMENT_OUTSIDE_VOLUME = RefusalRow(
         "resample", "the tumour's segment reaches beyond the CT", "send the whole CT series on which it was drawn"
     )

@@ -191,7 +191,7 @@ def tumour_volume(
     Raises
     ------
     Refusal
-        In this order: SEG_GEOMETRY, SEGMENT_EMPTY, SEGMENT_OUTSIDE_VOLUME, TUMOUR_TOO_SMALL, MISSING_SLICES, and what
+        In this order: SEGMENT_EMPTY, SEG_GEOMETRY, SEGMENT_OUTSIDE_VOLUME, TUMOUR_TOO_SMALL, MISSING_SLICES, and what
         ``read_slice`` raises.
 
     Notes
