@@ -1,37 +1,120 @@
-# The run time in a container: a first version that runs the chain as a MAP does. Manifests, labels, the `tools` entry
-# point and a GPU build come with the packaging.
-FROM python:3.11-slim-bookworm AS build
+# The MONAI Application Package (MAP): a chest CT study in, a structured report and result.json out.
+#
+#   docker build -t pdl1es .                                        with CUDA and cuDNN, for a GPU or a CPU
+#   docker build -t pdl1es:cpu --build-arg ORT=onnxruntime .        for a CPU alone, a third of the size
+#
+# docs/deploy.md says how to run it and what it weighs.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+# ---- what is compiled, resolved and described; nothing of this stage but its results is shipped
+FROM ${PYTHON_IMAGE} AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev \
- && rm -rf /var/lib/apt/lists/*
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
 WORKDIR /build
-COPY requirements.txt constraints.txt ./
-# pyradiomics 3.0.1 builds only where numpy and setuptools are already there, without build isolation.
-RUN python3 -m venv /opt/venv \
- && /opt/venv/bin/python -m pip install --no-cache-dir -c constraints.txt pip setuptools wheel numpy \
- && /opt/venv/bin/python -m pip install --no-cache-dir -c constraints.txt --no-build-isolation pyradiomics==3.0.1 \
- && /opt/venv/bin/python -m pip install --no-cache-dir -c constraints.txt -r requirements.txt \
- # holoscan's wheel makes its links at the next start of Python and needs write access then
- && /opt/venv/bin/python -c pass
+COPY constraints.txt ./
+COPY package/requirements.txt package/constraints.build.txt package/pyradiomics.txt package/
+COPY package/python312 package/python312
+RUN python3 -m venv /opt/tools \
+ && /opt/tools/bin/python -m pip install --no-cache-dir --quiet -c constraints.txt pip \
+ && /opt/tools/bin/python -m pip install --no-cache-dir --quiet \
+      -c constraints.txt -c package/constraints.build.txt -r package/requirements.txt \
+ # pyradiomics builds only where numpy and setuptools are already there, without build isolation
+ && PYTHONPATH=package/python312 /opt/tools/bin/python -m pip wheel --no-cache-dir --quiet --no-deps \
+      --no-build-isolation --require-hashes --wheel-dir /wheels -r package/pyradiomics.txt
+COPY requirements.txt ./
+COPY package/image_packages.py package/left_out.txt package/gpu.txt package/
+ARG ORT=onnxruntime-gpu
+RUN python3 -m venv --without-pip /opt/venv \
+ && if [ "$ORT" = onnxruntime-gpu ]; then also="--also package/gpu.txt"; else also=""; fi \
+ && /opt/tools/bin/python package/image_packages.py /opt/venv/bin/python --requirements requirements.txt \
+      --constraints constraints.txt --left-out package/left_out.txt --onnxruntime "$ORT" $also --find-links /wheels \
+ # holoscan's wheel makes the links of its libraries at the next start of Python, by a package that goes afterwards
+ && pip="/opt/tools/bin/python -m pip --disable-pip-version-check --quiet --python /opt/venv/bin/python" \
+ && links="wheel-axle-runtime pip setuptools filelock" \
+ && $pip install --no-cache-dir --no-deps -c constraints.txt $links \
+ && /opt/venv/bin/python -c pass \
+ && test -L "$(echo /opt/venv/lib/python3*/site-packages/holoscan/lib/libholoscan_core.so)" \
+ && $pip uninstall --yes $links
+# The command line of the application, its manifests, and the entry point out of the packager's wheel. That script runs
+# the application in a subshell of its own and ends with 0 whatever came of it; with `exec` the application's exit code
+# is the container's, and signals reach it.
+COPY app.yaml ./
+COPY models models
+COPY package/manifests.py package/map_main.py package/
+COPY app application/app
+COPY operators application/operators
+COPY pdl1es application/pdl1es
+RUN /opt/tools/bin/python -m pip download --no-cache-dir --quiet --no-deps --dest /wheels -c constraints.txt holoscan-cli \
+ && /opt/tools/bin/python -m zipfile -e /wheels/holoscan_cli-*.whl /tmp/packager \
+ && mkdir -p /root-of-image/var/holoscan /root-of-image/opt/holoscan \
+ && cp /tmp/packager/holoscan_cli/packager/templates/tools.sh /root-of-image/var/holoscan/tools \
+ && test "$(grep -c 'eval ${command}' /root-of-image/var/holoscan/tools)" = 1 \
+ && sed -i 's/eval ${command}/eval exec ${command}/' /root-of-image/var/holoscan/tools \
+ && chmod 755 /root-of-image/var/holoscan/tools \
+ && cp app.yaml /root-of-image/var/holoscan/app.yaml \
+ && cp package/map_main.py application/__main__.py \
+ && cp -r application /root-of-image/opt/holoscan/app \
+ && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /root-of-image/opt/holoscan/app \
+ && sdk=$(/opt/venv/bin/python -c 'import importlib.metadata as m; print(m.version("monai-deploy-app-sdk"))') \
+ && /opt/tools/bin/python package/manifests.py --settings app.yaml --models models --sdk-version "$sdk" \
+      --root /root-of-image \
+ && printf '#!/opt/venv/bin/python3\nfrom app.cli import main\n\nmain()\n' > /opt/venv/bin/pdl1es \
+ && chmod 755 /opt/venv/bin/pdl1es \
+ && echo /opt/holoscan/app > "$(echo /opt/venv/lib/python3*/site-packages)/pdl1es.pth"
 
-FROM python:3.11-slim-bookworm
-RUN useradd --uid 1000 --create-home holoscan \
- && mkdir -p /var/holoscan/input /var/holoscan/output /opt/holoscan/app /opt/holoscan/models \
+# ---- what runs
+FROM ${PYTHON_IMAGE} AS runtime
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends jq \
+&
+ && useradd --uid 1000 --create-home holoscan \
+ && mkdir -p /var/holoscan/input /var/holoscan/output /var/holoscan/logs /var/run/holoscan /opt/holoscan \
  && chown -R 1000:1000 /var/holoscan
 COPY --from=build /opt/venv /opt/venv
-COPY app /opt/holoscan/app/app
-COPY operators /opt/holoscan/app/operators
-COPY pdl1es /opt/holoscan/app/pdl1es
-COPY app.yaml /var/holoscan/app.yaml
-COPY models /opt/holoscan/models
+
+# ---- what the image says of itself
+FROM build AS described
+COPY --from=runtime /var/lib/dpkg/status /etc/os-release /runtime/
+COPY package/describe.py package/
+RUN version=$(/opt/tools/bin/python -c 'import yaml; print(yaml.safe_load(open("app.yaml"))["application"]["version"])') \
+ && /opt/tools/bin/python package/describe.py --python /opt/venv/bin/python --dpkg-status /runtime/status \
+      --os-release /runtime/os-release --models models --version "$version" --out /docs
+COPY LICENSE README.md docs /docs/
+
+FROM runtime
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="PD-L1ES" \
+      org.opencontainers.image.description="PD-L1 expression score of non-small cell lung cancer from chest CT, as a MONAI Application Package" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.monai.deploy.app-sdk="4.0.0" \
+      org.nvidia.holoscan="4.2.0" \
+      tag="pdl1es:${VERSION}"
 ENV PATH=/opt/venv/bin:$PATH \
-    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 CUPY_CACHE_DIR=/tmp/cupy \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
     HOLOSCAN_INPUT_PATH=/var/holoscan/input \
     HOLOSCAN_OUTPUT_PATH=/var/holoscan/output \
-    HOLOSCAN_MODEL_PATH=/opt/holoscan/models \
     HOLOSCAN_WORKDIR=/var/holoscan \
     HOLOSCAN_APPLICATION=/opt/holoscan/app \
-    HOLOSCAN_CONFIG_PATH=/var/holoscan/app.yaml
+    HOLOSCAN_TIMEOUT=0 \
+    HOLOSCAN_MODEL_PATH=/opt/holoscan/models \
+    HOLOSCAN_DOCS_PATH=/opt/holoscan/docs \
+    HOLOSCAN_CONFIG_PATH=/var/holoscan/app.yaml \
+    HOLOSCAN_APP_MANIFEST_PATH=/etc/holoscan/app.json \
+    HOLOSCAN_PKG_MANIFEST_PATH=/etc/holoscan/pkg.json \
+    HOLOSCAN_LOGS_PATH=/var/holoscan/logs \
+    HOLOSCAN_VERSION=4.2.0
+COPY models /opt/holoscan/models
+COPY --from=described /docs /opt/holoscan/docs
+COPY --from=build /root-of-image /
 WORKDIR /var/holoscan
 USER 1000:1000
-CMD ["python3", "/opt/holoscan/app/app"]
+# A MAP works on one study and ends. While it runs, it is well if its manifest can be read, its model is there and what
+# it finds can be written.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=5s \
+    CMD jq -e .command "$HOLOSCAN_APP_MANIFEST_PATH" >/dev/null && test -r "$HOLOSCAN_MODEL_PATH" && test -w "$HOLOSCAN_OUTPUT_PATH"
+ENTRYPOINT ["/var/holoscan/tools"]

@@ -1,0 +1,123 @@
+"""Install what the run time imports, and nothing that pip would only bring along.
+
+pip resolves ``requirements.txt`` under ``constraints.txt`` without installing anything; the packages that
+``left_out.txt`` names are then taken out, with all that only they need, and the rest is installed without dependencies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ONNXRUNTIME = "onnxruntime-gpu"
+"""The distribution that ``requirements.txt`` names; the image may take another one of the same version."""
+
+Need = tuple[str, frozenset[str]]
+"""A package's canonical name and the extras that are asked of it."""
+
+
+def read_list(file: Path) -> list[str]:
+    """Return the entries of a list: what stands before a blank, without comments."""
+    lines = (line.partition("#")[0].split() for line in file.read_text(encoding="utf-8").splitlines())
+    return [words[0] for words in lines if words]
+
+
+def requested(requirements: Path, onnxruntime: str) -> list[str]:
+    """Return the requirements with the onnxruntime that the image wants.
+
+    Raises
+    ------
+    ValueError
+        Where ``onnxruntime-gpu==`` does not stand there exactly once.
+    """
+    wanted = read_list(requirements)
+    pinned = [line for line in wanted if line.startswith(f"{ONNXRUNTIME}==")]
+    if len(pinned) != 1:
+        raise ValueError(f"{requirements.name} must pin {ONNXRUNTIME} once, it does so {len(pinned)} times")
+    return [line.replace(ONNXRUNTIME, onnxruntime, 1) if line == pinned[0] else line for line in wanted]
+
+
+def kept(resolved: Mapping[str, Mapping[str, Any]], roots: Iterable[str], left_out: Iterable[str]) -> list[str]:
+    """Return which of the resolved packages are needed, as ``name==version``.
+
+    Parameters
+    ----------
+    resolved
+        Metadata of every package that pip would install, by canonical name.
+    roots
+        Requirements.
+    left_out
+        Names of packages that nothing imports.
+
+    Raises
+    ------
+    ValueError
+        Where a package to leave out is not among the resolved ones: the list would tell a tale.
+    """
+    excluded = {canonicalize_name(name) for name in left_out}
+    unknown = sorted(excluded - resolved.keys())
+    if unknown:
+        raise ValueError(f"nothing asks for these packages, so they need not be left out: {', '.join(unknown)}")
+    needed: set[str] = set()
+    seen: set[Need] = set()
+    pending: list[Requirement] = [Requirement(text) for text in roots]
+    while pending:
+        requirement = pending.pop()
+        name = canonicalize_name(requirement.name)
+        need = (name, frozenset(requirement.extras))
+        if name in excluded or need in seen:
+            continue
+        seen.add(need)
+        needed.add(name)
+        for text in resolved[name].get("requires_dist") or ():
+            below = Requirement(text)
+            extras = requirement.extras or {""}
+            if below.marker is None or any(below.marker.evaluate({"extra": extra}) for extra in extras):
+                pending.append(below)
+    return sorted(f"{name}=={resolved[name]['version']}" for name in needed)
+
+
+def main() -> None:
+    """Resolve, prune and install into another environment."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("python", type=Path, help="interpreter of the environment to install into")
+    parser.add_argument("--requirements", type=Path, required=True)
+    parser.add_argument("--constraints", type=Path, action="append", required=True)
+    parser.add_argument("--left-out", type=Path, required=True)
+    parser.add_argument("--onnxruntime", default=ONNXRUNTIME)
+    parser.add_argument("--also", type=Path, help="further requirements, as those of the GPU image")
+    parser.add_argument("--find-links", type=Path, required=True, help="folder of wheels that were built here")
+    arguments = parser.parse_args()
+
+    roots = requested(arguments.requirements, arguments.onnxruntime)
+    if arguments.also:
+        roots += read_list(arguments.also)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    options = ["--no-cache-dir", "--find-links", str(arguments.find_links)]
+    for file in arguments.constraints:
+        options += ["--constraint", str(file)]
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        resolve = [*pip, "install", "--quiet", "--dry-run", "--ignore-installed", "--report", str(report)]
+        subprocess.run([*resolve, *options, *roots], check=True)
+        installs = json.loads(report.read_text(encoding="utf-8"))["install"]
+    resolved = {canonicalize_name(item["metadata"]["name"]): item["metadata"] for item in installs}
+    packages = kept(resolved, roots, read_list(arguments.left_out))
+    gone = sorted(f"{name}=={item['version']}" for name, item in resolved.items())
+    print("left out:", *(package for package in gone if package not in packages), sep="\n  ")
+    print("installed:", *packages, sep="\n  ")
+    into = [*pip, "--python", str(arguments.python), "install", "--quiet", "--no-deps"]
+    subprocess.run([*into, *options, *packages], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Write a MAP's manifests from ``app.yaml``, as MONAI Deploy's packager does, at the image's build.
+
+``etc/holoscan/{app,pkg}.json`` are MONAI Deploy's. ``etc/monai/app.json`` is how mercure recognises a MAP; it hands
+``command`` to Docker as a shell line, so that it is one there and not JSON in a string.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+API_VERSION = "1.0.0"
+COMMAND = ("python3", "/opt/holoscan/app")
+ENVIRONMENT = {
+    "HOLOSCAN_APPLICATION": "/opt/holoscan/app",
+    "HOLOSCAN_INPUT_PATH": "/var/holoscan/input",
+    "HOLOSCAN_OUTPUT_PATH": "/var/holoscan/output",
+    "HOLOSCAN_WORKDIR": "/var/holoscan",
+    "HOLOSCAN_MODEL_PATH": "/opt/holoscan/models",
+    "HOLOSCAN_CONFIG_PATH": "/var/holoscan/app.yaml",
+    "HOLOSCAN_APP_MANIFEST_PATH": "/etc/holoscan/app.json",
+    "HOLOSCAN_PKG_MANIFEST_PATH": "/etc/holoscan/pkg.json",
+    "HOLOSCAN_DOCS_PATH": "/opt/holoscan/docs",
+    "HOLOSCAN_LOGS_PATH": "/var/holoscan/logs",
+}
+"""Of app.json; the Dockerfile sets the same."""
+
+
+def application_manifest(settings: Mapping[str, Any], sdk_version: str) -> dict[str, Any]:
+    """Return app.json: what is run, where its input and output are."""
+    application = settings["application"]
+    return {
+        "apiVersion": API_VERSION,
+        "command": json.dumps(COMMAND),
+        "environment": ENVIRONMENT,
+        # The packager writes both paths relative to the working directory; so does this.
+        "input": {"path": "input/", "formats": application["inputFormats"]},
+        "liveness": None,
+        "output": {"path": "output/", "formats": application["outputFormats"]},
+        "readiness": None,
+        "sdk": "monai-deploy",
+        "sdkVersion": sdk_version,
+        "timeout": 0,
+        "version": application["version"],
+        "workingDirectory": ENVIRONMENT["HOLOSCAN_WORKDIR"],
+    }
+
+
+def package_manifest(settings: Mapping[str, Any], models: Path) -> dict[str, Any]:
+    """Return pkg.json: which models are inside and what the application needs to run."""
+    root = ENVIRONMENT["HOLOSCAN_MODEL_PATH"]
+    return {
+        "apiVersion": API_VERSION,
+        "applicationRoot": ENVIRONMENT["HOLOSCAN_APPLICATION"],
+        "modelRoot": root,
+        "models": {folder.name: f"{root}/{folder.name}" for folder in sorted(models.iterdir()) if folder.is_dir()},
+        "resources": settings["resources"],
+        "version": settings["application"]["version"],
+        "platformConfig": None,
+    }
+
+
+def mercure_manifest(application: Mapping[str, Any]) -> dict[str, Any]:
+    """Return etc/monai/app.json, whose command is a shell line."""
+    return {**application, "command": shlex.join(COMMAND)}
+
+
+def write_manifests(settings: Mapping[str, Any], models: Path, sdk_version: str, root: Path) -> None:
+    """Write all three below a root folder."""
+    application = application_manifest(settings, sdk_version)
+    for name, manifest in (
+        ("etc/holoscan/app.json", application),
+        ("etc/holoscan/pkg.json", package_manifest(settings, models)),
+        ("etc/monai/app.json", mercure_manifest(application)),
+    ):
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Read app.yaml, write the manifests."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", type=Path, required=True, help="app.yaml")
+    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--sdk-version", required=True, help="of monai-deploy-app-sdk")
+    parser.add_argument("--root", type=Path, required=True, help="where etc/ is written")
+    arguments = parser.parse_args()
+    settings = yaml.safe_load(arguments.settings.read_text(encoding="utf-8"))
+    write_manifests(settings, arguments.models, arguments.sdk_version, arguments.root)
+
+
+if __name__ == "__main__":
+    main()
