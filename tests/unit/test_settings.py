@@ -1,0 +1,68 @@
+"""What radiology IT is promised of app.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.settings import DEFAULT_FILE, Settings, SettingsError, load_settings, settings_file
+
+SHIPPED = DEFAULT_FILE.read_text(encoding="utf-8")
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "app.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_the_file_that_ships_spells_out_the_defaults() -> None:
+    shipped = load_settings(DEFAULT_FILE)
+    assert shipped == Settings(application=shipped.application, resources=shipped.resources)
+
+
+def test_keys_that_are_left_out_have_their_defaults(tmp_path: Path) -> None:
+    short = SHIPPED.split("# Which series")[0]
+    assert load_settings(write(tmp_path, short)) == load_settings(DEFAULT_FILE)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ('smooth_kernel: "withhold_group"', "smooth_kernel: maybe", "protocol.smooth_kernel = 'maybe'"),
+        ("require_gpu: false", "require_gpus: false", "model.require_gpus"),
+        ("max_files: 50000", "max_files: -1", "limits.max_files = -1"),
+        ('choose: "refuse"', "choose: first", "selection.segment.choose = 'first'"),
+        ("application:", "applications:", "application"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_with_its_place(tmp_path: Path, before: str, after: str, says: str) -> None:
+    assert before in SHIPPED
+    with pytest.raises(SettingsError, match="holds settings that are not allowed") as caught:
+        load_settings(write(tmp_path, SHIPPED.replace(before, after)))
+    assert says in str(caught.value)
+
+
+def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
+    wrong = SHIPPED.replace("require_gpu: false", "require_gpu: perhaps").replace("max_files: 50000", "max_files: many")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(write(tmp_path, wrong))
+    assert "model.require_gpu" in str(caught.value)
+    assert "limits.max_files" in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "says"), [("a: [", "is not YAML"), ("- 1", "must hold a mapping"), ("\x00", "YAML")])
+def test_what_is_not_yaml_is_told(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        load_settings(write(tmp_path, text))
+
+
+def test_the_file_comes_from_the_option_then_the_environment_then_the_application(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOLOSCAN_CONFIG_PATH", str(tmp_path / "environment.yaml"))
+    assert settings_file(tmp_path / "option.yaml").name == "option.yaml"
+    assert settings_file(None).name == "environment.yaml"
+    monkeypatch.delenv("HOLOSCAN_CONFIG_PATH")
+    assert settings_file(None) == DEFAULT_FILE
