@@ -1,0 +1,393 @@
+"""One report that a reader needs nothing else for: ``report.html`` with every figure in it, ``report.json`` with every number."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+from pdl1es.atomic import write_atomically
+from training.evaluation.document import json_bytes
+from training.evaluation.estimability import NotEstimable
+from training.evaluation.evaluate import Evaluation, ModelInCohort
+from training.evaluation.figure_set import Rendered
+from training.evaluation.gates import Gate
+from training.evaluation.paper import paper_rows
+from training.evaluation.predictions import SIGNATURE
+from training.evaluation.prognosis import Prognosis
+from training.evaluation.retest import Retest
+from training.evaluation.wording import interval, number, p_value, said
+from training.statistics.cox import CoxModel, CoxTerm
+from training.statistics.table_one import Categorical, TableOne
+
+SCHEMA_VERSION: Final = 1
+DEMONSTRATION: Final = "Trained on synthetic phantoms: a demonstration, not for any decision on a patient."
+DIRECTION: Final = (
+    "In the paper a higher PD-L1ES goes with shorter progression-free survival, which its authors call contrary to "
+    "common sense. Here the direction is whatever the data give; it is printed with every cut-off."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContent:
+    """What a report is made of; what was not run is None or empty.
+
+    Attributes
+    ----------
+    title
+        Of the page.
+    warning
+        Printed at its head, as that the cohort is synthetic; None for patients' data.
+    provenance
+        What was evaluated: model, digests, versions, seeds. No path, no patient.
+    evaluation, prognosis, retest
+        Results.
+    redivisions
+        Area by cohort for each random re-division.
+    gates
+        What the synthetic cohort's known truth says of the model.
+    figures
+        By file name.
+    """
+
+    title: str
+    warning: str | None
+    provenance: Mapping[str, str]
+    evaluation: Evaluation | None
+    prognosis: Prognosis | None
+    retest: Retest | None = None
+    redivisions: Sequence[Mapping[str, float]] = ()
+    gates: Sequence[Gate] = ()
+    figures: Mapping[str, Rendered] = field(default_factory=dict)
+
+
+def report_document(content: ReportContent) -> dict[str, Any]:
+    """Return ``report.json``: every number, the paper's values beside the cohort's; no value of a single patient."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "title": content.title,
+        "warning": content.warning,
+        "provenance": dict(content.provenance),
+        "paper": paper_rows(content.evaluation, content.prognosis, content.redivisions),
+        "gates": list(content.gates),
+        "evaluation": content.evaluation,
+        "prognosis": content.prognosis,
+        "retest": content.retest,
+        "redivisions": [dict(one) for one in content.redivisions],
+        "figures": {name: {"title": drawn.title, "caption": drawn.caption} for name, drawn in content.figures.items()},
+    }
+
+
+def write_report(folder: Path, content: ReportContent) -> None:
+    """Write ``report.json`` and ``report.html``, each whole or not at all; the same results give the same bytes."""
+    write_atomically(folder / "report.json", json_bytes(report_document(content)))
+    write_atomically(folder / "report.html", report_page(content).encode("utf-8"))
+
+
+def report_page(content: ReportContent) -> str:
+    """Return the page: no script, no font, no image from elsewhere."""
+    sections = [
+        _section("The paper beside this cohort", _paper(content)),
+        *([_section("Gates on the known truth", _gates(content.gates))] if content.gates else []),
+        *(_evaluation_sections(content.evaluation) if content.evaluation else []),
+        *(_prognosis_sections(content.prognosis) if content.prognosis else []),
+        *([_section("Test and retest", _retest(content.retest))] if content.retest else []),
+        _section("Figures", "".join(_figure(name, drawn) for name, drawn in content.figures.items())),
+        _section("What was evaluated", _table(("", ""), content.provenance.items())),
+    ]
+    warning = f'<p class="warning">{escape(content.warning)}</p>' if content.warning else ""
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(content.title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_STYLE}</style></head>\n<body><main><h1>{escape(content.title)}</h1>{warning}\n"
+        + "\n".join(sections)
+        + "\n</main></body></html>\n"
+    )
+
+
+def _paper(content: ReportContent) -> str:
+    rows = paper_rows(content.evaluation, content.prognosis, content.redivisions)
+    return (
+        "<p>Each value that Tian et al. (Theranostics 2021; 11(5): 2098–2107) print, and the same analysis here. "
+        "Intervals are 95 %.</p>"
+        + _table(("Analysis", "Paper", "This cohort"), [(row.what, row.paper, row.cohort) for row in rows])
+        + f"<p>{escape(DIRECTION)}</p>"
+    )
+
+
+def _gates(gates: Sequence[Gate]) -> str:
+    rows = [
+        (gate.claim, gate.found, {True: "holds", False: "does not hold", None: "not tested"}[gate.holds])
+        for gate in gates
+    ]
+    return _table(("Claim", "Found", ""), rows)
+
+
+def _evaluation_sections(evaluation: Evaluation) -> list[str]:
+    rows = [
+        (
+            name,
+            model,
+            str(found.n),
+            str(found.unscored) if found.unscored else "",
+            said(found.auc, interval),
+            _against(found),
+        )
+        for name, cohort in evaluation.cohorts.items()
+        for model, found in cohort.models.items()
+    ]
+    fitted = [name for name, cohort in evaluation.cohorts.items() if cohort.fitted_here]
+    note = (
+        f"<p>Fitted on patients of: {escape(', '.join(fitted))}; the numbers there say how well the models remember. "
+        "Bayes is the score that knows the truth of a synthetic cohort.</p>"
+        if fitted
+        else ""
+    )
+    discrimination = note + _table(
+        ("Cohort", "Model", "n", "no score", "AUC (95 % CI)", "PD-L1ES less this model"), rows
+    )
+    point = (
+        f"<p>Cut-off {number(evaluation.cut_off, 3)} ({escape(evaluation.cut_off_source)}).</p>"
+        if isinstance(evaluation.cut_off, float)
+        else f"<p>{escape(said(evaluation.cut_off, str))}</p>"
+    )
+    shares = ("sensitivity", "specificity", "positive_predictive_value", "negative_predictive_value", "accuracy")
+    at_cut_off = [
+        (
+            name,
+            *(
+                [said(cohort.classification, str), *[""] * 4]
+                if isinstance(cohort.classification, NotEstimable)
+                else [interval(getattr(cohort.classification, share)) for share in shares]
+            ),
+        )
+        for name, cohort in evaluation.cohorts.items()
+    ]
+    calibrations = [
+        (
+            name,
+            said(found.calibration, lambda c: interval(c.slope)),
+            said(found.calibration, lambda c: interval(c.in_the_large)),
+            said(found.calibration, lambda c: number(c.observed_to_expected)),
+            said(found.calibration, lambda c: f"{c.brier:.3f} ({number(c.scaled_brier)})"),
+        )
+        for name, cohort in evaluation.cohorts.items()
+        for found in [cohort.models[SIGNATURE]]
+    ]
+    recalibrated = [
+        (
+            name,
+            said(found, lambda r: said(r.in_the_large, lambda x: f"intercept {number(x.intercept)}")),
+            said(found, lambda r: said(r.slope, lambda x: f"intercept {number(x.intercept)}, slope {number(x.slope)}")),
+            said(found, lambda r: number(r.brier, 3)),
+            said(found, lambda r: said(r.brier_in_the_large, lambda b: number(b, 3))),
+            said(found, lambda r: said(r.brier_slope, lambda b: number(b, 3))),
+        )
+        for name, found in evaluation.recalibration.items()
+    ]
+    sections = [
+        _section("Discrimination", discrimination),
+        _section(
+            "At the cut-off for high expression",
+            point + _table(("Cohort", "Sensitivity", "Specificity", "PPV", "NPV", "Accuracy"), at_cut_off),
+        ),
+        _section(
+            "Calibration",
+            _table(("Cohort", "Slope", "In the large", "Observed / expected", "Brier (scaled)"), calibrations)
+            + "<h3>Recalibration for these patients</h3>"
+            + _table(
+                ("Cohort", "In the large", "With slope", "Brier", "Brier, in the large", "Brier, with slope"),
+                recalibrated,
+            )
+            + "<p>Brier scores after recalibration are cross-fitted by ten folds.</p>",
+        ),
+    ]
+    if evaluation.controls:
+        disturbed = [
+            (
+                control,
+                name,
+                said(found, lambda d: str(d.n)),
+                said(
+                    found,
+                    lambda d: f"{d.mean_change:+.3f} (SD {number(d.standard_deviation, 3)}), {p_value(d.p_value)}",
+                ),
+                said(found, lambda d: number(d.correlation)),
+            )
+            for control, cohorts in evaluation.controls.items()
+            for name, found in cohorts.items()
+        ]
+        sections.append(
+            _section(
+                "Controls: what disturbed inputs do to PD-L1ES",
+                "<p>Their areas stand above. A score that keeps its area when the tumour's voxels are shuffled does not "
+                "need texture; one that keeps it on healthy lung does not need the tumour.</p>"
+                + _table(("Control", "Cohort", "n", "Mean change", "Correlation with PD-L1ES"), disturbed),
+            )
+        )
+    sections.append(_section("Table 1", said_html(evaluation.characteristics, _table_one)))
+    return sections
+
+
+def _prognosis_sections(prognosis: Prognosis) -> list[str]:
+    left = "; ".join(f"{n} {reason}" for reason, n in prognosis.left_out.items() if n)
+    head = (
+        f"<p>{prognosis.n} patients, {prognosis.n_events} progressed; median follow-up "
+        f"{escape(said(prognosis.follow_up, lambda e: interval(e, 0)))} days"
+        + (f"; left out: {escape(left)}" if left else "")
+        + ". P values of groups by a cut-off chosen on the same patients are too small; the P after the search corrects it."
+        "</p>"
+    )
+    terms = [
+        (
+            name.replace("_", " "),
+            said(term, _hazard),
+            said(prognosis.multivariable, partial(_hazard_of, name)),
+        )
+        for name, term in prognosis.univariable.items()
+    ]
+    hazards = [
+        (label, said(test, lambda t: p_value(t.overall.p_value)))
+        for label, test in (
+            ("PD-L1ES alone", prognosis.continuous_hazards),
+            ("PD-L1ES with the clinical variables", prognosis.multivariable_hazards),
+            ("clinical model", _hazards_of(prognosis.clinical)),
+            ("fusion model", _hazards_of(prognosis.fusion)),
+        )
+    ]
+    indices = [
+        ("PD-L1ES as a number", said(prognosis.continuous_concordance, lambda c: interval(c.c_index))),
+        ("fusion less clinical model", said(prognosis.fusion_against_clinical, _gain)),
+        ("fusion model less PD-L1ES", said(prognosis.fusion_against_signature, _gain)),
+    ]
+    models = "".join(
+        f"<h3>{title}</h3>" + said_html(found, lambda result: _cox_table(result.fit.model))
+        for title, found in (("Clinical Cox model", prognosis.clinical), ("Fusion Cox model", prognosis.fusion))
+    )
+    return [
+        _section(
+            "Progression-free survival",
+            head
+            + "<h3>Cox models, hazard ratio per unit</h3>"
+            + _table(("Variable", "Alone", "With all others"), terms)
+            + "<h3>Check of proportional hazards</h3>"
+            + _table(("Model", "P (a small one speaks against the model)"), hazards)
+            + "<h3>Concordance</h3>"
+            + _table(("", "C-index or difference (95 % CI)"), indices)
+            + models,
+        )
+    ]
+
+
+def _hazards_of(result: Any) -> Any:
+    return result if isinstance(result, NotEstimable) else result.fit.proportional_hazards
+
+
+def _gain(found: Any) -> str:
+    return f"{found.difference.value:+.2f} ({number(found.difference.lower)} to {number(found.difference.upper)}), {p_value(found.p_value)}"
+
+
+def _hazard(term: CoxTerm) -> str:
+    return f"{interval(term.hazard_ratio)}, {p_value(term.p_value)}"
+
+
+def _hazard_of(name: str, model: CoxModel) -> str:
+    return _hazard(model.term(name))
+
+
+def _cox_table(model: CoxModel) -> str:
+    rows = [(term.name.replace("_", " "), number(term.coefficient, 4), _hazard(term)) for term in model.terms]
+    return _table(("Variable", "Coefficient", "Hazard ratio (95 % CI)"), rows)
+
+
+def _retest(retest: Retest) -> str:
+    rows = [
+        ("pairs", str(retest.n)),
+        ("PD-L1ES, ICC(2,1)", said(retest.score, lambda r: interval(r.icc))),
+        ("PD-L1ES, mean difference", said(retest.score, lambda r: interval(r.bias, 3))),
+        ("PD-L1ES, repeatability coefficient", said(retest.score, lambda r: number(r.repeatability_coefficient, 3))),
+        *(
+            (f"groups by {name} that flip", said(found, lambda g: f"{interval(g.flipped)}, kappa {number(g.kappa)}"))
+            for name, found in retest.groups.items()
+        ),
+        *(
+            (f"features with ICC {name}", f"{count} of {retest.n_features}")
+            for name, count in retest.features_by_icc.items()
+        ),
+        ("median ICC of the model's features", number(retest.median_icc_selected)),
+    ]
+    return _table(("", "Found"), rows)
+
+
+def _table_one(table: TableOne) -> str:
+    cohorts = list(table.n)
+    others = [c for c in cohorts if c not in ("Total", table.reference)]
+    rows: list[tuple[str, ...]] = []
+    for variable in table.variables:
+        if isinstance(variable, Categorical):
+            tests = [variable.tests.get(c) for c in others]
+            rows.append((variable.name, *[""] * len(cohorts), *(number(t.p_value, 3) if t else "–" for t in tests)))
+            for k, level in enumerate(variable.levels):
+                counts = [f"{variable.counts[c][k]} ({variable.percent(c)[k]:.1f} %)" for c in cohorts]
+                rows.append((f"\N{EM SPACE}{level}", *counts, *[""] * len(others)))
+        else:
+            found = [variable.summaries[c] for c in cohorts]
+            words = [
+                f"{s.mean:.1f} ± {s.standard_deviation:.1f}" + (f"; {s.missing} unknown" if s.missing else "")
+                for s in found
+            ]
+            rows.append((variable.name, *words, *(number(variable.p_values[c], 3) for c in others)))
+    head = ("", *(f"{c} (n = {table.n[c]})" for c in cohorts), *(f"P, {table.reference} against {c}" for c in others))
+    return _table(head, rows)
+
+
+def _against(found: ModelInCohort) -> str:
+    if found.comparison is None:
+        return ""
+    return said(
+        found.comparison,
+        lambda test: (
+            f"{test.difference.value:+.2f} ({number(test.difference.lower)} to {number(test.difference.upper)}), "
+            f"DeLong {p_value(test.p_value)}"
+        ),
+    )
+
+
+def said_html(result: Any, wording: Any) -> str:
+    """Return a result as HTML, or the reason why there is none."""
+    return f"<p>{escape(said(result, str))}</p>" if isinstance(result, NotEstimable) else str(wording(result))
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{body}</section>"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    header = "".join(f"<th>{escape(cell)}</th>" for cell in head) if any(head) else ""
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="wide"><table>{f"<thead><tr>{header}</tr></thead>" if header else ""}<tbody>{body}</tbody></table></div>'
+
+
+def _figure(name: str, drawn: Rendered) -> str:
+    image = base64.b64encode(drawn.svg).decode("ascii")
+    return (
+        f'<figure id="{escape(name)}"><img alt="{escape(drawn.title)}" src="data:image/svg+xml;base64,{image}">'
+        f"<figcaption><b>{escape(drawn.title)}.</b> {escape(drawn.caption)}</figcaption></figure>"
+    )
+
+
+_STYLE: Final = """
+:root{color-scheme:light}body{font:15px/1.5 system-ui,sans-serif;color:#1c1c1c;background:#f6f6f4;margin:0}
+main{max-width:70rem;margin:0 auto;padding:1.5rem}h1{font-size:1.6rem}h2{font-size:1.2rem;margin:0 0 .6rem}
+h3{font-size:1rem;margin:1.2rem 0 .4rem}section{background:#fff;border:1px solid #e2e2de;border-radius:6px;
+padding:1.1rem 1.3rem;margin:1rem 0}.warning{background:#fff3cd;border:1px solid #d9a400;border-radius:6px;
+padding:.7rem 1rem;font-weight:600}.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}
+th,td{text-align:left;vertical-align:top;padding:.3rem .6rem;border-bottom:1px solid #ececea}
+th{background:#fafaf8;font-weight:600}td{font-variant-numeric:tabular-nums}figure{margin:1.2rem 0}
+img{max-width:100%;height:auto}figcaption{color:#4a4a4a;font-size:.9rem}
+@media print{body{background:#fff}section{border:0;padding:0;break-inside:auto}figure{break-inside:avoid}}
+"""
