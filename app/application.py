@@ -11,9 +11,11 @@ from monai.deploy.core import Application
 
 from app.settings import Settings
 from operators.assessment import AssessmentOperator
+from operators.cam_overlay import CamOverlayOperator
 from operators.clinical_data import ClinicalDataOperator
 from operators.contour_stability import ContourStabilityOperator
 from operators.fusion_model import FusionModelOperator
+from operators.pdf_report import PdfReportOperator
 from operators.radiomics import RadiomicsOperator
 from operators.resample import ResampleOperator
 from operators.result_writer import ResultWriterOperator
@@ -85,16 +87,43 @@ class PDL1ESApplication(Application):
             self, model=ask.model, wanted=settings.contour_stability, record=record, name="contour_stability"
         )
         assessment = AssessmentOperator(self, model=ask.model, record=record, name="assessment")
+        number, show = settings.report.series_number, settings.report.show_clinical_values
         report = StructuredReportOperator(
             self,
             folder=ask.output_folder,
-            outputs=settings.outputs,
+            wanted="sr" in settings.outputs,
+            series_number=number,
+            show_clinical_values=show,
             when=ask.when,
             record=record,
             name="structured_report",
         )
+        cam = CamOverlayOperator(
+            self,
+            folder=ask.output_folder,
+            wanted="cam" in settings.outputs,
+            series_number=number + 1,
+            when=ask.when,
+            record=record,
+            name="cam_overlay",
+        )
+        pdf = PdfReportOperator(
+            self,
+            folder=ask.output_folder,
+            wanted="pdf" in settings.outputs,
+            series_number=number + 2,
+            show_clinical_values=show,
+            when=ask.when,
+            record=record,
+            name="pdf_report",
+        )
         result = ResultWriterOperator(
-            self, folder=ask.output_folder, when=ask.when, record=record, name="result_writer"
+            self,
+            folder=ask.output_folder,
+            show_clinical_values=show,
+            when=ask.when,
+            record=record,
+            name="result_writer",
         )
 
         self.add_flow(loader, selection, {("study", "study")})
@@ -115,6 +144,12 @@ class PDL1ESApplication(Application):
         self.add_flow(clinical, assessment, {("clinical", "clinical"), ("clinical_findings", "clinical_findings")})
         self.add_flow(fusion, assessment, {("prediction", "prediction")})
         self.add_flow(stability, assessment, {("stability", "stability")})
+        self.add_flow(loader, report, {("study", "study")})
         self.add_flow(assessment, report, {("assessment", "assessment")})
+        self.add_flow(assessment, cam, {("assessment", "assessment")})
+        self.add_flow(assessment, pdf, {("assessment", "assessment")})
+        self.add_flow(cam, report, {("cam", "cam")})
         self.add_flow(assessment, result, {("assessment", "assessment")})
-        self.add_flow(report, result, {("reports", "reports")})
+        self.add_flow(report, result, {("reports", "sr")})
+        self.add_flow(cam, result, {("reports", "cam")})
+        self.add_flow(pdf, result, {("reports", "pdf")})

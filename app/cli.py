@@ -26,7 +26,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="PD-L1ES: a score for PD-L1 expression of non-small cell lung cancer from chest CT.\n\n"
     "A study (CT series + DICOM SEG of the primary tumour) goes in; a DICOM structured report and result.json come out.\n\n"
-    "Exit codes: 0 a report was written; 1 a defect; 2 usage or configuration error; 3 the study was refused.",
+    "Exit codes: 0 a report was written; 1 a defect; 2 usage or configuration error; 3 the study was refused "
+    "(0 where `report_refusals` in app.yaml asks for a report of it).",
 )
 
 Config = Annotated[
@@ -142,9 +143,11 @@ def run(
     except ClinicalFileError as error:
         raise _usage(f"--clinical: {error}") from error
     if outcome.refusal is not None:
-        from app.display import show_refusal
+        from app.display import show_refusal, show_reports
 
         show_refusal(outcome.refusal, Console(stderr=True))
+        if outcome.result is not None:
+            show_reports(outcome.result, output, Console())
     elif outcome.result is not None:
         from app.display import show_result
 

@@ -27,6 +27,12 @@ def show_refusal(refusal: Refusal, console: Console) -> None:
     console.print(f"  remedy     {escape(refusal.remedy)}", highlight=False)
 
 
+def show_reports(result: ResultDocument, folder: Path, console: Console) -> None:
+    """Show where the reports lie."""
+    for report in result.reports:
+        console.print(f"{report.kind.upper()}: {folder / report.file}", highlight=False, soft_wrap=True, markup=False)
+
+
 def show_result(result: ResultDocument, folder: Path, console: Console) -> None:
     """Show score, groups, warnings and where the report lies."""
     assessment = result.assessment
@@ -44,8 +50,7 @@ def show_result(result: ResultDocument, folder: Path, console: Console) -> None:
     console.print(table)
     for warning in result.warnings:
         console.print(f"[yellow]warning[/] {warning.code}: {escape(warning.message)}", highlight=False, soft_wrap=True)
-    for report in result.reports:
-        console.print(f"{report.kind.upper()}: {folder / report.file}", highlight=False, soft_wrap=True, markup=False)
+    show_reports(result, folder, console)
     console.print(f"result: {folder / RESULT_FILE}", highlight=False, soft_wrap=True, markup=False)
 
 

@@ -14,12 +14,16 @@ from app.application import PDL1ESApplication, RunRequest
 from app.settings import Settings
 from operators.result_writer import write_result
 from operators.run_record import RunRecord
-from pdl1es.atomic import require_writable
+from pdl1es.atomic import require_writable, write_atomically
 from pdl1es.clinical import ClinicalFileError
+from pdl1es.dicom.study import scan_study
 from pdl1es.errors import Refusal
 from pdl1es.model import FusionModel
 from pdl1es.report.clock import report_time
-from pdl1es.report.result import ResultDocument, failed_result, refused_result
+from pdl1es.report.refusal_report import build_refusal_report, header_to_file_under
+from pdl1es.report.result import ReportFile, ResultDocument, failed_result, refused_result
+from pdl1es.report.software import this_software
+from pdl1es.report.study_context import encode
 
 logger = logging.getLogger("pdl1es")
 
@@ -113,8 +117,9 @@ def run_study(
         PDL1ESApplication(request, record).run()
     except Refusal as refusal:
         logger.error("%s", refusal)
-        result = refused_result(refusal, study=record.study, seconds=record.seconds, when=when)
-        return _ended(ExitCode.REFUSED, result, output_folder, refusal)
+        reports = _report_refusal(refusal, record, study_folder, output_folder, settings, when)
+        result = refused_result(refusal, study=record.study, seconds=record.seconds, when=when, reports=reports)
+        return _ended(ExitCode.REPORT_WRITTEN if reports else ExitCode.REFUSED, result, output_folder, refusal)
     except ClinicalFileError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a defect is, the result says that there was one
@@ -122,6 +127,30 @@ def run_study(
         result = failed_result(error, study=record.study, seconds=record.seconds, when=when)
         return _ended(ExitCode.DEFECT, result, output_folder, None)
     return Outcome(ExitCode.REPORT_WRITTEN, record.result)
+
+
+def _report_refusal(
+    refusal: Refusal, record: RunRecord, study_folder: Path, output_folder: Path, settings: Settings, when: datetime
+) -> tuple[ReportFile, ...]:
+    """Write the SR that says 'not analysed', where the settings want one and a patient's study can be told."""
+    if not settings.report_refusals:
+        return ()
+    if record.study is None:  # refused before the study was looked at, for the model's sake
+        try:
+            record.study = scan_study(study_folder, settings.limits)
+        except Refusal:
+            return ()
+    instance = header_to_file_under(refusal, record.study)
+    if instance is None:
+        return ()
+    report = build_refusal_report(refusal, instance, this_software(), when, series_number=settings.report.series_number)
+    file = f"{report.SOPInstanceUID}.dcm"
+    try:
+        write_atomically(output_folder / file, encode(report))
+    except Refusal as unwritable:
+        logger.error("%s", unwritable)
+        return ()
+    return (ReportFile(kind="sr", file=file, sop_instance_uid=str(report.SOPInstanceUID)),)
 
 
 def _ended(exit_code: ExitCode, result: ResultDocument, output_folder: Path, refusal: Refusal | None) -> Outcome:

@@ -15,7 +15,7 @@ from pdl1es.dicom.study import ScanLimits
 
 DEFAULT_FILE = Path(__file__).resolve().parent.parent / "app.yaml"
 
-OutputKind = Literal["sr", "json"]
+OutputKind = Literal["sr", "cam", "pdf", "json"]
 
 
 class SettingsError(ValueError):
@@ -40,6 +40,18 @@ class ModelSettings(BaseModel):
     )
 
 
+class ReportSettings(BaseModel):
+    """What is the same in every report of a site."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    series_number: Annotated[int, Field(ge=1, le=2_000_000_000)] = Field(
+        default=9601, description="of the structured reports; pictures and PDF have the next two"
+    )
+    show_clinical_values: bool = Field(
+        default=True, description="whether age, sex, smoking and family history stand in reports and result.json"
+    )
+
+
 class LogSettings(BaseModel):
     """What is logged to standard error; never a patient's name, id or date."""
 
@@ -57,7 +69,14 @@ class Settings(BaseModel):
     protocol: ProtocolRules = ProtocolRules()
     limits: ScanLimits = ScanLimits()
     model: ModelSettings = ModelSettings()
-    outputs: tuple[OutputKind, ...] = Field(default=("sr", "json"), description="json is always written")
+    outputs: tuple[OutputKind, ...] = Field(
+        default=("sr", "json"),
+        description="sr: structured report; cam: class activation map; pdf: one page; json is always written",
+    )
+    report_refusals: bool = Field(
+        default=False, description="a refused study yields a short SR that says so, and exit code 0 instead of 3"
+    )
+    report: ReportSettings = ReportSettings()
     contour_stability: bool = Field(
         default=False, description="score again with contours that differ by 1 mm, and report the interval"
     )

@@ -24,17 +24,38 @@ def write_result(result: ResultDocument, folder: Path) -> None:
 class ResultWriterOperator(Step):
     """Write ``result.json``: the last step, so that a result is there only where its reports are."""
 
-    inputs = ("assessment", "reports")
+    inputs = ("assessment", "sr", "cam", "pdf")
 
-    def __init__(self, fragment: Any, *, folder: Path, when: datetime, record: RunRecord, name: str) -> None:
+    def __init__(
+        self,
+        fragment: Any,
+        *,
+        folder: Path,
+        show_clinical_values: bool,
+        when: datetime,
+        record: RunRecord,
+        name: str,
+    ) -> None:
         self.folder = folder
+        self.show_clinical_values = show_clinical_values
         self.when = when
         super().__init__(fragment, record=record, name=name)
 
-    def process(self, assessment: Assessment, reports: tuple[ReportFile, ...]) -> Mapping[str, Any]:
+    def process(
+        self,
+        assessment: Assessment,
+        sr: tuple[ReportFile, ...],
+        cam: tuple[ReportFile, ...],
+        pdf: tuple[ReportFile, ...],
+    ) -> Mapping[str, Any]:
         """Write it, with the times of all steps before this one."""
         result = scored_result(
-            assessment, study=self.record.study, reports=reports, seconds=self.record.seconds, when=self.when
+            assessment,
+            study=self.record.study,
+            reports=(*sr, *cam, *pdf),
+            seconds=self.record.seconds,
+            when=self.when,
+            show_clinical_values=self.show_clinical_values,
         )
         write_result(result, self.folder)
         self.record.result = result

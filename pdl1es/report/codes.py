@@ -126,6 +126,7 @@ ROI_TABLE_POSITION: Final = _own("ROI-TABLE-POS", "Table position of the slice o
 # Private: a study that was not analysed
 NOT_ANALYSED_TITLE: Final = _own("NOT-ANALYSED", "PD-L1ES: study not analysed")
 REFUSAL_REASON: Final = _own("REFUSAL-REASON", "Reason")
+REFUSAL_MEANING: Final = _own("REFUSAL-MEANING", "What is wrong")
 REFUSAL_FOUND: Final = _own("REFUSAL-FOUND", "What was found")
 REFUSAL_REMEDY: Final = _own("REFUSAL-REMEDY", "What to do")
 REFUSAL_OBJECT: Final = _own("REFUSAL-OBJECT", "Object at fault")

@@ -84,7 +84,7 @@ def report_content(
     ContainerContentItem
         TID 1500 (126001, DCM, "Oncology Measurement Report").
     """
-    root = _container(concept.REPORT_TITLE, template="1500", root=True)
+    root = container(concept.REPORT_TITLE, template="1500", root=True)
     content = root.ContentSequence
     # What must be read first stands before language and observer, which every viewer shows as lines of their own.
     content.append(_text(concept.NOTICE, wording.notice(assessment.model)))
@@ -98,7 +98,7 @@ def report_content(
     content.append(
         CodeContentItem(concept.PROCEDURE_REPORTED, procedure_code(image_header), relationship_type=HAS_CONCEPT_MOD)
     )
-    measurements = _container(concept.IMAGING_MEASUREMENTS)
+    measurements = container(concept.IMAGING_MEASUREMENTS)
     measurements.ContentSequence.append(_measurement_group(assessment, show_clinical_values, cam))
     content.append(measurements)
     return root
@@ -123,7 +123,7 @@ def _measurement_group(assessment: Assessment, show_clinical_values: bool, cam: 
 
     Results; why; what there is to distrust; the tumour; what went in; how; and the references, which no one reads, last.
     """
-    group = _container(concept.MEASUREMENT_GROUP, template="1411")
+    group = container(concept.MEASUREMENT_GROUP, template="1411")
     content = group.ContentSequence
     content.extend(_results(assessment))
     content.extend(_contributions(assessment))
@@ -336,12 +336,13 @@ def _text(name: CodedConcept, text: str) -> TextContentItem:
 
 
 def _texts(name: CodedConcept, lines: list[tuple[CodedConcept, str]]) -> ContainerContentItem:
-    container = _container(name)
-    container.ContentSequence.extend(_text(line_name, line) for line_name, line in lines)
-    return container
+    parent = container(name)
+    parent.ContentSequence.extend(_text(line_name, line) for line_name, line in lines)
+    return parent
 
 
-def _container(name: CodedConcept, template: str | None = None, root: bool = False) -> ContainerContentItem:
+def container(name: CodedConcept, template: str | None = None, root: bool = False) -> ContainerContentItem:
+    """Return an empty container whose items viewers show as labelled lines (SEPARATE)."""
     item = ContainerContentItem(
         name, is_content_continuous=False, template_id=template, relationship_type=None if root else CONTAINS
     )

@@ -330,9 +330,14 @@ def scored_result(
 
 
 def refused_result(
-    refusal: Refusal, *, study: Study | None, seconds: Mapping[str, float], when: datetime
+    refusal: Refusal,
+    *,
+    study: Study | None,
+    seconds: Mapping[str, float],
+    when: datetime,
+    reports: tuple[ReportFile, ...] = (),
 ) -> ResultDocument:
-    """Return the document of a study that was turned away."""
+    """Return the document of a study that was turned away; ``reports`` holds the refusal's own, if one was written."""
     row = refusal.code.row
     return _document(
         "refused",
@@ -349,6 +354,7 @@ def refused_result(
             uid=refusal.uid,
             remedy=refusal.remedy,
         ),
+        reports=reports,
     )
 
 

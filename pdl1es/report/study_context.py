@@ -46,6 +46,7 @@ PATIENT_AND_STUDY: Final = (
     "PatientAge",
     "PatientSize",
     "PatientWeight",
+    "SmokingStatus",
     "ClinicalTrialSponsorName",
     "ClinicalTrialProtocolID",
     "ClinicalTrialProtocolName",

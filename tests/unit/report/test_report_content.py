@@ -191,14 +191,33 @@ def test_a_withheld_group_says_why_and_names_no_risk() -> None:
 
 
 def test_secondary_groups_are_reported_and_their_disagreement_is_stated() -> None:
-    assessment = report_case(model=metadata(**COX), predicted=prediction(clinical_risk=0.2, fusion_risk=1.2)).assessment
-    found = said(assessment)
+    case = report_case(
+        model=metadata(**COX),
+        predicted=prediction(clinical_risk=0.2, fusion_risk=1.2),
+        clinical=replace(CLINICAL, treatment="pembrolizumab"),
+    )
+    found = said(case.assessment)
     assert found["Risk group by clinical values alone (secondary)"] == ["High risk"]
     assert found["Risk group by score and clinical values (secondary)"] == ["Low risk"]
     assert (
         "The risk groups disagree: by the score it is high risk, by score and clinical values it is low risk."
         in (found["Warning"])
     )
+
+
+@pytest.mark.parametrize("treatment", [None, "other"])
+def test_a_fusion_group_is_reported_only_where_pembrolizumab_is_known_to_be_the_treatment(treatment: str | None) -> None:
+    case = report_case(
+        model=metadata(**COX),
+        predicted=prediction(clinical_risk=0.2, fusion_risk=1.2),
+        clinical=replace(CLINICAL, treatment=treatment),
+    )
+    found = said(case.assessment)
+    assert found["Risk group by score and clinical values (secondary)"] == [
+        "not reported: first-line pembrolizumab is not known to be this patient's treatment"
+    ]
+    assert case.assessment.fusion_risk_group is None
+    assert not [text for text in found["Warning"] if "disagree:" in text]
 
 
 def test_a_model_without_cox_terms_reports_no_secondary_group(report: Dataset) -> None:
