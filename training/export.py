@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -222,17 +223,22 @@ def _onnx_bytes(graph: ServingGraph, metadata: ModelMetadata) -> bytes:
         torch.zeros(len(FEATURE_NAMES), dtype=torch.float64),
         torch.zeros(len(VARIABLES), dtype=torch.float64),
     )
-    program = torch.onnx.export(
-        graph,
-        example,
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=list(INPUT_NAMES),
-        output_names=list(graph.output_names()),
-        dynamic_shapes={"patches": {0: torch.export.Dim("S", min=1)}, "radiomics": None, "clinical": None},
-        external_data=False,
-        verbose=False,
-    )
+    # It warns of every torchvision operator that it could not export, of which there is none here.
+    logging.disable(logging.WARNING)
+    try:
+        program = torch.onnx.export(
+            graph,
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(INPUT_NAMES),
+            output_names=list(graph.output_names()),
+            dynamic_shapes={"patches": {0: torch.export.Dim("S", min=1)}, "radiomics": None, "clinical": None},
+            external_data=False,
+            verbose=False,
+        )
+    finally:
+        logging.disable(logging.NOTSET)
     if program is None:
         raise ExportError("torch.onnx.export gave no program")
     model = program.model_proto

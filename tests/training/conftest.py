@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from pdl1es.imputation import build_profiles, impute
 from pdl1es.radiomics.names import FEATURE_NAMES
 from training.preprocessing import FittedPreprocessing
+
+# Two threads that wait for each other on a busy machine take ten times as long as one.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

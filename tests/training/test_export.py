@@ -59,7 +59,7 @@ def whole(fitted: FittedPreprocessing, tmp_path_factory: pytest.TempPathFactory)
     torch.manual_seed(21)
     network = FusionNetwork(fitted)
     folder = tmp_path_factory.mktemp("whole")
-    difference = export_model(network, fitted, described(network, fitted, COX), folder / MODEL_FILE, cox=COX, cases=12)
+    difference = export_model(network, fitted, described(network, fitted, COX), folder / MODEL_FILE, cox=COX, cases=4)
     return network, folder, difference
 
 
