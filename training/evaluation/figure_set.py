@@ -171,7 +171,7 @@ def prognosis_figures(prognosis: Prognosis) -> dict[str, Drawn]:
     for variable, grouping_of in prognosis.clinical_variables.items():
         if isinstance(grouping_of.groups, GroupComparison):
             name = variable.replace("_", " ").capitalize()
-            curves[name] = group_panel(grouping_of.groups, grouping_of.description, "others")
+            curves[name] = group_panel(grouping_of.groups, grouping_of.upper, grouping_of.lower)
             notes[name] = notes_of(grouping_of.groups)
     if curves:
         drawn["supplement-3-clinical-variables"] = Drawn(

@@ -172,7 +172,8 @@ def _prognosis_rows(prognosis: Prognosis | None) -> list[PaperRow]:
     )
     for name, paper in PAPER_LOG_RANK_P.items():
         variable = prognosis.clinical_variables[name]
-        note = f"; {variable.description}, {variable.n} patients" if variable.description else ""
+        note = "".join(f"; {part}" for part in (variable.found and f"{variable.upper}, {variable.found}",) if part)
+        note += f"; {variable.n} patients"
         rows.append(
             PaperRow(
                 f"{name.replace('_', ' ').capitalize()}: log-rank",

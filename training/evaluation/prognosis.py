@@ -113,8 +113,10 @@ class ClinicalGrouping:
     ----------
     n
         Patients of whom the variable was measured.
-    description
-        Which patients are the upper group.
+    upper, lower
+        Names of the two groups.
+    found
+        How age was cut; empty for the others.
     levels
         Log-rank test over all levels; of age, over the two groups.
     groups
@@ -124,7 +126,9 @@ class ClinicalGrouping:
     """
 
     n: int
-    description: str
+    upper: str
+    lower: str
+    found: str
     levels: LogRank | NotEstimable
     groups: GroupComparison | NotEstimable
     search: CutOffSearch | NotEstimable | None
@@ -388,7 +392,7 @@ def _by_variable(
     time, event, values = cohort.time[known], cohort.event[known], cohort.clinical[known, k]
     if not known.any():
         nobody = NotEstimable(f"{name} was measured of nobody")
-        return ClinicalGrouping(0, "", nobody, nobody, None)
+        return ClinicalGrouping(0, "", "", "", nobody, nobody, None)
     search: CutOffSearch | NotEstimable | None = None
     if name == "age":
         search = estimated(
@@ -403,15 +407,16 @@ def _by_variable(
         )
         cut = float(np.median(values)) if isinstance(search, NotEstimable) else search.cut_off
         upper = values > cut
-        found = "median" if isinstance(search, NotEstimable) else "X-tile"
-        description = f"older than {cut:g} years ({found})"
+        found = "cut at the median" if isinstance(search, NotEstimable) else "cut by X-tile"
+        names = (f"> {cut:g} years", f"≤ {cut:g} years")
         levels = estimated(log_rank, time, event, upper)
     else:
         upper = values > 0
-        description = {"sex": "male", "smoking": "occasionally or constantly", "family_history": "yes"}[name]
+        found = ""
+        names = {"sex": ("male", "female"), "smoking": ("ever", "never"), "family_history": ("yes", "no")}[name]
         levels = estimated(log_rank, time, event, [_LEVELS[name].get(float(v), f"{v:g}") for v in values])
     return ClinicalGrouping(
-        int(known.sum()), description, levels, estimated(compare_groups, time, event, upper), search
+        int(known.sum()), *names, found, levels, estimated(compare_groups, time, event, upper), search
     )
 
 

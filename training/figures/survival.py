@@ -47,8 +47,18 @@ def kaplan_meier_figure(
             text = "\n".join((notes or {}).get(title, ()))
             if text:
                 paper = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
+                # under the legend: curves that end at 0 pass below it
+                top = 0.97 - 0.062 * (len(groups) + 0.5)
                 rows[0][k].text(
-                    0.03, 0.03, text, transform=rows[0][k].transAxes, fontsize=7.5, va="bottom", bbox=paper, zorder=8
+                    0.97,
+                    top,
+                    text,
+                    transform=rows[0][k].transAxes,
+                    fontsize=7.5,
+                    ha="right",
+                    va="top",
+                    bbox=paper,
+                    zorder=8,
                 )
             _risk_table(rows[1][k], groups, days_between_counts)
         return figure
