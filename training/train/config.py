@@ -1,0 +1,133 @@
+"""What a training run is told: one frozen model, written beside what it made."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from training.fit import ALPHA, Correction
+from training.network import CM, DEFAULT_WINDOW_HU, DENSENET121, DLM, PDL1ES, RM, SMALL, Layers, Parts
+
+ModelName = Literal["PD-L1ES", "DLM", "RM", "CM"]
+PARTS: Final[dict[ModelName, Parts]] = {"PD-L1ES": PDL1ES, "DLM": DLM, "RM": RM, "CM": CM}
+"""The signature and the paper's comparators."""
+Augmentation = Literal["off", "modest"]
+Precision = Literal["auto", "32-true", "bf16-mixed"]
+LAYERS: Final[dict[str, Layers]] = {"densenet121": DENSENET121, "small": SMALL}
+
+
+class Stage(BaseModel):
+    """One learning rate.
+
+    Attributes
+    ----------
+    learning_rate
+        Adam's, in the whole network.
+    epochs
+        At most; early stopping may end it sooner.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    learning_rate: float = Field(gt=0)
+    epochs: int = Field(ge=1)
+
+
+PAPER_STAGES: Final = tuple(Stage(learning_rate=rate, epochs=20) for rate in (1e-4, 1e-5, 1e-6))
+"""Paper, Methods."""
+
+
+class Hardware(BaseModel):
+    """Where it runs; the result means the same, though its last bits may differ.
+
+    Attributes
+    ----------
+    accelerator, devices, nodes, strategy
+        Lightning's own options.
+    precision
+        ``auto``: bf16 where the processor multiplies matrices in it (an accelerator, or AMX), else float32.
+    compiled
+        Compile the network with torch.compile.
+    workers
+        Processes that prepare batches; None: none without augmentation, else a few.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    accelerator: str = "auto"
+    devices: str = "auto"
+    nodes: int = Field(default=1, ge=1)
+    strategy: str = "auto"
+    precision: Precision = "auto"
+    compiled: bool = False
+    workers: int | None = Field(default=None, ge=0)
+
+
+class TrainingConfig(BaseModel):
+    """Everything that changes what is trained.
+
+    Attributes
+    ----------
+    seed
+        Of division, initial weights, order of the samples and augmentation.
+    stages
+        Learning rates, one after the other; each starts from the best weights so far.
+    batch_size
+        Patches a step, over all devices together.
+    patience
+        Epochs without a better validation AUC after which a stage ends.
+    augmentation
+        Of the training patches.
+    linear_rate_factor
+        Learning rate of the last, linear layer over the network's. 1: the paper's one rate.
+    weight_decay
+        Adam's.
+    alpha, correction
+        Of the feature selection.
+    window_hu
+        HU window of the patches.
+    layers
+        ``densenet121``, or ``small`` for tests of the mechanics.
+    models
+        Which are trained on the first division.
+    redivisions
+        How often validation and test are drawn anew (paper: 2).
+    redivided_models
+        Which are trained again on each of them (paper: PD-L1ES).
+    pretrained
+        SHA-256 of the file of ImageNet weights that the DenseNet starts from, or None.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    seed: int = Field(default=0, ge=0)
+    stages: tuple[Stage, ...] = Field(default=PAPER_STAGES, min_length=1)
+    batch_size: int = Field(default=32, ge=2)
+    patience: int = Field(default=8, ge=1)
+    augmentation: Augmentation = "modest"
+    linear_rate_factor: float = Field(default=1.0, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    alpha: float = Field(default=ALPHA, gt=0, lt=1)
+    correction: Correction = "none"
+    window_hu: tuple[float, float] = DEFAULT_WINDOW_HU
+    layers: Literal["densenet121", "small"] = "densenet121"
+    models: tuple[ModelName, ...] = Field(default=("PD-L1ES", "DLM", "RM", "CM"), min_length=1)
+    redivisions: int = Field(default=2, ge=0)
+    redivided_models: tuple[ModelName, ...] = ("PD-L1ES",)
+    pretrained: str | None = None
+
+    @field_validator("window_hu")
+    @classmethod
+    def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not (math.isfinite(value[0]) and math.isfinite(value[1]) and value[0] < value[1]):
+            raise ValueError(f"the window must rise, got {value}")
+        return value
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of one network if no stage ends early."""
+        return sum(stage.epochs for stage in self.stages)
+
+    def differences(self, other: TrainingConfig) -> dict[str, tuple[Any, Any]]:
+        """Return the fields that differ, with both values."""
+        mine, theirs = self.model_dump(mode="json"), other.model_dump(mode="json")
+        return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
