@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from training.cohort.table import LONGEST_INTERVAL_DAYS, CheckedTable, CohortTableError, read_cohort
 
@@ -21,6 +24,22 @@ cohort_app = typer.Typer(
 Table = Annotated[
     Path,
     typer.Argument(metavar="COHORT.csv", help="One patient a row.", exists=True, dir_okay=False, show_default=False),
+]
+Output = Annotated[
+    Path, typer.Argument(metavar="OUTPUT", help="Folder; made where missing.", file_okay=False, show_default=False)
+]
+Scheduler = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads it
+    typer.Option(
+        "--scheduler",
+        metavar="tcp://HOST:PORT",
+        help="A Dask scheduler whose workers see the same paths; default: processes of this machine.",
+        show_default=False,
+    ),
+]
+Workers = Annotated[
+    Optional[int],  # noqa: UP045 - typer reads it
+    typer.Option("--workers", min=1, help="Processes of this machine; default: one a core.", show_default=False),
 ]
 
 
@@ -49,6 +68,116 @@ def check(
     for reason, count in checked.exclusions:
         console.print(f"  {count} left out: {reason}", highlight=False)
     console.print(f"{len(checked.rows)} can be prepared", highlight=False)
+
+
+@cohort_app.command()
+def prepare(
+    table: Table,
+    output: Output,
+    config: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it
+        typer.Option(
+            "--config",
+            help="Settings of the chain, of which selection, protocol and limits count; default: app.yaml of the application.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    scheduler: Scheduler = None,
+    workers: Workers = None,
+    cache: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it
+        typer.Option(
+            "--cache", help="Folder of the cache; default: cache in OUTPUT.", file_okay=False, show_default=False
+        ),
+    ] = None,
+    keep_withheld: Annotated[
+        bool,
+        typer.Option("--keep-withheld", help="Keep CT whose group the chain would withhold (smooth kernels)."),
+    ] = False,
+) -> None:
+    """Take every patient through selection, resampling, patches and radiomics, as the chain does.
+
+    A patient that fails is a row of failures.parquet, never the end of the run. What was computed is kept by content and
+    configuration: stopped and started again, it goes on; a corrected table computes no image again.
+    """
+    from app.settings import SettingsError, load_settings, settings_file
+    from training.cohort.case import PreparationSettings
+    from training.cohort.prepare import prepare_cohort
+
+    try:
+        settings = load_settings(settings_file(config))
+    except SettingsError as error:
+        raise _usage(str(error)) from error
+    checked = _checked(table)
+    with _progress("Preparing") as progress:
+        prepared = prepare_cohort(
+            checked,
+            output,
+            PreparationSettings(selection=settings.selection, protocol=settings.protocol, limits=settings.limits),
+            scheduler=scheduler,
+            workers=workers,
+            cache_folder=cache,
+            keep_withheld=keep_withheld,
+            sources=[table.name],
+            truth=table.parent,
+            progress=progress,
+        )
+    console = Console()
+    for note in checked.warnings:
+        console.print(f"[yellow]warning[/] {escape(str(note))}", highlight=False, soft_wrap=True)
+    chart = prepared.manifest["flow_chart"]
+    console.print(f"{chart['screened']} patients in the table", highlight=False)
+    for reason, count in chart["exclusions"]:
+        console.print(f"  {count} left out: {escape(reason)}", highlight=False)
+    for name, count in chart["cohorts"]:
+        console.print(f"  {count} {escape(name)}", highlight=False)
+    console.print(f"prepared cohort: {output}", highlight=False, soft_wrap=True, markup=False)
+
+
+@cohort_app.command()
+def synthesise(
+    output: Output,
+    expression: Annotated[int, typer.Option("--expression", min=0, help="Patients with PD-L1 expression.")] = 939,
+    prognosis: Annotated[int, typer.Option("--prognosis", min=0, help="Patients under immunotherapy.")] = 94,
+    gate: Annotated[int, typer.Option("--gate", min=0, help="Further test cases, for quality gates alone.")] = 1000,
+    dicom: Annotated[
+        int,
+        typer.Option("--dicom", min=0, metavar="N", help="Write the first N cases as whole DICOM studies with SEG."),
+    ] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed and sizes, same files.")] = 0,
+    scheduler: Scheduler = None,
+    workers: Workers = None,
+) -> None:
+    """Make a phantom cohort with known truth: cohort.csv, truth.json, truth.csv and images.
+
+    Stopped and started again, it goes on. Defaults: the paper's 939 and 94 patients, and 1000 further test cases.
+    """
+    from training.cohort.synthesise import SynthesisError, SynthesisSettings, synthesise_cohort
+
+    try:
+        settings = SynthesisSettings(expression, prognosis, gate, dicom, seed)
+        with _progress("Synthesising") as progress:
+            table = synthesise_cohort(output, settings, scheduler=scheduler, workers=workers, progress=progress)
+    except SynthesisError as error:
+        raise _usage(str(error)) from error
+    Console().print(f"cohort: {table}", highlight=False, soft_wrap=True, markup=False)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on standard error; yield what tells it."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task(what, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
 def _checked(table: Path, longest_interval: int = LONGEST_INTERVAL_DAYS) -> CheckedTable:

@@ -1,0 +1,305 @@
+"""One patient's images to what is trained on: the very functions that the chain's operators call, in their order."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from pydicom.dataset import Dataset
+
+from pdl1es.dicom.pixels import read_ct_slice
+from pdl1es.dicom.protocol import ProtocolRules, check_protocol, kernel_text
+from pdl1es.dicom.segmentation import SegmentMask, read_segment_mask
+from pdl1es.dicom.selection import SelectionRules, select
+from pdl1es.dicom.series import CT_SOP_CLASSES, CTSeries, ct_series, kernels_of, series_of
+from pdl1es.dicom.study import (
+    NotDicomError,
+    ScanLimits,
+    Study,
+    UnreadableFileError,
+    header_number,
+    read_instance,
+    scan_study,
+)
+from pdl1es.errors import Refusal, RefusalCode
+from pdl1es.findings import Finding
+from pdl1es.measurement import measure_tumour
+from pdl1es.method import PATCH_SIZE, PATCH_SLICES, method_digest
+from pdl1es.patches import extract_patches
+from pdl1es.radiomics.extraction import extract_features
+from pdl1es.radiomics.names import FEATURE_NAMES
+from pdl1es.resample import SliceReader, TumourVolume, tumour_volume
+from training.cohort.table import CohortRow
+from training.cohort.volumes import ACQUISITION, is_volume, read_ct_volume, read_mask_volume
+
+CACHE_FORMAT: Final = 1
+_BLOCK: Final = 1 << 20
+_PATCH_SHAPE: Final = (PATCH_SLICES, PATCH_SIZE, PATCH_SIZE)
+
+
+class PreparationSettings(BaseModel):
+    """The sections of ``app.yaml`` that decide what is scored, and how much of untrusted input is looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    selection: SelectionRules = SelectionRules()
+    protocol: ProtocolRules = ProtocolRules()
+    limits: ScanLimits = ScanLimits()
+
+    def digest(self) -> str:
+        """Return the SHA-256 of everything but the images that decides a case: these rules and the method."""
+        document = {
+            "format": CACHE_FORMAT,
+            "method": method_digest(),
+            "selection": self.selection.model_dump(mode="json"),
+            "protocol": self.protocol.model_dump(mode="json"),
+        }
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode("utf-8")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSource:
+    """Where a patient's images lie.
+
+    Attributes
+    ----------
+    case_id
+        The pseudonym.
+    ct
+        DICOM folder, or a volume's file.
+    seg
+        DICOM SEG (file or folder), a mask's file, or None where the SEG lies in the CT's folder.
+    acquisition
+        What the table knows of a volume's scan.
+    """
+
+    case_id: str
+    ct: Path
+    seg: Path | None
+    acquisition: Mapping[str, str | float | None]
+
+    @classmethod
+    def of(cls, row: CohortRow) -> CaseSource:
+        """Return the source of a table's row; its CT is given."""
+        if row.ct is None:
+            raise ValueError("the row has no CT")
+        return cls(row.id, row.ct, row.seg, {column: getattr(row, column) for column in ACQUISITION})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedCase:
+    """What one patient's images give.
+
+    Attributes
+    ----------
+    patches
+        int16 whole HU, shape (3, 112, 112).
+    mask
+        bool, same shape.
+    radiomics
+        float64, shape (1316,).
+    facts
+        manufacturer, convolution_kernel, slice_thickness_mm, tube_current_ma, volume_ml, longest_diameter_mm.
+    findings
+        Of the protocol and of the selection.
+    """
+
+    patches: NDArray[np.int16]
+    mask: NDArray[np.bool_]
+    radiomics: NDArray[np.float64]
+    facts: Mapping[str, str | float | None]
+    findings: tuple[Finding, ...]
+
+    def to_bytes(self) -> bytes:
+        """Return it as an NPZ file; the same case gives the same bytes."""
+        document = {
+            "facts": dict(self.facts),
+            "findings": [[finding.code, finding.message, finding.effect] for finding in self.findings],
+        }
+        file = io.BytesIO()
+        np.savez_compressed(
+            file,
+            patches=self.patches,
+            mask=np.packbits(self.mask),
+            radiomics=self.radiomics,
+            document=np.frombuffer(json.dumps(document, sort_keys=True).encode("utf-8"), np.uint8),
+        )
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> PreparedCase:
+        """Read what `to_bytes` wrote.
+
+        Raises
+        ------
+        ValueError
+            The bytes are damaged.
+        """
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                document = json.loads(arrays["document"].tobytes())
+                bits = int(np.prod(_PATCH_SHAPE))
+                mask = np.unpackbits(arrays["mask"], count=bits).reshape(_PATCH_SHAPE).astype(np.bool_)
+                patches, radiomics = arrays["patches"], arrays["radiomics"]
+                findings = tuple(Finding(*finding) for finding in document["findings"])
+                facts = document["facts"]
+        except (KeyError, OSError, EOFError, TypeError) as error:
+            raise ValueError(f"a prepared case is damaged: {error}") from error
+        if patches.shape != _PATCH_SHAPE or radiomics.shape != (len(FEATURE_NAMES),):
+            raise ValueError("a prepared case is damaged: its arrays have other shapes")
+        return cls(patches, mask, radiomics, facts, findings)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCase:
+    """A patient's CT and tumour, whatever they were stored as."""
+
+    ct: CTSeries
+    mask: SegmentMask
+    read_slice: SliceReader
+    findings: tuple[Finding, ...]
+
+    def volume(self) -> TumourVolume:
+        """Return the tumour on the 1 mm grid."""
+        return tumour_volume(self.ct, self.mask, self.read_slice)
+
+
+def read_case(source: CaseSource, settings: PreparationSettings) -> ReadCase:
+    """Find a patient's CT series and tumour.
+
+    A DICOM CT with a DICOM SEG takes the chain's own way (`scan_study`, `select`, `read_segment_mask`). A mask from
+    another file needs a folder with one CT series.
+
+    Raises
+    ------
+    Refusal
+        As the chain refuses the study.
+    VolumeError
+        A volume cannot be used.
+    """
+    if is_volume(source.ct):
+        if source.seg is None or not is_volume(source.seg):
+            raise Refusal(RefusalCode.NO_SEG, "a CT volume needs a mask volume")
+        volume = read_ct_volume(source.ct, source.acquisition)
+        findings = check_protocol(volume.ct, settings.protocol)
+        return ReadCase(volume.ct, read_mask_volume(source.seg), volume.read_slice, findings)
+    study = scan_study(source.ct, settings.limits)
+    if source.seg is not None and is_volume(source.seg):
+        ct = _only_ct(study, settings)
+        return ReadCase(ct, read_mask_volume(source.seg), read_ct_slice, check_protocol(ct, settings.protocol))
+    if source.seg is not None and not source.seg.resolve().is_relative_to(source.ct.resolve()):
+        study = _with_segmentation(study, source.seg, settings.limits)
+    selection = select(study, settings.selection, settings.protocol)
+    mask = read_segment_mask(selection.segmentation, selection.segment.number)
+    return ReadCase(selection.ct, mask, read_ct_slice, selection.findings)
+
+
+def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedCase:
+    """Take one patient from files to patches and features, as the operators do.
+
+    Raises
+    ------
+    Refusal
+        As the chain refuses the study.
+    VolumeError
+        A volume cannot be used.
+    """
+    case = read_case(source, settings)
+    volume = case.volume()
+    tumour = measure_tumour(case.mask, case.ct, volume)
+    patches = extract_patches(volume)
+    return PreparedCase(
+        # Whole HU within int16, as the grid's are: nothing is lost.
+        patches=patches.hu.astype(np.int16),
+        mask=patches.mask,
+        radiomics=extract_features(volume.hu, volume.mask),
+        facts={
+            **_acquisition(case.ct),
+            "volume_ml": tumour.volume_ml,
+            "longest_diameter_mm": tumour.longest_diameter_mm,
+        },
+        findings=case.findings,
+    )
+
+
+def content_digest(source: CaseSource) -> str:
+    """Return the SHA-256 of a case's files, whatever their names and order, and of its acquisition where that counts."""
+    digests = sorted(_file_digest(path) for path in source_files(source))
+    acquisition = dict(source.acquisition) if is_volume(source.ct) else {}
+    document = {"files": digests, "acquisition": acquisition}
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode("utf-8")).hexdigest()
+
+
+def stat_digest(source: CaseSource) -> str:
+    """Return a digest of the paths, sizes and times of a case's files: where it is known, so is their content."""
+    facts = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in source_files(source)]
+    document = {"files": facts, "acquisition": dict(source.acquisition)}
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode("utf-8")).hexdigest()
+
+
+def source_files(source: CaseSource) -> list[Path]:
+    """Return every file of a case, sorted."""
+    files: set[Path] = set()
+    for place in (source.ct, source.seg):
+        if place is not None:
+            files |= {place} if place.is_file() else {path for path in place.rglob("*") if path.is_file()}
+    return sorted(files)
+
+
+def _file_digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _with_segmentation(study: Study, seg: Path, limits: ScanLimits) -> Study:
+    """Add the DICOM objects of another file or folder to a study."""
+    if seg.is_dir():
+        return replace(study, instances=(*study.instances, *scan_study(seg, limits).instances))
+    try:
+        return replace(study, instances=(*study.instances, read_instance(seg, limits)))
+    except (NotDicomError, UnreadableFileError) as error:
+        raise Refusal(
+            RefusalCode.SEG_UNREADABLE, "the file given as segmentation is no readable DICOM object"
+        ) from error
+
+
+def _only_ct(study: Study, settings: PreparationSettings) -> CTSeries:
+    """Return the one CT series of a study without SEG."""
+    groups = series_of(instance for instance in study.instances if instance.sop_class_uid in CT_SOP_CLASSES)
+    if not groups:
+        raise Refusal(RefusalCode.NO_CT, "the folder holds no CT image")
+    if len(groups) > 1:
+        raise Refusal(
+            RefusalCode.NO_SEG,
+            f"the mask is no DICOM SEG, so that nothing says which of {len(groups)} CT series it is of",
+        )
+    return ct_series(next(iter(groups.values())), minimum_slices=settings.selection.minimum_slices)
+
+
+def _acquisition(ct: CTSeries) -> dict[str, str | float | None]:
+    """Return what the strata need of the headers: the most frequent kernel, the median thickness and tube current."""
+    kernels = [text for text in map(kernel_text, kernels_of(ct)) if text]
+    thicknesses = [s.slice_thickness for s in ct.slices if s.slice_thickness]
+    currents = [value for s in ct.slices if (value := _tube_current(s.instance.header)) is not None]
+    return {
+        "manufacturer": str(ct.slices[0].instance.header.get("Manufacturer", "") or "").strip() or None,
+        "convolution_kernel": kernels[0] if kernels else None,
+        "slice_thickness_mm": float(np.median(thicknesses)) if thicknesses else None,
+        "tube_current_ma": float(np.median(currents)) if currents else None,
+    }
+
+
+def _tube_current(header: Dataset) -> float | None:
+    """Return X-Ray Tube Current (0018,1151), mA; current modulation makes it differ from slice to slice."""
+    value: Any = header_number(header, "XRayTubeCurrent")
+    return None if value is None or not value > 0 else float(value)

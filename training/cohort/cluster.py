@@ -1,0 +1,90 @@
+"""Work on many patients by Dask distributed: on this machine, or on any cluster that a scheduler's address names."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+ENVIRONMENT: Final = dict.fromkeys(
+    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), "1"
+)
+"""Of every worker: one process a core, one thread a process. Libraries read it when they are first imported."""
+DEATHS: Final = 2
+"""A patient over whom this many workers died, beyond the first, is taken for the cause."""
+
+
+def run_on_cluster(
+    function: Callable[[Item], Result],
+    items: Mapping[str, Item],
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+) -> Iterator[tuple[str, Result | BaseException]]:
+    """Yield every item's result, or the error that it ended with, as they come.
+
+    Parameters
+    ----------
+    function
+        Importable by name on the workers; it takes one item.
+    items
+        By name; items and results are pickled.
+    scheduler
+        Address of a scheduler, as ``tcp://host:8786``; its workers need this package and the same paths. A cluster of
+        this machine where None.
+    workers
+        Processes of this machine; one for each core where None.
+
+    Notes
+    -----
+    An error of one item never ends the run: an exception, or a worker that dies over it, is that item's result.
+    """
+    if not items:
+        return
+    from distributed import as_completed
+
+    with _client(scheduler, min(workers or os.cpu_count() or 1, len(items))) as client:
+        futures = {
+            client.submit(function, item, key=f"{name}-{id(items)}", pure=False): name for name, item in items.items()
+        }
+        waiting = as_completed(list(futures))
+        for future in waiting:
+            name = futures.pop(future)
+            error = future.exception()
+            yield name, (future.result() if error is None else error)
+            future.release()
+
+
+@contextmanager
+def _client(scheduler: str | None, workers: int) -> Iterator[Any]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    settings = {
+        "distributed.nanny.pre-spawn-environ": ENVIRONMENT,
+        "distributed.scheduler.allowed-failures": DEATHS,
+        # A long computation in C holds the interpreter: a worker that is silent for minutes is at work.
+        "distributed.scheduler.worker-ttl": "30 minutes",
+        "distributed.admin.tick.limit": "10 minutes",
+    }
+    with dask.config.set(settings):
+        if scheduler is not None:
+            with Client(scheduler) as client:
+                yield client
+            return
+        with (
+            LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                silence_logs=logging.ERROR,
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client

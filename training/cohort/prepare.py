@@ -1,0 +1,330 @@
+"""Prepare a cohort: every patient's patches and features, computed once and kept, on one machine or many."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from pdl1es.atomic import write_atomically
+from pdl1es.errors import Refusal, RefusalCode
+from pdl1es.method import PATCH_SIZE, PATCH_SLICES
+from pdl1es.radiomics.names import FEATURE_NAMES
+from training.cohort.case import (
+    CaseSource,
+    PreparationSettings,
+    PreparedCase,
+    content_digest,
+    prepare_case,
+    stat_digest,
+)
+from training.cohort.cluster import run_on_cluster
+from training.cohort.prepared import FAILURE_COLUMNS, SPLITS, PreparedCohort, case_table, write_prepared_cohort
+from training.cohort.table import CheckedTable, CohortRow
+from training.cohort.volumes import VolumeError
+
+CACHE_FOLDER: Final = "cache"
+TRUTH_FILES: Final = ("truth.json", "truth.csv")
+WITHHELD: Final = "protocol"
+"""Step of a case whose CT the paper's inclusion rule leaves out (a smooth kernel)."""
+_MAY_PASS: Final = frozenset({RefusalCode.LIMIT_EXCEEDED.name})
+"""Refusals that depend on more than content and configuration: another run may get further."""
+COHORT_NAMES: Final = {
+    "train": "Training",
+    "validation": "Validation",
+    "test": "Test",
+    "prognosis": "Immunotherapy",
+    "gate": "Further test cases",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a patient could not be prepared.
+
+    Attributes
+    ----------
+    step
+        The step of the chain that refused it, ``"volume"``, ``"protocol"``, or ``"worker"``.
+    code
+        Refusal code, or type of the exception.
+    message
+        What was found; an exception that is no refusal tells nothing here, since it may quote a header.
+    """
+
+    step: str
+    code: str
+    message: str
+
+    def to_bytes(self) -> bytes:
+        """Return it as JSON."""
+        return json.dumps({"step": self.step, "code": self.code, "message": self.message}, sort_keys=True).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What a worker is given."""
+
+    source: CaseSource
+    settings: PreparationSettings
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What a worker gives back: digests, and either a prepared case's bytes or a failure."""
+
+    stat_digest: str
+    content_digest: str
+    case: bytes | None
+    failure: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Prepared cases by the digests of their content and of the configuration; failures that cannot change as well.
+
+    A patient's clinical data are no part of it: correcting the table computes nothing again.
+
+    Attributes
+    ----------
+    folder
+        Where it lies; several cohorts may share it.
+    configuration
+        Digest of the settings.
+    """
+
+    folder: Path
+    configuration: str
+
+    def known_content(self, stat: str) -> str | None:
+        """Return the content digest of files that were read before, and have not changed since."""
+        try:
+            return (self.folder / "content" / stat).read_text(encoding="ascii").strip()
+        except OSError:
+            return None
+
+    def read(self, content: str) -> PreparedCase | Failure | None:
+        """Return what was kept of a content; None where nothing, or nothing whole, was."""
+        try:
+            return PreparedCase.from_bytes(self._case(content).read_bytes())
+        except (OSError, ValueError):
+            pass
+        try:
+            return Failure(**json.loads(self._failure(content).read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def keep(self, done: _Done) -> None:
+        """Keep a result; an error that another run may not meet is not kept."""
+        if done.case is not None:
+            write_atomically(self._case(done.content_digest), done.case)
+        elif done.failure is None or done.failure.code in _MAY_PASS:
+            return
+        else:
+            write_atomically(self._failure(done.content_digest), done.failure.to_bytes())
+        write_atomically(self.folder / "content" / done.stat_digest, done.content_digest.encode("ascii"))
+
+    def _case(self, content: str) -> Path:
+        return self.folder / "cases" / f"{content}-{self.configuration[:16]}.npz"
+
+    def _failure(self, content: str) -> Path:
+        return self.folder / "cases" / f"{content}-{self.configuration[:16]}.json"
+
+
+Progress = Callable[[int, int], None]
+"""Called with patients that are ready and patients in all."""
+
+
+def prepare_cohort(
+    table: CheckedTable,
+    output: Path,
+    settings: PreparationSettings,
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    cache_folder: Path | None = None,
+    keep_withheld: bool = False,
+    sources: Iterable[str] = (),
+    truth: Path | None = None,
+    progress: Progress = lambda done, total: None,
+) -> PreparedCohort:
+    """Prepare every patient of a table, and write the prepared cohort.
+
+    Parameters
+    ----------
+    table
+        Without faults.
+    output
+        Folder of the prepared cohort.
+    settings
+        Of ``app.yaml``, as the chain runs with them.
+    scheduler, workers
+        As `run_on_cluster`.
+    cache_folder
+        ``cache`` in the output folder where None.
+    keep_withheld
+        Keep patients whose CT breaks a rule that withholds the group (a smooth kernel); the paper excluded them.
+    sources
+        Names of what the cohort was made from, for the manifest.
+    truth
+        Folder with ``truth.json`` and ``truth.csv`` of a synthetic cohort; they are copied.
+    progress
+        Told as patients become ready.
+
+    Returns
+    -------
+    PreparedCohort
+
+    Raises
+    ------
+    ValueError
+        The table has faults.
+    """
+    if table.faults:
+        raise ValueError(f"the table has {len(table.faults)} faults")
+    cache = Cache(cache_folder or output / CACHE_FOLDER, settings.digest())
+    cases, failures = _prepared(table.rows, cache, settings, scheduler, workers, progress)
+    if not keep_withheld:
+        for case_id, (_, case) in list(cases.items()):
+            withheld = next((finding for finding in case.findings if finding.effect == "withhold_group"), None)
+            if withheld is not None:
+                failures[case_id] = Failure(WITHHELD, withheld.code, withheld.message)
+                del cases[case_id]
+    rows = {row.id: row for row in table.rows if row.id in cases}
+    frame = case_table([_case_row(row, *cases[row.id]) for row in rows.values()])
+    order = [cases[case_id][1] for case_id in frame["case_id"]]
+    manifest = {
+        "config_digest": settings.digest(),
+        "flow_chart": flow_chart_counts(table, failures, frame),
+        "sources": sorted(sources),
+        **_copied_truth(truth, output),
+    }
+    patch = (PATCH_SLICES, PATCH_SIZE, PATCH_SIZE)
+    return write_prepared_cohort(
+        output,
+        frame,
+        np.array([case.patches for case in order], np.int16).reshape(-1, *patch),
+        np.array([case.mask for case in order], np.bool_).reshape(-1, *patch),
+        np.array([case.radiomics for case in order], np.float64).reshape(-1, len(FEATURE_NAMES)),
+        failures=_failure_table(failures),
+        manifest=manifest,
+    )
+
+
+def flow_chart_counts(table: CheckedTable, failures: Mapping[str, Failure], cases: pd.DataFrame) -> dict[str, Any]:
+    """Return the counts of the flow chart (paper, Supplementary Figure 1): screened, exclusions, cohorts.
+
+    `training.figures.flow_chart.FlowChart` draws them.
+    """
+    excluded = Counter(_exclusion(failure) for failure in failures.values())
+    cohorts = Counter(cases["split"].fillna("undivided"))
+    names = {**COHORT_NAMES, "undivided": "Expression, not yet divided"}
+    return {
+        "screened": table.screened,
+        "exclusions": [[reason, count] for reason, count in (*table.exclusions, *sorted(excluded.items()))],
+        "cohorts": [[names[split], cohorts[split]] for split in (*SPLITS, "undivided") if cohorts[split]],
+    }
+
+
+def _prepared(
+    rows: tuple[CohortRow, ...],
+    cache: Cache,
+    settings: PreparationSettings,
+    scheduler: str | None,
+    workers: int | None,
+    progress: Progress,
+) -> tuple[dict[str, tuple[str, PreparedCase]], dict[str, Failure]]:
+    """Return the cases (content digest, case) and the failures by case_id: from the cache, else computed and kept."""
+    cases: dict[str, tuple[str, PreparedCase]] = {}
+    failures: dict[str, Failure] = {}
+    missing: dict[str, _Task] = {}
+
+    def settle(case_id: str, content: str, result: PreparedCase | Failure) -> None:
+        if isinstance(result, Failure):
+            failures[case_id] = result
+        else:
+            cases[case_id] = (content, result)
+        progress(len(cases) + len(failures), len(rows))
+
+    progress(0, len(rows))
+    for row in rows:
+        source = CaseSource.of(row)
+        try:
+            content = cache.known_content(stat_digest(source))
+        except OSError as error:
+            settle(row.id, "", Failure("files", type(error).__name__, error.strerror or "the files cannot be listed"))
+            continue
+        known = None if content is None else cache.read(content)
+        if content is not None and known is not None:
+            settle(row.id, content, known)
+        else:
+            missing[row.id] = _Task(source, settings)
+    for case_id, outcome in run_on_cluster(_work, missing, scheduler=scheduler, workers=workers):
+        if isinstance(outcome, BaseException):
+            settle(
+                case_id, "", Failure("worker", type(outcome).__name__, "the step ended with a defect, not a refusal")
+            )
+        else:
+            cache.keep(outcome)
+            result = outcome.failure or PreparedCase.from_bytes(outcome.case or b"")
+            settle(case_id, outcome.content_digest, result)
+    return cases, failures
+
+
+def _work(task: _Task) -> _Done:
+    """Prepare one patient (on a worker)."""
+    stat, content = stat_digest(task.source), content_digest(task.source)
+    try:
+        return _Done(stat, content, prepare_case(task.source, task.settings).to_bytes(), None)
+    except Refusal as refusal:
+        return _Done(stat, content, None, Failure(refusal.code.row.stage, refusal.code.name, refusal.found))
+    except VolumeError as error:
+        return _Done(stat, content, None, Failure("volume", "VOLUME", str(error)))
+
+
+def _exclusion(failure: Failure) -> str:
+    if failure.step == WITHHELD:
+        return {"SMOOTH_KERNEL": "Smooth reconstruction kernel"}.get(failure.code, "CT outside the protocol")
+    if failure.code in RefusalCode.__members__:
+        meaning = RefusalCode[failure.code].row.meaning
+        return meaning[0].upper() + meaning[1:]
+    return "Volume files that cannot be used" if failure.step == "volume" else "Defect while preparing"
+
+
+def _case_row(row: CohortRow, content: str, case: PreparedCase) -> dict[str, Any]:
+    return {
+        "case_id": row.id,
+        "split": row.split,
+        "label": row.high_expression,
+        "pdl1_tps": row.pdl1_tps,
+        "pdl1_assay": row.pdl1_assay,
+        **row.clinical_codes(),
+        "stage": row.stage,
+        "histology": row.histology,
+        "pfs_days": row.pfs_days,
+        "progressed": row.progressed,
+        "treatment": row.treatment,
+        **case.facts,
+        "findings": [finding.code for finding in case.findings],
+        "content_digest": content,
+    }
+
+
+def _failure_table(failures: Mapping[str, Failure]) -> pd.DataFrame:
+    rows = [(name, failure.step, failure.code, failure.message) for name, failure in sorted(failures.items())]
+    return pd.DataFrame(rows, columns=list(FAILURE_COLUMNS), dtype="object")
+
+
+def _copied_truth(folder: Path | None, output: Path) -> dict[str, Any]:
+    if folder is None or not (folder / TRUTH_FILES[0]).is_file():
+        return {}
+    for name in TRUTH_FILES:
+        write_atomically(output / name, (folder / name).read_bytes())
+    truth = json.loads((folder / TRUTH_FILES[0]).read_bytes())
+    return {"truth": TRUTH_FILES[0], "truth_table": TRUTH_FILES[1], "seed": truth.get("seed")}

@@ -1,0 +1,179 @@
+"""NIfTI, NRRD and MetaImage volumes as the chain's own types, so that they take the same way as DICOM does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from pdl1es.dicom.geometry import SlicePlane
+from pdl1es.dicom.segmentation import SegmentMask
+from pdl1es.dicom.series import SMALLEST_STACK, CTSeries, CTSlice
+from pdl1es.dicom.study import Instance
+from training.cohort.table import VOLUME_SUFFIXES
+
+ACQUISITION: Final[dict[str, str]] = {
+    "manufacturer": "Manufacturer",
+    "convolution_kernel": "ConvolutionKernel",
+    "slice_thickness_mm": "SliceThickness",
+    "tube_current_ma": "XRayTubeCurrent",
+}
+"""Columns of the table that stand in for the header that a volume lacks, and their DICOM keywords."""
+MAX_VOXELS: Final = 1024 * 1024 * 4096
+
+
+class VolumeError(ValueError):
+    """A volume cannot be used; the message says why, never whose it is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CTVolume:
+    """A volume as a CT series, with the HU of its slices.
+
+    Attributes
+    ----------
+    ct
+        Slices ascend towards the head; their ``frame`` is the index into ``hu``.
+    hu
+        Shape (slices, rows, columns), as the file has them.
+    """
+
+    ct: CTSeries
+    hu: NDArray[Any]
+
+    def read_slice(self, ct_slice: CTSlice) -> NDArray[Any]:
+        """Return a slice's HU, shape (rows, columns), as `tumour_volume` asks for it."""
+        return self.hu[ct_slice.frame]
+
+
+def is_volume(path: Path) -> bool:
+    """Tell whether a file is a volume by its name."""
+    return path.name.lower().endswith(VOLUME_SUFFIXES)
+
+
+def read_ct_volume(path: Path, acquisition: Mapping[str, str | float | None]) -> CTVolume:
+    """Read a CT in Hounsfield units.
+
+    Parameters
+    ----------
+    path
+        NIfTI (RAS, by its sform or qform), NRRD or MetaImage.
+    acquisition
+        What the table knows of the scan, by the columns of `ACQUISITION`.
+
+    Returns
+    -------
+    CTVolume
+        In LPS; axes that a file stores in another order or direction are turned, no value is interpolated.
+
+    Raises
+    ------
+    VolumeError
+        The file cannot be read, is not three-dimensional, holds values that are not finite or no HU, or has fewer
+        slices than a series needs.
+    """
+    image = _read(path)
+    hu = SimpleITK.GetArrayFromImage(image)
+    if not np.isfinite(hu).all():
+        raise VolumeError("the CT volume holds values that are not finite")
+    if hu.min() >= 0:
+        raise VolumeError("the CT volume has no negative value: Hounsfield units are needed, air is -1000")
+    if len(hu) < SMALLEST_STACK:
+        raise VolumeError(f"the CT volume has {len(hu)} slices, at least {SMALLEST_STACK} are needed")
+    header = Dataset()
+    for column, keyword in ACQUISITION.items():
+        value = acquisition.get(column)
+        if value is not None:
+            setattr(header, keyword, value)
+    thickness, kernel = acquisition.get("slice_thickness_mm"), acquisition.get("convolution_kernel")
+    instance = Instance(path, header)
+    slices = tuple(
+        CTSlice(
+            instance=instance,
+            frame=index,
+            plane=plane,
+            rescale_slope=1.0,
+            rescale_intercept=0.0,
+            convolution_kernel=() if kernel is None else tuple(str(kernel).split("\\")),
+            slice_thickness=None if thickness is None else float(thickness),
+        )
+        for index, plane in enumerate(_planes(image))
+    )
+    return CTVolume(CTSeries("", "", "", slices, 0.0), hu)
+
+
+def read_mask_volume(path: Path, label: int | None = None) -> SegmentMask:
+    """Read a tumour's mask on its own grid.
+
+    Parameters
+    ----------
+    path
+        NIfTI, NRRD or MetaImage.
+    label
+        The tumour's value; every value above zero where None.
+
+    Returns
+    -------
+    SegmentMask
+        The slices that hold tumour.
+
+    Raises
+    ------
+    VolumeError
+        The file cannot be read or is not three-dimensional, or several labels are there and none is named.
+    """
+    image = _read(path)
+    values = SimpleITK.GetArrayFromImage(image)
+    if label is None:
+        present = np.unique(values[values > 0])
+        if present.size > 1:
+            raise VolumeError(f"the mask holds {present.size} different values: one tumour is one value")
+        mask = values > 0
+    else:
+        mask = values == label
+    occupied = np.flatnonzero(mask.any(axis=(1, 2)))
+    planes = _planes(image)
+    return SegmentMask(tuple(planes[index] for index in occupied), mask[occupied])
+
+
+def _read(path: Path) -> SimpleITK.Image:
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
+            raise VolumeError(f"{''.join(path.suffixes)} file is not a volume of three dimensions and one channel")
+        if np.prod(reader.GetSize(), dtype=np.float64) > MAX_VOXELS:
+            raise VolumeError(f"the volume has more than {MAX_VOXELS} voxels")
+        # Axes towards the patient's left, back and head: flips and permutations alone.
+        return SimpleITK.DICOMOrient(reader.Execute(), "LPS")
+    except RuntimeError as error:  # SimpleITK's only error; its text names the path
+        raise VolumeError(f"{''.join(path.suffixes)} file cannot be read as a volume") from error
+
+
+def _planes(image: SimpleITK.Image) -> tuple[SlicePlane, ...]:
+    """Return the places of the slices of an image in LPS, ascending."""
+    columns, rows, count = image.GetSize()
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    origin, spacing = np.array(image.GetOrigin()), image.GetSpacing()
+    across, down, along = (tuple(float(v) for v in direction[:, axis]) for axis in range(3))
+
+    def plane(index: int) -> SlicePlane:
+        x, y, z = origin + np.array(along) * spacing[2] * index
+        return SlicePlane(
+            position=(float(x), float(y), float(z)),
+            row_direction=(across[0], across[1], across[2]),
+            column_direction=(down[0], down[1], down[2]),
+            row_spacing=float(spacing[1]),
+            column_spacing=float(spacing[0]),
+            rows=rows,
+            columns=columns,
+        )
+
+    return tuple(plane(index) for index in range(count))
