@@ -37,6 +37,17 @@ Config = Annotated[
     ),
 ]
 
+Model = Annotated[
+    Path,
+    typer.Option(
+        "--model",
+        envvar="HOLOSCAN_MODEL_PATH",
+        help="Folder of model.onnx, or the folder above it.",
+        file_okay=False,
+        show_default="the model that ships",
+    ),
+]
+
 
 def prepare_process(level: str) -> None:
     """Log to standard error, and keep pydicom from quoting headers: its warnings repeat values."""
@@ -100,15 +111,7 @@ def run(
         ),
     ],
     config: Config = None,
-    model: Annotated[
-        Path,
-        typer.Option(
-            "--model",
-            help="Folder of model.onnx, or the folder above it.",
-            file_okay=False,
-            show_default="the model that ships",
-        ),
-    ] = DEFAULT_MODELS,
+    model: Model = DEFAULT_MODELS,
     clinical: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads it
         typer.Option(
@@ -211,6 +214,32 @@ def phantom(
     Console().print(
         f"Phantom study: {made.folder} ({made.true_volume_mm3 / 1000:.1f} mL tumour)", highlight=False, soft_wrap=True
     )
+
+
+@app.command(name="self-test")
+def self_test(
+    model: Model = DEFAULT_MODELS,
+    config: Config = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Keep what was measured as the expectation, for whoever makes a model.")
+    ] = False,
+) -> None:
+    """Score a phantom study and compare with the score that ships with the model: is this installation whole?
+
+    Exit codes: 0 the scores agree; 1 they differ; 2 the model brings no expected score; 3 the phantom was refused.
+    """
+    from app.display import show_self_test
+    from app.self_test import record_expectation, run_self_test
+
+    settings = _settings(config)
+    prepare_process(settings.log.level)
+    outcome = run_self_test(settings, model)
+    console = Console()
+    if record and outcome.measured is not None:
+        console.print(f"recorded: {record_expectation(outcome.measured, model)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(0)
+    show_self_test(outcome, console)
+    raise typer.Exit(outcome.exit_code)
 
 
 def main() -> None:

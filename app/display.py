@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from app.self_test import SelfTest
 from operators.result_writer import RESULT_FILE
 from pdl1es.dicom.selection import Survey
 from pdl1es.dicom.study import Study
@@ -52,6 +53,32 @@ def show_result(result: ResultDocument, folder: Path, console: Console) -> None:
         console.print(f"[yellow]warning[/] {warning.code}: {escape(warning.message)}", highlight=False, soft_wrap=True)
     show_reports(result, folder, console)
     console.print(f"result: {folder / RESULT_FILE}", highlight=False, soft_wrap=True, markup=False)
+
+
+def show_self_test(outcome: SelfTest, console: Console) -> None:
+    """Show what the phantom gave, what it should give, and what follows."""
+    if outcome.measured is None:
+        if outcome.refusal is not None:
+            show_refusal(outcome.refusal, console)
+        console.print("[bold red]FAILED[/]: the phantom study could not be scored", highlight=False)
+        return
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("score of the phantom", f"{outcome.measured.score:.9f}")
+    if outcome.expected is not None:
+        table.add_row("expected", f"{outcome.expected.score:.9f}")
+        table.add_row("difference", f"{outcome.difference:.1e} (at most {outcome.expected.tolerance:.0e})")
+        table.add_row("voxels", f"{outcome.measured.source_voxels}, expected {outcome.expected.source_voxels}")
+    table.add_row("model", f"sha256 {outcome.measured.model_sha256}")
+    table.add_row("run by", outcome.provider)
+    console.print(table)
+    if outcome.expected is None:
+        console.print("[yellow]NOT COMPARED[/]: this model brings no expected score of its own", highlight=False)
+    elif outcome.exit_code == 0:
+        console.print("[bold green]PASSED[/]", highlight=False)
+    else:
+        console.print("[bold red]FAILED[/]: this installation does not score as its maker's does", highlight=False)
 
 
 def show_survey(study: Study, survey: Survey, console: Console) -> None:

@@ -1,0 +1,52 @@
+"""What ``pdl1es self-test`` tells whoever has installed the application."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from app.run import ExitCode
+from app.self_test import EXPECTATION_FILE, run_self_test
+from app.settings import Settings
+
+
+@pytest.fixture
+def models(repository: Path, tmp_path: Path) -> Path:
+    """A copy of the model that ships, to tamper with."""
+    return Path(shutil.copytree(repository / "models", tmp_path / "models"))
+
+
+def edit(models: Path, **changes: object) -> None:
+    """Change what ships as expected."""
+    file = models / "pdl1es" / EXPECTATION_FILE
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def test_the_model_that_ships_scores_the_phantom_as_promised(settings: Settings, repository: Path) -> None:
+    outcome = run_self_test(settings, repository / "models")
+    assert outcome.exit_code == ExitCode.REPORT_WRITTEN
+    assert outcome.difference is not None
+    assert outcome.difference < 1e-6
+
+
+def test_another_score_than_the_makers_fails(settings: Settings, models: Path) -> None:
+    edit(models, score=0.5)
+    assert run_self_test(settings, models).exit_code == ExitCode.DEFECT
+
+
+def test_an_expectation_of_another_model_is_not_compared(settings: Settings, models: Path) -> None:
+    """A site's own model is not held against the score of the one that came with the image."""
+    edit(models, model_sha256="0" * 64, score=0.5)
+    outcome = run_self_test(settings, models)
+    assert outcome.expected is None
+    assert outcome.exit_code == ExitCode.USAGE
+
+
+def test_a_damaged_model_is_refused(settings: Settings, models: Path) -> None:
+    (models / "pdl1es" / "model.onnx").write_bytes(b"no model")
+    outcome = run_self_test(settings, models)
+    assert outcome.exit_code == ExitCode.REFUSED
+    assert outcome.refusal is not None
