@@ -171,7 +171,7 @@ def _run_stage(
         filename=BEST, monitor=VALIDATION_AUC, mode="max", save_top_k=1, save_weights_only=True, **checkpoint
     )
     lasting = ModelCheckpoint(filename=LAST, monitor=None, save_top_k=1, **checkpoint)
-    with _quiet():
+    with quiet():
         trainer = lightning.Trainer(
             accelerator=hardware.accelerator,
             devices=hardware.devices if hardware.devices == "auto" else _devices(hardware.devices),
@@ -327,15 +327,15 @@ def _has_stopped(last: Path, patience: int, epochs: int) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's hints about loggers, workers and checkpoints to itself; errors still come as exceptions."""
+def quiet() -> Iterator[None]:
+    """Keep Lightning's and torch's hints to developers to themselves; errors still come as exceptions."""
     names = ("lightning.pytorch", "lightning.fabric", "lightning")
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        for module in (r"lightning\..*", r"torch\..*"):
+        for module in (r"lightning\..*", r"torch\..*", r"copyreg"):
             warnings.filterwarnings("ignore", module=module)
         try:
             yield
