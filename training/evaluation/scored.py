@@ -1,0 +1,153 @@
+"""From a prepared cohort and any exported model, or a training run, to scores that can be evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from pdl1es.clinical import VARIABLES
+from pdl1es.model import FusionModel
+from training.cohort.prepared import PreparedCohort
+from training.evaluation.controls import VOLUME, volume_alone
+from training.evaluation.estimability import NotEstimable, estimated
+from training.evaluation.evaluate import BAYES
+from training.evaluation.predictions import SIGNATURE, Predictions, PredictionsError, predictions_of
+from training.scoring import score_cohort
+
+TRUTH_TABLE: Final = "truth.csv"
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, steps done and steps in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredCohort:
+    """A cohort with its scores; row i of everything is the same patient.
+
+    Attributes
+    ----------
+    cases
+        ``cases.parquet`` with the division that was trained on.
+    predictions
+        PD-L1ES, the comparators, controls, volume alone, and the Bayes score where the truth is known.
+    imputed
+        float64, shape (N, 4): clinical variables as the model imputes them.
+    controls
+        Which of the models are PD-L1ES on disturbed inputs.
+    true_logit
+        float64, shape (N,): of the Bayes score, or None where the truth is not known.
+    """
+
+    cases: pd.DataFrame
+    predictions: Predictions
+    imputed: NDArray[np.float64]
+    controls: tuple[str, ...]
+    true_logit: NDArray[np.float64] | None
+
+    @property
+    def signature(self) -> NDArray[np.float64]:
+        """PD-L1ES, shape (N,); NaN where a patient was refused."""
+        return self.predictions.probability[SIGNATURE]
+
+
+def score_models(
+    prepared: PreparedCohort,
+    models: Mapping[str, Path | FusionModel],
+    controls: Mapping[str, PreparedCohort] | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Score a cohort by several exported models, and its controls by PD-L1ES.
+
+    Parameters
+    ----------
+    prepared
+        The cohort.
+    models
+        Folder of ``model.onnx``, or the model, by name; one is called PD-L1ES.
+    controls
+        Further prepared cohorts by name: the same patients with disturbed inputs.
+    progress
+        Told as patients are scored.
+
+    Returns
+    -------
+    DataFrame
+        As `training.scoring.score_cohort`, the models below each other.
+
+    Raises
+    ------
+    PredictionsError
+        No model is called PD-L1ES.
+    Refusal
+        MODEL_UNFIT: a file is no model of this version's method.
+    """
+    if SIGNATURE not in models:
+        raise PredictionsError(f"one of the models has to be called {SIGNATURE!r}, got {', '.join(models) or 'none'}")
+
+    def told(name: str) -> Callable[[int, int], None] | None:
+        return None if progress is None else lambda done, of: progress(f"scoring by {name}", done, of)
+
+    tables = [score_cohort(model, prepared, name=name, progress=told(name)) for name, model in models.items()]
+    tables += [
+        score_cohort(models[SIGNATURE], control, name=name, progress=told(name))
+        for name, control in (controls or {}).items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def scored_cohort(
+    prepared: PreparedCohort, table: pd.DataFrame, controls: tuple[str, ...] = (), truth: pd.DataFrame | None = None
+) -> ScoredCohort:
+    """Put a cohort and its predictions together.
+
+    Parameters
+    ----------
+    prepared
+        The cohort.
+    table
+        Predictions as `score_models` or a training run leaves them. Where they name the division that was trained on,
+        it counts: the cohort's own may be empty.
+    controls
+        Which models are PD-L1ES on disturbed inputs.
+    truth
+        ``truth.csv`` of a synthetic cohort; by default the file in the cohort's folder, if there is one.
+
+    Raises
+    ------
+    PredictionsError
+        The table is none, or holds no PD-L1ES of these patients.
+    """
+    cases = prepared.cases.copy()
+    own = table[table["model"] == SIGNATURE].drop_duplicates("case_id").set_index("case_id") if len(table) else table
+    if "split" in own and own["split"].notna().any():
+        cases["split"] = own["split"].reindex(cases["case_id"]).to_numpy(dtype=object)
+    predictions = predictions_of(table).aligned(cases["case_id"])
+    if SIGNATURE not in predictions.probability:
+        raise PredictionsError(f"the predictions hold no model {SIGNATURE!r}, only {', '.join(predictions.models)}")
+    columns = [f"imputed_{name}" for name in VARIABLES]
+    missing = [column for column in columns if column not in own]
+    if missing:
+        raise PredictionsError(f"the predictions have no column {missing[0]!r}: score the cohort with this version")
+    imputed = own[columns].reindex(cases["case_id"]).to_numpy(dtype=np.float64)
+    alone = estimated(volume_alone, cases)
+    if not isinstance(alone, NotEstimable):
+        predictions = predictions.adding(VOLUME, alone)
+    true_logit = _true_logit(prepared, truth)
+    if true_logit is not None:
+        predictions = predictions.adding(BAYES, expit(true_logit))
+    return ScoredCohort(cases, predictions, imputed, controls, true_logit)
+
+
+def _true_logit(prepared: PreparedCohort, truth: pd.DataFrame | None) -> NDArray[np.float64] | None:
+    if truth is None:
+        if prepared.folder is None or not (prepared.folder / TRUTH_TABLE).is_file():
+            return None
+        truth = pd.read_csv(prepared.folder / TRUTH_TABLE)
+    return truth.set_index("case_id")["bayes_logit"].reindex(prepared.cases["case_id"]).to_numpy(dtype=np.float64)
