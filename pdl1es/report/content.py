@@ -284,7 +284,7 @@ def _algorithm(assessment: Assessment) -> AlgorithmIdentification:
     """Return TID 4019."""
     model = assessment.model
     return AlgorithmIdentification(
-        name=f"PD-L1ES {model.name}",
+        name=model.name if "PD-L1ES" in model.name else f"PD-L1ES {model.name}",
         version=model.version,
         parameters=[f"method digest {model.method_digest}"],
     )

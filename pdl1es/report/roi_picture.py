@@ -148,8 +148,11 @@ def _cells(draw: ImageDraw.ImageDraw, left: int, size: tuple[int, int], cells: N
 def _heading(draw: ImageDraw.ImageDraw, assessment: Assessment, index: int) -> None:
     draw.rectangle([(0, 0), (WIDTH, 62)], fill=NOTICE_FILL)
     notice = wording.notice(assessment.model)
-    draw.text((WIDTH // 2, 20), notice, font=picture_font(20, bold=True), fill=(255, 255, 255), anchor="mm")
-    second = "RESEARCH USE ONLY" if wording.is_demonstration(assessment.model) else "NOT VERIFIED BY A READER"
+    font = next(
+        font for size in range(20, 5, -1) if (font := picture_font(size, bold=True)).getlength(notice) < WIDTH - 20
+    )
+    draw.text((WIDTH // 2, 20), notice, font=font, fill=(255, 255, 255), anchor="mm")
+    second = "RESEARCH USE ONLY - NOT VERIFIED BY A READER"
     draw.text((WIDTH // 2, 46), second, font=picture_font(16, bold=True), fill=(255, 255, 255), anchor="mm")
     count = len(assessment.prediction.cam)
     where = POSITIONS[index - count // 2] if index - count // 2 in POSITIONS else f"{index - count // 2} mm"

@@ -36,7 +36,7 @@ def notice(model: ModelMetadata) -> str:
     """Return the first line of every report."""
     if not is_demonstration(model):
         return RESEARCH_NOTICE
-    return f"{DEMONSTRATION_NOTICE} (trained on: {TRAINING_DATA[model.training_data]})"
+    return f"{DEMONSTRATION_NOTICE} (research use only; trained on: {TRAINING_DATA[model.training_data]})"
 
 
 def series_description(model: ModelMetadata, kind: str = "") -> str:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
+import pydicom
 import pytest
+from pacs import PLUGIN, Pacs, running_pacs
+from pydicom.dataset import Dataset
+from viewer import served_viewer, viewer_files
+from written_reports import Written
 
 PACKAGE_OF = {
     "dciodvfy": "Debian package dicom3tools",
@@ -14,9 +21,20 @@ PACKAGE_OF = {
     "dcmdump": "Debian package dcmtk",
     "dsrdump": "Debian package dcmtk",
     "dsr2html": "Debian package dcmtk",
+    "storescu": "Debian package dcmtk",
     "tid1500reader": "Python package dcmqi",
     "segimage2itkimage": "Python package dcmqi",
+    "Orthanc": "Debian package orthanc",
+    str(PLUGIN): "Debian package orthanc-dicomweb",
+    "chromium": "Debian package chromium",
+    "npm": "Debian package npm",
+    "java": "Debian package default-jre-headless",
+    "/usr/share/java/pixelmed.jar": "Debian package libpixelmed-java",
+    "pdftotext": "Debian package poppler-utils",
+    "pdftoppm": "Debian package poppler-utils",
+    "pdffonts": "Debian package poppler-utils",
 }
+WHEN = datetime(2025, 1, 16, 8, 30, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +45,9 @@ def require_tool() -> Callable[[str], str]:
     """
 
     def find(name: str) -> str:
-        path = shutil.which(name)
+        path = shutil.which(name) or shutil.which(name, path="/usr/sbin")
+        if name.startswith("/") and Path(name).is_file():
+            path = name
         if path is not None:
             return path
         reason = f"{name} is not installed: {PACKAGE_OF.get(name, 'see the documentation of the tests')}"
@@ -36,3 +56,56 @@ def require_tool() -> Callable[[str], str]:
         pytest.skip(reason)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def written(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """A phantom study of thick slices, without clinical data, and all that the application writes of it."""
+    import operators  # noqa: F401 - prepares Holoscan before MONAI Deploy imports it
+    from app.run import run_study
+    from app.settings import DEFAULT_FILE, load_settings
+    from pdl1es.phantom.dicom import make_phantom_study
+
+    folder = tmp_path_factory.mktemp("written")
+    study = make_phantom_study(folder / "study", seed=3, matrix=256, slice_thickness=6.0, slices=(6, 34))
+    (study.folder / "clinical.json").unlink()
+    settings = load_settings(DEFAULT_FILE).model_copy(update={"outputs": ("sr", "cam", "pdf", "json")})
+    outcome = run_study(
+        study.folder, folder / "report", settings=settings, model_folder=repository / "models", when=WHEN
+    )
+    assert outcome.exit_code == 0
+    return Written(
+        ct=tuple(study.ct.paths),
+        segmentation=study.seg_path,
+        reports={report.kind: folder / "report" / report.file for report in outcome.result.reports},
+        result=outcome.result,
+    )
+
+
+@pytest.fixture(scope="session")
+def report(written: Written) -> Dataset:
+    """The structured report, as pydicom reads it."""
+    return pydicom.dcmread(written.reports["sr"])
+
+
+@pytest.fixture(scope="session")
+def pacs(require_tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pacs]:
+    """A running, empty PACS."""
+    require_tool(str(PLUGIN))
+    with running_pacs(require_tool("Orthanc"), tmp_path_factory.mktemp("pacs")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def viewer(pacs: Pacs, require_tool: Callable[[str], str], repository: Path) -> Iterator[str]:
+    """The address of a running viewer of that PACS."""
+    with served_viewer(viewer_files(require_tool("npm"), repository), pacs) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def artefacts(repository: Path) -> Path:
+    """Folder for screenshots, which git ignores."""
+    folder = Path(os.environ.get("PDL1ES_ARTEFACTS", repository / "out" / "artefacts"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

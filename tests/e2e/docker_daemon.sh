@@ -1,0 +1,99 @@
+#!/bin/bash
+# docker_daemon.sh FOLDER: a Docker daemon for the tests, on a machine without one.
+#
+# Debian's docker.io is unpacked into FOLDER and started there, on FOLDER/docker.sock, without touching the machine: no
+# package is installed but debootstrap, no bridge, no firewall rule, a /dev of its own. Two images are made by
+# debootstrap, since no registry may be in reach:
+#   pdl1es-test/python:3.11-bookworm    stands in for python:3.11-slim-bookworm (Debian's Python instead of python.org's)
+#   pdl1es-test/ubuntu:24.04            stands in for NVIDIA's CUDA image, which is Ubuntu 24.04 with CUDA beside it
+# "ready" is printed when all is there; the daemon ends with this script (SIGTERM).
+# Exit code 75: no daemon can be started here; the last line of the standard error says why.
+set -uo pipefail
+folder=$(mkdir -p "$1" && cd "$1" && pwd) || exit 2
+cannot() { echo "no Docker daemon can be started here: $*" >&2; exit 75; }
+
+[ "$(id -u)" = 0 ] || cannot "it needs root"
+[ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] || cannot "it needs Debian on x86-64"
+unshare --mount true 2>/dev/null || cannot "mount namespaces are not allowed"
+export DEBIAN_FRONTEND=noninteractive
+if ! command -v debootstrap >/dev/null; then
+  { apt-get update -qq && apt-get install -y -qq --no-install-recommends debootstrap; } >"$folder/apt.log" 2>&1 \
+    || cannot "debootstrap cannot be installed (see $folder/apt.log)"
+fi
+
+# ---- the daemon's programs
+if [ ! -x "$folder/programs/usr/sbin/dockerd" ]; then
+  mkdir -p "$folder/packages"
+  download() { (cd "$folder/packages" && apt-get -o APT::Sandbox::User=root -qq download docker.io containerd runc tini); }
+  download >"$folder/apt.log" 2>&1 || { apt-get update -qq && download; } >>"$folder/apt.log" 2>&1 \
+    || cannot "Debian's docker.io cannot be downloaded (see $folder/apt.log)"
+  for package in "$folder"/packages/*.deb; do dpkg -x "$package" "$folder/programs" || cannot "a package is damaged"; done
+fi
+export PATH=$folder/programs/usr/bin:$folder/programs/usr/sbin:$PATH DOCKER_HOST=unix://$folder/docker.sock
+export DOCKER_CONFIG=$folder/config
+mkdir -p "$DOCKER_CONFIG"
+
+# ---- the daemon, whose builds see a /dev of their own
+rm -f "$folder/docker.pid"
+# shellcheck disable=SC2016
+unshare --mount --propagation private bash -euc '
+  own=$(mktemp -d)
+  mount -t tmpfs -o mode=755,dev tmpfs "$own"
+  for device in null zero full random urandom tty; do cp -a "/dev/$device" "$own/$device"; done
+  mkdir "$own/pts" "$own/shm"
+  mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts "$own/pts"
+  mount -t tmpfs -o mode=1777 tmpfs "$own/shm"
+  ln -s pts/ptmx "$own/ptmx"
+  ln -s /proc/self/fd "$own/fd"
+  for number in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${number%:*}" "$own/${number#*:}"; done
+  mount --rbind "$own" /dev
+  folder=$1; shift
+  exec dockerd --data-root "$folder/data" --exec-root "$folder/run" --pidfile "$folder/docker.pid" --host "$DOCKER_HOST" \
+    --bridge none --iptables=false --ip-forward=false --ip-masq=false --default-ulimit nofile=1024:1024
+' daemon "$folder" >"$folder/dockerd.log" 2>&1 &
+daemon=$!
+stop() { kill "$daemon" 2>/dev/null; wait "$daemon" 2>/dev/null; }
+trap stop EXIT
+trap 'exit 143' TERM INT
+for _ in $(seq 60); do
+  docker version >/dev/null 2>&1 && break
+  kill -0 "$daemon" 2>/dev/null || cannot "dockerd ended: $(tail -n 1 "$folder/dockerd.log")"
+  sleep 0.5
+done
+docker version >/dev/null 2>&1 || cannot "dockerd does not answer: $(tail -n 1 "$folder/dockerd.log")"
+
+# ---- the stand-ins
+stand_in() { # stand_in TAG SUITE MIRROR PACKAGES [OPTIONS]
+  docker image inspect "$1" >/dev/null 2>&1 && return
+  local root=$folder/root
+  rm -rf "$root"
+  debootstrap --variant=minbase --include="$4" "${@:5}" "$2" "$root" "$3" "$script" >"$folder/debootstrap.log" 2>&1 \
+    || cannot "debootstrap of $2 failed (see $folder/debootstrap.log)"
+  # Certificates that this machine trusts, for a proxy between pip and its index.
+  cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/" 2>/dev/null
+  chroot "$root" update-ca-certificates >/dev/null 2>&1
+  printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n' >"$root/etc/pip.conf"
+  rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root/usr/lib/python3.11/EXTERNALLY-MANAGED"
+  tar -C "$root" -c . | docker import --change 'ENV LANG=C.UTF-8' - "$1" >/dev/null || cannot "an image could not be made"
+  rm -rf "$root"
+}
+script=/usr/share/debootstrap/scripts/sid
+stand_in pdl1es-test/python:3.11-bookworm bookworm "" \
+  ca-certificates,python3,python3-dev,python3-venv
+# Ubuntu's keys, out of the package whose digest is known here; Debian has no package of them.
+keys=$folder/ubuntu-keyring.deb
+if [ ! -f "$keys" ]; then
+  url=http://archive.ubuntu.com/ubuntu/pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb
+  python3 -c 'import sys, urllib.request; urllib.request.urlretrieve(*sys.argv[1:])' "$url" "$keys" 2>/dev/null \
+    || rm -f "$keys"
+fi
+if echo "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8  $keys" | sha256sum --check --status 2>/dev/null; then
+  dpkg -x "$keys" "$folder/keys"
+  script=/usr/share/debootstrap/scripts/gutsy
+  stand_in pdl1es-test/ubuntu:24.04 noble "" ca-certificates \
+    --components=main,universe --keyring="$folder/keys/usr/share/keyrings/ubuntu-archive-keyring.gpg"
+else
+  echo "Ubuntu's archive is not in reach: pdl1es-test/ubuntu:24.04 is missing" >&2
+fi
+echo ready
+wait "$daemon"
