@@ -7,12 +7,13 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(shell command -v python3.11) $(shell command -v python3) python3.11)
 VENV := .venv
 TRAINING_VENV := .venv-training
+MAP_VENV := .venv-map
 OUT ?= out/demo
 PIP := -m pip --disable-pip-version-check --quiet
 # In CI a missing tool fails its test; elsewhere the test is skipped with the reason.
 PYTEST_FLAGS ?=
 
-.PHONY: help demo test test-runtime test-training lint env env-training machine lock clean
+.PHONY: help demo test test-runtime test-training lint env env-training machine untrained-model lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -48,6 +49,10 @@ env: $(VENV)/ready
 ## make env-training          the environment with torch and monai (.venv-training)
 env-training: $(TRAINING_VENV)/ready
 
+## make map                   the MAP as MONAI Deploy's packager makes it (needs Docker with buildx; docs/deploy.md)
+map: $(MAP_VENV)/ready
+	@package/map.sh $(MAP_VENV)
+
 # What has to be on the machine is asked for before anything is installed, each with its remedy.
 machine:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
@@ -59,6 +64,14 @@ machine:
 	  echo "Python's headers are missing (pyradiomics is compiled). Remedy: apt-get install python3.11-dev" >&2; exit 2; }
 	@command -v cc >/dev/null || command -v gcc >/dev/null || { \
 	  echo "A C compiler is missing (pyradiomics is compiled). Remedy: apt-get install gcc libc6-dev" >&2; exit 2; }
+
+# The packager looks at the versions of the framework that are installed, and imports none of it.
+$(MAP_VENV)/ready: constraints.txt | machine
+	@"$(PYTHON)" -m venv $(MAP_VENV)
+	@$(MAP_VENV)/bin/python $(PIP) install -c constraints.txt pip
+	@$(MAP_VENV)/bin/python $(PIP) install -c constraints.txt holoscan-cli wheel-axle-runtime
+	@$(MAP_VENV)/bin/python $(PIP) install -c constraints.txt --no-deps holoscan-cu13 monai-deploy-app-sdk
+	@touch $@
 
 # pyradiomics 3.0.1 builds only where numpy and setuptools are already there, without build isolation. The first start
 # of Python after holoscan's installation makes its links, which needs write access: so it happens here.
@@ -89,6 +102,10 @@ $(TRAINING_VENV)/ready: requirements.txt training/requirements.txt tests/require
 	@$(TRAINING_VENV)/bin/python -c pass
 	@touch $@
 
+## make untrained-model       write the seeded, untrained model that stands in until one is trained
+untrained-model: $(TRAINING_VENV)/ready
+	$(TRAINING_VENV)/bin/python -m training.untrained models/pdl1es
+
 ## make lock                  write constraints.txt from the two environments as they are
 lock: $(VENV)/tested $(TRAINING_VENV)/ready
 	@{ echo '# The exact version of everything that run time, training and tests install; made by `make lock`.'; \
@@ -97,4 +114,4 @@ lock: $(VENV)/tested $(TRAINING_VENV)/ready
 
 ## make clean                 remove environments and outputs
 clean:
-	rm -rf $(VENV) $(TRAINING_VENV) out build dist *.egg-info
+	rm -rf $(VENV) $(TRAINING_VENV) $(MAP_VENV) out build dist *.egg-info

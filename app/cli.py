@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import sys
 import warnings
@@ -28,6 +29,8 @@ app = typer.Typer(
     "A study (CT series + DICOM SEG of the primary tumour) goes in; a DICOM structured report and result.json come out.\n\n"
     "Exit codes: 0 a report was written; 1 a defect; 2 usage or configuration error; 3 the study was refused "
     "(0 where `report_refusals` in app.yaml asks for a report of it).",
+    epilog="Training (`cohort`, `train`, `evaluate`...) needs its own environment: `make env-training`, then "
+    "`.venv-training/bin/pdl1es`.",
 )
 
 Config = Annotated[
@@ -242,8 +245,17 @@ def self_test(
     raise typer.Exit(outcome.exit_code)
 
 
+def attach_training() -> None:
+    """Add the training's commands where its packages are installed; the run time does without them."""
+    if importlib.util.find_spec("training") and importlib.util.find_spec("torch"):
+        from training.cli import app as training
+
+        app.add_typer(training)
+
+
 def main() -> None:
     """Run the command line."""
+    attach_training()
     app()
 
 
