@@ -7,7 +7,6 @@ import typer
 from training.cohort.command_line import cohort_app
 
 app = typer.Typer(
-    name="training",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
