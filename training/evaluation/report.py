@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pdl1es.atomic import write_atomically
+from training.evaluation.attention import AttentionSummary
 from training.evaluation.document import json_bytes
 from training.evaluation.estimability import NotEstimable
 from training.evaluation.evaluate import Evaluation, ModelInCohort
@@ -50,6 +51,8 @@ class ReportContent:
         Area by cohort for each random re-division.
     gates
         What the synthetic cohort's known truth says of the model.
+    attention
+        Where the network looks.
     figures
         By file name.
     """
@@ -62,6 +65,7 @@ class ReportContent:
     retest: Retest | None = None
     redivisions: Sequence[Mapping[str, float]] = ()
     gates: Sequence[Gate] = ()
+    attention: AttentionSummary | NotEstimable | None = None
     figures: Mapping[str, Rendered] = field(default_factory=dict)
 
 
@@ -77,6 +81,7 @@ def report_document(content: ReportContent) -> dict[str, Any]:
         "evaluation": content.evaluation,
         "prognosis": content.prognosis,
         "retest": content.retest,
+        "attention": content.attention,
         "redivisions": [dict(one) for one in content.redivisions],
         "figures": {name: {"title": drawn.title, "caption": drawn.caption} for name, drawn in content.figures.items()},
     }
@@ -96,6 +101,7 @@ def report_page(content: ReportContent) -> str:
         *(_evaluation_sections(content.evaluation) if content.evaluation else []),
         *(_prognosis_sections(content.prognosis) if content.prognosis else []),
         *([_section("Test and retest", _retest(content.retest))] if content.retest else []),
+        *([_section("Where the network looks", said_html(content.attention, _attention))] if content.attention else []),
         _section("Figures", "".join(_figure(name, drawn) for name, drawn in content.figures.items())),
         _section("What was evaluated", _table(("", ""), content.provenance.items())),
     ]
@@ -321,6 +327,17 @@ def _retest(retest: Retest) -> str:
         ("median ICC of the model's features", number(retest.median_icc_selected)),
     ]
     return _table(("", "Found"), rows)
+
+
+def _attention(found: AttentionSummary) -> str:
+    rows = [
+        (region, f"{100 * found.share[region]:.1f} %", f"{100 * found.area[region]:.1f} %") for region in found.share
+    ]
+    return (
+        f"<p>Grad-CAM at {escape(found.block)}, mean of {found.n} patients; of {found.without} more the block raised the "
+        "score nowhere. Border: within 6 pixels of the contour, on either side.</p>"
+        + _table(("Region", "Share of the attention", "Share of the patch"), rows)
+    )
 
 
 def _table_one(table: TableOne) -> str:

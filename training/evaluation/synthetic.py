@@ -5,6 +5,7 @@ Both are drawn from the patient's own seed, so that chest, tumour and scanner ar
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import tempfile
@@ -17,12 +18,13 @@ import numpy as np
 import pandas as pd
 import SimpleITK
 
+from pdl1es.atomic import write_atomically
 from pdl1es.phantom.scanner import Crop, Scan, ScannerParameters, scan
-from training.cohort.case import CaseSource
 from training.cohort.cluster import run_on_cluster
 from training.cohort.synthesise import (
     CT_FILE,
     MASK_FILE,
+    TABLE_FILE,
     TRUTH_FILE,
     TRUTH_TABLE_FILE,
     SynthesisError,
@@ -33,7 +35,7 @@ from training.cohort.synthesise import (
     small_field,
     synthetic_cases,
 )
-from training.cohort.truth import TruthSettings
+from training.cohort.table import write_cohort
 from training.evaluation.controls import REACH_MM
 
 Kind = Literal["wide", "second"]
@@ -66,9 +68,9 @@ def cases_of(cohort: Path) -> dict[str, SyntheticCase]:
         patients = pd.read_csv(cohort / TRUTH_TABLE_FILE)
     except (FileNotFoundError, KeyError) as error:
         raise SynthesisError("the folder holds no synthetic cohort") from error
-    truth = TruthSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in request["truth"].items()})
+    # the truth is in the patients already; what the images need is sizes and seed
     known = {field.name for field in fields(SynthesisSettings)} - {"truth"}
-    settings = SynthesisSettings(**{name: request[name] for name in known}, truth=truth)
+    settings = SynthesisSettings(**{name: request[name] for name in known})
     return {case.case_id: case for case in synthetic_cases(settings, patients)}
 
 
@@ -80,8 +82,8 @@ def further_scans(
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, CaseSource]:
-    """Scan some patients again, or finish what was interrupted.
+) -> Path:
+    """Scan some patients again, or finish what was interrupted; returns a table as `cohort prepare` reads it.
 
     Parameters
     ----------
@@ -119,7 +121,11 @@ def further_scans(
         done += 1
         if progress is not None:
             progress(done, len(wanted))
-    return {case: _source(cases[case], folder / case) for case in wanted}
+    with (cohort / TABLE_FILE).open(encoding="utf-8", newline="") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    table = write_cohort({**rows[case], **_scanned(cases[case])} for case in wanted)
+    write_atomically(folder / TABLE_FILE, table)
+    return folder / TABLE_FILE
 
 
 def _make(task: _Task) -> None:
@@ -154,15 +160,17 @@ def _widened(crop: Crop, scanner: ScannerParameters) -> Crop:
     )
 
 
-def _source(case: SyntheticCase, folder: Path) -> CaseSource:
+def _scanned(case: SyntheticCase) -> dict[str, str]:
+    """Return the columns of a table's row that tell of the scan; a second scan is stored as a volume."""
     scanner = scanned_settings(case)
-    acquisition = {
+    return {
+        "ct": f"{case.case_id}/{CT_FILE}",
+        "seg": f"{case.case_id}/{MASK_FILE}",
         "manufacturer": scanner.manufacturer,
         "convolution_kernel": scanner.kernel,
-        "slice_thickness_mm": scanner.slice_thickness_mm,
-        "tube_current_ma": scanner.tube_current_ma,
+        "slice_thickness_mm": f"{scanner.slice_thickness_mm:g}",
+        "tube_current_ma": f"{scanner.tube_current_ma:g}",
     }
-    return CaseSource(case.case_id, folder / CT_FILE, folder / MASK_FILE, acquisition)
 
 
 def _write(path: Path, made: Scan, values: np.ndarray) -> None:
