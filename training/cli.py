@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from training.cohort.command_line import cohort_app
+from training.train.command_line import export, train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,6 +15,8 @@ app = typer.Typer(
     help="From a cohort's table to the model that the chain serves, and to a report beside the paper's.",
 )
 app.add_typer(cohort_app, name="cohort")
+app.command("train")(train)
+app.command("export")(export)
 
 
 if __name__ == "__main__":

@@ -135,8 +135,8 @@ def score_case(
 
 def clinical_data(codes: NDArray[np.float64], smoking_graded: bool = True) -> ClinicalData:
     """Return a row of the cohort's codes (4,) as the chain's clinical data; NaN is missing."""
-    values = [
+    age, sex, smoking, family_history = (
         ClinicalValue(None if np.isnan(code) else float(code), SOURCE, graded=smoking_graded or variable != "smoking")
         for variable, code in zip(VARIABLES, codes, strict=True)
-    ]
-    return ClinicalData(*values)
+    )
+    return ClinicalData(age, sex, smoking, family_history)

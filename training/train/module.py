@@ -50,7 +50,7 @@ class FusionModule(lightning.LightningModule):
         self.weight_decay = weight_decay
         # A bound method, not a module: the compiled network would bring the same weights under a second name.
         self._forward: Callable[[Tensor, Tensor, Tensor], Tensor] = (
-            torch.compile(network).__call__ if compiled else network.__call__
+            torch.compile(network.forward) if compiled else network.__call__
         )
         self._logits: list[Tensor] = []
         self._labels: list[Tensor] = []

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from pdl1es.atomic import write_atomically
@@ -29,6 +30,7 @@ LAST: Final = "last"
 BEST: Final = "best"
 STAGE_FILE: Final = "stage.json"
 _EPOCHS: Final = "epochs"
+_Chosen = Literal["32-true", "bf16-mixed"]
 Weights = dict[str, Tensor]
 
 
@@ -106,15 +108,14 @@ def train_network(
     best_weights: Weights | None = None
     best = (-1.0, 0, 0)
     history: list[EpochRecord] = []
-    precision, device = _precision(hardware, network), ""
+    precision, device = "", ""
+    chosen = _precision(hardware, network)
     for number in range(1, len(config.stages) + 1):
         place = folder / f"stage-{number}"
         if best_weights is not None:
             network.load_state_dict(best_weights)
         if not (place / STAGE_FILE).is_file():
-            device = _run_stage(
-                network, training, validation, config, number, place, hardware, precision, seed, name, observer
-            )
+            _run_stage(network, training, validation, config, number, place, hardware, chosen, seed, name, observer)
         document = json.loads((place / STAGE_FILE).read_text(encoding="utf-8"))
         records = [EpochRecord(**record) for record in document["history"]]
         device, precision = document["device"], document["precision"]
@@ -138,17 +139,17 @@ def _run_stage(
     number: int,
     place: Path,
     hardware: Hardware,
-    precision: str,
+    precision: _Chosen,
     seed: int,
     name: str,
     observer: Observer,
-) -> str:
-    """Run or resume one stage, write its record, and return the device's name."""
+) -> None:
+    """Run or resume one stage, and write its record."""
     stage = config.stages[number - 1]
     epochs_before = sum(earlier.epochs for earlier in config.stages[: number - 1])
     deep = network.parts.deep
     # The convolutions of the processors in question are faster where a pixel's channels lie side by side.
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     module = FusionModule(
         network,
         stage.learning_rate,
@@ -165,12 +166,17 @@ def _run_stage(
     stopping = EarlyStopping(
         VALIDATION_AUC, mode="max", patience=config.patience, check_finite=False, check_on_train_epoch_end=True
     )
-    checkpoint = {"dirpath": place, "save_on_train_epoch_end": True, "enable_version_counter": False}
     # Best before last: what is written last knows everything before it.
     keeping = ModelCheckpoint(
-        filename=BEST, monitor=VALIDATION_AUC, mode="max", save_top_k=1, save_weights_only=True, **checkpoint
+        place,
+        BEST,
+        monitor=VALIDATION_AUC,
+        mode="max",
+        save_weights_only=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
     )
-    lasting = ModelCheckpoint(filename=LAST, monitor=None, save_top_k=1, **checkpoint)
+    lasting = ModelCheckpoint(place, LAST, save_on_train_epoch_end=True, enable_version_counter=False)
     with quiet():
         trainer = lightning.Trainer(
             accelerator=hardware.accelerator,
@@ -206,18 +212,16 @@ def _run_stage(
             recorder.load_state_dict(_callback_state(last, _EPOCHS))
     if trainer.interrupted:
         raise KeyboardInterrupt
-    device = _device_name(trainer)
     if trainer.is_global_zero:
         document = {
             "learning_rate": stage.learning_rate,
             "precision": precision,
-            "device": device,
+            "device": _device_name(trainer),
             "history": [asdict(record) for record in recorder.history],
         }
         write_atomically(place / STAGE_FILE, (json.dumps(document, indent=1) + "\n").encode("utf-8"))
         last.unlink(missing_ok=True)
     trainer.strategy.barrier()
-    return device
 
 
 class _Recorder(Callback):
@@ -282,7 +286,7 @@ class _Recorder(Callback):
             self.observer.epoch(record)
 
 
-def _precision(hardware: Hardware, network: FusionNetwork) -> str:
+def _precision(hardware: Hardware, network: FusionNetwork) -> _Chosen:
     """Choose bf16 where the processor has it in matrices; without convolutions it would only cost digits."""
     if not network.parts.deep:
         return "32-true"
@@ -324,6 +328,11 @@ def _has_stopped(last: Path, patience: int, epochs: int) -> bool:
         return False
     over = int(_callback_state(last, "EarlyStopping")["wait_count"]) >= patience
     return over or len(_callback_state(last, _EPOCHS)["history"]) >= epochs
+
+
+def first_process() -> bool:
+    """Tell whether this process is the one of all that writes files."""
+    return int(vars(rank_zero_only).get("rank", 0)) == 0
 
 
 @contextmanager

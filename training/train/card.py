@@ -1,0 +1,254 @@
+"""Model card and metadata in the layout of a MONAI bundle, from what a run and its evaluation measured."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any, Final
+
+from pdl1es.clinical import VARIABLES
+from pdl1es.method import PATCH_SIZE, PATCH_SLICES
+from pdl1es.model import CAM_SIZE, MODEL_FILE, CutOff, ModelMetadata
+
+REFERENCE: Final = "Tian P, et al. Theranostics 2021; 11(5): 2098-2107. doi:10.7150/thno.48027"
+SPLITS: Final = ("train", "validation", "test", "gate")
+DEMONSTRATION: Final = "DEMONSTRATION MODEL - NOT FOR CLINICAL USE"
+
+
+def bundle_metadata(
+    metadata: ModelMetadata, summary: dict[str, Any], changelog: dict[str, str], difference: float
+) -> dict[str, Any]:
+    """Return ``metadata.json`` with the fields of a MONAI bundle's ``configs/metadata.json``.
+
+    Parameters
+    ----------
+    metadata
+        As the ONNX file holds it.
+    summary
+        Of the training run.
+    changelog
+        By version.
+    difference
+        Largest difference of onnxruntime from torch.
+    """
+    warning = "" if metadata.training_data == "patients" else f"{DEMONSTRATION}. "
+    network = summary["networks"]["PD-L1ES"]
+    outputs = {
+        "pdl1es": _tensor([], "float64", "sigmoid of the mean slice logit"),
+        "slice_scores": _tensor(["S"], "float64", "sigmoid of each slice's logit"),
+        "cam": _tensor(["S", CAM_SIZE, CAM_SIZE], "float64", "class activation map, log-odds; sums to the deep term"),
+        "contributions": _tensor(
+            [2 + len(metadata.selected_features) + len(VARIABLES)],
+            "float64",
+            "bias, deep, each selected feature, each clinical variable; log-odds",
+        ),
+        "imputed_clinical": _tensor([len(VARIABLES)], "float64", "clinical variables after imputation"),
+        "radiomic_z": _tensor([len(metadata.selected_features)], "float64", "selected features, before clipping"),
+    }
+    if metadata.clinical_cut_off is not None:
+        outputs["clinical_risk"] = _tensor([], "float64", "linear predictor of the clinical Cox model, centred")
+    if metadata.fusion_cut_off is not None:
+        outputs["fusion_risk"] = _tensor([], "float64", "linear predictor of the fusion Cox model, centred")
+    return {
+        "version": metadata.version,
+        "changelog": changelog,
+        "monai_version": version("monai"),
+        "pytorch_version": summary["versions"]["torch"],
+        "numpy_version": summary["versions"]["numpy"],
+        "required_packages_version": {"onnxruntime-gpu": version("onnxruntime-gpu")},
+        "name": metadata.name,
+        "task": "PD-L1 expression score of non-small cell lung cancer from chest CT",
+        "description": warning + metadata.trained_on,
+        "authors": "the PD-L1ES project",
+        "copyright": "Apache-2.0",
+        "data_source": metadata.trained_on,
+        "data_type": "onnx",
+        "image_classes": "CT in HU, resampled to 1 mm, patches around the segmented primary tumour",
+        "label_classes": "1: TPS of at least 50 %; 0: below",
+        "pred_classes": "probability-like score of high PD-L1 expression, 0 to 1",
+        "eval_metrics": {f"auc_{split}": area["value"] for split, area in network["auc"].items()},
+        "intended_use": metadata.intended_use,
+        "references": [REFERENCE],
+        "network_data_format": {
+            "inputs": {
+                "patches": _tensor(
+                    ["S", 1, PATCH_SIZE, PATCH_SIZE],
+                    "float32",
+                    f"HU of the ROI slice and its neighbours (S = {PATCH_SLICES}); windowed inside",
+                ),
+                "radiomics": _tensor([len(metadata.feature_names)], "float64", "as computed; NaN if missing"),
+                "clinical": _tensor([len(VARIABLES)], "float64", ", ".join(VARIABLES) + "; NaN if missing"),
+            },
+            "outputs": outputs,
+        },
+        "pdl1es": {
+            **metadata.model_dump(mode="json", exclude={"feature_names"}),
+            "training": {
+                "counts": summary["counts"],
+                "fitted": summary["fitted"],
+                "networks": {name: _brief(document) for name, document in summary["networks"].items()},
+                "redivisions": {
+                    number: {name: _brief(document) for name, document in networks.items()}
+                    for number, networks in summary["redivisions"].items()
+                },
+                "not_trained": summary["not_trained"],
+                "config": summary["config"],
+            },
+            "torch_against_onnxruntime": difference,
+        },
+    }
+
+
+def model_card(metadata: ModelMetadata, summary: dict[str, Any], difference: float, cases: int) -> str:
+    """Return ``MODEL_CARD.md``; the parameters are those of `bundle_metadata`, and the random cases compared."""
+    warning = {
+        "synthetic": f"**{DEMONSTRATION}. Trained on synthetic phantoms: a demonstration, not for any decision on a "
+        "patient.** No number below says anything about patients: the phantoms' truth was drawn by the same project.",
+        "untrained": f"**{DEMONSTRATION}.**",
+        "patients": "For research. It has no regulatory clearance and was not validated elsewhere unless stated below.",
+    }[metadata.training_data]
+    counts, fitted, config = summary["counts"], summary["fitted"], summary["config"]
+    cohort = "\n".join(
+        f"| {name} | {count['patients']} | {count['high']} ({_percent(count['high'], count['patients'])}) |"
+        for name, count in ((split, counts[split]) for split in SPLITS if split in counts)
+    )
+    low, high = metadata.window_hu
+    stages = ", ".join(f"{stage['learning_rate']:g}" for stage in config["stages"])
+    notes = "\n".join(f"- {note}" for note in metadata.limitations)
+    differences = "; ".join(
+        f"{item['variable'].replace('_', ' ')} {item['mean']:.2g} (at most {item['largest']:.2g}) in {item['missing']} patients"
+        for item in fitted["imputation_difference_from_exact"]
+        if item["missing"]
+    )
+    return f"""# {metadata.name} {metadata.version}
+
+{warning}
+
+| | |
+|---|---|
+| Intended use | {metadata.intended_use} |
+| Trained on | {metadata.trained_on} |
+| Training data | {metadata.training_data} |
+| Score is called | {"a probability: its calibration was measured" if metadata.calibrated else "a score: its calibration was not measured"} |
+| Licence | Apache-2.0 |
+
+## Cohort
+
+| split | patients | high expression |
+|---|---|---|
+{cohort}
+
+## Numbers
+
+AUC over patients with its 95 % interval (DeLong). Training values are optimistic, validation values too: they chose the
+epoch.
+
+| model | {" | ".join(SPLITS)} |
+|---|{"---|" * len(SPLITS)}
+{_area_rows(summary)}
+
+What these numbers are worth, with calibration, decision curves, strata and survival: the report of `pdl1es evaluate` and
+`pdl1es prognosis` on the same cohort.
+
+## Cut-offs
+
+| quantity | groups | found by |
+|---|---|---|
+{_cut_off_rows(metadata)}
+
+## Limits
+
+{notes}
+
+## How it was trained
+
+{"DenseNet121" if config["layers"] == "densenet121" else "A small DenseNet, for tests of the mechanics only,"} on patches of {PATCH_SIZE} x {PATCH_SIZE} (HU window {low:g} to {high:g}), {fitted["selected_features"]} radiomic
+features of {fitted["tested_features"]} tested (Mann-Whitney U, P < {fitted["alpha"]:g}, correction {fitted["correction"]};
+{fitted["constant_features"]} were constant) and four clinical variables, in one linear layer, as Figure 1 of {REFERENCE}.
+Cross-entropy, Adam, learning rates {stages}, each from the best weights so far by validation AUC; a rate ends after
+{config["patience"]} epochs without a better one. Augmentation: {config["augmentation"]}. Batches of {config["batch_size"]}
+patches. Learning rate of the linear layer: {config["linear_rate_factor"]:g} times the network's. ImageNet weights:
+{"none" if config["pretrained"] is None else "from a file with SHA-256 " + config["pretrained"]}. Seed {config["seed"]}.
+
+| network | epochs of those planned | best | on | patches/s | waiting for data |
+|---|---|---|---|---|---|
+{_network_rows(summary)}
+
+Imputation from {fitted["profiles"]} profiles that at least five patients share ({fitted["patients_in_profiles"]} patients),
+so that no patient can be found in the file. Mean difference from the same rule over the patients themselves:
+{differences or "nothing was missing"}.
+
+## The file
+
+`{MODEL_FILE}` is the whole: HU window, imputation, selection, standardisation, network{", Cox models" if metadata.clinical_cut_off else ""}.
+Inputs and outputs: `metadata.json`. onnxruntime differed from torch by at most {difference:.0e} on {cases} random cases.
+Digest of the method that it belongs to: `{metadata.method_digest}`; the application refuses the file where its own
+differs.
+
+## How to train it again
+
+The same cohort, options and versions give the same weights on the same machine:
+
+    pdl1es cohort prepare COHORT.csv PREPARED
+    pdl1es train PREPARED RUN --seed {config["seed"]}
+    pdl1es evaluate and pdl1es prognosis, which write cut_offs.json
+    pdl1es export RUN MODEL --cut-offs cut_offs.json
+
+Versions: {", ".join(f"{name} {number}" for name, number in summary["versions"].items())}.
+
+## Radiomic features that it uses
+
+{", ".join(f"`{name}`" for name in metadata.selected_features) or "none"}
+"""
+
+
+def _brief(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name != "history"}
+
+
+def _tensor(shape: list[int | str], dtype: str, meaning: str) -> dict[str, Any]:
+    return {"type": "tensor", "shape": shape, "dtype": dtype, "description": meaning}
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "-"
+
+
+def _all_networks(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    named = list(summary["networks"].items())
+    for number, networks in summary["redivisions"].items():
+        named += [(f"{name}, re-division {number}", document) for name, document in networks.items()]
+    return named
+
+
+def _area_rows(summary: dict[str, Any]) -> str:
+    rows = []
+    for name, document in _all_networks(summary):
+        cells = []
+        for split in SPLITS:
+            area = document["auc"].get(split)
+            cells.append(f"{area['value']:.2f} ({area['lower']:.2f}-{area['upper']:.2f})" if area else "-")
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _network_rows(summary: dict[str, Any]) -> str:
+    return "\n".join(
+        f"| {name} | {document['epochs']} of {document['epochs_planned']} | rate {document['best_stage']}, epoch "
+        f"{document['best_epoch']}: {document['validation_auc']:.3f} | {document['device']} ({document['precision']}) | "
+        f"{document['patches_per_second']:.0f} | {100 * document['waiting_for_data']:.1f} % |"
+        for name, document in _all_networks(summary)
+    )
+
+
+def _cut_off_rows(metadata: ModelMetadata) -> str:
+    named: list[tuple[str, CutOff | None]] = [
+        ("PD-L1ES: PD-L1 expression", metadata.expression_cut_off),
+        ("PD-L1ES: risk of progression", metadata.progression_cut_off),
+        ("clinical Cox model", metadata.clinical_cut_off),
+        ("fusion Cox model", metadata.fusion_cut_off),
+    ]
+    return "\n".join(
+        f"| {label} | > {cut.value:.4g}: {cut.above}; else {cut.below} | {cut.method} |"
+        for label, cut in named
+        if cut is not None
+    )

@@ -1,0 +1,199 @@
+"""The end of a run: its signature as the file that the chain serves, with card and metadata."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from pdl1es.atomic import write_atomically
+from pdl1es.model import MODEL_FILE, CutOff
+from training.evaluation.cut_offs import ModelCutOffs, read_cut_offs
+from training.export import CHECKED_CASES, export_model, model_metadata
+from training.statistics.classification import youden_cut_off
+from training.train.card import bundle_metadata, model_card
+from training.train.config import ModelName
+from training.train.division import VALIDATION
+from training.train.run import NETWORKS, PREDICTIONS_FILE, TrainingError, load_network, read_run
+from training.train.stages import quiet
+
+SIGNATURE: Final[ModelName] = "PD-L1ES"
+CARD_FILE: Final = "MODEL_CARD.md"
+METADATA_FILE: Final = "metadata.json"
+PLACEHOLDER: Final = CutOff(
+    value=0.66,
+    method="placeholder: the paper's value for its own model (X-tile), not found on this model's patients",
+    above="high risk",
+    below="low risk",
+)
+SYNTHETIC_USE: Final = (
+    "Demonstration of the application and test of an installation. Trained on synthetic phantoms: a demonstration, not "
+    "for any decision on a patient."
+)
+RESEARCH_USE: Final = (
+    "Research on PD-L1 expression and progression under first-line pembrolizumab, in stage IV non-small cell lung cancer "
+    "before treatment. No substitute for immunohistochemistry, and not for any decision on a patient without validation "
+    "at the site."
+)
+DIRECTION: Final = (
+    "In the paper a higher score means shorter progression-free survival, which its authors call contrary to common "
+    "sense; the direction of the risk groups here is the one that was found on this model's own patients."
+)
+METHOD_LIMITS: Final = (
+    "Meant for stage IV non-small cell lung cancer before first-line treatment, on CT with a sharp kernel and slices of "
+    "at most 5 mm.",
+    "A score from one contour of one tumour: metastases and other tumours are not looked at.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What was written.
+
+    Attributes
+    ----------
+    size
+        Bytes of the ONNX file.
+    difference, cases
+        Largest difference of onnxruntime from torch, on how many random cases.
+    placeholders
+        What the model lacks, in sentences that also stand in its limits.
+    """
+
+    size: int
+    difference: float
+    cases: int
+    placeholders: tuple[str, ...]
+
+
+def release(
+    run: Path,
+    folder: Path,
+    *,
+    cut_offs_file: Path | None = None,
+    name: str = SIGNATURE,
+    version: str = "1.0.0",
+    cohort: str | None = None,
+    cases: int = CHECKED_CASES,
+) -> Released:
+    """Write ``model.onnx``, ``metadata.json`` and ``MODEL_CARD.md``.
+
+    Parameters
+    ----------
+    run
+        Folder of a finished run.
+    folder
+        For the model.
+    cut_offs_file
+        ``cut_offs.json`` of the prognosis. Without it, or where it lacks a part: the cut-off of expression is Youden's
+        on the run's validation patients, that of progression a placeholder which says so, and there is no Cox model.
+    name, version
+        The model's.
+    cohort
+        One sentence of the cohort's origin.
+    cases
+        Random cases on which torch and onnxruntime are compared.
+
+    Returns
+    -------
+    Released
+
+    Raises
+    ------
+    TrainingError
+        The run is not finished or did not train the signature.
+    ValueError
+        The file of cut-offs is not one.
+    ExportError
+        onnxruntime differs from torch by more than 1e-5.
+    """
+    record, fitted, summary = read_run(run)
+    if SIGNATURE not in summary["networks"]:
+        raise TrainingError(f"{run} did not train {SIGNATURE}: there is nothing to export")
+    summary = {**summary, "config": record.config.model_dump(mode="json")}
+    given = ModelCutOffs() if cut_offs_file is None else read_cut_offs(cut_offs_file)
+    network = load_network(run / NETWORKS / SIGNATURE, fitted, SIGNATURE, record.config)
+    placeholders = _placeholders(given)
+    synthetic = record.training_data == "synthetic"
+    metadata = model_metadata(
+        network,
+        fitted,
+        name=name,
+        version=version,
+        training_data=record.training_data,
+        trained_on=_trained_on(summary, synthetic, cohort),
+        intended_use=SYNTHETIC_USE if synthetic else RESEARCH_USE,
+        limitations=_limitations(summary, placeholders, synthetic),
+        expression_cut_off=given.expression or _youden(run),
+        progression_cut_off=given.progression or PLACEHOLDER,
+        calibrated=given.calibrated,
+        clinical_cut_off=None if given.clinical is None else given.clinical.cut_off,
+        fusion_cut_off=None if given.fusion is None else given.fusion.cut_off,
+    )
+    with quiet():
+        difference = export_model(network, fitted, metadata, folder / MODEL_FILE, cox=given.cox_terms(), cases=cases)
+    document = bundle_metadata(
+        metadata, summary, {version: f"exported from training run {record.cohort[:12]}"}, difference
+    )
+    card = model_card(metadata, summary, difference, cases)
+    write_atomically(folder / METADATA_FILE, (json.dumps(document, indent=2) + "\n").encode("utf-8"))
+    write_atomically(folder / CARD_FILE, card.encode("utf-8"))
+    return Released((folder / MODEL_FILE).stat().st_size, difference, cases, placeholders)
+
+
+def _youden(run: Path) -> CutOff:
+    """Find the operating point on the run's validation patients."""
+    table = pd.read_parquet(run / PREDICTIONS_FILE)
+    rows = table[(table["model"] == SIGNATURE) & (table["split"] == VALIDATION) & table["probability"].notna()]
+    try:
+        value = youden_cut_off(rows["label"], rows["probability"]).cut_off
+    except ValueError as error:
+        raise TrainingError(f"no cut-off of expression can be found on the validation patients: {error}") from error
+    return CutOff(value=value, method="Youden on validation", above="high expression", below="not high expression")
+
+
+def _placeholders(given: ModelCutOffs) -> tuple[str, ...]:
+    found = []
+    if given.progression is None:
+        found.append(
+            "The cut-off of the risk of progression is a placeholder (the paper's 0.66 for its own model): "
+            + given.not_estimable.get("progression", "no prognosis was analysed")
+            + "."
+        )
+    for part, label in (("clinical", "clinical"), ("fusion", "fusion")):
+        if getattr(given, part) is None:
+            reason = given.not_estimable.get(part, "no prognosis was analysed")
+            found.append(f"The file holds no {label} Cox model: {reason}.")
+    return tuple(found)
+
+
+def _trained_on(summary: dict[str, Any], synthetic: bool, cohort: str | None) -> str:
+    counts = summary["counts"]
+    kind = "synthetic phantoms" if synthetic else "patients"
+    numbers = " / ".join(str(counts[split]["patients"]) for split in ("train", "validation", "test"))
+    high = sum(count["high"] for count in counts.values())
+    everyone = sum(count["patients"] for count in counts.values())
+    sentence = f"{everyone} {kind} ({numbers} training / validation / test; {high} with high expression)"
+    return f"{sentence}. {cohort}" if cohort else sentence
+
+
+def _limitations(summary: dict[str, Any], placeholders: tuple[str, ...], synthetic: bool) -> tuple[str, ...]:
+    found = []
+    if synthetic:
+        found.append("Trained on synthetic phantoms: its score says nothing about any patient's PD-L1 or progression.")
+    network = summary["networks"][SIGNATURE]
+    test = network["auc"].get("test")
+    if test is not None:
+        found.append(
+            f"AUC on {test['patients']} test {'phantoms' if synthetic else 'patients of the same cohort'}: "
+            f"{test['value']:.2f} (95 % CI {test['lower']:.2f}-{test['upper']:.2f})."
+        )
+    if network["epochs"] < network["epochs_planned"]:
+        found.append(
+            f"Trained for {network['epochs']} of {network['epochs_planned']} planned epochs: each learning rate ends when "
+            "validation no longer improves."
+        )
+    return (*found, *placeholders, DIRECTION, *METHOD_LIMITS)
