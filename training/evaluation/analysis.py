@@ -35,7 +35,7 @@ from training.evaluation.figure_set import (
 )
 from training.evaluation.gates import Gate, expression_gates, hazard_gate
 from training.evaluation.predictions import SIGNATURE
-from training.evaluation.prognosis import Prognosis, PrognosisSettings, analyse, followed_cohort
+from training.evaluation.prognosis import FollowedCohort, Prognosis, PrognosisSettings, analyse, followed_cohort
 from training.evaluation.report import DEMONSTRATION, ReportContent, write_report
 from training.evaluation.retest import Retest
 from training.evaluation.scored import Progress, ScoredCohort, score_models
@@ -86,9 +86,13 @@ class AnalysedCohort:
 
 
 def analyse_cohort(
-    scored: ScoredCohort, options: AnalysisOptions | None = None, progress: Progress | None = None
+    scored: ScoredCohort,
+    options: AnalysisOptions | None = None,
+    progress: Progress | None = None,
+    *,
+    progression: bool = True,
 ) -> AnalysedCohort:
-    """Evaluate expression and progression, each where the cohort holds it."""
+    """Evaluate expression and, where wanted, progression, each where the cohort holds it."""
     options = options or AnalysisOptions()
     evaluation = estimated(
         evaluate,
@@ -99,7 +103,9 @@ def analyse_cohort(
         cut_off_source=options.cut_off_source,
         controls=scored.controls,
     )
-    followed = estimated(followed_cohort, scored.cases, scored.signature, scored.imputed)
+    followed: FollowedCohort | NotEstimable = NotEstimable("it was not asked for")
+    if progression:
+        followed = estimated(followed_cohort, scored.cases, scored.signature, scored.imputed)
     prognosis = (
         followed
         if isinstance(followed, NotEstimable)

@@ -9,8 +9,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pdl1es.model import FusionModel
 from pdl1es.radiomics.names import FEATURE_NAMES
+from training.cohort.prepared import PreparedCohort
 from training.evaluation.estimability import NotEstimable, estimated
+from training.evaluation.predictions import SIGNATURE
+from training.evaluation.scored import Progress, score_models
 from training.statistics.agreement import (
     GroupRepeatability,
     Repeatability,
@@ -117,6 +121,34 @@ def compare_occasions(
         median_icc=_median(icc),
         median_icc_selected=_median(icc[chosen]),
     )
+
+
+def retest_cohorts(
+    first: PreparedCohort, second: PreparedCohort, model: FusionModel, progress: Progress | None = None
+) -> Retest:
+    """Score two prepared cohorts of the same patients by a model, and compare them at its own cut-offs.
+
+    Raises
+    ------
+    ValueError
+        No patient occurs in both.
+    """
+    both = np.intersect1d(first.case_ids, second.case_ids)
+    if not both.size:
+        raise ValueError("no patient occurs on both occasions")
+    occasions = []
+    for name, cohort in (("first scan", first), ("second scan", second)):
+        part = cohort.subset(np.isin(cohort.case_ids, both))
+        table = score_models(part, {SIGNATURE: model}, progress=_named(progress, name))
+        score = table["probability"].to_numpy(dtype=np.float64)
+        occasions.append(Occasion(part.case_ids, score, part.radiomics))
+    metadata = model.metadata
+    cut_offs = {"expression": metadata.expression_cut_off.value, "progression": metadata.progression_cut_off.value}
+    return compare_occasions(occasions[0], occasions[1], cut_offs, metadata.selected_features)
+
+
+def _named(progress: Progress | None, name: str) -> Progress | None:
+    return None if progress is None else lambda step, done, of: progress(f"{name}: {step}", done, of)
 
 
 def _by_name(values: NDArray[np.float64]) -> dict[str, float]:
