@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -150,7 +152,7 @@ class PreparedCase:
                 patches, radiomics = arrays["patches"], arrays["radiomics"]
                 findings = tuple(Finding(*finding) for finding in document["findings"])
                 facts = document["facts"]
-        except (KeyError, OSError, EOFError, TypeError) as error:
+        except (KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"a prepared case is damaged: {error}") from error
         if patches.shape != _PATCH_SHAPE or radiomics.shape != (len(FEATURE_NAMES),):
             raise ValueError("a prepared case is damaged: its arrays have other shapes")

@@ -82,7 +82,7 @@ def _client(scheduler: str | None, workers: int) -> Iterator[Any]:
                 n_workers=workers,
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # any free port: two runs may share a machine
                 silence_logs=logging.ERROR,
             ) as cluster,
             Client(cluster) as client,

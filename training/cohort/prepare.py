@@ -122,13 +122,14 @@ class Cache:
 
     def keep(self, done: _Done) -> None:
         """Keep a result; an error that another run may not meet is not kept."""
+        if done.case is None and (done.failure is None or done.failure.code in _MAY_PASS):
+            return
+        # The content's digest first: a run that ends between the two lines computes again, and loses nothing.
+        write_atomically(self.folder / "content" / done.stat_digest, done.content_digest.encode("ascii"))
         if done.case is not None:
             write_atomically(self._case(done.content_digest), done.case)
-        elif done.failure is None or done.failure.code in _MAY_PASS:
-            return
-        else:
+        elif done.failure is not None:
             write_atomically(self._failure(done.content_digest), done.failure.to_bytes())
-        write_atomically(self.folder / "content" / done.stat_digest, done.content_digest.encode("ascii"))
 
     def _case(self, content: str) -> Path:
         return self.folder / "cases" / f"{content}-{self.configuration[:16]}.npz"

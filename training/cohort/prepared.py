@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -185,7 +187,7 @@ class PreparedCohort:
             failures = pd.read_parquet(folder / FAILURES_FILE)
             with np.load(folder / PATCHES_FILE, allow_pickle=False) as arrays:
                 patches, packed = arrays["patches"], arrays["masks_packed"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise PreparedCohortError(f"{folder} holds no whole prepared cohort: {error}") from error
         if manifest.get("schema_version") != SCHEMA_VERSION:
             raise PreparedCohortError(

@@ -1,0 +1,244 @@
+"""A prepared cohort holds what the chain computes, whatever failed, and whenever the run was stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK
+
+import operators.radiomics
+import operators.roi_patches
+from app.run import run_study
+from app.settings import DEFAULT_FILE, load_settings
+from pdl1es.clinical import ClinicalData, ClinicalValue
+from pdl1es.dicom.pixels import read_ct_slice
+from pdl1es.model import FusionModel
+from training.cohort.case import CaseSource, PreparationSettings, prepare_case, read_case
+from training.cohort.prepare import prepare_cohort
+from training.cohort.prepared import PreparedCohort
+from training.cohort.table import read_cohort
+from training.figures.flow_chart import FlowChart
+
+SETTINGS = PreparationSettings()
+
+
+@pytest.fixture(scope="module")
+def prepared(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedCohort:
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare_cohort(read_cohort(synthetic / "cohort.csv"), folder, SETTINGS, workers=2, truth=synthetic)
+    return PreparedCohort.load(folder)
+
+
+def test_a_study_scored_by_the_chain_and_the_same_case_of_the_cohort_are_equal_bit_for_bit(
+    synthetic: Path, prepared: PreparedCohort, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Features and patches as the operators computed them; the score follows to 1e-5."""
+    seen: dict[str, Any] = {}
+
+    def watched(module: Any, name: str) -> None:
+        function = getattr(module, name)
+
+        def call(*arguments: Any) -> Any:
+            seen[name] = function(*arguments)
+            return seen[name]
+
+        monkeypatch.setattr(module, name, call)
+
+    watched(operators.radiomics, "extract_features")
+    watched(operators.roi_patches, "extract_patches")
+    models = repository / "models"
+    outcome = run_study(
+        synthetic / "images" / "E0001", tmp_path, settings=load_settings(DEFAULT_FILE), model_folder=models
+    )
+    assert outcome.refusal is None
+    place = prepared.case_ids.index("E0001")
+    np.testing.assert_array_equal(prepared.radiomics[place], seen["extract_features"])
+    np.testing.assert_array_equal(prepared.patches[place], seen["extract_patches"].hu)
+    np.testing.assert_array_equal(prepared.masks[place], seen["extract_patches"].mask)
+
+    codes = [ClinicalValue(None if np.isnan(code) else float(code), "table") for code in prepared.clinical[place]]
+    model = FusionModel.load(models / "pdl1es")
+    score = model.predict(
+        prepared.patches[place].astype(np.float32), prepared.radiomics[place], ClinicalData(*codes)
+    ).pdl1es
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert score == pytest.approx(result["assessment"]["score"], abs=1e-5)
+
+
+def _rewritten(synthetic: Path, folder: Path, suffix: str, orientation: str) -> CaseSource:
+    """Write the DICOM study as a pair of volumes, stored in the given orientation."""
+    case = read_case(CaseSource("E0001", synthetic / "images" / "E0001", None, {}), SETTINGS)
+    hu = np.stack([read_ct_slice(s) for s in case.ct.slices]).astype(np.int16)
+    first, second = case.ct.slices[0].plane, case.ct.slices[1].plane
+    mask = np.zeros(hu.shape, np.uint8)
+    heights = np.array([s.plane.position[2] for s in case.ct.slices])
+    for plane, frame in zip(case.mask.planes, case.mask.masks, strict=True):
+        mask[int(np.argmin(np.abs(heights - plane.position[2])))] = frame
+    paths = []
+    for name, values in (("ct", hu), ("mask", mask)):
+        image = SimpleITK.GetImageFromArray(values)
+        image.SetOrigin(first.position)
+        image.SetSpacing((first.column_spacing, first.row_spacing, second.position[2] - first.position[2]))
+        paths.append(folder / f"{name}{suffix}")
+        SimpleITK.WriteImage(SimpleITK.DICOMOrient(image, orientation), str(paths[-1]))
+    return CaseSource("X", paths[0], paths[1], {})
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RPI", "SAR"])
+def test_the_same_pixels_as_dicom_or_nrrd_give_the_same_patches_and_features_bit_for_bit(
+    synthetic: Path, prepared: PreparedCohort, tmp_path: Path, orientation: str
+) -> None:
+    """Rewritten by SimpleITK; upside down and with other axes, too."""
+    made = prepare_case(_rewritten(synthetic, tmp_path, ".nrrd", orientation), SETTINGS)
+    place = prepared.case_ids.index("E0001")
+    np.testing.assert_array_equal(made.patches, prepared.patches[place])
+    np.testing.assert_array_equal(made.mask, prepared.masks[place])
+    np.testing.assert_array_equal(made.radiomics, prepared.radiomics[place])
+
+
+def test_nifti_differs_from_dicom_by_the_rounding_of_its_header_alone(
+    synthetic: Path, prepared: PreparedCohort, tmp_path: Path
+) -> None:
+    """NIfTI has positions in single precision: a few values out of a thousand round to the neighbouring HU."""
+    made = prepare_case(_rewritten(synthetic, tmp_path, ".nii.gz", "LPS"), SETTINGS)
+    place = prepared.case_ids.index("E0001")
+    difference = np.abs(made.patches.astype(int) - prepared.patches[place])
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.005
+    relative = np.abs(made.radiomics - prepared.radiomics[place]) / (np.abs(prepared.radiomics[place]) + 1e-9)
+    assert np.nanmedian(relative) < 1e-4
+
+
+def test_the_table_of_cases_holds_what_headers_and_table_say(synthetic: Path, prepared: PreparedCohort) -> None:
+    row = prepared.cases.set_index("case_id").loc["E0001"]
+    assert row["slice_thickness_mm"] == 5.0
+    assert row["manufacturer"]
+    assert row["tube_current_ma"] > 50
+    assert row["volume_ml"] > 0
+    assert prepared.manifest["truth"] == "truth.json"
+    assert (prepared.folder / "truth.csv").read_bytes() == (synthetic / "truth.csv").read_bytes()
+    chart = prepared.manifest["flow_chart"]
+    drawn = FlowChart(chart["screened"], tuple(map(tuple, chart["exclusions"])), tuple(map(tuple, chart["cohorts"])))
+    assert drawn.screened == 7
+
+
+def test_a_patient_that_fails_is_a_row_and_the_others_are_prepared(synthetic: Path, tmp_path: Path) -> None:
+    """A CT that is no volume, a mask of a few voxels, a smooth kernel, and one that is whole."""
+    lines = (synthetic / "cohort.csv").read_text().splitlines()
+    for name in ("E0002", "E0003", "E0004", "E0005"):
+        shutil.copytree(synthetic / "images" / name, tmp_path / "images" / name)
+    (tmp_path / "images" / "E0002" / "ct.nrrd").write_bytes(b"no volume")
+    mask_file = tmp_path / "images" / "E0003" / "mask.nrrd"
+    image = SimpleITK.ReadImage(str(mask_file))
+    values = SimpleITK.GetArrayFromImage(image)
+    voxel = np.argwhere(values)[len(np.argwhere(values)) // 2]
+    values[:] = 0
+    values[tuple(voxel)] = 1
+    small = SimpleITK.GetImageFromArray(values)
+    small.CopyInformation(image)
+    SimpleITK.WriteImage(small, str(mask_file))
+    smooth = next(line for line in lines if line.startswith("E0004")).split(",")
+    smooth[lines[0].split(",").index("convolution_kernel")] = "B30f"
+    smooth[lines[0].split(",").index("manufacturer")] = "SIEMENS"
+    rows = [lines[0], *(line for line in lines if line[:5] in ("E0002", "E0003", "E0005")), ",".join(smooth)]
+    (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
+
+    made = prepare_cohort(read_cohort(tmp_path / "cohort.csv"), tmp_path / "out", SETTINGS, workers=2)
+    assert made.case_ids == ("E0005",)
+    failures = made.failures.set_index("case_id")
+    assert failures["code"].to_dict() == {
+        "E0002": "VOLUME",
+        "E0003": "TUMOUR_TOO_SMALL",
+        "E0004": "SMOOTH_KERNEL",
+    }
+    chart = made.manifest["flow_chart"]
+    assert chart["screened"] == 4
+    assert sum(count for _, count in chart["exclusions"]) == 3
+    assert ["Smooth reconstruction kernel", 1] in chart["exclusions"]
+
+
+def test_killed_and_started_again_it_goes_on_and_ends_the_same(
+    synthetic: Path, prepared: PreparedCohort, repository: Path, tmp_path: Path
+) -> None:
+    """The run's process is killed outright once the first case is in the cache; what was kept is not computed again."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "training.cli", "cohort", "prepare", str(synthetic / "cohort.csv"), str(out)]
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    run = subprocess.Popen(
+        [*command, "--workers", "1"], env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob("cache/cases/*.npz")) and run.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(run.pid, signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("cache/cases/*.npz")}
+    assert 1 <= len(kept) < len(prepared)
+    assert not (out / "manifest.json").exists()
+
+    told: list[int] = []
+    again = prepare_cohort(
+        read_cohort(synthetic / "cohort.csv"),
+        out,
+        SETTINGS,
+        workers=1,
+        truth=synthetic,
+        sources=(),
+        progress=lambda done, total: told.append(done),
+    )
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert told[-1] == len(prepared)
+    for name in ("patches", "masks", "radiomics"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(prepared, name))
+    for name in ("cases.parquet", "radiomics.parquet", "patches.npz", "manifest.json", "failures.parquet"):
+        assert (out / name).read_bytes() == (prepared.folder / name).read_bytes()
+
+
+def test_a_corrected_table_computes_no_image_again_and_other_settings_compute_all(
+    synthetic: Path, prepared: PreparedCohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import training.cohort.prepare as module
+
+    asked: list[int] = []
+
+    def count(function: Any, items: Any, **_: Any) -> Any:
+        asked.append(len(items))
+        return iter(())
+
+    monkeypatch.setattr(module, "run_on_cluster", count)
+    table = read_cohort(synthetic / "cohort.csv")
+    corrected = type(table)(
+        tuple(row.model_copy(update={"age": 77.0}) for row in table.rows), (), (), table.screened, ()
+    )
+    cache = prepared.folder / "cache"
+    made = prepare_cohort(corrected, tmp_path / "a", SETTINGS, cache_folder=cache)
+    assert set(made.cases["age"]) == {77.0}
+    stricter = SETTINGS.model_copy(
+        update={"protocol": SETTINGS.protocol.model_copy(update={"maximum_slice_thickness_mm": 3.0})}
+    )
+    prepare_cohort(table, tmp_path / "b", stricter, cache_folder=cache)
+    assert asked == [0, len(table.rows)]
+
+
+def test_a_damaged_entry_of_the_cache_is_computed_again(
+    synthetic: Path, prepared: PreparedCohort, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    shutil.copytree(prepared.folder / "cache", cache)
+    damaged = sorted(cache.glob("cases/*.npz"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    again = prepare_cohort(
+        read_cohort(synthetic / "cohort.csv"), tmp_path / "out", SETTINGS, cache_folder=cache, workers=1
+    )
+    np.testing.assert_array_equal(again.radiomics, prepared.radiomics)
+    assert damaged.stat().st_size > 1000
