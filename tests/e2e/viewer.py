@@ -26,9 +26,8 @@ FOLDER_VARIABLE = "PDL1ES_OHIF"
 """Environment variable: folder that keeps the package between runs; without it, ``out/ohif`` of the checkout."""
 
 PROXIED = ("/dicom-web", "/wado")
-NOT_FORWARDED = frozenset(
-    {"connection", "host", "accept-encoding", "keep-alive", "transfer-encoding", "content-length"}
-)
+NOT_FORWARDED = frozenset({"connection", "accept-encoding", "keep-alive", "transfer-encoding", "content-length"})
+"""Host is forwarded: the PACS writes it into the addresses of bulk data, which have to be of the viewer's own origin."""
 mimetypes.add_type("application/wasm", ".wasm")
 mimetypes.add_type("text/javascript", ".js")
 
