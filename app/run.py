@@ -14,7 +14,7 @@ from app.application import PDL1ESApplication, RunRequest
 from app.settings import Settings
 from operators.result_writer import write_result
 from operators.run_record import RunRecord
-from pdl1es.atomic import require_writable, write_atomically
+from pdl1es.atomic import require_writable
 from pdl1es.clinical import ClinicalFileError
 from pdl1es.dicom.study import scan_study
 from pdl1es.errors import Refusal
@@ -117,15 +117,18 @@ def run_study(
         PDL1ESApplication(request, record).run()
     except Refusal as refusal:
         logger.error("%s", refusal)
+        record.withdraw()
         reports = _report_refusal(refusal, record, study_folder, output_folder, settings, when)
         result = refused_result(refusal, study=record.study, seconds=record.seconds, when=when, reports=reports)
-        return _ended(ExitCode.REPORT_WRITTEN if reports else ExitCode.REFUSED, result, output_folder, refusal)
+        exit_code = ExitCode.REPORT_WRITTEN if reports else ExitCode.REFUSED
+        return _ended(exit_code, result, output_folder, refusal, record)
     except ClinicalFileError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a defect is, the result says that there was one
         log_defect(error)
+        record.withdraw()
         result = failed_result(error, study=record.study, seconds=record.seconds, when=when)
-        return _ended(ExitCode.DEFECT, result, output_folder, None)
+        return _ended(ExitCode.DEFECT, result, output_folder, None, record)
     return Outcome(ExitCode.REPORT_WRITTEN, record.result)
 
 
@@ -146,20 +149,23 @@ def _report_refusal(
     report = build_refusal_report(refusal, instance, this_software(), when, series_number=settings.report.series_number)
     file = f"{report.SOPInstanceUID}.dcm"
     try:
-        write_atomically(output_folder / file, encode(report))
+        record.deliver(output_folder / file, encode(report))
     except Refusal as unwritable:
         logger.error("%s", unwritable)
         return ()
     return (ReportFile(kind="sr", file=file, sop_instance_uid=str(report.SOPInstanceUID)),)
 
 
-def _ended(exit_code: ExitCode, result: ResultDocument, output_folder: Path, refusal: Refusal | None) -> Outcome:
-    """Write the result of a run without a report."""
+def _ended(
+    exit_code: ExitCode, result: ResultDocument, output_folder: Path, refusal: Refusal | None, record: RunRecord
+) -> Outcome:
+    """Write the result of a run that scored nothing; where even that fails, leave no report of the refusal either."""
     try:
         write_result(result, output_folder)
     except Refusal as unwritable:
         logger.error("%s", unwritable)
-        return Outcome(exit_code, None, refusal or unwritable)
+        record.withdraw()
+        return Outcome(exit_code or ExitCode.REFUSED, None, refusal or unwritable)
     return Outcome(exit_code, result, refusal)
 
 

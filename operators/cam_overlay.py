@@ -10,7 +10,6 @@ from typing import Any
 from operators.run_record import RunRecord
 from operators.step import Step
 from pdl1es.assessment import Assessment
-from pdl1es.atomic import write_atomically
 from pdl1es.report.cam_overlay import build_cam_overlay
 from pdl1es.report.result import ReportFile
 from pdl1es.report.software import this_software
@@ -46,7 +45,7 @@ class CamOverlayOperator(Step):
             return {"cam": None, "reports": ()}
         cam = build_cam_overlay(assessment, this_software(), self.when, series_number=self.series_number)
         file = f"{cam.SOPInstanceUID}.dcm"
-        write_atomically(self.folder / file, encode(cam))
+        self.record.deliver(self.folder / file, encode(cam))
         return {
             "cam": cam,
             "reports": (ReportFile(kind="cam", file=file, sop_instance_uid=str(cam.SOPInstanceUID)),),

@@ -10,7 +10,6 @@ from typing import Any
 from operators.run_record import RunRecord
 from operators.step import Step
 from pdl1es.assessment import Assessment
-from pdl1es.atomic import write_atomically
 from pdl1es.report.encapsulated_pdf import build_encapsulated_pdf
 from pdl1es.report.result import ReportFile
 from pdl1es.report.software import this_software
@@ -54,5 +53,5 @@ class PdfReportOperator(Step):
             show_clinical_values=self.show_clinical_values,
         )
         file = f"{page.SOPInstanceUID}.dcm"
-        write_atomically(self.folder / file, encode(page))
+        self.record.deliver(self.folder / file, encode(page))
         return {"reports": (ReportFile(kind="pdf", file=file, sop_instance_uid=str(page.SOPInstanceUID)),)}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from pdl1es.atomic import write_atomically
 from pdl1es.dicom.study import Study
 from pdl1es.report.result import ResultDocument
 
@@ -23,11 +26,14 @@ class RunRecord:
         Set by the study loader.
     result
         Set by the result writer.
+    written
+        Reports in the output folder.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
     study: Study | None = None
     result: ResultDocument | None = None
+    written: list[Path] = field(default_factory=list)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -37,3 +43,21 @@ class RunRecord:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+    def deliver(self, path: Path, data: bytes) -> None:
+        """Write a report, whole or not at all, and remember it.
+
+        Raises
+        ------
+        pdl1es.errors.Refusal
+            OUTPUT_NOT_WRITABLE.
+        """
+        write_atomically(path, data)
+        self.written.append(path)
+
+    def withdraw(self) -> None:
+        """Remove the reports again: a run that fails later must not leave one that looks like its outcome."""
+        for path in self.written:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+        self.written.clear()

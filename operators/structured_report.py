@@ -12,7 +12,6 @@ from pydicom.dataset import Dataset
 from operators.run_record import RunRecord
 from operators.step import Step
 from pdl1es.assessment import Assessment
-from pdl1es.atomic import write_atomically
 from pdl1es.dicom.study import Study
 from pdl1es.report.predecessors import find_predecessors
 from pdl1es.report.result import ReportFile
@@ -64,5 +63,5 @@ class StructuredReportOperator(Step):
             cam=cam,
         )
         file = f"{report.SOPInstanceUID}.dcm"
-        write_atomically(self.folder / file, encode(report))
+        self.record.deliver(self.folder / file, encode(report))
         return {"reports": (ReportFile(kind="sr", file=file, sop_instance_uid=str(report.SOPInstanceUID)),)}

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import resource
 import shutil
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -551,6 +555,48 @@ def test_bad_input_is_refused_with_its_code_and_leaves_nothing_but_the_result(
     told = {"code": code.name, "stage": code.row.stage, "meaning": code.row.meaning, "remedy": refusal.remedy}
     told |= {"found": refusal.found, "tag": refusal.tag, "value": refusal.value, "uid": refusal.uid}
     assert result["refusal"] == told
+
+
+# --- An output folder that fails on the way --------------------------------------------------------------------------
+
+
+def run_command(study: Path, output: Path, repository: Path, largest_file: int | None) -> int:
+    """Run the command line, where no file can grow beyond a size, and return its exit code."""
+
+    def limit() -> None:
+        if largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli", "run", str(study), str(output)],
+        env={**os.environ, "PYTHONPATH": str(repository)},
+        cwd=repository,
+        capture_output=True,
+        preexec_fn=limit,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode
+
+
+def test_a_disk_that_fills_while_the_report_is_written_leaves_no_part_of_it(
+    base: Base, repository: Path, tmp_path: Path
+) -> None:
+    """The short result of a refusal fits still."""
+    Plan(base).write(tmp_path / "study")
+    assert run_command(tmp_path / "study", tmp_path / "out", repository, largest_file=8192) == 3
+    assert [path.name for path in (tmp_path / "out").rglob("*")] == ["result.json"]
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert result["refusal"]["code"] == "OUTPUT_NOT_WRITABLE"
+    assert result["refusal"]["found"].endswith("File too large")
+
+
+def test_a_report_whose_result_cannot_be_written_is_taken_back(base: Base, repository: Path, tmp_path: Path) -> None:
+    """What lies in the output folder is delivered: a report must not lie there after a run that failed."""
+    Plan(base).write(tmp_path / "study")
+    (tmp_path / "out" / "result.json").mkdir(parents=True)
+    assert run_command(tmp_path / "study", tmp_path / "out", repository, largest_file=None) == 3
+    assert [path.name for path in (tmp_path / "out").rglob("*")] == ["result.json"]
 
 
 # --- Which of two faults is told -------------------------------------------------------------------------------------
