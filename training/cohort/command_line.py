@@ -164,6 +164,53 @@ def synthesise(
     Console().print(f"cohort: {table}", highlight=False, soft_wrap=True, markup=False)
 
 
+@cohort_app.command(name="import")
+def import_(
+    collection: Annotated[
+        str,
+        typer.Argument(
+            metavar="COLLECTION", help="lung1 (NSCLC-Radiomics), radiogenomics, or cbioportal.", show_default=False
+        ),
+    ],
+    clinical: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CLINICAL",
+            help="TCIA's clinical CSV, or cBioPortal's study folder.",
+            exists=True,
+            show_default=False,
+        ),
+    ],
+    table: Annotated[
+        Path, typer.Argument(metavar="COHORT.csv", help="The table to write.", dir_okay=False, show_default=False)
+    ],
+    images: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it
+        typer.Option(
+            "--images",
+            help="Folder with one folder a patient, as the NBIA Data Retriever makes it.",
+            exists=True,
+            file_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write the cohort's table of a public collection on disk; what the collection lacks stays empty, and is told."""
+    from pdl1es.atomic import write_atomically
+    from training.cohort.public_collections import CollectionError, import_collection
+    from training.cohort.table import write_cohort
+
+    try:
+        imported = import_collection(collection, clinical, images, table.parent)
+    except CollectionError as error:
+        raise _usage(str(error)) from error
+    write_atomically(table, write_cohort(imported.rows))
+    console = Console()
+    for note in imported.notes:
+        console.print(f"[yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)
+    console.print(f"cohort: {table}", highlight=False, soft_wrap=True, markup=False)
+
+
 @contextmanager
 def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on standard error; yield what tells it."""
