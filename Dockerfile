@@ -20,14 +20,14 @@ RUN python3 -m venv /opt/tools \
  && /opt/tools/bin/python -m pip install --no-cache-dir --quiet \
       -c constraints.txt -c package/constraints.build.txt -r package/requirements.txt \
  # pyradiomics builds only where numpy and setuptools are already there, without build isolation
- && PYTHONPATH=package/python312 /opt/tools/bin/python -m pip wheel --no-cache-dir --quiet --no-deps \
+ && PYTHONPATH=/build/package/python312 /opt/tools/bin/python -m pip wheel --no-cache-dir --quiet --no-deps \
       --no-build-isolation --require-hashes --wheel-dir /wheels -r package/pyradiomics.txt
 COPY requirements.txt ./
 COPY package/image_packages.py package/left_out.txt package/gpu.txt package/
 ARG ORT=onnxruntime-gpu
 RUN python3 -m venv --without-pip /opt/venv \
  && if [ "$ORT" = onnxruntime-gpu ]; then also="--also package/gpu.txt"; else also=""; fi \
- && /opt/tools/bin/python package/image_packages.py /opt/venv/bin/python --requirements requirements.txt \
+ && /opt/tools/bin/python package/image_packages.py --python /opt/venv/bin/python --requirements requirements.txt \
       --constraints constraints.txt --left-out package/left_out.txt --onnxruntime "$ORT" $also --find-links /wheels \
  # holoscan's wheel makes the links of its libraries at the next start of Python, by a package that goes afterwards
  && pip="/opt/tools/bin/python -m pip --disable-pip-version-check --quiet --python /opt/venv/bin/python" \
@@ -96,6 +96,7 @@ LABEL org.opencontainers.image.title="PD-L1ES" \
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     HOLOSCAN_INPUT_PATH=/var/holoscan/input \
     HOLOSCAN_OUTPUT_PATH=/var/holoscan/output \
     HOLOSCAN_WORKDIR=/var/holoscan \

@@ -87,12 +87,13 @@ def kept(resolved: Mapping[str, Mapping[str, Any]], roots: Iterable[str], left_o
 
 
 def main() -> None:
-    """Resolve, prune and install into another environment."""
+    """Resolve and prune; then install into another environment, or write the list."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("python", type=Path, help="interpreter of the environment to install into")
+    parser.add_argument("--python", type=Path, help="interpreter of the environment to install into")
+    parser.add_argument("--list", type=Path, help="file to write the packages to; pyradiomics is left to its wheel")
     parser.add_argument("--requirements", type=Path, required=True)
     parser.add_argument("--constraints", type=Path, action="append", required=True)
-    parser.add_argument("--left-out", type=Path, required=True)
+    parser.add_argument("--left-out", type=Path, help="without it, everything that pip brings")
     parser.add_argument("--onnxruntime", default=ONNXRUNTIME)
     parser.add_argument("--also", type=Path, help="further requirements, as those of the GPU image")
     parser.add_argument("--find-links", type=Path, required=True, help="folder of wheels that were built here")
@@ -111,10 +112,15 @@ def main() -> None:
         subprocess.run([*resolve, *options, *roots], check=True)
         installs = json.loads(report.read_text(encoding="utf-8"))["install"]
     resolved = {canonicalize_name(item["metadata"]["name"]): item["metadata"] for item in installs}
-    packages = kept(resolved, roots, read_list(arguments.left_out))
+    packages = kept(resolved, roots, read_list(arguments.left_out) if arguments.left_out else ())
     gone = sorted(f"{name}=={item['version']}" for name, item in resolved.items())
     print("left out:", *(package for package in gone if package not in packages), sep="\n  ")
     print("installed:", *packages, sep="\n  ")
+    if arguments.list:
+        indexed = [package for package in packages if not package.startswith("pyradiomics==")]
+        arguments.list.write_text("\n".join(indexed) + "\n", encoding="utf-8")
+    if arguments.python is None:
+        return
     into = [*pip, "--python", str(arguments.python), "install", "--quiet", "--no-deps"]
     subprocess.run([*into, *options, *packages], check=True)
 

@@ -40,9 +40,9 @@ def application_manifest(settings: Mapping[str, Any], sdk_version: str) -> dict[
         "command": json.dumps(COMMAND),
         "environment": ENVIRONMENT,
         # The packager writes both paths relative to the working directory; so does this.
-        "input": {"path": "input/", "formats": application["inputFormats"]},
+        "input": {"path": "input/", "formats": application["input-formats"]},
         "liveness": None,
-        "output": {"path": "output/", "formats": application["outputFormats"]},
+        "output": {"path": "output/", "formats": application["output-formats"]},
         "readiness": None,
         "sdk": "monai-deploy",
         "sdkVersion": sdk_version,
