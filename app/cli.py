@@ -169,7 +169,7 @@ def inspect(
     config: Config = None,
 ) -> None:
     """Show which series and which segment would be scored, and why; runs nothing and writes nothing."""
-    from app.display import show_survey
+    from app.display import show_refusal, show_survey
     from pdl1es.dicom.selection import survey
     from pdl1es.dicom.study import scan_study
     from pdl1es.errors import Refusal
@@ -179,7 +179,8 @@ def inspect(
     try:
         found = scan_study(study, settings.limits)
     except Refusal as refusal:
-        raise _usage(str(refusal)) from refusal
+        show_refusal(refusal, Console(stderr=True))
+        raise typer.Exit(3) from refusal
     seen = survey(found, settings.selection, settings.protocol)
     show_survey(found, seen, Console())
     raise typer.Exit(0 if seen.refusal is None else 3)
