@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pydicom
@@ -13,7 +12,7 @@ import pytest
 from pacs import PLUGIN, Pacs, running_pacs
 from pydicom.dataset import Dataset
 from viewer import served_viewer, viewer_files
-from written_reports import Written
+from written_reports import WHEN, Written
 
 PACKAGE_OF = {
     "dciodvfy": "Debian package dicom3tools",
@@ -34,7 +33,6 @@ PACKAGE_OF = {
     "pdftoppm": "Debian package poppler-utils",
     "pdffonts": "Debian package poppler-utils",
 }
-WHEN = datetime(2025, 1, 16, 8, 30, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
 from pdl1es.report.result import ResultDocument
+
+WHEN = datetime(2025, 1, 16, 8, 30, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
