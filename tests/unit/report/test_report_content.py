@@ -206,7 +206,9 @@ def test_secondary_groups_are_reported_and_their_disagreement_is_stated() -> Non
 
 
 @pytest.mark.parametrize("treatment", [None, "other"])
-def test_a_fusion_group_is_reported_only_where_pembrolizumab_is_known_to_be_the_treatment(treatment: str | None) -> None:
+def test_a_fusion_group_is_reported_only_where_pembrolizumab_is_known_to_be_the_treatment(
+    treatment: str | None,
+) -> None:
     case = report_case(
         model=metadata(**COX),
         predicted=prediction(clinical_risk=0.2, fusion_risk=1.2),
