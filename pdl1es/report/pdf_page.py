@@ -40,6 +40,7 @@ GREY: Final = (0.35, 0.37, 0.40)
 BLACK: Final = (0.0, 0.0, 0.0)
 WARNING: Final = (0.60, 0.30, 0.0)
 
+WITHHELD: Final = "withheld: see the warnings"
 IN_THE_HEADER: Final = "(in letters that this page lacks: see the DICOM header)"
 CUT: Final = "... (in full in the structured report)"
 
@@ -248,26 +249,22 @@ def _result(page: _Page, assessment: Assessment) -> None:
     if not model.calibrated:
         page.line(x, top - 59, "a scale from 0 to 1, not a probability", 7.5, colour=GREY)
     groups = [
-        ("Expression group by the score", wording.group_text(assessment.expression_group, assessment.findings)),
+        ("Expression group by the score", assessment.expression_group or WITHHELD),
         (
             "Risk group: progression under first-line pembrolizumab",
-            wording.group_text(assessment.risk_group, assessment.findings),
+            assessment.risk_group or WITHHELD,
         ),
     ]
     if model.clinical_cut_off is not None:
         groups.append(
             (
                 "Secondary, by clinical values alone",
-                wording.group_text(assessment.clinical_risk_group, assessment.findings),
+                assessment.clinical_risk_group or WITHHELD,
             )
         )
     if model.fusion_cut_off is not None:
         known = assessment.clinical.treatment in PEMBROLIZUMAB
-        fusion = (
-            wording.group_text(assessment.fusion_risk_group, assessment.findings)
-            if known
-            else wording.TREATMENT_UNKNOWN
-        )
+        fusion = (assessment.fusion_risk_group or WITHHELD) if known else wording.TREATMENT_UNKNOWN
         groups.append(("Secondary, by score and clinical values", fusion))
     x = MARGIN + 200
     for row, (label, text) in enumerate(groups):
