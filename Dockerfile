@@ -67,7 +67,7 @@ RUN /opt/tools/bin/python -m pip download --no-cache-dir --quiet --no-deps --des
 FROM ${PYTHON_IMAGE} AS runtime
 RUN apt-get update \
  && apt-get install -y --no-install-recommends jq \
-&
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin \
  && useradd --uid 1000 --create-home holoscan \
  && mkdir -p /var/holoscan/input /var/holoscan/output /var/holoscan/logs /var/run/holoscan /opt/holoscan \
  && chown -R 1000:1000 /var/holoscan
