@@ -146,6 +146,18 @@ GROUP_CODES: Final[dict[str, CodedConcept]] = {
 """A model's words for its groups that have a code; other words are reported as text."""
 
 
+def code_table() -> str:
+    """Return the codes of the reports as Markdown, by scheme and value, for the conformance statement."""
+    found = {
+        (str(code.scheme_designator), str(code.value)): str(code.meaning)
+        for code in globals().values()
+        if isinstance(code, CodedConcept)
+    }
+    ordered = sorted(found.items(), key=lambda entry: (entry[0][0].startswith("99"), entry[0]))
+    lines = ["| scheme | code value | code meaning |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| {scheme} | {value} | {meaning} |" for (scheme, value), meaning in ordered)]) + "\n"
+
+
 def group_code(words: str) -> CodedConcept | None:
     """Return the code for a group in the model's words, or None where there is none."""
     return GROUP_CODES.get(" ".join(words.replace("-", " ").split()).lower().replace("pd l1", "pd-l1"))
@@ -204,3 +216,7 @@ def coding_scheme_identification(schemes_of_input: list[Dataset], used: set[str]
                 setattr(foreign, keyword, text[:MAX_VALUE] if keyword == "CodingSchemeVersion" else text)
         items.append(foreign)
     return items
+
+
+if __name__ == "__main__":
+    print(code_table(), end="")
