@@ -95,6 +95,12 @@ def prepare(
         bool,
         typer.Option("--keep-withheld", help="Keep CT whose group the chain would withhold (smooth kernels)."),
     ] = False,
+    without_outcome: Annotated[
+        bool,
+        typer.Option(
+            "--without-outcome", help="Keep patients without PD-L1 and follow-up, so that they can be scored."
+        ),
+    ] = False,
 ) -> None:
     """Take every patient through selection, resampling, patches and radiomics, as the chain does.
 
@@ -109,7 +115,7 @@ def prepare(
         settings = load_settings(settings_file(config))
     except SettingsError as error:
         raise _usage(str(error)) from error
-    checked = _checked(table)
+    checked = _checked(table, without_outcome=without_outcome)
     with _progress("Preparing") as progress:
         prepared = prepare_cohort(
             checked,
@@ -227,11 +233,11 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
-def _checked(table: Path, longest_interval: int = LONGEST_INTERVAL_DAYS) -> CheckedTable:
+def _checked(table: Path, longest_interval: int = LONGEST_INTERVAL_DAYS, without_outcome: bool = False) -> CheckedTable:
     """Read a table, or say all that is wrong with it and end with exit code 2."""
     errors = Console(stderr=True)
     try:
-        checked = read_cohort(table, longest_interval_days=longest_interval)
+        checked = read_cohort(table, longest_interval_days=longest_interval, without_outcome=without_outcome)
     except CohortTableError as error:
         raise _usage(str(error)) from error
     if checked.faults:

@@ -205,7 +205,9 @@ class CheckedTable:
     exclusions: tuple[tuple[str, int], ...]
 
 
-def read_cohort(path: Path, *, longest_interval_days: int = LONGEST_INTERVAL_DAYS) -> CheckedTable:
+def read_cohort(
+    path: Path, *, longest_interval_days: int = LONGEST_INTERVAL_DAYS, without_outcome: bool = False
+) -> CheckedTable:
     """Read and check ``cohort.csv``.
 
     Parameters
@@ -214,6 +216,8 @@ def read_cohort(path: Path, *, longest_interval_days: int = LONGEST_INTERVAL_DAY
         UTF-8 CSV with a header row of `COLUMNS`; only ``id`` must be there, and no other column may.
     longest_interval_days
         Between CT and PD-L1 test; a longer interval warns.
+    without_outcome
+        Keep patients of whom neither PD-L1 nor follow-up is known: they can be scored, and no more.
 
     Returns
     -------
@@ -233,7 +237,7 @@ def read_cohort(path: Path, *, longest_interval_days: int = LONGEST_INTERVAL_DAY
             rows.append((number, row))
     faults += _repeated(records, "id", "the id occurs in rows {}: one patient is one row")
     faults += _repeated(records, "ct", "the same CT is given in rows {}: one patient is one row")
-    included, exclusions = _excluded(rows)
+    included, exclusions = _excluded(rows, without_outcome)
     return CheckedTable(
         rows=tuple(row for _, row in included),
         faults=tuple(sorted(faults, key=lambda note: (note.row or 0, note.column or ""))),
@@ -372,14 +376,14 @@ def _repeated(records: list[tuple[int, dict[str, str]]], column: str, found: str
 
 
 def _excluded(
-    rows: list[tuple[int, CohortRow]],
+    rows: list[tuple[int, CohortRow]], without_outcome: bool
 ) -> tuple[list[tuple[int, CohortRow]], tuple[tuple[str, int], ...]]:
     """Leave out who lacks what the method needs; each patient counts for the first reason that applies."""
     reasons = {
         "No CT": lambda row: row.ct is None,
         "No tumour segmentation": lambda row: row.seg is None and row.ct is not None and row.ct.is_file(),
         "Neither PD-L1 expression nor follow-up known": lambda row: (
-            row.high_expression is None and row.pfs_days is None
+            row.high_expression is None and row.pfs_days is None and not without_outcome
         ),
     }
     counts, left = [], rows

@@ -96,6 +96,8 @@ def test_who_lacks_what_the_method_needs_is_counted_once_by_the_first_reason(tmp
         ("Neither PD-L1 expression nor follow-up known", 1),
     )
     assert [row.id for row in checked.rows] == ["D", "E"]
+    scored_only = read_cohort(tmp_path / "cohort.csv", without_outcome=True)
+    assert [row.id for row in scored_only.rows] == ["B", "D", "E"]
 
 
 def test_a_smoker_of_unknown_grade_is_no_missing_value(tmp_path: Path) -> None:
