@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from training.cohort.command_line import cohort_app
+from training.evaluation.command_line import controls, evaluate, prognosis, reproduce, retest
 from training.train.command_line import export, train
 
 app = typer.Typer(
@@ -17,6 +18,8 @@ app = typer.Typer(
 app.add_typer(cohort_app, name="cohort")
 app.command("train")(train)
 app.command("export")(export)
+for command in (evaluate, prognosis, controls, retest, reproduce):
+    app.command()(command)
 
 
 if __name__ == "__main__":

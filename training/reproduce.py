@@ -106,11 +106,11 @@ def full_settings(seed: int = 0) -> ReproductionSettings:
 
 
 def small_settings(seed: int = 0) -> ReproductionSettings:
-    """Return a run of the mechanics: 100 patients, two epochs, one re-division; its numbers mean nothing."""
+    """Return a run of the mechanics: 100 patients, two epochs, one re-division, a small DenseNet; its numbers mean nothing."""
     return ReproductionSettings(
         synthesis=SynthesisSettings(expression=60, prognosis=24, gate=16, dicom=1, seed=seed),
         training=TrainingConfig.model_validate(
-            {"seed": seed, "stages": [{"learning_rate": 1e-4, "epochs": 2}], "redivisions": 1}
+            {"seed": seed, "stages": [{"learning_rate": 1e-4, "epochs": 2}], "redivisions": 1, "layers": "small"}
         ),
         permutations=100,
         retested=4,
@@ -356,7 +356,7 @@ class Reproduction:
 
     def _analysed(self) -> tuple[ScoredCohort, AnalysedCohort]:
         prepared = self._prepared()
-        controls = {control: PreparedCohort.load(self._control(control)) for control in CONTROLS}
+        controls: dict[str, PreparedCohort] = {name: PreparedCohort.load(self._control(name)) for name in CONTROLS}
         table = run_predictions(self.folder / RUN, controls, self._progress)
         scored = scored_cohort(prepared, table, tuple(controls))
         options = AnalysisOptions(prognosis=PrognosisSettings(permutations=self.settings.permutations))
