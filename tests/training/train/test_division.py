@@ -1,0 +1,97 @@
+"""Who trains, validates and tests."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from training.train.division import TEST, TRAIN, VALIDATION, DivisionError, divide, redivide
+
+
+def table(high: int, low: int, split: list[str | None] | None = None) -> pd.DataFrame:
+    n = high + low
+    return pd.DataFrame(
+        {
+            "case_id": [f"c{index:05d}" for index in range(n)],
+            "split": pd.Series(split or [None] * n, dtype=object),
+            "label": [1.0] * high + [0.0] * low,
+            "content_digest": [f"{index:x}" for index in range(n)],
+        }
+    )
+
+
+def count(division: np.ndarray) -> dict[str, int]:
+    return {name: int((division == name).sum()) for name in (TRAIN, VALIDATION, TEST)}
+
+
+def test_the_papers_patients_are_divided_as_in_the_paper() -> None:
+    """939 patients, 328 of them high: 750, 93 and 96."""
+    cases = table(328, 611)
+    division = divide(cases, seed=0)
+    assert count(division) == {TRAIN: 750, VALIDATION: 93, TEST: 96}
+    shares = cases.groupby(division)["label"].mean()
+    assert shares.to_numpy() == pytest.approx(328 / 939, abs=0.01)
+
+
+def test_the_seed_decides_and_the_order_of_rows_does_not() -> None:
+    cases = table(40, 60)
+    shuffled = cases.sample(frac=1, random_state=1).reset_index(drop=True)
+    by_case = dict(zip(cases["case_id"], divide(cases, 5), strict=True))
+    assert dict(zip(shuffled["case_id"], divide(shuffled, 5), strict=True)) == by_case
+    assert (divide(cases, 5) != divide(cases, 6)).any()
+
+
+@pytest.mark.parametrize("high", range(3, 14))
+def test_even_a_small_class_is_in_every_split(high: int) -> None:
+    cases = table(high, 40)
+    division = divide(cases, 0)
+    assert {name: int((division[:high] == name).sum()) > 0 for name in (TRAIN, VALIDATION, TEST)} == {
+        TRAIN: True,
+        VALIDATION: True,
+        TEST: True,
+    }
+
+
+def test_the_tables_own_split_is_kept() -> None:
+    split: list[str | None] = ["train", "validation", "test", None, "prognosis"] * 8
+    cases = table(15, 25, split)
+    division = divide(cases, 0)
+    assert division.tolist() == split
+
+
+def test_patients_of_prognosis_and_gate_and_those_without_label_take_no_part() -> None:
+    cases = table(20, 40, [None] * 50 + ["prognosis"] * 5 + ["gate"] * 5)
+    cases.loc[[0, 30], "label"] = np.nan
+    division = divide(cases, 0)
+    assert division[50:].tolist() == ["prognosis"] * 5 + ["gate"] * 5
+    assert [division[0], division[30]] == [None, None]
+    assert sum(count(division).values()) == 48
+
+
+def test_the_same_images_in_two_splits_are_refused() -> None:
+    cases = table(40, 60)
+    division = divide(cases, 0)
+    train, test = (int(np.flatnonzero(division == name)[0]) for name in (TRAIN, TEST))
+    cases.loc[test, "content_digest"] = cases.loc[train, "content_digest"]
+    with pytest.raises(DivisionError, match="the same images"):
+        divide(cases, 0)
+
+
+def test_a_class_that_cannot_be_validated_is_refused() -> None:
+    with pytest.raises(
+        DivisionError, match="train needs patients of both classes, it has 5 with label 0, 0 with label 1"
+    ):
+        divide(table(2, 7), 0)
+
+
+def test_a_redivision_changes_validation_and_test_and_never_training() -> None:
+    cases = table(328, 611)
+    first = divide(cases, 0)
+    again = [redivide(cases, first, 0, number) for number in (1, 2)]
+    for division in again:
+        assert count(division) == count(first)
+        assert ((division == TRAIN) == (first == TRAIN)).all()
+        assert (division != first).any()
+        assert cases["label"][division == VALIDATION].sum() == cases["label"][first == VALIDATION].sum()
+    assert (again[0] != again[1]).any()
