@@ -468,9 +468,20 @@ def base(phantom_study: PhantomStudy) -> Base:
 Attempt = Callable[..., tuple[Scored, StoredSeries]]
 
 
+@pytest.fixture(scope="module")
+def shipped_model(repository: Path) -> FusionModel:
+    """The model that ships, loaded once: it takes longer than to refuse a study."""
+    return FusionModel.load(repository / "models" / "pdl1es")
+
+
 @pytest.fixture
 def attempt(
-    base: Base, settings: Settings, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Base,
+    settings: Settings,
+    repository: Path,
+    shipped_model: FusionModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Attempt:
     """Write a study with the given faults, run the whole chain on it, and return what that left behind."""
     monkeypatch.setattr(pdl1es.model, "cuda_obstacle", lambda: GPU_OBSTACLE)
@@ -487,6 +498,9 @@ def attempt(
             (tmp_path / "file").write_bytes(b"")
             output = tmp_path / "file" / "out"
         shipped = repository / "models" / "pdl1es"
+        model_folder = plan.model(shipped, model) if plan.model else shipped
+        if model_folder is shipped and not plan.require_gpu:
+            monkeypatch.setattr(FusionModel, "load", lambda *_, **__: shipped_model)
         outcome = run_study(
             study,
             output,
@@ -498,7 +512,7 @@ def attempt(
                     "model": ModelSettings(require_gpu=plan.require_gpu),
                 }
             ),
-            model_folder=plan.model(shipped, model) if plan.model else shipped,
+            model_folder=model_folder,
             when=WHEN,
         )
         return Scored(outcome, output), ct
