@@ -9,11 +9,14 @@ VENV := .venv
 TRAINING_VENV := .venv-training
 MAP_VENV := .venv-map
 OUT ?= out/demo
+RUNS ?= runs
+# As --accelerator gpu
+REPRODUCE_FLAGS ?=
 PIP := -m pip --disable-pip-version-check --quiet
 # In CI a missing tool fails its test; elsewhere the test is skipped with the reason.
 PYTEST_FLAGS ?=
 
-.PHONY: help demo test test-runtime test-training lint env env-training machine untrained-model lock clean
+.PHONY: help demo test test-runtime test-training lint env env-training machine untrained-model reproduce lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -105,6 +108,10 @@ $(TRAINING_VENV)/ready: requirements.txt training/requirements.txt tests/require
 ## make untrained-model       write the seeded, untrained model that stands in until one is trained
 untrained-model: $(TRAINING_VENV)/ready
 	$(TRAINING_VENV)/bin/python -m training.untrained models/pdl1es
+
+## make reproduce [SMALL=1]   from nothing to model and report, on a synthetic cohort; goes on where it stopped
+reproduce: $(TRAINING_VENV)/ready
+	@$(TRAINING_VENV)/bin/pdl1es reproduce $(if $(SMALL),--small "$(RUNS)/small","$(RUNS)/full") $(REPRODUCE_FLAGS)
 
 ## make lock                  write constraints.txt from the two environments as they are
 lock: $(VENV)/tested $(TRAINING_VENV)/ready
