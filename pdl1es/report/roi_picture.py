@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion
 
 from pdl1es.assessment import Assessment
@@ -128,6 +128,9 @@ def _cells(draw: ImageDraw.ImageDraw, left: int, size: tuple[int, int], cells: N
         draw.line([(left + x, PANEL_TOP), (left + x, PANEL_TOP + size[1])], fill=CELL_LINES, width=1)
     for y in rows:
         draw.line([(left, PANEL_TOP + y), (left + size[0], PANEL_TOP + y)], fill=CELL_LINES, width=1)
+    labels = [[wording.log_odds_text(float(value)) for value in row] for row in cells]
+    room = columns[1] - columns[0] - 10
+    font = _fitting([label for row in labels for label in row], room, 22)
     for row in range(CAM_SIZE):
         for column in range(CAM_SIZE):
             centre = (
@@ -136,8 +139,8 @@ def _cells(draw: ImageDraw.ImageDraw, left: int, size: tuple[int, int], cells: N
             )
             draw.text(
                 centre,
-                wording.log_odds_text(float(cells[row, column])),
-                font=picture_font(22, bold=True),
+                labels[row][column],
+                font=font,
                 fill=(255, 255, 255),
                 anchor="mm",
                 stroke_width=2,
@@ -145,12 +148,17 @@ def _cells(draw: ImageDraw.ImageDraw, left: int, size: tuple[int, int], cells: N
             )
 
 
+def _fitting(texts: list[str], width: float, largest: int, smallest: int = 6) -> ImageFont.FreeTypeFont:
+    """Return the largest bold letters with which every text fits into a width, pixels."""
+    fonts = (picture_font(size, bold=True) for size in range(largest, smallest, -1))
+    fitting = (font for font in fonts if max(font.getlength(text) for text in texts) <= width)
+    return next(fitting, picture_font(smallest, bold=True))
+
+
 def _heading(draw: ImageDraw.ImageDraw, assessment: Assessment, index: int) -> None:
     draw.rectangle([(0, 0), (WIDTH, 62)], fill=NOTICE_FILL)
     notice = wording.notice(assessment.model)
-    font = next(
-        font for size in range(20, 5, -1) if (font := picture_font(size, bold=True)).getlength(notice) < WIDTH - 20
-    )
+    font = _fitting([notice], WIDTH - 20, 20)
     draw.text((WIDTH // 2, 20), notice, font=font, fill=(255, 255, 255), anchor="mm")
     second = "RESEARCH USE ONLY - NOT VERIFIED BY A READER"
     draw.text((WIDTH // 2, 46), second, font=picture_font(16, bold=True), fill=(255, 255, 255), anchor="mm")
@@ -174,7 +182,7 @@ def _sides(draw: ImageDraw.ImageDraw, left: int, size: tuple[int, int]) -> None:
 
 def _scale_bar(draw: ImageDraw.ImageDraw, left: int, size: tuple[int, int], per_mm: float) -> None:
     y, length = PANEL_TOP + size[1] - 14, round(10 * per_mm)
-    draw.line([(left + 12, y), (left + 12 + length, y)], fill=(255, 255, 255), width=3)
+    draw.rectangle([(left + 11, y - 2), (left + 13 + length, y + 2)], fill=(255, 255, 255), outline=(0, 0, 0))
     draw.text(
         (left + 12, y - 14),
         "10 mm",
