@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pydicom
 import pytest
+from containers import Docker, docker_daemon, readable
 from pacs import PLUGIN, Pacs, running_pacs
 from pydicom.dataset import Dataset
 from viewer import served_viewer, viewer_files
 from written_reports import WHEN, Written
+
+if TYPE_CHECKING:
+    from pdl1es.phantom.dicom import PhantomStudy
 
 PACKAGE_OF = {
     "dciodvfy": "Debian package dicom3tools",
@@ -43,7 +49,9 @@ def require_tool() -> Callable[[str], str]:
     """
 
     def find(name: str) -> str:
-        path = shutil.which(name) or shutil.which(name, path="/usr/sbin")
+        # what pip installed lies beside the interpreter, which may run without its environment being activated
+        places = (None, str(Path(sys.executable).parent), "/usr/sbin")
+        path = next((found for place in places if (found := shutil.which(name, path=place))), None)
         if name.startswith("/") and Path(name).is_file():
             path = name
         if path is not None:
@@ -107,3 +115,18 @@ def artefacts(repository: Path) -> Path:
     folder = Path(os.environ.get("PDL1ES_ARTEFACTS", repository / "out" / "artefacts"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def docker() -> Iterator[Docker]:
+    """A Docker daemon that answers; where none can be started the tests are skipped, saying why."""
+    with docker_daemon() as answering:
+        yield answering
+
+
+@pytest.fixture(scope="session")
+def readable_phantom(phantom_study: PhantomStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The phantom study, readable for every user."""
+    folder = tmp_path_factory.mktemp("container") / "phantom"
+    shutil.copytree(phantom_study.folder, folder)
+    return readable(folder)

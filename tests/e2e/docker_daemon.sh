@@ -7,9 +7,11 @@
 #   pdl1es-test/python:3.11-bookworm    stands in for python:3.11-slim-bookworm (Debian's Python instead of python.org's)
 #   pdl1es-test/ubuntu:24.04            stands in for NVIDIA's CUDA image, which is Ubuntu 24.04 with CUDA beside it
 # "ready" is printed when all is there; the daemon ends with this script (SIGTERM).
-# Exit code 75: no daemon can be started here; the last line of the standard error says why.
+# Exit code 75: no daemon can be started here; the last line of the standard error says why. Exit code 1: one could, and
+# something else went wrong.
 set -uo pipefail
 folder=$(mkdir -p "$1" && cd "$1" && pwd) || exit 2
+failed() { echo "$*" >&2; exit 1; }
 cannot() { echo "no Docker daemon can be started here: $*" >&2; exit 75; }
 
 [ "$(id -u)" = 0 ] || cannot "it needs root"
@@ -27,11 +29,13 @@ if [ ! -x "$folder/programs/usr/sbin/dockerd" ]; then
   download() { (cd "$folder/packages" && apt-get -o APT::Sandbox::User=root -qq download docker.io containerd runc tini); }
   download >"$folder/apt.log" 2>&1 || { apt-get update -qq && download; } >>"$folder/apt.log" 2>&1 \
     || cannot "Debian's docker.io cannot be downloaded (see $folder/apt.log)"
-  for package in "$folder"/packages/*.deb; do dpkg -x "$package" "$folder/programs" || cannot "a package is damaged"; done
+  for package in "$folder"/packages/*.deb; do dpkg -x "$package" "$folder/programs" || failed "$package is damaged"; done
 fi
 export PATH=$folder/programs/usr/bin:$folder/programs/usr/sbin:$PATH DOCKER_HOST=unix://$folder/docker.sock
 export DOCKER_CONFIG=$folder/config
 mkdir -p "$DOCKER_CONFIG"
+
+docker version >/dev/null 2>&1 && failed "a daemon runs in $folder already"
 
 # ---- the daemon, whose builds see a /dev of their own
 rm -f "$folder/docker.pid"
@@ -74,7 +78,7 @@ stand_in() { # stand_in TAG SUITE MIRROR PACKAGES [OPTIONS]
   chroot "$root" update-ca-certificates >/dev/null 2>&1
   printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n' >"$root/etc/pip.conf"
   rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root/usr/lib/python3.11/EXTERNALLY-MANAGED"
-  tar -C "$root" -c . | docker import --change 'ENV LANG=C.UTF-8' - "$1" >/dev/null || cannot "an image could not be made"
+  tar -C "$root" -c . | docker import --change 'ENV LANG=C.UTF-8' - "$1" >/dev/null || failed "the image $1 could not be made"
   rm -rf "$root"
 }
 script=/usr/share/debootstrap/scripts/sid
