@@ -49,6 +49,9 @@ SPLITS: Final = {"train": TRAINING, "validation": VALIDATION, "test": TEST, "gat
 BAYES: Final = "Bayes"
 """The score that knows a synthetic cohort's truth: no model can do better."""
 
+PAPER_STRATA: Final = ("manufacturer", "slice_thickness", "tube_current", "tube_current_at_median")
+AGE_CUT_YEARS: Final = 65.0
+
 YOUDEN_ON_VALIDATION: Final = "Youden on validation"
 
 
@@ -175,7 +178,7 @@ class Evaluation:
     cohorts
         By name: each split, all of them pooled, and validation with test (no model was fitted on these).
     strata
-        By cohort (pooled; held out): manufacturer, slice thickness, tube current.
+        By cohort (pooled; held out): manufacturer, slice thickness, tube current; sex and age.
     characteristics
         Table 1.
     recalibration
@@ -455,6 +458,11 @@ def _strata(
         "slice_thickness": by_cut("Slice thickness", thickness, settings.slice_thickness_cut_mm, "mm"),
         "tube_current": by_cut("Tube current", current, settings.tube_current_cut_ma, "mA"),
     }
+    # not in the paper: does the score work for everybody (TRIPOD+AI, fairness)
+    age = cases["age"].to_numpy(dtype=np.float64, na_value=np.nan)
+    sex = _levels(cases["sex"], {0.0: "female", 1.0: "male"})
+    strata["sex"] = estimated(stratify, "Sex", labels, signature, sex)
+    strata["age"] = by_cut("Age", age, AGE_CUT_YEARS, "years")
     known_current = current[np.isfinite(current)]
     median = float(np.median(known_current)) if known_current.size else float("nan")
     if settings.tube_current_cut_ma is not None and median != settings.tube_current_cut_ma:

@@ -107,7 +107,7 @@ def evaluation_figures(evaluation: Evaluation) -> dict[str, Drawn]:
         if isinstance(whole, Auc) and found_strata:
             drawn[f"supplement-2-strata-{name.lower().replace(' ', '-')}"] = Drawn(
                 f"Supplementary Figure 2: strata, {name.lower()}",
-                "Area by manufacturer, slice thickness and tube current; P of Cochran's Q.",
+                "Area by manufacturer, slice thickness and tube current, and, beyond the paper, by sex and age; P of Cochran's Q.",
                 strata_figure(found_strata, whole),
             )
     others = [m for m in _models(evaluation) if m not in COMPARATORS]

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 
 from training.evaluation.estimability import NotEstimable
-from training.evaluation.evaluate import EXTERNAL, HELD_OUT, POOLED, TEST, TRAINING, VALIDATION, Evaluation
+from training.evaluation.evaluate import (
+    EXTERNAL,
+    HELD_OUT,
+    PAPER_STRATA,
+    POOLED,
+    TEST,
+    TRAINING,
+    VALIDATION,
+    Evaluation,
+)
 from training.evaluation.predictions import COMPARATORS, SIGNATURE
 from training.evaluation.prognosis import Grouping, Prognosis, RiskModelResult, panels
 from training.evaluation.wording import NOT_ESTIMABLE, comparison, interval, number, p_value, said
@@ -105,11 +114,10 @@ def _expression_rows(evaluation: Evaluation | None, redivisions: Sequence[Mappin
             )
     if evaluation is not None:
         for name, strata in evaluation.strata.items():
-            for variable in strata.values():
-                title = variable.name if isinstance(variable, Stratification) else "stratum"
-                rows.append(
-                    PaperRow(f"Strata, {name.lower()}: {title}", "effective in every stratum", said(variable, _strata))
-                )
+            for key, variable in strata.items():
+                paper = "effective in every stratum" if key in PAPER_STRATA else "not given"
+                title = variable.name if isinstance(variable, Stratification) else key.replace("_", " ")
+                rows.append(PaperRow(f"Strata, {name.lower()}: {title}", paper, said(variable, _strata)))
     return rows
 
 

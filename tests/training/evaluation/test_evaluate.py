@@ -90,13 +90,14 @@ def test_the_order_of_patients_and_models_changes_nothing(evaluation: Evaluation
     assert list(again.cohorts[TEST].models) == list(evaluation.cohorts[TEST].models)
 
 
-def test_strata_are_those_of_the_paper_and_the_cohorts_own_median(evaluation: Evaluation) -> None:
+def test_strata_are_those_of_the_paper_the_cohorts_own_median_sex_and_age(evaluation: Evaluation) -> None:
     strata = evaluation.strata[POOLED]
-    assert set(strata) == {"manufacturer", "slice_thickness", "tube_current", "tube_current_at_median"}
+    assert set(strata) == {"manufacturer", "slice_thickness", "tube_current", "tube_current_at_median", "sex", "age"}
     thickness = strata["slice_thickness"]
     assert isinstance(thickness, Stratification)
     assert [s.level for s in thickness.strata] == ["< 5 mm", ">= 5 mm"]
     assert sum(s.n for s in thickness.strata) == 939
+    assert [s.level for s in strata["sex"].strata] == ["female", "male"]  # type: ignore[union-attr]
     assert [s.level for s in strata["tube_current"].strata] == ["< 290 mA", ">= 290 mA"]  # type: ignore[union-attr]
 
 
