@@ -8,6 +8,7 @@ PYTHON ?= $(firstword $(shell command -v python3.11) $(shell command -v python3)
 VENV := .venv
 TRAINING_VENV := .venv-training
 MAP_VENV := .venv-map
+CONTAINER_TESTS := tests/e2e/test_container.py tests/e2e/test_map.py
 OUT ?= out/demo
 RUNS ?= runs
 # As --accelerator gpu
@@ -16,7 +17,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 # In CI a missing tool fails its test; elsewhere the test is skipped with the reason.
 PYTEST_FLAGS ?=
 
-.PHONY: help demo test test-runtime test-training lint env env-training machine untrained-model reproduce lock clean
+.PHONY: help demo test test-runtime test-container test-training lint env env-training machine untrained-model reproduce lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -35,7 +36,11 @@ endif
 test: test-runtime test-training
 
 test-runtime: $(VENV)/tested
-	$(VENV)/bin/python -m pytest tests --ignore=tests/training $(PYTEST_FLAGS)
+	$(VENV)/bin/python -m pytest tests --ignore=tests/training $(addprefix --ignore=,$(CONTAINER_TESTS)) $(PYTEST_FLAGS)
+
+## make test-container        build the images and run them (needs Docker, or root on Debian; about 6 minutes)
+test-container: $(VENV)/tested
+	$(VENV)/bin/python -m pytest $(CONTAINER_TESTS) $(PYTEST_FLAGS)
 
 test-training: $(TRAINING_VENV)/ready
 	$(TRAINING_VENV)/bin/python -m pytest tests/training $(PYTEST_FLAGS)
