@@ -17,7 +17,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 # In CI a missing tool fails its test; elsewhere the test is skipped with the reason.
 PYTEST_FLAGS ?=
 
-.PHONY: help demo test test-runtime test-container test-training lint env env-training machine untrained-model reproduce lock clean
+.PHONY: help demo map test test-runtime test-container test-training lint env env-training machine untrained-model reproduce lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
