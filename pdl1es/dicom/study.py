@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
@@ -104,6 +104,10 @@ _HEADER_TAGS: Final[list[BaseTag | int]] = [
 _PIXEL_DATA_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _IDENTITY: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _UID_PATTERN: Final = re.compile(r"[0-9.]{1,64}")
+_Converted = dict[tuple[Any, ...], tuple[str, Any]]
+"""VR and value of elements that were converted already, by all that the conversion depends on."""
+_LONGEST_SHARED: Final = 256
+"""Bytes of the longest element that is remembered while a folder is read."""
 _FIRST_CHUNK: Final = 64 * 1024
 _READERS: Final = 8
 _BATCH: Final = 256
@@ -280,6 +284,7 @@ def scan_study(root: Path, limits: ScanLimits | None = None) -> Study:
     files, unreadable, ignored = _list_files(root, limits, deadline)
 
     found: dict[str, list[Instance]] = defaultdict(list)
+    converted: _Converted = {}
     with without_complaints(), ThreadPoolExecutor(max_workers=_READERS) as readers:
         for start in range(0, len(files), _BATCH):
             batch = files[start : start + _BATCH]
@@ -288,7 +293,7 @@ def scan_study(root: Path, limits: ScanLimits | None = None) -> Study:
                 try:
                     if isinstance(head, OSError):
                         raise UnreadableFileError("the file cannot be opened")
-                    instance = _parse(path, head, limits)
+                    instance = _parse(path, head, limits, converted)
                 except NotDicomError:
                     ignored += 1
                 except UnreadableFileError as error:
@@ -328,7 +333,7 @@ def read_instance(path: Path, limits: ScanLimits | None = None) -> Instance:
     if isinstance(head, OSError):
         raise UnreadableFileError("the file cannot be opened") from head
     with without_complaints():
-        return _parse(path, head, limits or ScanLimits())
+        return _parse(path, head, limits or ScanLimits(), {})
 
 
 _complaints_lock = threading.Lock()
@@ -453,7 +458,7 @@ def _content_digest(instance: Instance) -> bytes:
 # --- One file --------------------------------------------------------------------------------------------------------
 
 
-def _parse(path: Path, head: _Head, limits: ScanLimits) -> Instance:
+def _parse(path: Path, head: _Head, limits: ScanLimits, converted: _Converted) -> Instance:
     """Return the instance that a file holds.
 
     Raises
@@ -466,12 +471,12 @@ def _parse(path: Path, head: _Head, limits: ScanLimits) -> Instance:
         raise UnreadableFileError(f"the file is larger than max_file_bytes = {limits.max_file_bytes}")
     start = data_set_start(head.data)
     try:
-        meta = _read_file_meta(head.data[:start])
+        meta = _read_file_meta(head.data[:start], converted)
         if meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
             raise NotDicomError
         header, offset, encapsulated = _read_header(path, head, start, meta, limits)
         malformed: set[str] = set()
-        elements = _settled(header, limits.max_sequence_depth, malformed)
+        elements = _settled(header, limits.max_sequence_depth, malformed, converted)
     except RecursionError:
         raise UnreadableFileError("its sequences are nested too deep") from None
     except _MALFORMED as error:
@@ -535,10 +540,10 @@ def data_set_start(head: bytes) -> int:
     return position
 
 
-def _read_file_meta(head: bytes) -> FileMetaDataset:
+def _read_file_meta(head: bytes, converted: _Converted) -> FileMetaDataset:
     """Return the File Meta Information, empty where a file has none; elements that cannot be converted are left out."""
     elements = read_dataset(io.BytesIO(head[132:] if head[128:132] == b"DICM" else head), False, True)
-    meta = FileMetaDataset(_settled(elements, 1, set()))
+    meta = FileMetaDataset(_settled(elements, 1, set(), converted))
     transfer_syntax = meta.get("TransferSyntaxUID")
     if transfer_syntax is not None and not (
         isinstance(transfer_syntax, str) and _UID_PATTERN.fullmatch(transfer_syntax)
@@ -659,10 +664,13 @@ def _encoding(data: bytes, transfer_syntax: str | None) -> tuple[bool, bool]:
 # --- Elements --------------------------------------------------------------------------------------------------------
 
 
-def _settled(dataset: Dataset, depth: int, malformed: set[str]) -> dict[BaseTag, DataElement | RawDataElement]:
+def _settled(
+    dataset: Dataset, depth: int, malformed: set[str], converted: _Converted
+) -> dict[BaseTag, DataElement | RawDataElement]:
     """Return every element converted; leave out private ones, and those whose value is not what the dictionary says.
 
-    Built anew, because pydicom's own conversion in place costs three times as much.
+    Built anew, because pydicom's own conversion in place costs three times as much. The slices of a series share nearly
+    all their elements: each is converted once for all (``converted``).
 
     Raises
     ------
@@ -676,14 +684,22 @@ def _settled(dataset: Dataset, depth: int, malformed: set[str]) -> dict[BaseTag,
         number = int(tag)
         if number >> 16 & 1:
             continue
+        key = None
         try:
             if isinstance(raw, RawDataElement):
                 if raw.length != 0xFFFFFFFF and len(raw.value or b"") < raw.length:
                     # pydicom takes what is left of a file for the value
                     raise UnreadableFileError("the file is truncated or malformed")
+                if raw.value is not None and len(raw.value) <= _LONGEST_SHARED:
+                    key = (number, raw.VR, raw.value, raw.is_implicit_VR, raw.is_little_endian, str(encoding))
+                    if key in converted:
+                        vr, value = converted[key]
+                        elements[tag] = DataElement(tag, vr, value, already_converted=True)
+                        continue
                 element = convert_raw_data_element(raw, encoding=encoding, ds=dataset)
                 if len(element.VR) > 2:
                     element = dataset[tag]  # "US or SS": other elements decide
+                    key = None
             else:
                 element = raw
             kinds = _dictionary_kinds(number)
@@ -697,7 +713,7 @@ def _settled(dataset: Dataset, depth: int, malformed: set[str]) -> dict[BaseTag,
                 raise UnreadableFileError("its sequences are nested too deep")
             items = []
             for item in element.value or ():
-                settled = Dataset(_settled(item, depth - 1, malformed))
+                settled = Dataset(_settled(item, depth - 1, malformed, converted))
                 settled.set_original_encoding(*_encoding_of(item), item.original_character_set)
                 items.append(settled)
             elements[tag] = DataElement(
@@ -705,6 +721,8 @@ def _settled(dataset: Dataset, depth: int, malformed: set[str]) -> dict[BaseTag,
             )
         else:
             elements[tag] = element
+            if key is not None:
+                converted[key] = (element.VR, element.value)
     return elements
 
 
