@@ -206,7 +206,7 @@ def _run_stage(
                 loader,
                 validation_loader(validation, with_patches=deep),
                 ckpt_path=str(last) if last.is_file() else None,
-                weights_only=False,
+                weights_only=True,
             )
         else:
             recorder.load_state_dict(_callback_state(last, _EPOCHS))
@@ -313,12 +313,12 @@ def _device_name(trainer: lightning.Trainer) -> str:
 
 
 def _network_weights(path: Path) -> Weights:
-    state = torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
+    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     return {key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")}
 
 
 def _callback_state(path: Path, key: str) -> dict[str, Any]:
-    states: dict[str, dict[str, Any]] = torch.load(path, map_location="cpu", weights_only=False)["callbacks"]
+    states: dict[str, dict[str, Any]] = torch.load(path, map_location="cpu", weights_only=True)["callbacks"]
     return next(state for name, state in states.items() if name.startswith(key))
 
 

@@ -155,10 +155,10 @@ def test_another_configuration_or_cohort_in_the_same_folder_is_refused(run: Run)
 def test_a_killed_run_goes_on_to_the_same_weights(cohort: PreparedCohort, tmp_path: Path) -> None:
     """Killed for good (SIGKILL) somewhere between two epochs, as by a power cut."""
     config = TrainingConfig(
-        stages=(Stage(learning_rate=1e-3, epochs=40), Stage(learning_rate=1e-4, epochs=2)),
+        stages=(Stage(learning_rate=1e-3, epochs=20), Stage(learning_rate=1e-4, epochs=2)),
         models=("RM",),
         redivisions=0,
-        patience=40,
+        patience=20,
     )
     (tmp_path / "config.json").write_text(config.model_dump_json())
     command = [sys.executable, "-m", "training.cli", "train", str(cohort.folder), str(tmp_path / "killed")]
