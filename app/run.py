@@ -109,19 +109,22 @@ def run_study(
         logger.error("%s", refusal)
         return Outcome(ExitCode.REFUSED, None, refusal)
     try:
-        with record.timed("model_loading"):
-            model = FusionModel.load(
-                model_folder_of(model_folder), require_gpu=settings.model.require_gpu, threads=settings.model.threads
-            )
-        request = RunRequest(study_folder, output_folder, clinical_file, settings, model, when)
-        PDL1ESApplication(request, record).run()
-    except Refusal as refusal:
-        logger.error("%s", refusal)
-        record.withdraw()
-        reports = _report_refusal(refusal, record, study_folder, output_folder, settings, when)
-        result = refused_result(refusal, study=record.study, seconds=record.seconds, when=when, reports=reports)
-        exit_code = ExitCode.REPORT_WRITTEN if reports else ExitCode.REFUSED
-        return _ended(exit_code, result, output_folder, refusal, record)
+        try:
+            with record.timed("model_loading"):
+                model = FusionModel.load(
+                    model_folder_of(model_folder),
+                    require_gpu=settings.model.require_gpu,
+                    threads=settings.model.threads,
+                )
+            request = RunRequest(study_folder, output_folder, clinical_file, settings, model, when)
+            PDL1ESApplication(request, record).run()
+        except Refusal as refusal:
+            logger.error("%s", refusal)
+            record.withdraw()
+            reports = _report_refusal(refusal, record, study_folder, output_folder, settings, when)
+            result = refused_result(refusal, study=record.study, seconds=record.seconds, when=when, reports=reports)
+            exit_code = ExitCode.REPORT_WRITTEN if reports else ExitCode.REFUSED
+            return _ended(exit_code, result, output_folder, refusal, record)
     except ClinicalFileError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a defect is, the result says that there was one

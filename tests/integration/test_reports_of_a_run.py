@@ -174,3 +174,16 @@ def test_a_study_refused_for_the_models_sake_is_reported_too(
     assert outcome.exit_code == 0
     (path,) = (tmp_path / "out").glob("*.dcm")
     assert pydicom.dcmread(path).StudyInstanceUID == phantom_study.ct.datasets[0].StudyInstanceUID
+
+
+def test_a_defect_in_the_report_of_a_refusal_is_a_defect_and_leaves_no_report(
+    score: Score, without_seg: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("a value of the header")
+
+    monkeypatch.setattr("app.run.build_refusal_report", fail)
+    scored = score(without_seg, report_refusals=True)
+    assert scored.outcome.exit_code == 1
+    assert scored.result["status"] == "failed"
+    assert [path.name for path in scored.folder.iterdir()] == ["result.json"]
