@@ -171,7 +171,7 @@ def prognosis(
             )
             analysed = analyse_cohort(scored, options, progress=told)
             if isinstance(analysed.prognosis, NotEstimable):
-                raise ValueError(f"progression cannot be analysed: {analysed.prognosis.reason}")
+                raise UsageError(f"progression cannot be analysed: {analysed.prognosis.reason}")
             write_analysis(
                 output,
                 "PD-L1ES: progression",
@@ -211,7 +211,7 @@ def controls(
 
         wanted = next((control for control in CONTROLS if control == kind), None)
         if wanted is None:
-            raise ValueError(f"the kinds are {' and '.join(CONTROLS)}, got {kind!r}")
+            raise UsageError(f"the kinds are {' and '.join(CONTROLS)}, got {kind!r}")
         cohort = PreparedCohort.load(prepared)
         if split:
             cohort = cohort.subset(np.isin(cohort.cases["split"].to_numpy(dtype=object), split))
@@ -288,10 +288,10 @@ def _scored(
     from training.evaluation.scored import score_models, scored_cohort
 
     if (run is None) == (model is None):
-        raise ValueError("give either --run or --model")
+        raise UsageError("give either --run or --model")
     if model is None and run is not None:
         if beside:
-            raise ValueError("--beside goes with --model; a run has its own comparators")
+            raise UsageError("--beside goes with --model; a run has its own comparators")
         table = run_predictions(run, controls, told)
         return None, scored_cohort(cohort, table, tuple(controls)), provenance_of(cohort, "a training run's PD-L1ES")
     loaded = FusionModel.load(model or Path(), threads=1)
@@ -318,7 +318,7 @@ def _pairs(given: list[str] | None) -> dict[str, Path]:
     for item in given or []:
         name, separator, folder = item.partition("=")
         if not (name and separator and Path(folder).is_dir()):
-            raise ValueError(f"{item!r} is not NAME=FOLDER of a folder that exists")
+            raise UsageError(f"{item!r} is not NAME=FOLDER of a folder that exists")
         pairs[name] = Path(folder)
     return pairs
 
@@ -338,14 +338,35 @@ def _bars() -> Iterator[Told]:
         yield told
 
 
+class UsageError(ValueError):
+    """What was asked for cannot be; the message says why."""
+
+
 @contextmanager
 def _reported_errors() -> Iterator[None]:
-    """Turn what a user can put right into one sentence and exit code 2."""
+    """Turn what a user can put right into one sentence and exit code 2; a defect keeps its traceback."""
+    from app.settings import SettingsError
     from pdl1es.errors import Refusal
+    from training.cohort.prepared import PreparedCohortError
+    from training.cohort.synthesise import SynthesisError
+    from training.cohort.table import CohortTableError
+    from training.evaluation.predictions import PredictionsError
+    from training.train.division import DivisionError
+    from training.train.run import TrainingError
 
     try:
         yield
-    except (ValueError, Refusal) as error:
+    except (
+        UsageError,
+        SettingsError,
+        Refusal,
+        PreparedCohortError,
+        SynthesisError,
+        CohortTableError,
+        PredictionsError,
+        DivisionError,
+        TrainingError,
+    ) as error:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from error
 

@@ -16,7 +16,7 @@ from typing import Final, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.signal import fftconvolve
 from sklearn.linear_model import LogisticRegression
 
@@ -115,7 +115,7 @@ def mask_in_healthy_lung(volume: TumourVolume) -> TumourVolume:
     tumour = volume.mask[box]
     smooth = gaussian_filter(volume.hu.astype(np.float32), _SMOOTHING_MM)
     lung = (smooth > LUNG_HU[0]) & (smooth < LUNG_HU[1])
-    near = binary_dilation(volume.mask, iterations=GAP_MM)
+    near = distance_transform_edt(~volume.mask) <= GAP_MM
     # correlation: at [k] the mask's box begins at voxel k
     reversed_tumour = tumour[::-1, ::-1, ::-1].astype(np.float32)
     on_lung = fftconvolve(lung.astype(np.float32), reversed_tumour, mode="valid")

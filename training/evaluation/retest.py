@@ -13,7 +13,7 @@ from pdl1es.model import FusionModel
 from pdl1es.radiomics.names import FEATURE_NAMES
 from training.cohort.prepared import PreparedCohort
 from training.evaluation.estimability import NotEstimable, estimated
-from training.evaluation.predictions import SIGNATURE
+from training.evaluation.predictions import SIGNATURE, PredictionsError
 from training.evaluation.scored import Progress, score_models
 from training.statistics.agreement import (
     GroupRepeatability,
@@ -94,13 +94,13 @@ def compare_occasions(
 
     Raises
     ------
-    ValueError
+    PredictionsError
         No patient was scanned twice.
     """
     place = {case: row for row, case in enumerate(second.case_ids)}
     pairs = [(row, place[case]) for row, case in enumerate(first.case_ids) if case in place]
     if not pairs:
-        raise ValueError("no patient occurs on both occasions")
+        raise PredictionsError("no patient occurs on both occasions")
     one, two = (np.array(side) for side in zip(*pairs, strict=True))
     scores = first.score[one], second.score[two]
     scored = np.isfinite(scores[0]) & np.isfinite(scores[1])
@@ -130,12 +130,12 @@ def retest_cohorts(
 
     Raises
     ------
-    ValueError
+    PredictionsError
         No patient occurs in both.
     """
     both = np.intersect1d(first.case_ids, second.case_ids)
     if not both.size:
-        raise ValueError("no patient occurs on both occasions")
+        raise PredictionsError("no patient occurs on both occasions")
     occasions = []
     for name, cohort in (("first scan", first), ("second scan", second)):
         part = cohort.subset(np.isin(cohort.case_ids, both))

@@ -49,7 +49,7 @@ def calibration_figure(cohorts: Mapping[str, Calibration]) -> Figure:
             share = np.array([b.observed.value for b in found.bins])
             spread = np.array(
                 [[b.observed.value - b.observed.lower, b.observed.upper - b.observed.value] for b in found.bins]
-            )
+            ).clip(0)  # at a share of 0 or 1 rounding leaves -1e-17
             axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
             axes.errorbar(
                 score, share, yerr=spread.T, fmt="o-", color=BLUE, markersize=4, linewidth=1.2, elinewidth=0.9

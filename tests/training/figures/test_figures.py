@@ -131,3 +131,10 @@ def test_flow_chart_counts_add_up_or_are_refused() -> None:
         assert part in text
     with pytest.raises(ValueError, match="100 screened less the exclusions are 90, the cohorts hold 80"):
         FlowChart(100, (("Poor CT", 10),), (("Training", 80),))
+
+
+def test_groups_in_which_everybody_or_nobody_is_positive_are_drawn() -> None:
+    """Wilson's interval ends at a share of 1 but for rounding, and no bar may have a negative length."""
+    for n in range(1, 60):
+        found = calibration([0] * n + [1] * n, [0.2] * n + [0.7] * n, 2)
+        assert len(calibration_figure({"Test": found}).axes) == 1
