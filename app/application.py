@@ -14,6 +14,7 @@ from operators.assessment import AssessmentOperator
 from operators.cam_overlay import CamOverlayOperator
 from operators.clinical_data import ClinicalDataOperator
 from operators.contour_stability import ContourStabilityOperator
+from operators.delivery import Delivery
 from operators.fusion_model import FusionModelOperator
 from operators.pdf_report import PdfReportOperator
 from operators.radiomics import RadiomicsOperator
@@ -22,6 +23,7 @@ from operators.result_writer import ResultWriterOperator
 from operators.roi_patches import RoiPatchesOperator
 from operators.run_record import RunRecord
 from operators.series_selection import SeriesSelectionOperator
+from operators.step import Step
 from operators.structured_report import StructuredReportOperator
 from operators.study_loader import StudyLoaderOperator
 from pdl1es.model import FusionModel
@@ -64,14 +66,17 @@ class PDL1ESApplication(Application):
     def compose(self) -> None:
         """Connect the operators (called by the framework)."""
         ask, settings, record = self.request, self.request.settings, self.record
+        delivery = Delivery(
+            ask.output_folder,
+            settings.outputs,
+            settings.report.series_number,
+            settings.report.show_clinical_values,
+            ask.when,
+        )
 
+        once = CountCondition(self, 1)
         loader = StudyLoaderOperator(
-            self,
-            CountCondition(self, 1),
-            folder=ask.study_folder,
-            limits=settings.limits,
-            record=record,
-            name="study_loader",
+            self, once, folder=ask.study_folder, limits=settings.limits, record=record, name="study_loader"
         )
         selection = SeriesSelectionOperator(
             self, rules=settings.selection, protocol=settings.protocol, record=record, name="series_selection"
@@ -87,69 +92,43 @@ class PDL1ESApplication(Application):
             self, model=ask.model, wanted=settings.contour_stability, record=record, name="contour_stability"
         )
         assessment = AssessmentOperator(self, model=ask.model, record=record, name="assessment")
-        number, show = settings.report.series_number, settings.report.show_clinical_values
-        report = StructuredReportOperator(
-            self,
-            folder=ask.output_folder,
-            wanted="sr" in settings.outputs,
-            series_number=number,
-            show_clinical_values=show,
-            when=ask.when,
-            record=record,
-            name="structured_report",
-        )
-        cam = CamOverlayOperator(
-            self,
-            folder=ask.output_folder,
-            wanted="cam" in settings.outputs,
-            series_number=number + 1,
-            when=ask.when,
-            record=record,
-            name="cam_overlay",
-        )
-        pdf = PdfReportOperator(
-            self,
-            folder=ask.output_folder,
-            wanted="pdf" in settings.outputs,
-            series_number=number + 2,
-            show_clinical_values=show,
-            when=ask.when,
-            record=record,
-            name="pdf_report",
-        )
-        result = ResultWriterOperator(
-            self,
-            folder=ask.output_folder,
-            show_clinical_values=show,
-            when=ask.when,
-            record=record,
-            name="result_writer",
-        )
+        cam = CamOverlayOperator(self, delivery=delivery, record=record, name="cam_overlay")
+        report = StructuredReportOperator(self, delivery=delivery, record=record, name="structured_report")
+        pdf = PdfReportOperator(self, delivery=delivery, record=record, name="pdf_report")
+        result = ResultWriterOperator(self, delivery=delivery, record=record, name="result_writer")
 
-        self.add_flow(loader, selection, {("study", "study")})
-        self.add_flow(selection, resample, {("selection", "selection")})
-        self.add_flow(selection, clinical, {("selection", "selection")})
-        self.add_flow(resample, patches, {("volume", "volume")})
-        self.add_flow(resample, radiomics, {("volume", "volume")})
-        self.add_flow(patches, fusion, {("patches", "patches")})
-        self.add_flow(radiomics, fusion, {("radiomics", "radiomics")})
-        self.add_flow(clinical, fusion, {("clinical", "clinical")})
-        self.add_flow(resample, stability, {("volume", "volume")})
-        self.add_flow(clinical, stability, {("clinical", "clinical")})
-        self.add_flow(fusion, stability, {("prediction", "prediction")})
-        self.add_flow(loader, assessment, {("study", "study")})
-        self.add_flow(selection, assessment, {("selection", "selection")})
-        self.add_flow(resample, assessment, {("volume", "volume"), ("tumour", "tumour")})
-        self.add_flow(patches, assessment, {("patches", "patches")})
-        self.add_flow(clinical, assessment, {("clinical", "clinical"), ("clinical_findings", "clinical_findings")})
-        self.add_flow(fusion, assessment, {("prediction", "prediction")})
-        self.add_flow(stability, assessment, {("stability", "stability")})
-        self.add_flow(loader, report, {("study", "study")})
-        self.add_flow(assessment, report, {("assessment", "assessment")})
-        self.add_flow(assessment, cam, {("assessment", "assessment")})
-        self.add_flow(assessment, pdf, {("assessment", "assessment")})
-        self.add_flow(cam, report, {("cam", "cam")})
-        self.add_flow(assessment, result, {("assessment", "assessment")})
-        self.add_flow(report, result, {("reports", "sr")})
-        self.add_flow(cam, result, {("reports", "cam")})
-        self.add_flow(pdf, result, {("reports", "pdf")})
+        self.connect(loader, selection, "study")
+        self.connect(selection, resample, "selection")
+        self.connect(resample, patches, "volume")
+        self.connect(resample, radiomics, "volume")
+        self.connect(selection, clinical, "selection")
+
+        self.connect(patches, fusion, "patches")
+        self.connect(radiomics, fusion, "radiomics")
+        self.connect(clinical, fusion, "clinical")
+
+        self.connect(resample, stability, "volume")
+        self.connect(clinical, stability, "clinical")
+        self.connect(fusion, stability, "prediction")
+
+        self.connect(loader, assessment, "study")
+        self.connect(selection, assessment, "selection")
+        self.connect(resample, assessment, "volume", "tumour")
+        self.connect(patches, assessment, "patches")
+        self.connect(clinical, assessment, "clinical", "clinical_findings")
+        self.connect(fusion, assessment, "prediction")
+        self.connect(stability, assessment, "stability")
+
+        self.connect(assessment, cam, "assessment")
+        self.connect(loader, report, "study")
+        self.connect(assessment, report, "assessment")
+        self.connect(cam, report, "cam")
+        self.connect(assessment, pdf, "assessment")
+        self.connect(assessment, result, "assessment")
+        self.connect(report, result, "sr")
+        self.connect(cam, result, "cam_report")
+        self.connect(pdf, result, "pdf")
+
+    def connect(self, source: Step, target: Step, *ports: str) -> None:
+        """Let what ``source`` emits reach ``target``: a port has the same name at both ends."""
+        self.add_flow(source, target, {(port, port) for port in ports})

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
+from operators.delivery import Delivery
 from operators.run_record import RunRecord
 from operators.step import Step
 from pdl1es.assessment import Assessment
@@ -17,36 +16,25 @@ from pdl1es.report.study_context import encode
 
 
 class CamOverlayOperator(Step):
-    """Write the picture, unless the settings want none; emit ``cam``, the picture or None, and ``reports``."""
+    """Write the picture, unless the settings want none; emit ``cam``, the picture or None, and ``cam_report``: what was written."""
 
     inputs = ("assessment",)
-    outputs = ("cam", "reports")
+    outputs = ("cam", "cam_report")
 
-    def __init__(
-        self,
-        fragment: Any,
-        *,
-        folder: Path,
-        wanted: bool,
-        series_number: int,
-        when: datetime,
-        record: RunRecord,
-        name: str,
-    ) -> None:
-        self.folder = folder
-        self.wanted = wanted
-        self.series_number = series_number
-        self.when = when
+    def __init__(self, fragment: Any, *, delivery: Delivery, record: RunRecord, name: str) -> None:
+        self.delivery = delivery
         super().__init__(fragment, record=record, name=name)
 
     def process(self, assessment: Assessment) -> Mapping[str, Any]:
         """Draw, encode and write it."""
-        if not self.wanted:
-            return {"cam": None, "reports": ()}
-        cam = build_cam_overlay(assessment, this_software(), self.when, series_number=self.series_number)
+        if "cam" not in self.delivery.outputs:
+            return {"cam": None, "cam_report": ()}
+        cam = build_cam_overlay(
+            assessment, this_software(), self.delivery.when, series_number=self.delivery.series_number + 1
+        )
         file = f"{cam.SOPInstanceUID}.dcm"
-        self.record.deliver(self.folder / file, encode(cam))
+        self.record.deliver(self.delivery.folder / file, encode(cam))
         return {
             "cam": cam,
-            "reports": (ReportFile(kind="cam", file=file, sop_instance_uid=str(cam.SOPInstanceUID)),),
+            "cam_report": (ReportFile(kind="cam", file=file, sop_instance_uid=str(cam.SOPInstanceUID)),),
         }

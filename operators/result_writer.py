@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from operators.delivery import Delivery
 from operators.run_record import RunRecord
 from operators.step import Step
 from pdl1es.assessment import Assessment
@@ -24,39 +24,28 @@ def write_result(result: ResultDocument, folder: Path) -> None:
 class ResultWriterOperator(Step):
     """Write ``result.json``: the last step, so that a result is there only where its reports are."""
 
-    inputs = ("assessment", "sr", "cam", "pdf")
+    inputs = ("assessment", "sr", "cam_report", "pdf")
 
-    def __init__(
-        self,
-        fragment: Any,
-        *,
-        folder: Path,
-        show_clinical_values: bool,
-        when: datetime,
-        record: RunRecord,
-        name: str,
-    ) -> None:
-        self.folder = folder
-        self.show_clinical_values = show_clinical_values
-        self.when = when
+    def __init__(self, fragment: Any, *, delivery: Delivery, record: RunRecord, name: str) -> None:
+        self.delivery = delivery
         super().__init__(fragment, record=record, name=name)
 
     def process(
         self,
         assessment: Assessment,
         sr: tuple[ReportFile, ...],
-        cam: tuple[ReportFile, ...],
+        cam_report: tuple[ReportFile, ...],
         pdf: tuple[ReportFile, ...],
     ) -> Mapping[str, Any]:
         """Write it, with the times of all steps before this one."""
         result = scored_result(
             assessment,
             study=self.record.study,
-            reports=(*sr, *cam, *pdf),
+            reports=(*sr, *cam_report, *pdf),
             seconds=self.record.seconds,
-            when=self.when,
-            show_clinical_values=self.show_clinical_values,
+            when=self.delivery.when,
+            show_clinical_values=self.delivery.show_clinical_values,
         )
-        write_result(result, self.folder)
+        write_result(result, self.delivery.folder)
         self.record.result = result
         return {}
