@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from pdl1es.assessment import RoiSlice, TumourMeasurement
@@ -39,7 +41,9 @@ def measure_tumour(mask: SegmentMask, ct: CTSeries, volume: TumourVolume) -> Tum
     """
     frames = place_mask(mask, ct).occupied()
     voxels = [int(np.count_nonzero(frame.mask)) for frame in frames]
-    volume_mm3 = sum(count * frame.pixel_area * frame.thickness for count, frame in zip(voxels, frames, strict=True))
+    volume_mm3 = math.fsum(
+        count * frame.pixel_area * frame.thickness for count, frame in zip(voxels, frames, strict=True)
+    )
     return TumourMeasurement(
         source_voxels=sum(voxels),
         volume_ml=volume_mm3 / 1000.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -172,12 +173,12 @@ class Prediction:
     @property
     def radiomic_total(self) -> float:
         """Sum of the radiomic terms, log-odds."""
-        return sum(term.value for term in self.radiomic)
+        return math.fsum(term.value for term in self.radiomic)
 
     @property
     def clinical_total(self) -> float:
         """Sum of the clinical terms, log-odds."""
-        return sum(term.value for term in self.clinical)
+        return math.fsum(term.value for term in self.clinical)
 
     @property
     def logit(self) -> float:
