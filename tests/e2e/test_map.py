@@ -24,6 +24,7 @@ from containers import (
     tail,
     timeless,
 )
+from packaging.utils import canonicalize_name
 
 TAG = "pdl1es-map:test"
 CUDA_KEYRING = re.compile(r"RUN rm -f /etc/apt/sources\.list\.d/cuda\*\.list \\\n(?:    &&[^\n]*\n)+")
@@ -145,11 +146,9 @@ def test_the_entry_point_differs_from_the_packagers_in_the_one_word_that_keeps_t
 def test_every_package_of_the_map_has_its_exact_version(context: Path, repository: Path) -> None:
     packages = (context / "pip" / "requirements.txt").read_text().split()
     assert all(re.fullmatch(r"[a-z0-9-]+==[\w.+]+", package) for package in packages)
-    constraints = dict(
-        line.strip().lower().replace("_", "-").replace(".", "-", line.partition("==")[0].count(".")).split("==")
-        for line in (repository / "constraints.txt").read_text().splitlines()
-        if "==" in line
-    )
+    locked = [line.strip() for line in (repository / "constraints.txt").read_text().splitlines() if "==" in line]
+    constraints = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in locked)}
+    constraints["onnxruntime"] = constraints["onnxruntime-gpu"]
     own = dict(package.split("==") for package in packages)
     # pip is the one exception: package/map.sh says why.
     assert {name: version for name, version in own.items() if constraints.get(name) != version} == {"pip": "25.3"}

@@ -1,0 +1,67 @@
+"""What the image installs: all that is needed, and nothing that it says it leaves out."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+RESOLVED = {
+    "framework": {
+        "version": "1.0",
+        "requires_dist": ["arrays[all]>=1", 'windows-only; sys_platform == "win32"', "tool"],
+    },
+    "arrays": {"version": "2.0", "requires_dist": ["numbers", 'network; extra == "all"', 'plots; extra == "plots"']},
+    "numbers": {"version": "3.0"},
+    "network": {"version": "4.0", "requires_dist": ["sockets"]},
+    "sockets": {"version": "5.0"},
+    "tool": {"version": "6.0", "requires_dist": ["numbers", "terminal"]},
+    "terminal": {"version": "7.0"},
+}
+"""As pip's report gives them, by name."""
+
+
+@pytest.fixture(scope="module")
+def image_packages(repository: Path) -> ModuleType:
+    """package/image_packages.py."""
+    spec = importlib.util.spec_from_file_location("image_packages", repository / "package" / "image_packages.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_everything_that_is_asked_for_is_kept_with_extras_and_markers(image_packages: ModuleType) -> None:
+    found = image_packages.kept(RESOLVED, ["framework==1.0"], [])
+    assert found == sorted(f"{name}=={package['version']}" for name, package in RESOLVED.items())
+
+
+def test_what_only_a_left_out_package_needs_goes_with_it(image_packages: ModuleType) -> None:
+    found = image_packages.kept(RESOLVED, ["framework==1.0"], ["Network", "tool"])
+    assert found == ["arrays==2.0", "framework==1.0", "numbers==3.0"]
+
+
+def test_a_list_that_leaves_out_what_nobody_asks_for_is_refused(image_packages: ModuleType) -> None:
+    """So that the list cannot outlive its reasons."""
+    with pytest.raises(ValueError, match="ghost"):
+        image_packages.kept(RESOLVED, ["framework==1.0"], ["ghost"])
+
+
+def test_the_image_takes_the_onnxruntime_that_it_is_built_for_in_the_pinned_version(
+    image_packages: ModuleType, repository: Path
+) -> None:
+    requirements = repository / "requirements.txt"
+    (gpu,) = [line for line in image_packages.requested(requirements, "onnxruntime-gpu") if "onnxruntime" in line]
+    (cpu,) = [line for line in image_packages.requested(requirements, "onnxruntime") if "onnxruntime" in line]
+    assert gpu.replace("-gpu", "") == cpu
+    assert cpu.startswith("onnxruntime==")
+
+
+def test_requirements_without_a_pinned_onnxruntime_are_refused(image_packages: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text("numpy==2.0\nonnxruntime-gpu>=1\n")
+    with pytest.raises(ValueError, match="must pin onnxruntime-gpu once"):
+        image_packages.requested(file, "onnxruntime")
