@@ -145,6 +145,7 @@ def _evaluation_sections(evaluation: Evaluation) -> list[str]:
         )
         for name, cohort in evaluation.cohorts.items()
         for model, found in cohort.models.items()
+        if found.n  # controls are made of some cohorts only
     ]
     fitted = [name for name, cohort in evaluation.cohorts.items() if cohort.fitted_here]
     note = (
@@ -226,6 +227,7 @@ def _evaluation_sections(evaluation: Evaluation) -> list[str]:
             )
             for control, cohorts in evaluation.controls.items()
             for name, found in cohorts.items()
+            if evaluation.cohorts[name].models[control].n
         ]
         sections.append(
             _section(

@@ -146,9 +146,11 @@ def cox(time: ArrayLike, event: ArrayLike, covariates: Mapping[str, ArrayLike]) 
         raise ValueError("Cox's model needs an event, and nobody had one")
     names = list(covariates)
     centre = x.mean(axis=0)
-    fitter = _fit(times, events, x - centre, names)
-    beta = fitter.params_.to_numpy(dtype=np.float64)
-    covariance = fitter.variance_matrix_.to_numpy(dtype=np.float64)
+    # standardised: lifelines takes a covariate of small numbers, as scores that differ by 0.001, for a constant one
+    scale = x.std(axis=0)
+    fitter = _fit(times, events, (x - centre) / scale, names)
+    beta = fitter.params_.to_numpy(dtype=np.float64) / scale
+    covariance = fitter.variance_matrix_.to_numpy(dtype=np.float64) / np.outer(scale, scale)
     errors = np.sqrt(np.diag(covariance))
     _refuse_infinite(names, errors * x.std(axis=0))
     at_zero = _deaths(times, events, x - centre, np.zeros(beta.size))
@@ -302,7 +304,8 @@ def _time_scale(
 
 
 def _term(name: str, coefficient: float, error: float) -> CoxTerm:
-    ratio = Estimate(*(float(np.exp(coefficient + k * Z * error)) for k in (0, -1, 1)))
+    with np.errstate(over="ignore"):  # per unit of a covariate that differs in small decimals it may be infinite
+        ratio = Estimate(*(float(np.exp(coefficient + k * Z * error)) for k in (0, -1, 1)))
     statistic = coefficient / error
     return CoxTerm(name, coefficient, error, ratio, statistic, 2 * float(norm.sf(abs(statistic))))
 

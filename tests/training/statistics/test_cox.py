@@ -166,3 +166,15 @@ def test_two_events_in_a_small_group_still_have_one() -> None:
 def test_unfit_input_is_refused(event: list[int], covariates: dict[str, list[float]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         cox([4, 3, 2, 1], event, covariates)
+
+
+def test_the_unit_of_a_covariate_changes_nothing_but_its_coefficient() -> None:
+    """Scores that differ in the fourth decimal only have a hazard ratio like any others."""
+    rng = np.random.default_rng(5)
+    time, event, score = rng.exponential(100, 60), rng.random(60) < 0.7, rng.normal(size=60)
+    age = rng.normal(60, 10, 60)
+    whole = cox(time, event, {"score": score, "age": age})
+    tiny = cox(time, event, {"score": 0.5 + 1e-5 * score, "age": age})
+    for name, unit in (("score", 1e-5), ("age", 1.0)):
+        assert tiny.term(name).coefficient * unit == pytest.approx(whole.term(name).coefficient, rel=1e-6)
+        assert tiny.term(name).p_value == pytest.approx(whole.term(name).p_value, rel=1e-6)
