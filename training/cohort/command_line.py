@@ -152,6 +152,25 @@ def synthesise(
         typer.Option("--dicom", min=0, metavar="N", help="Write the first N cases as whole DICOM studies with SEG."),
     ] = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed and sizes, same files.")] = 0,
+    shares: Annotated[
+        Optional[tuple[float, float, float]],  # noqa: UP045 - typer reads it
+        typer.Option(
+            "--shares",
+            metavar="BORDER INNER CLINICAL",
+            help="Of the factors in the logit's variance; they add up to one. Default: 0.40 0.35 0.25.",
+            show_default=False,
+        ),
+    ] = None,
+    logit_sd: Annotated[
+        Optional[float],  # noqa: UP045 - typer reads it
+        typer.Option(
+            "--logit-sd",
+            min=0.1,
+            max=10.0,
+            help="Standard deviation of the logit: it sets the Bayes AUC. Default: 1.40 (AUC 0.80).",
+            show_default=False,
+        ),
+    ] = None,
     scheduler: Scheduler = None,
     workers: Workers = None,
 ) -> None:
@@ -160,9 +179,15 @@ def synthesise(
     Stopped and started again, it goes on. Defaults: the paper's 939 and 94 patients, and 1000 further test cases.
     """
     from training.cohort.synthesise import SynthesisError, SynthesisSettings, synthesise_cohort
+    from training.cohort.truth import TruthSettings
 
+    usual = TruthSettings()
     try:
-        settings = SynthesisSettings(expression, prognosis, gate, dicom, seed)
+        truth = TruthSettings(shares=shares or usual.shares, logit_sd=logit_sd or usual.logit_sd)
+        settings = SynthesisSettings(expression, prognosis, gate, dicom, seed, truth)
+    except ValueError as error:
+        raise _usage(str(error)) from error
+    try:
         with _progress("Synthesising") as progress:
             table = synthesise_cohort(output, settings, scheduler=scheduler, workers=workers, progress=progress)
     except SynthesisError as error:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -167,23 +166,39 @@ def test_a_patient_that_fails_is_a_row_and_the_others_are_prepared(synthetic: Pa
     assert ["Smooth reconstruction kernel", 1] in chart["exclusions"]
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from training.cohort.case import PreparationSettings
+from training.cohort.prepare import prepare_cohort
+from training.cohort.table import read_cohort
+
+def kill(done, total):
+    if done == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    table = read_cohort(Path(sys.argv[1]))
+    prepare_cohort(table, Path(sys.argv[2]), PreparationSettings(), workers=1, progress=kill)
+"""
+
+
 def test_killed_and_started_again_it_goes_on_and_ends_the_same(
     synthetic: Path, prepared: PreparedCohort, repository: Path, tmp_path: Path
 ) -> None:
-    """The run's process is killed outright once the first case is in the cache; what was kept is not computed again."""
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "training.cli", "cohort", "prepare", str(synthetic / "cohort.csv"), str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(repository)}
-    run = subprocess.Popen(
-        [*command, "--workers", "1"], env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+    """The process is killed outright when two patients are ready; what was kept is not computed again."""
+    out, script = tmp_path / "out", tmp_path / "killed.py"
+    script.write_text(KILLED)
+    run = subprocess.run(
+        [sys.executable, str(script), str(synthetic / "cohort.csv"), str(out)],
+        env={**os.environ, "PYTHONPATH": str(repository)},
+        stderr=subprocess.DEVNULL,
+        timeout=300,
+        check=False,
     )
-    deadline = time.monotonic() + 120
-    while not list(out.glob("cache/cases/*.npz")) and run.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(run.pid, signal.SIGKILL)
-    assert run.wait() == -signal.SIGKILL
+    assert run.returncode == -signal.SIGKILL
     kept = {path: path.stat().st_mtime_ns for path in out.glob("cache/cases/*.npz")}
-    assert 1 <= len(kept) < len(prepared)
+    assert len(kept) == 2
     assert not (out / "manifest.json").exists()
 
     told: list[int] = []

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from pdl1es.resample import CROP_MARGIN_MM
+from training.cli import app
 from training.cohort.case import CaseSource, PreparationSettings, read_case
 from training.cohort.synthesise import (
     SynthesisError,
@@ -65,6 +67,14 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_workers_and_interruptio
 def test_another_cohort_is_not_mixed_into_the_same_folder(small: Path) -> None:
     with pytest.raises(SynthesisError, match="seed"):
         synthesise_cohort(small, replace(SMALL, seed=5))
+
+
+def test_shares_that_do_not_add_up_are_an_error_of_usage(tmp_path: Path) -> None:
+    arguments = ["cohort", "synthesise", str(tmp_path / "c"), "--shares", "0.5", "0.5", "0.5"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "add up to one" in result.output
+    assert not (tmp_path / "c").exists()
 
 
 def test_a_larger_cohort_begins_with_the_smaller_ones_patients() -> None:
