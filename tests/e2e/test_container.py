@@ -340,3 +340,31 @@ def test_the_health_check_tells_a_writable_output_from_another(container: Contai
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o755)
     assert in_shell.run("-c", command, output=closed).code != 0
+
+
+def with_settings(container: Container, repository: Path, folder: Path, old: str, new: str) -> Container:
+    """The image with a site's own app.yaml, one line of it changed."""
+    text = (repository / "app.yaml").read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    file = folder / "app.yaml"
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    file.chmod(0o644)
+    return replace(container, options=("--volume", f"{file}:/var/holoscan/app.yaml:ro"))
+
+
+def test_a_gpu_that_is_required_and_not_there_is_a_refusal(
+    container: Container, repository: Path, readable_phantom: Path, tmp_path: Path
+) -> None:
+    strict = with_settings(container, repository, tmp_path, "require_gpu: false", "require_gpu: true")
+    ended = strict.run(study=readable_phantom, output=open_folder(tmp_path / "output"))
+    assert ended.code == 3
+    assert result_of(tmp_path / "output")["refusal"]["code"] == "PROVIDER_UNAVAILABLE"
+
+
+def test_a_wrong_setting_ends_with_2_and_names_the_key(
+    container: Container, repository: Path, readable_phantom: Path, tmp_path: Path
+) -> None:
+    wrong = with_settings(container, repository, tmp_path, "require_gpu: false", "require_gpu: perhaps")
+    ended = wrong.run(study=readable_phantom, output=open_folder(tmp_path / "output"))
+    assert ended.code == 2
+    assert "model.require_gpu" in ended.err
