@@ -1,11 +1,14 @@
 """pyradiomics' feature classes, made fast: what is overridden, why, and which equality each override keeps.
 
-pyradiomics 3.0.1 stays the definition: the features are its formulas, the texture matrices come from its compiled
-code, the bins from its ``getBinEdges``. Four ideas make it fast:
+pyradiomics 3.0.1 stays the definition: the features are its classes' formulas, the bins come from its ``getBinEdges``,
+the surface from its mesh, and its compiled matrices are what every count here is checked against, at import and in the
+tests. Four ideas make it fast:
 
 1. **Discretise once.** Six classes bin each image anew; here an image is binned once (:func:`discretise`).
-2. **No lock.** The compiled functions are called through ctypes, which frees the interpreter, so that images are worked
-   on by several threads (:func:`texture_matrices`).
+2. **Count over one line.** pyradiomics' compiled functions take each voxel's index apart, look up its neighbours one by
+   one and hold the interpreter's lock meanwhile. Here the tumour is laid out as one line, on which all voxels meet one
+   neighbour at a time in a single operation of numpy, and several threads work on several images
+   (:class:`Region`, :func:`texture_matrices`).
 3. **The classes' own batch axis.** Every formula takes a leading axis, made for voxel maps. The images of a tumour take
    its place, so that each formula runs once per tumour instead of once per image (:func:`texture_features`).
 4. **No search over all pairs.** The diameters come from convex hulls, area and volume from a table of the 256 cubes of
@@ -17,7 +20,6 @@ an error at import (:func:`check_upstream`).
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import itertools
 import logging
@@ -29,7 +31,7 @@ from typing import Any, Final
 import numpy as np
 import radiomics
 from numpy.typing import NDArray
-from radiomics import _cmatrices, cMatrices, cShape, imageoperations
+from radiomics import cMatrices, cShape, imageoperations
 from radiomics.firstorder import RadiomicsFirstOrder
 from radiomics.glcm import RadiomicsGLCM
 from radiomics.gldm import RadiomicsGLDM
@@ -39,6 +41,7 @@ from radiomics.ngtdm import RadiomicsNGTDM
 from radiomics.shape import RadiomicsShape
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
+from skimage.measure import label
 
 from pdl1es.radiomics.names import FEATURES_BY_CLASS
 
@@ -49,18 +52,6 @@ UPSTREAM_VERSION: Final = "3.0.1"
 
 SILENT: Final = logging.Logger("pdl1es.radiomics.silent", level=logging.CRITICAL + 1)
 """A logger of our own for pyradiomics' objects: its global loggers stay as they are, and nothing is written."""
-
-_INT: Final = ctypes.c_int
-_POINTER: Final = ctypes.c_void_p
-_GRID: Final = [_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _POINTER]
-"""image, mask, size, bounding box, strides, angles, number of angles, number of dimensions, output."""
-_SIGNATURES: Final = {
-    "calculate_glcm": [*_GRID, _INT],
-    "calculate_gldm": [*_GRID, _INT, _INT],
-    "calculate_glrlm": [*_GRID, _INT, _INT],
-    "calculate_glszm": [*_GRID, _INT, _INT, _INT],
-    "calculate_ngtdm": [*_GRID, _INT],
-}
 
 
 class UpstreamChanged(ImportError):
@@ -73,28 +64,12 @@ class UpstreamChanged(ImportError):
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
-    """The tumour's voxels, line after line along one direction, with an empty place wherever two are not neighbours.
-
-    Attributes
-    ----------
-    voxels
-        int32, shape (n_voxels,): the voxels' indices in that order.
-    places
-        int64, shape (n_voxels,): their places.
-    """
-
-    voxels: NDArray[np.int32]
-    places: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
 class Region:
-    """The tumour as the compiled functions are given it: one row of voxels instead of a box.
+    """The tumour as one line of places instead of a box.
 
-    Every row of the tumour's box is followed by an empty voxel and every slice by an empty row, and all of it is laid
-    out as one line. Then a neighbour is a fixed number of places away, a step across the box's side meets an empty
-    place, and the compiled functions, told of one dimension, need not take each index apart.
+    Every row of the tumour's box is followed by an empty place and every slice by an empty row, and all of it is laid
+    out as one line. Then a neighbour is a fixed number of places away, and a step across the box's side meets an empty
+    place.
 
     Attributes
     ----------
@@ -102,26 +77,27 @@ class Region:
         bool, the tumour's own box, shape (z, y, x).
     spacing
         Voxel size in mm, (z, y, x).
-    occupied
-        uint8, shape (n_places,): 1 where a voxel of the tumour lies.
+    table
+        The line's shape as rows of places, or as slices of rows in 3-D.
     places
-        int64, shape (n_voxels,): the places of the tumour's voxels.
+        int64, shape (n_voxels,): the places of the tumour's voxels, in the order of ``mask.nonzero()``.
+    neighbours
+        int32, shape (n_voxels,): each voxel's neighbours within the tumour.
     steps
-        int32, shape (n_angles,): places to the neighbour in each direction, one of each pair of opposites, in
+        int64, shape (n_directions,): places to the neighbour in each direction, one of each pair of opposites, in
         pyradiomics' order.
     lines
-        For each direction, the voxels along it.
-    lone
-        bool per direction: no line along it holds two voxels. pyradiomics drops such directions from the run lengths.
+        int32 per direction: the voxels' indices, line after line along it, and ``n_voxels`` wherever a run must end;
+        None where no line holds two voxels, which pyradiomics drops from the run lengths.
     """
 
     mask: NDArray[np.bool_]
     spacing: tuple[float, float, float]
-    occupied: NDArray[np.uint8]
+    table: tuple[int, ...]
     places: NDArray[np.int64]
-    steps: NDArray[np.int32]
-    lines: tuple[Lines, ...]
-    lone: NDArray[np.bool_]
+    neighbours: NDArray[np.int32]
+    steps: NDArray[np.int64]
+    lines: tuple[NDArray[np.int32] | None, ...]
 
     @classmethod
     def of(
@@ -139,15 +115,26 @@ class Region:
             Neighbours within axial slices only (pyradiomics' ``force2D`` with dimension 0).
         """
         padded = np.pad(mask.view(np.uint8), ((0, 0), (0, 1), (0, 1)))
+        directions = _directions(mask.shape, force_2d)
+        steps = directions @ np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
+        if force_2d:
+            # Steps reach the next row at most: of the empty rows, one after each occupied one is enough.
+            rows = padded.reshape(-1, padded.shape[2])
+            filled = np.asarray(rows.any(axis=1))
+            padded = rows[filled | np.append(False, filled[:-1])]
         occupied = padded.ravel()
         places = np.flatnonzero(occupied)
-        directions = _directions(mask.shape, force_2d)
-        steps = (directions @ np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])).astype(np.int32)
         indices = np.zeros(len(occupied), dtype=np.int32)
         indices[places] = np.arange(len(places))
-        lines = tuple(_lines(occupied, indices, int(step)) for step in steps)
-        lone = [_lone(mask, direction, line) for direction, line in zip(directions, lines, strict=True)]
-        return cls(mask, spacing, occupied, places, steps, lines, np.array(lone, dtype=np.bool_))
+        neighbours = np.zeros(len(occupied), dtype=np.int32)
+        for step in steps:
+            neighbours[step:] += occupied[:-step]
+            neighbours[:-step] += occupied[step:]
+        lines = []
+        for direction, step in zip(directions, steps, strict=True):
+            line = _lines(occupied, indices, int(step), len(places))
+            lines.append(None if _lone(mask, direction, line) else line)
+        return cls(mask, spacing, padded.shape, places, neighbours[places], steps, tuple(lines))
 
     @property
     def size(self) -> int:
@@ -155,27 +142,30 @@ class Region:
         return len(self.places)
 
 
-def _directions(shape: tuple[int, ...], force_2d: bool) -> NDArray[np.int32]:
+def _directions(shape: tuple[int, ...], force_2d: bool) -> NDArray[np.int64]:
     # pyradiomics tells its angles only beside a matrix; they depend on which axes are longer than one voxel.
     nothing = np.zeros([min(length, 2) for length in shape], dtype=np.int32)
     _, angles = cMatrices.calculate_glcm(nothing, nothing.astype(np.bool_), np.array([1]), 1, force_2d, 0)
-    return np.asarray(angles, dtype=np.int32)
+    return np.asarray(angles, dtype=np.int64)
 
 
-def _lines(occupied: NDArray[np.uint8], indices: NDArray[np.int32], step: int) -> Lines:
+def _lines(occupied: NDArray[np.uint8], indices: NDArray[np.int32], step: int, none: int) -> NDArray[np.int32]:
     # Places that are ``step`` apart are the columns of a table that is ``step`` wide.
-    length = -(-len(occupied) // abs(step)) * abs(step)
-    columns = np.pad(occupied, (0, length - len(occupied))).reshape(-1, abs(step)).T
+    length = -(-len(occupied) // step) * step
+    columns = np.pad(occupied, (0, length - len(occupied))).reshape(-1, step).T
     found = np.flatnonzero(columns)
     column, row = np.divmod(found, columns.shape[1])
     gaps = np.diff(found, prepend=found[0]) > 1
     # The last place of a column and the first of the next are neighbours in the table only.
     gaps[1:] |= column[1:] != column[:-1]
-    return Lines(indices[row * abs(step) + column], np.arange(len(found)) + np.cumsum(gaps))
+    line = np.full(len(found) + np.count_nonzero(gaps) + 1, none, dtype=np.int32)
+    line[np.arange(len(found)) + np.cumsum(gaps)] = indices[row * step + column]
+    return line
 
 
-def _lone(mask: NDArray[np.bool_], direction: NDArray[np.int32], lines: Lines) -> bool:
-    if (np.diff(lines.places) == 1).any():
+def _lone(mask: NDArray[np.bool_], direction: NDArray[np.int64], line: NDArray[np.int32]) -> bool:
+    size = line.max()
+    if ((line[1:] < size) & (line[:-1] < size)).any():
         return False
     # Two voxels share a line if they agree in every coordinate once the motion along the direction is taken out.
     axis = int(np.flatnonzero(direction)[0])
@@ -192,14 +182,14 @@ class GreyLevels:
     Attributes
     ----------
     voxels
-        int32, shape (n_voxels,): rank of each voxel's grey level among those present, from 1.
+        int64, shape (n_voxels,): rank of each voxel's grey level among those present, from 1.
     levels
         int64, shape (n_levels,): the grey levels present, ascending.
     counts
         int64, same shape: voxels of each.
     """
 
-    voxels: NDArray[np.int32]
+    voxels: NDArray[np.int64]
     levels: NDArray[np.int64]
     counts: NDArray[np.int64]
 
@@ -229,13 +219,13 @@ def discretise(values: NDArray[Any], *, bin_width: float = 25, bin_count: int | 
     bins = np.digitize(values, imageoperations.getBinEdges(extremes, binWidth=bin_width, binCount=bin_count))
     counts = np.bincount(bins)
     levels = np.flatnonzero(counts)
-    ranks = np.zeros(len(counts), dtype=np.int32)
+    ranks = np.zeros(len(counts), dtype=np.int64)
     ranks[levels] = np.arange(1, len(levels) + 1)
     return GreyLevels(ranks[bins], levels, counts[levels])
 
 
 # --------------------------------------------------------------------------------------------------------------------
-# The texture matrices, by pyradiomics' compiled functions without their Python wrapper
+# The texture matrices
 # --------------------------------------------------------------------------------------------------------------------
 
 
@@ -272,93 +262,95 @@ class TextureMatrices:
 def texture_matrices(grey: GreyLevels, region: Region) -> TextureMatrices:
     """Count the five texture matrices of one image.
 
-    Override of the classes' ``_calculateMatrix``. The wrappers of the compiled functions hold the interpreter's lock
-    and convert the image anew for each matrix; grey levels that are absent are counted and then deleted. Here the
-    functions are called directly on ranks, so that absent levels never exist; only NGTDM, which calculates with grey
-    levels, is given the levels themselves. Equality: exact, the matrices hold counts; NGTDM's sums add in one order.
-
-    Raises
-    ------
-    RuntimeError
-        A compiled function reports that an index left its matrix.
+    Override of the classes' ``_calculateMatrix``. Grey levels that are absent, which pyradiomics counts and then
+    deletes, never exist. Equality: exact, in 2-D and in 3-D; tested against ``radiomics.cMatrices``.
     """
-    n, steps = len(grey.levels), region.steps
-    both_ways = np.concatenate([steps, -steps])
-    image = np.zeros(len(region.occupied), dtype=np.int32)
-    image[region.places] = grey.voxels
-
-    glcm = np.zeros((n, n, len(steps)))
-    _compiled("calculate_glcm", image, region.occupied, steps, glcm, n)
-
-    gldm = np.zeros((n, 2 * len(both_ways) + 1))
-    _compiled("calculate_gldm", image, region.occupied, both_ways, gldm, n, 0)
-
-    glrlm = np.zeros((len(steps), n, max(region.mask.shape)))
-    for matrix, line, lone in zip(glrlm, region.lines, region.lone, strict=True):
-        if not lone:
-            along = np.zeros(int(line.places[-1]) + 1, dtype=np.int32)
-            along[line.places] = grey.voxels[line.voxels]
-            _compiled("calculate_glrlm", along, along.astype(np.bool_).view(np.uint8), _ONWARDS, matrix, *matrix.shape)
-    glrlm = np.ascontiguousarray(glrlm.transpose(1, 2, 0))
-    longest = int(np.flatnonzero(glrlm.any(axis=(0, 2)))[-1]) + 1 if glrlm.any() else 1
-
-    # The function clears the mask behind it; its output is one (grey level, size) pair a zone, ended by -1.
-    zones = np.full((region.size + 1, 2), -1, dtype=np.int32)
-    _compiled("calculate_glszm", image, region.occupied.copy(), both_ways, zones, n, region.size, 1)
-    ranks, sizes = zones[: int(np.argmax(zones[:, 0] < 0))].T
-    zone_sizes = np.flatnonzero(np.bincount(sizes))
-    cells = (ranks.astype(np.int64) - 1) * len(zone_sizes) + np.searchsorted(zone_sizes, sizes)
-    glszm = np.bincount(cells, minlength=n * len(zone_sizes)).reshape(n, len(zone_sizes))
-
-    highest = int(grey.levels[-1])
-    if highest != n:
-        image[region.places] = grey.levels.astype(np.int32)[grey.voxels - 1]
-    ngtdm = np.zeros((highest, 3))
-    _compiled("calculate_ngtdm", image, region.occupied, both_ways, ngtdm, highest)
+    # One place more than the line has: a step beyond its end, or an empty place, is grey level 0.
+    line = np.zeros(int(np.prod(region.table)), dtype=np.int64)
+    line[region.places] = grey.voxels
+    equal, differences = _neighbourhoods(line, grey, region)
+    dependence = 4 * len(region.steps) + 1
+    gldm = np.bincount((grey.voxels - 1) * dependence + equal, minlength=len(grey.levels) * dependence)
+    glszm, zone_sizes = _zones(line, grey, region)
     return TextureMatrices(
         levels=grey.levels,
         counts=grey.counts,
-        glcm=glcm,
-        gldm=gldm,
-        glrlm=glrlm[:, :longest],
-        glszm=glszm.astype(np.float64),
+        glcm=_cooccurrences(line, grey, region),
+        gldm=gldm.reshape(-1, dependence).astype(np.float64),
+        glrlm=_runs(grey, region),
+        glszm=glszm,
         zone_sizes=zone_sizes,
-        differences=ngtdm[grey.levels - 1, 1],
+        differences=differences,
     )
 
 
-@functools.cache
-def _library() -> ctypes.CDLL:
-    library = ctypes.CDLL(_cmatrices.__file__)
-    for name, arguments in _SIGNATURES.items():
-        function = getattr(library, name)
-        function.argtypes, function.restype = arguments, _INT
-    return library
+def _cooccurrences(line: NDArray[np.int64], grey: GreyLevels, region: Region) -> Floats:
+    """Count the pairs of grey levels one step apart, for each direction."""
+    n = len(grey.levels) + 1
+    first = line * n
+    pairs = [np.bincount(first[:-step] + line[step:], minlength=n * n) for step in region.steps]
+    # Row and column 0 are pairs with an empty place.
+    return np.array(pairs, dtype=np.float64).reshape(-1, n, n)[:, 1:, 1:].transpose(1, 2, 0)
 
 
-def _compiled(
-    name: str,
-    image: NDArray[np.int32],
-    occupied: NDArray[np.uint8],
-    steps: NDArray[np.int32],
-    output: NDArray[Any],
-    *sizes: int,
-) -> None:
-    length = np.array([len(image)], dtype=np.int32)
-    box = np.array([0, len(image) - 1], dtype=np.int32)
-    arrays = (image, occupied, length, box, _ONE, steps)
-    status = getattr(_library(), name)(
-        *(array.ctypes.data for array in arrays), len(steps), 1, output.ctypes.data, *sizes
-    )
-    # calculate_glszm returns the largest zone or -1, the others 1 or 0.
-    if status <= 0:
-        raise RuntimeError(f"{name} left its matrix")
+def _neighbourhoods(line: NDArray[np.int64], grey: GreyLevels, region: Region) -> tuple[NDArray[np.uint8], Floats]:
+    """Count each voxel's neighbours of its own grey level, and sum up by how much levels differ from their neighbours.
+
+    Whole numbers are added up before anything is divided, and the differences are added in pyradiomics' order, that of
+    the voxels: the sums are the same to the bit.
+
+    Returns
+    -------
+    tuple[NDArray[np.uint8], Floats]
+        Equal neighbours, shape (n_voxels,); sums of absolute differences, shape (n_levels,).
+    """
+    ranks = line.astype(np.int32)
+    levels = np.append(0, grey.levels).astype(np.int32)[line] if grey.levels[-1] != len(grey.levels) else ranks
+    equal = np.zeros(len(line), dtype=np.uint8)
+    total = np.zeros(len(line), dtype=np.int32)
+    for step in region.steps:
+        same = ranks[step:] == ranks[:-step]
+        equal[step:] += same
+        equal[:-step] += same
+        total[step:] += levels[:-step]
+        total[:-step] += levels[step:]
+    # A voxel without neighbours differs by nothing.
+    own = levels[region.places]
+    mean = np.where(region.neighbours > 0, total[region.places] / np.maximum(region.neighbours, 1), own)
+    differences = np.bincount(grey.voxels, weights=np.abs(own - mean), minlength=len(grey.levels) + 1)
+    return equal[region.places], differences[1:].astype(np.float64)
 
 
-_ONE: Final = np.array([1], dtype=np.int32)
-"""The stride of a line."""
-_ONWARDS: Final = np.array([1], dtype=np.int32)
-"""The direction along a line."""
+def _runs(grey: GreyLevels, region: Region) -> Floats:
+    """Count the runs of one grey level by length, for each direction, up to the longest."""
+    n, longest = len(grey.levels) + 1, max(region.mask.shape) + 1
+    ranks = np.append(grey.voxels, 0).astype(np.int32)
+    matrix = np.zeros((n, longest, len(region.lines)))
+    for direction, order in enumerate(region.lines):
+        if order is not None:
+            along = ranks[order]
+            last = np.flatnonzero(along[1:] != along[:-1])
+            lengths = np.diff(last, prepend=-1)
+            matrix[..., direction] = np.bincount(along[last] * longest + lengths, minlength=n * longest).reshape(
+                n, longest
+            )
+    # Row 0 are the empty places, column 0 no length.
+    matrix = matrix[1:, 1:]
+    found = np.flatnonzero(matrix.any(axis=(0, 2)))
+    return matrix[:, : found[-1] + 1 if len(found) else 1]
+
+
+def _zones(line: NDArray[np.int64], grey: GreyLevels, region: Region) -> tuple[Floats, NDArray[np.int64]]:
+    """Count the connected zones of one grey level by size, at the sizes that occur."""
+    table = line.reshape(region.table)
+    zones = label(table, background=0, connectivity=table.ndim).ravel()[region.places] - 1
+    sizes = np.bincount(zones)
+    levels = np.zeros(len(sizes), dtype=np.int64)
+    levels[zones] = grey.voxels - 1
+    occurring = np.flatnonzero(np.bincount(sizes))
+    columns = len(occurring)
+    matrix = np.bincount(levels * columns + np.searchsorted(occurring, sizes), minlength=len(grey.levels) * columns)
+    return matrix.reshape(-1, columns).astype(np.float64), occurring
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -1036,8 +1028,7 @@ def check_upstream(version: str = radiomics.__version__, relied_on: dict[type, I
     Raises
     ------
     UpstreamChanged
-        Another version; a class, method, feature or compiled function is missing; or a compiled function gives other
-        counts than its wrapper.
+        Another version; a class, method or feature is missing; or a compiled matrix holds other counts than ours.
     """
     if version.removeprefix("v") != UPSTREAM_VERSION:
         raise UpstreamChanged(f"pyradiomics {UPSTREAM_VERSION} is needed, {version} is installed")
@@ -1050,19 +1041,15 @@ def check_upstream(version: str = radiomics.__version__, relied_on: dict[type, I
         offered = {name for name, deprecated in owner.getFeatureNames().items() if not deprecated}  # type: ignore[attr-defined]
         if offered != set(FEATURES_BY_CLASS[feature_class]):
             raise UpstreamChanged(f"radiomics.{owner.__name__} has other features than the method's")
-    try:
-        _library()
-    except (AttributeError, OSError) as error:
-        raise UpstreamChanged(f"radiomics' compiled functions cannot be called: {error}") from error
-    _compare_with_wrappers()
+    _compare_matrices()
 
 
-def _compare_with_wrappers() -> None:
+def _compare_matrices() -> None:
     image = np.array([[[1, 1, 2, 3], [2, 1, 1, 3], [3, 3, 2, 1]], [[2, 2, 2, 1], [1, 3, 3, 3], [2, 1, 2, 2]]], np.int32)
     mask = np.ones(image.shape, dtype=np.bool_)
     mask[0, 0, 0] = mask[1, 2, 3] = False
     region = Region.of(mask)
-    grey = GreyLevels(image[mask], np.arange(1, 4), np.bincount(image[mask])[1:])
+    grey = GreyLevels(image[mask].astype(np.int64), np.arange(1, 4), np.bincount(image[mask])[1:])
     ours = texture_matrices(grey, region)
     planar = (True, 0)
     glcm, _ = cMatrices.calculate_glcm(image, mask, np.array([1]), 3, *planar)
@@ -1078,7 +1065,7 @@ def _compare_with_wrappers() -> None:
         and np.array_equal(ours.differences, ngtdm[0][:, 1])
     )
     if not same:
-        raise UpstreamChanged("radiomics' compiled functions give other counts than their wrappers")
+        raise UpstreamChanged("radiomics.cMatrices counts otherwise than this module")
 
 
 check_upstream()

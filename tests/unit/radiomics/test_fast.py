@@ -93,7 +93,7 @@ class TestDiscretisation:
 class TestMatrices:
     @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "thin scan"])
     @pytest.mark.parametrize("force_2d", [True, False])
-    def test_the_counts_are_those_of_the_wrappers(self, kind: str, force_2d: bool) -> None:
+    def test_the_counts_are_those_of_the_compiled_matrices(self, kind: str, force_2d: bool) -> None:
         """One line of voxels holds every neighbour and every run that the box holds, in 2-D and in 3-D."""
         hu, mask = cropped(kind)
         grey = discretise(hu[mask])
@@ -122,7 +122,7 @@ class TestMatrices:
         mask = np.zeros((2, 5, 5), dtype=bool)
         mask[0, 0, :] = mask[1, 2, :] = True
         directions = [(1, 1), (1, 0), (1, -1), (0, 1)]
-        assert dict(zip(directions, Region.of(mask).lone, strict=True)) == {
+        assert dict(zip(directions, (line is None for line in Region.of(mask).lines), strict=True)) == {
             (1, 1): True,
             (1, 0): True,
             (1, -1): True,
@@ -130,7 +130,7 @@ class TestMatrices:
         }
         # a gap in a line does not make its voxels lone
         mask[0, 4, 0] = True
-        lone = dict(zip(directions, Region.of(mask).lone, strict=True))
+        lone = dict(zip(directions, (line is None for line in Region.of(mask).lines), strict=True))
         assert not lone[1, 0]
 
     def test_levels_far_apart_take_no_memory(self) -> None:
@@ -259,22 +259,13 @@ class TestUpstream:
         with pytest.raises(UpstreamChanged, match="RadiomicsNGTDM has other features"):
             check_upstream()
 
-    def test_a_missing_compiled_function_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(fast._SIGNATURES, "calculate_gltdm", [])
-        fast._library.cache_clear()
-        try:
-            with pytest.raises(UpstreamChanged, match="cannot be called"):
-                check_upstream()
-        finally:
-            fast._library.cache_clear()
-
     def test_a_compiled_function_that_counts_otherwise_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def doubled(*arguments: Any) -> NDArray[Any]:
             return 2 * original(*arguments)
 
         original = cMatrices.calculate_gldm
         monkeypatch.setattr(cMatrices, "calculate_gldm", doubled)
-        with pytest.raises(UpstreamChanged, match="other counts"):
+        with pytest.raises(UpstreamChanged, match="counts otherwise"):
             check_upstream()
 
 
