@@ -1,0 +1,184 @@
+"""From an exported file and a prepared cohort to the report, through the commands that a user types."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from evaluation_cohorts import draw_cohort
+from typer.testing import CliRunner
+
+from pdl1es.model import MODEL_FILE, CutOff, FusionModel
+from pdl1es.radiomics.names import FEATURE_NAMES
+from training.cli import app
+from training.cohort.prepared import PreparedCohort, case_table, write_prepared_cohort
+from training.cohort.truth import TruthSettings, draw_labels, draw_patients, draw_survival, true_model
+from training.evaluation.analysis import flow_chart_of, true_hazard_gates
+from training.evaluation.predictions import PredictionsError
+from training.evaluation.scored import ScoredCohort, score_models, scored_cohort
+from training.export import export_model, model_metadata
+from training.network import PDL1ES, SMALL, FusionNetwork
+from training.preprocessing import FittedPreprocessing
+from training.reproduce import ReproductionSettings, full_settings, small_settings
+
+COLUMNS = ("case_id", "split", "label", "age", "sex", "smoking", "smoking_graded", "family_history", "pfs_days")
+MORE = ("progressed", "treatment", "manufacturer", "slice_thickness_mm", "tube_current_ma", "volume_ml")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, fitted: FittedPreprocessing) -> Path:
+    """An exported model of random weights, a prepared cohort, and the same patients 'scanned again'."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    torch.manual_seed(0)
+    network = FusionNetwork(fitted, PDL1ES, layers=SMALL).eval()
+    cut_off = CutOff(value=0.5, method="test", above="above", below="below")
+    metadata = model_metadata(
+        network,
+        fitted,
+        name="PD-L1ES of a test",
+        version="0",
+        training_data="untrained",
+        trained_on="nothing",
+        intended_use="a test",
+        limitations=(),
+        expression_cut_off=cut_off,
+        progression_cut_off=cut_off,
+        calibrated=False,
+    )
+    export_model(network, fitted, metadata, folder / "model" / MODEL_FILE, cases=2)
+    drawn, _ = draw_cohort({"train": 20, "validation": 10, "test": 10, "prognosis": 14})
+    rows = [
+        {name: (None if pd.isna(value) else value) for name, value in row.items()}
+        for row in drawn[[*COLUMNS, *MORE]].to_dict("records")
+    ]
+    cases = case_table(rows)
+    rng = np.random.default_rng(0)
+    n = len(cases)
+    patches = rng.normal(-300, 200, (n, 3, 112, 112)).astype(np.int16)
+    masks = np.zeros(patches.shape, dtype=bool)
+    masks[:, :, 30:80, 30:80] = True
+    radiomics = rng.normal(size=(n, len(FEATURE_NAMES)))
+    radiomics[:, list(fitted.selected)] = (
+        fitted.radiomic_mean + fitted.radiomic_sd * radiomics[:, list(fitted.selected)]
+    )
+    chart = {"screened": n + 3, "exclusions": [["No tumour", 3]], "cohorts": []}
+    write_prepared_cohort(folder / "prepared", cases, patches, masks, radiomics, manifest={"flow_chart": chart})
+    again = radiomics + 0.01 * rng.normal(size=radiomics.shape)
+    write_prepared_cohort(folder / "again", cases, patches, masks, again)
+    return folder
+
+
+def _run(*arguments: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def test_any_exported_model_is_evaluated_on_any_prepared_cohort(folder: Path, tmp_path: Path) -> None:
+    code, output = _run(
+        "evaluate",
+        folder / "prepared",
+        tmp_path,
+        "--model",
+        folder / "model",
+        "--control",
+        f"disturbed={folder / 'again'}",
+    )
+    assert code == 0, output
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert document["evaluation"]["cut_off"] == 0.5
+    assert document["evaluation"]["cut_off_source"] == "the exported model's own"
+    models = document["evaluation"]["cohorts"]["Test"]["models"]
+    assert set(models) == {"PD-L1ES", "disturbed", "volume"}
+    assert document["prognosis"] is None
+    assert document["warning"] is None  # the cohort has no known truth
+    assert (tmp_path / "figures" / "supplement-1-flow-chart.svg").is_file()
+    assert not (tmp_path / "cut_offs.json").exists()
+    text = (tmp_path / "report.html").read_text()
+    assert str(folder) not in text + json.dumps(document)
+
+
+def test_progression_leaves_what_the_export_needs(folder: Path, tmp_path: Path) -> None:
+    code, output = _run("prognosis", folder / "prepared", tmp_path, "--model", folder / "model", "--permutations", "20")
+    assert code == 0, output
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert document["prognosis"]["n"] == 14
+    assert document["prognosis"]["groupings"]["model"]["cut_off"] == 0.5
+    cut_offs = json.loads((tmp_path / "cut_offs.json").read_text())
+    assert cut_offs["progression"]["method"] == "X-tile on the immunotherapy cohort"
+    assert cut_offs["expression"]["method"] == "Youden on validation"
+
+
+def test_two_scans_are_compared_by_the_models_own_cut_offs(folder: Path, tmp_path: Path) -> None:
+    code, output = _run("retest", folder / "prepared", folder / "again", tmp_path, "--model", folder / "model")
+    assert code == 0, output
+    retest = json.loads((tmp_path / "report.json").read_text())["retest"]
+    assert retest["n"] == 54
+    assert set(retest["groups"]) == {"expression", "progression"}
+    assert retest["median_icc"] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "give either --run or --model"),
+        (["--model", "{model}", "--beside", "DLM"], "'DLM' is not NAME=FOLDER"),
+        (["--run", "{model}"], "holds no finished training run"),
+        (["--model", "{prepared}"], "model.onnx cannot be read"),
+    ],
+)
+def test_what_a_user_can_put_right_is_one_sentence(folder: Path, tmp_path: Path, options: list[str], said: str) -> None:
+    places = {"model": folder / "model", "prepared": folder / "prepared"}
+    code, output = _run("evaluate", folder / "prepared", tmp_path, *(o.format(**places) for o in options))
+    assert code == 2
+    assert said in " ".join(output.split())
+    assert "Traceback" not in output
+
+
+def test_the_division_that_was_trained_on_counts_and_scores_are_the_models(folder: Path) -> None:
+    prepared = PreparedCohort.load(folder / "prepared")
+    model = FusionModel.load(folder / "model", threads=1)
+    table = score_models(prepared, {"PD-L1ES": model})
+    moved = table.assign(split=["test" if split == "train" else split for split in table["split"]])
+    found = scored_cohort(prepared, moved)
+    assert (found.cases["split"] == "test").sum() == 30
+    by_case = table.set_index("case_id")["probability"]
+    assert found.signature == pytest.approx(by_case[list(prepared.case_ids)].to_numpy())
+    assert not np.isnan(found.imputed).any()
+    assert list(flow_chart_of(prepared, found)) == ["supplement-1-flow-chart"]
+    with pytest.raises(PredictionsError, match="has to be called 'PD-L1ES'"):
+        score_models(prepared, {"DLM": model})
+
+
+def test_the_true_hazard_ratios_are_looked_for_among_the_immunotherapy_patients() -> None:
+    settings = TruthSettings()
+    model = true_model(settings)
+    rng = np.random.default_rng(1)
+    patients = draw_patients(rng, 400, "immunotherapy")
+    logit = draw_labels(rng, model, patients)["bayes_logit"].to_numpy()
+    survival = draw_survival(rng, model, logit, patients["age"].to_numpy())
+    cases = pd.DataFrame({"split": "prognosis", **survival[["pfs_days", "progressed"]]})
+    imputed = patients[["age", "sex", "smoking", "family_history"]].to_numpy(dtype=np.float64)
+    scored = ScoredCohort(cases, None, imputed, (), logit)  # type: ignore[arg-type]  # no score is looked at
+    gates = true_hazard_gates(scored, model.document())
+    assert [gate.holds for gate in gates] == [True, True]
+    assert "1.90" in gates[0].claim
+    assert true_hazard_gates(ScoredCohort(cases, None, imputed, (), None), model.document()) == ()  # type: ignore[arg-type]
+
+
+def test_the_full_reproduction_has_the_papers_sizes_and_the_small_one_100_patients() -> None:
+    full, small = full_settings(), small_settings()
+    assert (full.synthesis.expression, full.synthesis.prognosis, full.synthesis.gate) == (939, 94, 1000)
+    assert full.training.epochs == 60
+    assert full.training.redivisions == 2
+    assert small.synthesis.expression + small.synthesis.prognosis + small.synthesis.gate == 100
+    assert small.training.epochs == 2
+    documents = [
+        json.dumps(s.document(), default=str, sort_keys=True) for s in (full, full_settings(), full_settings(1))
+    ]
+    assert documents[0] == documents[1] != documents[2]
+    assert isinstance(full, ReproductionSettings)
