@@ -135,7 +135,9 @@ def train(
         raise _usage("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from error
     except (PreparedCohortError, DivisionError, PretrainedError, TrainingError) as error:
         raise _usage(str(error)) from error
-    _show(summary)
+    # of several processes one gathers the numbers
+    if summary["networks"]:
+        _show(summary)
 
 
 def export(
@@ -174,11 +176,12 @@ def export(
     from training.train.release import release
     from training.train.run import TrainingError
 
+    console = Console()
     try:
-        released = release(run, folder, cut_offs_file=cut_offs, name=name, version=version, cohort=description)
+        with Console(stderr=True).status("Exporting, and comparing onnxruntime with torch ..."):
+            released = release(run, folder, cut_offs_file=cut_offs, name=name, version=version, cohort=description)
     except (TrainingError, ValueError) as error:
         raise _usage(str(error)) from error
-    console = Console()
     console.print(
         f"{folder / 'model.onnx'}: {released.size} bytes; torch against onnxruntime on {released.cases} random cases: "
         f"{released.difference:.1e}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
@@ -60,6 +59,9 @@ class Observer(Protocol):
     def epoch(self, record: EpochRecord) -> None:
         """An epoch is done."""
 
+    def scored(self, network: str, done: int, cases: int) -> None:
+        """A trained network has scored some of the cohort's cases."""
+
     def say(self, message: str) -> None:
         """Anything else."""
 
@@ -76,6 +78,9 @@ class Silent:
     def epoch(self, record: EpochRecord) -> None:
         """Nothing."""
 
+    def scored(self, network: str, done: int, cases: int) -> None:
+        """Nothing."""
+
     def say(self, message: str) -> None:
         """Nothing."""
 
@@ -88,7 +93,7 @@ class ConsoleObserver:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed:.1f} of {task.total:.0f} epochs"),
+            TextColumn("{task.completed:.1f} of {task.total:.0f} {task.fields[unit]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self.console,
@@ -110,11 +115,8 @@ class ConsoleObserver:
 
     def begin(self, network: str, epochs: int, done: int) -> None:
         """Start a bar."""
-        with contextlib.suppress(KeyError):
-            if self._task is not None:
-                self._progress.remove_task(self._task)
         self._name, self._done = network, done
-        self._task = self._progress.add_task(network, total=epochs, completed=done)
+        self._start(network, epochs, done, "epochs")
 
     def batch(self, share: float) -> None:
         """Move the bar within an epoch."""
@@ -131,6 +133,18 @@ class ConsoleObserver:
             f"{record.seconds:.1f} s, {record.patches_per_second:.0f} patches/s, "
             f"{100 * record.waiting:.1f} % of it waiting for data"
         )
+
+    def scored(self, network: str, done: int, cases: int) -> None:
+        """Move a bar of its own."""
+        if done == 1:
+            self._start(f"{network}: scores", cases, 0, "cases")
+        if self._task is not None:
+            self._progress.update(self._task, completed=done)
+
+    def _start(self, name: str, total: int, done: int, unit: str) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(name, total=total, completed=done, unit=unit)
 
     def say(self, message: str) -> None:
         """Print a line above the bar."""

@@ -302,7 +302,12 @@ def _train_unit(
     metadata = _working_metadata(network, fitted, unit)
     with quiet():
         difference = export_model(network, fitted, metadata, unit.folder / MODEL_FILE, cases=10)
-    scored = score_cohort(unit.folder, prepared, name=unit.name)
+    scored = score_cohort(
+        unit.folder,
+        prepared,
+        name=unit.name,
+        progress=lambda done, cases: observer.scored(unit.title, done, cases),
+    )
     scored["split"] = division
     write_atomically(unit.folder / PREDICTIONS_FILE, parquet_bytes(scored))
     document = _network_document(trained, difference, time.perf_counter() - started, config)
