@@ -46,10 +46,11 @@ test-training: $(TRAINING_VENV)/ready
 	$(TRAINING_VENV)/bin/python -m pytest tests/training $(PYTEST_FLAGS)
 
 ## make lint                  ruff and mypy
-lint: $(VENV)/tested
+lint: $(VENV)/tested $(TRAINING_VENV)/ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy -p app -p operators -p pdl1es
+	$(TRAINING_VENV)/bin/mypy -p training # where torch is, whose types it is checked against
 
 ## make env                   the run time's environment (.venv)
 env: $(VENV)/ready
