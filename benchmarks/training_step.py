@@ -2,7 +2,7 @@
 
 Run from the repository, with the training's requirements::
 
-    python -m benchmarks.training_step [--rounds 6] [--threads 2] [--no-compile] [--output benchmarks/results/training-cpu.md]
+    python -m benchmarks.training_step [--rounds 6] [--threads 1 2] [--compile] [--output benchmarks/results/training-cpu.md]
 
 All variants take turns in one process, so that whatever else the machine does meets all alike. Beside the wall clock
 stands the processor time, which other processes disturb less; where the load was high, trust the ratios.
@@ -53,6 +53,8 @@ class Variant:
         ``fp32`` or ``bf16``.
     channels_last, compiled
         Layout of the weights, torch.compile.
+    threads
+        Of torch.
     step
         Runs one step; made on first use.
     wall, processor
@@ -64,6 +66,7 @@ class Variant:
     precision: str
     channels_last: bool
     compiled: bool
+    threads: int
     wall: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
     first: float = 0.0
@@ -73,7 +76,8 @@ class Variant:
     def name(self) -> str:
         """For the table."""
         layout = "channels last" if self.channels_last else "contiguous"
-        return f"{self.precision}, {layout}" + (", compiled" if self.compiled else "")
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.precision}, {layout}{', compiled' if self.compiled else ''}, {threads}"
 
 
 def fitted() -> FittedPreprocessing:
@@ -126,6 +130,7 @@ def measure(variants: Sequence[Variant], rounds: int) -> None:
     """Let the variants take turns; the first step of each, and its second, are not counted."""
     for turn in range(rounds + 2):
         for variant in variants:
+            torch.set_num_threads(variant.threads)
             if variant.step is None:
                 variant.step = step_of(variant)
             wall, processor = time.perf_counter(), time.process_time()
@@ -157,7 +162,7 @@ def report(variants: Sequence[Variant], loading: tuple[float, float], loads: tup
     return f"""# A training step on the processor
 
 `python -m benchmarks.training_step`: DenseNet121 and {SELECTED} radiomic features, {BATCH} patches of 112 x 112, forward,
-backward and Adam. {rounds} steps each in turn, {torch.get_num_threads()} threads, torch {torch.__version__.partition("+")[0]},
+backward and Adam. {rounds} steps each in turn, torch {torch.__version__.partition("+")[0]},
 {_processor()} ({os.cpu_count()} cores, {amx} AMX). Load average {loads[0]:.1f} at the start and {loads[1]:.1f} at the end:
 {"others used the same cores, so wall-clock times are too long by about their share, and the processor time is the better guide" if max(loads) > 3 else "the machine was quiet"}.
 
@@ -183,14 +188,14 @@ def main() -> int:
     """Measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--no-compile", action="store_true", help="compiling takes a minute or two")
+    parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, len(os.sched_getaffinity(0))}))
+    parser.add_argument("--compile", action="store_true", help="with torch.compile too, which takes minutes")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
     variants = [
-        Variant(precision, channels_last, compiled)
-        for compiled in ((False,) if arguments.no_compile else (False, True))
+        Variant(precision, channels_last, compiled, threads)
+        for threads in arguments.threads
+        for compiled in ((False, True) if arguments.compile else (False,))
         for precision in ("fp32", "bf16")
         for channels_last in (False, True)
         if channels_last or not compiled

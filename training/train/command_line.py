@@ -86,6 +86,10 @@ def train(
         str,
         typer.Option("--precision", help="auto (bf16 where the processor has it in matrices), 32-true, bf16-mixed."),
     ] = "auto",
+    threads: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--threads", min=1, help="Of the processor; 1 is quicker where others use the same cores."),
+    ] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile the network with torch.compile.")] = False,
     workers: Annotated[
         Optional[int],  # noqa: UP045
@@ -124,6 +128,7 @@ def train(
                 "nodes": nodes,
                 "strategy": strategy,
                 "precision": precision,
+                "threads": threads,
                 "compiled": compiled,
                 "workers": workers,
             }

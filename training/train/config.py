@@ -47,6 +47,9 @@ class Hardware(BaseModel):
         Lightning's own options.
     precision
         ``auto``: bf16 where the processor multiplies matrices in it (an accelerator, or AMX), else float32.
+    threads
+        Of the processor for each process; None: torch's own choice, all cores. On cores that others use too, one is
+        quicker than two: each of the network's many small steps waits for the slower.
     compiled
         Compile the network with torch.compile.
     workers
@@ -59,6 +62,7 @@ class Hardware(BaseModel):
     nodes: int = Field(default=1, ge=1)
     strategy: str = "auto"
     precision: Precision = "auto"
+    threads: int | None = Field(default=None, ge=1)
     compiled: bool = False
     workers: int | None = Field(default=None, ge=0)
 

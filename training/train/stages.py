@@ -105,6 +105,8 @@ def train_network(
     hardware = hardware or Hardware()
     observer = observer or Silent()
     seed = config.seed if seed is None else seed
+    if hardware.threads is not None:
+        torch.set_num_threads(hardware.threads)
     best_weights: Weights | None = None
     best = (-1.0, 0, 0)
     history: list[EpochRecord] = []

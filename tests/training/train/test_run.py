@@ -404,7 +404,7 @@ def test_a_case_that_the_model_refuses_has_its_code_and_no_score(run: Run) -> No
 
 def test_train_and_export_from_the_command_line(cohort: PreparedCohort, tmp_path: Path) -> None:
     config = {
-        "models": ["PD-L1ES", "CM"],
+        "models": ["PD-L1ES"],
         "layers": "small",
         "augmentation": "off",
         "stages": [{"learning_rate": 0.003, "epochs": 9}],
