@@ -6,4 +6,4 @@ import os
 # thread gives the same last bits on every machine.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import operators  # noqa: E402, F401 - prepares Holoscan before any module here imports MONAI Deploy
+import operators  # noqa: F401 - prepares Holoscan before any module here imports MONAI Deploy
