@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import json
 import logging
 import os
@@ -255,7 +256,7 @@ def with_more_slices(study: Path, folder: Path, count: int) -> Path:
         end, away = (images[0], -(number + 1)) if number < below else (images[-1], number - below + 1)
         position = [str(value) for value in end.ImagePositionPatient]
         position[2] = f"{float(end.ImagePositionPatient[2]) + away * step:.6g}"
-        image = end.copy()
+        image = copy.deepcopy(end)
         image.ImagePositionPatient = position
         image.SOPInstanceUID = f"{end.SOPInstanceUID[:50]}.9.{number}"
         image.file_meta = end.file_meta.__class__()
