@@ -59,7 +59,7 @@ class Docker:
     environment: Mapping[str, str]
     images: Images
 
-    def __call__(self, *arguments: str | Path, check: bool = True, timeout: float = 540) -> Ended:
+    def __call__(self, *arguments: str | Path, check: bool = True, timeout: float = 900) -> Ended:
         """Run ``docker ARGUMENTS``; fail the test with its output where it should have succeeded."""
         started = time.monotonic()
         done = subprocess.run(

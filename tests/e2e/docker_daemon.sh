@@ -37,10 +37,19 @@ mkdir -p "$DOCKER_CONFIG"
 
 docker version >/dev/null 2>&1 && failed "a daemon runs in $folder already"
 
+# Ten gigabytes of layers live in one sparse file, where loop devices can be had: it is written without a journal, and
+# removed at once.
+if [ ! -d "$folder/data" ]; then
+  truncate -s 40G "$folder/disk" && mkfs.ext4 -q -F -O ^has_journal -E lazy_itable_init=1 "$folder/disk" || rm -f "$folder/disk"
+fi
+
 # ---- the daemon, whose builds see a /dev of their own
 rm -f "$folder/docker.pid"
 # shellcheck disable=SC2016
 unshare --mount --propagation private bash -euc '
+  folder=$1; shift
+  mkdir -p "$folder/data"
+  [ ! -f "$folder/disk" ] || mount -o loop,noatime "$folder/disk" "$folder/data" || rm "$folder/disk"
   own=$(mktemp -d)
   mount -t tmpfs -o mode=755,dev tmpfs "$own"
   for device in null zero full random urandom tty; do cp -a "/dev/$device" "$own/$device"; done
@@ -51,7 +60,6 @@ unshare --mount --propagation private bash -euc '
   ln -s /proc/self/fd "$own/fd"
   for number in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${number%:*}" "$own/${number#*:}"; done
   mount --rbind "$own" /dev
-  folder=$1; shift
   exec dockerd --data-root "$folder/data" --exec-root "$folder/run" --pidfile "$folder/docker.pid" --host "$DOCKER_HOST" \
     --bridge none --iptables=false --ip-forward=false --ip-masq=false --default-ulimit nofile=1024:1024
 ' daemon "$folder" >"$folder/dockerd.log" 2>&1 &
@@ -67,19 +75,26 @@ done
 docker version >/dev/null 2>&1 || cannot "dockerd does not answer: $(tail -n 1 "$folder/dockerd.log")"
 
 # ---- the stand-ins
-stand_in() { # stand_in TAG SUITE MIRROR PACKAGES [OPTIONS]
+stand_in() { # stand_in TAG SUITE MIRROR PACKAGES [OPTIONS]: in memory, where Debian's packages unpack quickest
   docker image inspect "$1" >/dev/null 2>&1 && return
-  local root=$folder/root
-  rm -rf "$root"
-  debootstrap --variant=minbase --include="$4" "${@:5}" "$2" "$root" "$3" "$script" >"$folder/debootstrap.log" 2>&1 \
-    || cannot "debootstrap of $2 failed (see $folder/debootstrap.log)"
-  # Certificates that this machine trusts, for a proxy between pip and its index.
-  cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/" 2>/dev/null
-  chroot "$root" update-ca-certificates >/dev/null 2>&1
-  printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n' >"$root/etc/pip.conf"
-  rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root/usr/lib/python3.11/EXTERNALLY-MANAGED"
-  tar -C "$root" -c . | docker import --change 'ENV LANG=C.UTF-8' - "$1" >/dev/null || failed "the image $1 could not be made"
-  rm -rf "$root"
+  mkdir -p "$folder/root"
+  # shellcheck disable=SC2016
+  unshare --mount --propagation private bash -uc '
+    root=$1 script=$2 tag=$3 suite=$4 mirror=$5 packages=$6
+    mount -t tmpfs -o mode=755,size=3G,dev tmpfs "$root" || exit 75
+    debootstrap --variant=minbase --include="$packages" "${@:7}" "$suite" "$root" "$mirror" "$script" >&2 || exit 75
+    # Certificates that this machine trusts, for a proxy between pip and its index.
+    cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/" 2>/dev/null
+    chroot "$root" update-ca-certificates >&2
+    printf "[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n" >"$root/etc/pip.conf"
+    rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root/usr/lib/python3.11/EXTERNALLY-MANAGED"
+    tar -C "$root" -c . | docker import --change "ENV LANG=C.UTF-8" - "$tag"
+  ' stand-in "$folder/root" "$script" "$@" >/dev/null 2>"$folder/debootstrap.log"
+  case $? in
+    0) ;;
+    75) cannot "debootstrap of $2 failed (see $folder/debootstrap.log)" ;;
+    *) failed "the image $1 could not be made" ;;
+  esac
 }
 script=/usr/share/debootstrap/scripts/sid
 stand_in pdl1es-test/python:3.11-bookworm bookworm "" \

@@ -33,6 +33,8 @@ from app.settings import Settings, load_settings
 if TYPE_CHECKING:
     pass
 
+pytestmark = pytest.mark.timeout(1800)  # the first test waits for a daemon and a build
+
 TAG = "pdl1es:test-cpu"
 PEAK_MEMORY = (
     "import resource, subprocess, sys; code = subprocess.call(['/var/holoscan/tools']); "

@@ -26,6 +26,8 @@ from containers import (
 )
 from packaging.utils import canonicalize_name
 
+pytestmark = pytest.mark.timeout(1800)  # the first test waits for a daemon and a build
+
 TAG = "pdl1es-map:test"
 CUDA_KEYRING = re.compile(r"RUN rm -f /etc/apt/sources\.list\.d/cuda\*\.list \\\n(?:    &&[^\n]*\n)+")
 """The step of the packager's Dockerfile that renews NVIDIA's key, on a base that is not NVIDIA's."""
