@@ -177,7 +177,7 @@ Judge = Callable[[Path, Outcome], Scored]
 
 
 @pytest.fixture
-def judge(score: Score) -> Judge:
+def check_outcome(score: Score) -> Judge:
     """Run the chain on a study, hold what comes out against what is expected, and return it."""
 
     def run(study: Path, expected: Outcome) -> Scored:
@@ -212,17 +212,17 @@ def test_every_specimen_has_an_expected_outcome(shared_data: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ALONE)
-def test_a_specimen_by_itself(shared_data: Path, judge: Judge, tmp_path: Path, name: str) -> None:
+def test_a_specimen_by_itself(shared_data: Path, check_outcome: Judge, tmp_path: Path, name: str) -> None:
     shutil.copy(shared_data / "odd_ct" / name, tmp_path / "ct")
     ds = pydicom.dcmread(tmp_path / "ct", stop_before_pixels=True)
     mask = np.zeros((int(ds.get("NumberOfFrames", 1)), ds.Rows, ds.Columns), bool)
     mask[:, 40:60, 40:60] = True
-    judge(segmented(tmp_path, [ds], mask), ALONE[name])
+    check_outcome(segmented(tmp_path, [ds], mask), ALONE[name])
 
 
 @pytest.mark.parametrize("name", STACKED)
-def test_a_stack_of_a_specimen(shared_data: Path, judge: Judge, tmp_path: Path, name: str) -> None:
-    judge(stacked(shared_data / "odd_ct" / name, tmp_path), STACKED[name])
+def test_a_stack_of_a_specimen(shared_data: Path, check_outcome: Judge, tmp_path: Path, name: str) -> None:
+    check_outcome(stacked(shared_data / "odd_ct" / name, tmp_path), STACKED[name])
 
 
 def test_lossless_compression_changes_no_digit_of_a_real_ct(shared_data: Path, score: Score, tmp_path: Path) -> None:
@@ -305,24 +305,26 @@ TILTED: Final = scored("GANTRY_TILT", "SMOOTH_KERNEL", "THICK_SLICES")
     ],
 )
 def test_a_tilted_ct_of_unequal_distances_is_scored_by_its_true_geometry(
-    shared_data: Path, judge: Judge, tmp_path: Path, slices: tuple[int, int], distances: tuple[float, ...]
+    shared_data: Path, check_outcome: Judge, tmp_path: Path, slices: tuple[int, int], distances: tuple[float, ...]
 ) -> None:
     """Neither Slice Thickness nor the way of the table is the distance between planes that lean by 18.5 degrees."""
-    done = judge(tilted(shared_data, tmp_path, slices), TILTED)
+    done = check_outcome(tilted(shared_data, tmp_path, slices), TILTED)
     pixels = np.count_nonzero(disc((512, 512), 12.0 / 0.4882812))
     volume = pixels * 0.4882812**2 * sum(distances) * np.cos(np.arcsin(0.3173047)) / 1000
     assert done.result["assessment"]["tumour"]["volume_ml"] == pytest.approx(volume, rel=1e-4)
 
 
-def test_a_slice_missing_in_a_tilted_tumour_is_refused(shared_data: Path, judge: Judge, tmp_path: Path) -> None:
-    judge(
+def test_a_slice_missing_in_a_tilted_tumour_is_refused(shared_data: Path, check_outcome: Judge, tmp_path: Path) -> None:
+    check_outcome(
         tilted(shared_data, tmp_path, (3, 6), omitted=("05.dcm",)),
         Outcome("MISSING_SLICES", tag="ImagePositionPatient (0020,0032)", value="8.00 mm apart"),
     )
 
 
-def test_a_slice_missing_far_from_the_tumour_is_no_matter(shared_data: Path, judge: Judge, tmp_path: Path) -> None:
-    judge(tilted(shared_data, tmp_path, (3, 6), omitted=("24.dcm",)), TILTED)
+def test_a_slice_missing_far_from_the_tumour_is_no_matter(
+    shared_data: Path, check_outcome: Judge, tmp_path: Path
+) -> None:
+    check_outcome(tilted(shared_data, tmp_path, (3, 6), omitted=("24.dcm",)), TILTED)
 
 
 def test_the_settings_can_refuse_a_tilted_gantry(shared_data: Path, score: Score, tmp_path: Path) -> None:
@@ -344,12 +346,16 @@ def scout_and_axial(shared_data: Path, folder: Path, drawn_on: str) -> Path:
     return segmented(folder, datasets, mask)
 
 
-def test_a_localizer_beside_an_axial_series_is_passed_over(shared_data: Path, judge: Judge, tmp_path: Path) -> None:
-    done = judge(scout_and_axial(shared_data, tmp_path, "CT5N"), scored(*STANDARD))
+def test_a_localizer_beside_an_axial_series_is_passed_over(
+    shared_data: Path, check_outcome: Judge, tmp_path: Path
+) -> None:
+    done = check_outcome(scout_and_axial(shared_data, tmp_path, "CT5N"), scored(*STANDARD))
     by_images = {series["images"]: series for series in done.result["assessment"]["selection"]["series"]}
     assert by_images[5]["chosen"]
     assert "LOCALIZER" in by_images[2]["reasons"][0]
 
 
-def test_a_segment_that_was_drawn_on_a_localizer_is_refused(shared_data: Path, judge: Judge, tmp_path: Path) -> None:
-    judge(scout_and_axial(shared_data, tmp_path, "CT2N"), Outcome("NO_ELIGIBLE_CT"))
+def test_a_segment_that_was_drawn_on_a_localizer_is_refused(
+    shared_data: Path, check_outcome: Judge, tmp_path: Path
+) -> None:
+    check_outcome(scout_and_axial(shared_data, tmp_path, "CT2N"), Outcome("NO_ELIGIBLE_CT"))
