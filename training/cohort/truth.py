@@ -73,7 +73,8 @@ class TruthSettings:
     Attributes
     ----------
     shares
-        Of border, inner and clinical in the logit's variance; they add up to one.
+        Of border, inner and clinical in the logit's variance; they add up to one. Thirds: no part of the model is
+        favoured, so that each comparator (DLM, RM, CM) has as much to find as the others.
     logit_sd
         Standard deviation of the logit: it sets the attainable AUC.
     prevalence
@@ -93,7 +94,7 @@ class TruthSettings:
         Shortest and longest follow-up, uniform: nobody is lost but at the end of the study.
     """
 
-    shares: tuple[float, float, float] = (0.40, 0.35, 0.25)
+    shares: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)
     logit_sd: float = 1.40
     prevalence: float = 328 / 939
     clinical_effects: tuple[float, float, float, float] = (0.35, 0.55, 0.60, 0.70)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -351,6 +352,7 @@ def _reported_errors() -> Iterator[None]:
     from training.cohort.synthesise import SynthesisError
     from training.cohort.table import CohortTableError
     from training.evaluation.predictions import PredictionsError
+    from training.train.config import ConfigurationError
     from training.train.division import DivisionError
     from training.train.run import TrainingError
 
@@ -363,6 +365,7 @@ def _reported_errors() -> Iterator[None]:
         PreparedCohortError,
         SynthesisError,
         CohortTableError,
+        ConfigurationError,
         PredictionsError,
         DivisionError,
         TrainingError,
@@ -393,18 +396,40 @@ def reproduce(
         Optional[int],  # noqa: UP045
         typer.Option("--workers", min=1, help="Processes for images; default: one a core.", show_default=False),
     ] = None,
+    config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--config",
+            help="JSON with any fields of the training's configuration; default: the paper's rates and epochs. --seed wins.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     accelerator: Annotated[str, typer.Option("--accelerator", help="Lightning's: auto, cpu, gpu ...")] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option("--precision", help="auto (bf16 where the processor has it in matrices), 32-true, bf16-mixed."),
+    ] = "auto",
+    threads: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--threads", min=1, help="Of the processor, for the training.", show_default=False),
+    ] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the network with torch.compile.")] = False,
 ) -> None:
     """Synthesise, prepare, train, evaluate, export and report, from nothing; says each step's time and disk.
 
     Exit codes: 0 everything is whole; 2 usage.
     """
     from training.reproduce import Reproduction, full_settings, small_settings
-    from training.train.config import Hardware
+    from training.train.config import read_configuration, read_hardware
     from training.train.progress import ConsoleObserver
 
     console = Console(soft_wrap=True)
     with _reported_errors(), ConsoleObserver() as observer:
+        settings = small_settings(seed) if small else full_settings(seed)
+        if config is not None:
+            settings = replace(settings, training=read_configuration(config, {"seed": seed}))
+        hardware = read_hardware(accelerator=accelerator, precision=precision, threads=threads, compiled=compiled)
         last: dict[str, int] = {}
 
         def told(step: str, done: int, of: int) -> None:
@@ -416,9 +441,9 @@ def reproduce(
 
         Reproduction(
             output,
-            small_settings(seed) if small else full_settings(seed),
+            settings,
             workers=workers,
-            hardware=Hardware(accelerator=accelerator),
+            hardware=hardware,
             observer=observer,
             progress=told,
             say=lambda text: console.print(text, highlight=False),

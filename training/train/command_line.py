@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-
-if TYPE_CHECKING:
-    from training.train.config import TrainingConfig
 
 Folder = Annotated[
     Path,
@@ -101,10 +98,8 @@ def train(
     A checkpoint is written after every epoch: stopped in any way and called again, it goes on. Exit codes: 0 the run is
     whole; 2 usage, configuration or cohort.
     """
-    from pydantic import ValidationError
-
     from training.cohort.prepared import PreparedCohort, PreparedCohortError
-    from training.train.config import Hardware
+    from training.train.config import ConfigurationError, read_configuration, read_hardware
     from training.train.division import DivisionError
     from training.train.pretrained import PretrainedError
     from training.train.progress import ConsoleObserver
@@ -120,25 +115,23 @@ def train(
         "layers": layers,
     }
     try:
-        asked = _configuration(config, {name: value for name, value in given.items() if value is not None}, epochs)
-        hardware = Hardware.model_validate(
-            {
-                "accelerator": accelerator,
-                "devices": devices,
-                "nodes": nodes,
-                "strategy": strategy,
-                "precision": precision,
-                "threads": threads,
-                "compiled": compiled,
-                "workers": workers,
-            }
+        asked = read_configuration(
+            config, {name: value for name, value in given.items() if value is not None}, epochs=epochs
+        )
+        hardware = read_hardware(
+            accelerator=accelerator,
+            devices=devices,
+            nodes=nodes,
+            strategy=strategy,
+            precision=precision,
+            threads=threads,
+            compiled=compiled,
+            workers=workers,
         )
         cohort = PreparedCohort.load(prepared)
         with ConsoleObserver() as observer:
             summary = train_all(cohort, out, asked, hardware=hardware, pretrained=pretrained, observer=observer)
-    except ValidationError as error:
-        raise _usage("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from error
-    except (PreparedCohortError, DivisionError, PretrainedError, TrainingError) as error:
+    except (ConfigurationError, PreparedCohortError, DivisionError, PretrainedError, TrainingError) as error:
         raise _usage(str(error)) from error
     # of several processes one gathers the numbers
     if summary["networks"]:
@@ -195,26 +188,6 @@ def export(
     )
     for note in released.placeholders:
         console.print(f"[yellow]placeholder[/] {escape(note)}", highlight=False, soft_wrap=True)
-
-
-def _configuration(path: Path | None, given: dict[str, object], epochs: int | None) -> TrainingConfig:
-    """Join file and options, the latter winning."""
-    import json
-
-    from training.train.config import PAPER_STAGES, TrainingConfig
-    from training.train.run import TrainingError
-
-    document: dict[str, object] = {}
-    if path is not None:
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise TrainingError(f"{path} is not JSON: {error}") from error
-    document = {**document, **given}
-    if epochs is not None:
-        stages = document.get("stages") or [stage.model_dump() for stage in PAPER_STAGES]
-        document["stages"] = [{**stage, "epochs": epochs} for stage in stages]  # type: ignore[attr-defined]  # checked below
-    return TrainingConfig.model_validate(document)
 
 
 def _show(summary: dict[str, object]) -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import math
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from training.fit import ALPHA, Correction
 from training.network import CM, DEFAULT_WINDOW_HU, DENSENET121, DLM, PDL1ES, RM, SMALL, Layers, Parts
 
+Checked = TypeVar("Checked", bound=BaseModel)
 ModelName = Literal["PD-L1ES", "DLM", "RM", "CM"]
 PARTS: Final[dict[ModelName, Parts]] = {"PD-L1ES": PDL1ES, "DLM": DLM, "RM": RM, "CM": CM}
 """The signature and the paper's comparators."""
 Augmentation = Literal["off", "modest"]
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 LAYERS: Final[dict[str, Layers]] = {"densenet121": DENSENET121, "small": SMALL}
+
+
+class ConfigurationError(ValueError):
+    """A configuration is not one; the message names the field."""
 
 
 class Stage(BaseModel):
@@ -135,3 +143,58 @@ class TrainingConfig(BaseModel):
         """Return the fields that differ, with both values."""
         mine, theirs = self.model_dump(mode="json"), other.model_dump(mode="json")
         return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
+
+
+def read_configuration(
+    path: Path | None, given: Mapping[str, object] | None = None, *, epochs: int | None = None
+) -> TrainingConfig:
+    """Join a file, if any, and what was said on the command line, which wins.
+
+    Parameters
+    ----------
+    path
+        JSON with any fields of `TrainingConfig`, or None for the defaults.
+    given
+        Fields by name.
+    epochs
+        Of each stage, or None to leave them.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is not JSON, or a field is unknown or out of range.
+    """
+    document: dict[str, Any] = {}
+    if path is not None:
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{path} is not JSON: {error}") from error
+        if not isinstance(document, dict):
+            raise ConfigurationError(f"{path} holds no JSON object")
+    document = {**document, **(given or {})}
+    config = _validated(TrainingConfig, document, "the training's configuration")
+    if epochs is None:
+        return config
+    return config.model_copy(
+        update={"stages": tuple(stage.model_copy(update={"epochs": epochs}) for stage in config.stages)}
+    )
+
+
+def read_hardware(**given: object) -> Hardware:
+    """Check what was said of the hardware.
+
+    Raises
+    ------
+    ConfigurationError
+        A value is out of range.
+    """
+    return _validated(Hardware, given, "the hardware")
+
+
+def _validated(model: type[Checked], document: Mapping[str, object], what: str) -> Checked:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(f"{what}: {reasons}") from error
