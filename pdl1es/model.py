@@ -82,7 +82,8 @@ class ModelMetadata(BaseModel):
     expression_cut_off, progression_cut_off
         On PD-L1ES: 'high PD-L1 expression', and 'risk of progression'.
     calibrated
-        Whether the score's calibration was measured, so that it may be called a probability.
+        Whether the score's calibration was tested on enough patients and found right, so that it may be called a
+        probability.
     clinical_cut_off, fusion_cut_off
         On the Cox models' linear predictors; None where the file has no such output.
     """

@@ -77,7 +77,7 @@ def log_odds_text(value: float) -> str:
 
 
 def score_name(model: ModelMetadata) -> str:
-    """Return what the score may be called: a probability only where the model's calibration was measured."""
+    """Return what the score may be called: a probability only where the model's calibration was found right."""
     return "Estimated probability of PD-L1 TPS >= 50 %" if model.calibrated else "Score for PD-L1 TPS >= 50 %"
 
 

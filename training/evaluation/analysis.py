@@ -38,7 +38,7 @@ from training.evaluation.predictions import SIGNATURE
 from training.evaluation.prognosis import FollowedCohort, Prognosis, PrognosisSettings, analyse, followed_cohort
 from training.evaluation.report import DEMONSTRATION, ReportContent, write_report
 from training.evaluation.retest import Retest
-from training.evaluation.scored import Progress, ScoredCohort, score_models
+from training.evaluation.scored import Progress, ScoredCohort, is_synthetic, score_models
 from training.figures.flow_chart import FlowChart
 from training.network import FusionNetwork
 from training.statistics.cox import CoxModel, cox
@@ -118,6 +118,7 @@ def analyse_cohort(
         model_cut_offs(
             None if isinstance(evaluation, NotEstimable) else evaluation,
             None if isinstance(prognosis, NotEstimable) else prognosis,
+            synthetic=scored.synthetic,
         ),
         gates,
     )
@@ -335,11 +336,6 @@ def provenance_of(prepared: PreparedCohort, model: str, digest: str | None = Non
         "pdl1es": __version__,
         **{name: version(name) for name in ("numpy", "scipy", "lifelines", "statsmodels")},
     }
-
-
-def is_synthetic(prepared: PreparedCohort) -> bool:
-    """Return whether a cohort's truth is known, that is whether it is of phantoms."""
-    return bool(prepared.manifest.get("truth"))
 
 
 def _held_out(scored: ScoredCohort) -> NDArray[np.intp]:

@@ -248,8 +248,9 @@ def retest(
     ],
 ) -> None:
     """Compare two scans of the same patients: ICC of every feature, repeatability of the score, groups that flip."""
-    from training.evaluation.analysis import is_synthetic, provenance_of
+    from training.evaluation.analysis import provenance_of
     from training.evaluation.report import DEMONSTRATION, ReportContent, write_report
+    from training.evaluation.scored import is_synthetic
 
     with _reported_errors():
         from pdl1es.model import FusionModel

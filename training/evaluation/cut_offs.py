@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
 from pdl1es.model import CutOff
+from training.evaluation.calibration_claim import TestedCalibration
 from training.evaluation.estimability import NotEstimable
 from training.evaluation.evaluate import TEST, Evaluation
+from training.evaluation.predictions import SIGNATURE
 from training.evaluation.prognosis import Prognosis, risk_names
 from training.preprocessing import CoxTerms
 from training.statistics.calibration import Calibration
@@ -44,8 +46,8 @@ class ModelCutOffs(BaseModel):
         Operating point of 'high PD-L1 expression'.
     progression
         On PD-L1ES, of the risk of progression.
-    calibrated
-        Whether the score's calibration was measured on patients that took no part in training.
+    calibration
+        Of the score on the test split; `training.evaluation.calibration_claim` judges it.
     clinical, fusion
         Cox models with their cut-offs. The fusion model's variables are PD-L1ES and the clinical linear predictor.
     not_estimable
@@ -56,7 +58,7 @@ class ModelCutOffs(BaseModel):
     schema_version: Literal[1] = 1
     expression: CutOff | None = None
     progression: CutOff | None = None
-    calibrated: bool = False
+    calibration: TestedCalibration | None = None
     clinical: CoxPart | None = None
     fusion: CoxPart | None = None
     not_estimable: dict[str, str] = Field(default_factory=dict)
@@ -73,14 +75,14 @@ class ModelCutOffs(BaseModel):
         )
 
 
-def model_cut_offs(evaluation: Evaluation | None, prognosis: Prognosis | None) -> ModelCutOffs:
+def model_cut_offs(evaluation: Evaluation | None, prognosis: Prognosis | None, *, synthetic: bool) -> ModelCutOffs:
     """Collect what an exported model needs.
 
     Where X-tile finds no cut-off (too few patients, no event), there is none: a model without patients to base a risk
-    group on shall not name one.
+    group on shall not name one. ``synthetic`` says whether they were analysed on phantoms.
     """
     missing: dict[str, str] = {}
-    expression, calibrated = None, False
+    expression = None
     if evaluation is None:
         missing["expression"] = "expression was not evaluated"
     elif isinstance(evaluation.operating_point, YoudenCutOff):
@@ -92,12 +94,15 @@ def model_cut_offs(evaluation: Evaluation | None, prognosis: Prognosis | None) -
         )
     else:
         missing["expression"] = evaluation.operating_point.reason
-    if evaluation is not None and TEST in evaluation.cohorts:
-        first = next(iter(evaluation.cohorts[TEST].models.values()))
-        calibrated = isinstance(first.calibration, Calibration)
+    tested = _test_calibration(evaluation)
+    calibration = None
+    if isinstance(tested, Calibration):
+        calibration = TestedCalibration.of(tested, synthetic=synthetic)
+    else:
+        missing["calibration"] = tested.reason
     if prognosis is None:
         missing["progression"] = "progression was not analysed"
-        return ModelCutOffs(expression=expression, calibrated=calibrated, not_estimable=missing)
+        return ModelCutOffs(expression=expression, calibration=calibration, not_estimable=missing)
     progression = None
     if isinstance(prognosis.search, CutOffSearch):
         progression = _cut_off(prognosis.search)
@@ -115,7 +120,7 @@ def model_cut_offs(evaluation: Evaluation | None, prognosis: Prognosis | None) -
     return ModelCutOffs(
         expression=expression,
         progression=progression,
-        calibrated=calibrated,
+        calibration=calibration,
         clinical=parts["clinical"],
         fusion=parts["fusion"],
         not_estimable=missing,
@@ -130,6 +135,14 @@ def write_cut_offs(path: Path, cut_offs: ModelCutOffs) -> None:
 def read_cut_offs(path: Path) -> ModelCutOffs:
     """Read the file; raises pydantic's ValidationError (a ValueError) where it is not one."""
     return ModelCutOffs.model_validate_json(path.read_bytes())
+
+
+def _test_calibration(evaluation: Evaluation | None) -> Calibration | NotEstimable:
+    if evaluation is None:
+        return NotEstimable("expression was not evaluated")
+    if TEST not in evaluation.cohorts:
+        return NotEstimable("there is no test split")
+    return evaluation.cohorts[TEST].models[SIGNATURE].calibration
 
 
 def _part(fit: RiskModel) -> CoxPart:

@@ -43,6 +43,8 @@ class ScoredCohort:
         Which of the models are PD-L1ES on disturbed inputs.
     true_logit
         float64, shape (N,): of the Bayes score, or None where the truth is not known.
+    synthetic
+        Whether the patients are phantoms.
     """
 
     cases: pd.DataFrame
@@ -50,11 +52,17 @@ class ScoredCohort:
     imputed: NDArray[np.float64]
     controls: tuple[str, ...]
     true_logit: NDArray[np.float64] | None
+    synthetic: bool
 
     @property
     def signature(self) -> NDArray[np.float64]:
         """PD-L1ES, shape (N,); NaN where a patient was refused."""
         return self.predictions.probability[SIGNATURE]
+
+
+def is_synthetic(prepared: PreparedCohort) -> bool:
+    """Return whether a cohort's truth is known, that is whether it is of phantoms."""
+    return bool(prepared.manifest.get("truth"))
 
 
 def score_models(
@@ -142,7 +150,7 @@ def scored_cohort(
     true_logit = _true_logit(prepared, truth)
     if true_logit is not None:
         predictions = predictions.adding(BAYES, expit(true_logit))
-    return ScoredCohort(cases, predictions, imputed, controls, true_logit)
+    return ScoredCohort(cases, predictions, imputed, controls, true_logit, is_synthetic(prepared))
 
 
 def _true_logit(prepared: PreparedCohort, truth: pd.DataFrame | None) -> NDArray[np.float64] | None:

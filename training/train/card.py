@@ -8,6 +8,7 @@ from typing import Any, Final
 from pdl1es.clinical import VARIABLES
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES
 from pdl1es.model import CAM_SIZE, MODEL_FILE, CutOff, ModelMetadata
+from training.evaluation.calibration_claim import CalibrationClaim
 
 REFERENCE: Final = "Tian P, et al. Theranostics 2021; 11(5): 2098-2107. doi:10.7150/thno.48027"
 SPLITS: Final = ("train", "validation", "test", "gate")
@@ -98,8 +99,20 @@ def bundle_metadata(
     }
 
 
-def model_card(metadata: ModelMetadata, summary: dict[str, Any], difference: float, cases: int) -> str:
-    """Return ``MODEL_CARD.md``; the parameters are those of `bundle_metadata`, and the random cases compared."""
+def model_card(
+    metadata: ModelMetadata, summary: dict[str, Any], difference: float, cases: int, claim: CalibrationClaim
+) -> str:
+    """Return ``MODEL_CARD.md``.
+
+    Parameters
+    ----------
+    metadata, summary, difference
+        As of `bundle_metadata`.
+    cases
+        Random cases on which torch and onnxruntime were compared.
+    claim
+        Whether the score may be called a probability.
+    """
     warning = {
         "synthetic": f"**{DEMONSTRATION}. Trained on synthetic phantoms: a demonstration, not for any decision on a "
         "patient.** No number below says anything about patients: the phantoms' truth was drawn by the same project.",
@@ -128,7 +141,7 @@ def model_card(metadata: ModelMetadata, summary: dict[str, Any], difference: flo
 | Intended use | {metadata.intended_use} |
 | Trained on | {metadata.trained_on} |
 | Training data | {metadata.training_data} |
-| Score is called | {"a probability: its calibration was measured" if metadata.calibrated else "a score: its calibration was not measured"} |
+| Score is called | {"a probability" if metadata.calibrated else "a score"}. {claim.reason} |
 | Licence | Apache-2.0 |
 
 ## Cohort

@@ -11,7 +11,9 @@ import pandas as pd
 
 from pdl1es.atomic import write_atomically
 from pdl1es.model import MODEL_FILE, CutOff
+from training.evaluation.calibration_claim import CalibrationClaim, calibration_claim
 from training.evaluation.cut_offs import ModelCutOffs, read_cut_offs
+from training.evaluation.estimability import NotEstimable
 from training.export import CHECKED_CASES, export_model, model_metadata
 from training.statistics.classification import youden_cut_off
 from training.train.card import bundle_metadata, model_card
@@ -118,6 +120,7 @@ def release(
     network = load_network(run / NETWORKS / SIGNATURE, fitted, SIGNATURE, record.config)
     placeholders = _placeholders(given)
     synthetic = record.training_data == "synthetic"
+    claim = _calibration(given, synthetic)
     metadata = model_metadata(
         network,
         fitted,
@@ -126,10 +129,10 @@ def release(
         training_data=record.training_data,
         trained_on=_trained_on(summary, synthetic, cohort),
         intended_use=SYNTHETIC_USE if synthetic else RESEARCH_USE,
-        limitations=_limitations(summary, placeholders, synthetic),
+        limitations=_limitations(summary, placeholders, synthetic, claim),
         expression_cut_off=given.expression or _youden(run),
         progression_cut_off=given.progression or PLACEHOLDER,
-        calibrated=given.calibrated,
+        calibrated=claim.holds,
         clinical_cut_off=None if given.clinical is None else given.clinical.cut_off,
         fusion_cut_off=None if given.fusion is None else given.fusion.cut_off,
     )
@@ -138,7 +141,7 @@ def release(
     document = bundle_metadata(
         metadata, summary, {version: f"exported from training run {record.cohort[:12]}"}, difference
     )
-    card = model_card(metadata, summary, difference, cases)
+    card = model_card(metadata, summary, difference, cases, claim)
     write_atomically(folder / METADATA_FILE, (json.dumps(document, indent=2) + "\n").encode("utf-8"))
     write_atomically(folder / CARD_FILE, card.encode("utf-8"))
     return Released((folder / MODEL_FILE).stat().st_size, difference, cases, placeholders)
@@ -153,6 +156,11 @@ def _youden(run: Path) -> CutOff:
     except ValueError as error:
         raise TrainingError(f"no cut-off of expression can be found on the validation patients: {error}") from error
     return CutOff(value=value, method="Youden on validation", above="high expression", below="not high expression")
+
+
+def _calibration(given: ModelCutOffs, synthetic: bool) -> CalibrationClaim:
+    untested = NotEstimable(given.not_estimable.get("calibration", "it was exported without cut_offs.json"))
+    return calibration_claim(not synthetic, given.calibration or untested)
 
 
 def _placeholders(given: ModelCutOffs) -> tuple[str, ...]:
@@ -180,7 +188,9 @@ def _trained_on(summary: dict[str, Any], synthetic: bool, cohort: str | None) ->
     return f"{sentence}. {cohort}" if cohort else sentence
 
 
-def _limitations(summary: dict[str, Any], placeholders: tuple[str, ...], synthetic: bool) -> tuple[str, ...]:
+def _limitations(
+    summary: dict[str, Any], placeholders: tuple[str, ...], synthetic: bool, claim: CalibrationClaim
+) -> tuple[str, ...]:
     found = []
     if synthetic:
         found.append("Trained on synthetic phantoms: its score says nothing about any patient's PD-L1 or progression.")
@@ -191,6 +201,8 @@ def _limitations(summary: dict[str, Any], placeholders: tuple[str, ...], synthet
             f"AUC on {test['patients']} test {'phantoms' if synthetic else 'patients of the same cohort'}: "
             f"{test['value']:.2f} (95 % CI {test['lower']:.2f}-{test['upper']:.2f})."
         )
+    if not claim.holds:
+        found.append(claim.reason)
     if network["epochs"] < network["epochs_planned"]:
         found.append(
             f"Trained for {network['epochs']} of {network['epochs_planned']} planned epochs: each learning rate ends when "

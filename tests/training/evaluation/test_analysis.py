@@ -163,11 +163,11 @@ def test_the_true_hazard_ratios_are_looked_for_among_the_immunotherapy_patients(
     survival = draw_survival(rng, model, logit, patients["age"].to_numpy())
     cases = pd.DataFrame({"split": "prognosis", **survival[["pfs_days", "progressed"]]})
     imputed = patients[["age", "sex", "smoking", "family_history"]].to_numpy(dtype=np.float64)
-    scored = ScoredCohort(cases, None, imputed, (), logit)  # type: ignore[arg-type]  # no score is looked at
+    scored = ScoredCohort(cases, None, imputed, (), logit, True)  # type: ignore[arg-type]  # no score is looked at
     gates = true_hazard_gates(scored, model.document())
     assert [gate.holds for gate in gates] == [True, True]
     assert "1.90" in gates[0].claim
-    assert true_hazard_gates(ScoredCohort(cases, None, imputed, (), None), model.document()) == ()  # type: ignore[arg-type]
+    assert true_hazard_gates(ScoredCohort(cases, None, imputed, (), None, False), model.document()) == ()  # type: ignore[arg-type]
 
 
 def test_the_full_reproduction_has_the_papers_sizes_and_the_small_one_100_patients() -> None:

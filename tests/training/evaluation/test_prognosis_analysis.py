@@ -100,7 +100,7 @@ def test_exported_coefficients_give_every_patients_risk_again(
 ) -> None:
     """What the ONNX graph computes from cut_offs.json is what the Cox models gave."""
     path = tmp_path_factory.mktemp("cut-offs") / "cut_offs.json"
-    write_cut_offs(path, model_cut_offs(evaluate(*paper_sized), prognosis))
+    write_cut_offs(path, model_cut_offs(evaluate(*paper_sized), prognosis, synthetic=False))
     found = read_cut_offs(path)
     terms = found.cox_terms()
     assert terms is not None
@@ -112,7 +112,9 @@ def test_exported_coefficients_give_every_patients_risk_again(
     assert isinstance(prognosis.fusion, RiskModelResult)
     assert clinical == pytest.approx(prognosis.clinical.fit.risk, abs=1e-12)
     assert fusion == pytest.approx(prognosis.fusion.fit.risk, abs=1e-12)
-    assert found.calibrated
+    assert found.calibration is not None
+    assert found.calibration.events + found.calibration.non_events == 96
+    assert not found.calibration.synthetic
     assert found.expression is not None
     assert not found.not_estimable
 
@@ -120,7 +122,7 @@ def test_exported_coefficients_give_every_patients_risk_again(
 def test_the_direction_of_risk_is_the_datas() -> None:
     """A higher score means longer survival here, so the group above the cut-off is the low-risk one."""
     found = analyse(_followed(draw_cohort({"prognosis": 200}, seed=5, log_hazard_ratio=-1.5)), QUICK)
-    cut_offs = model_cut_offs(None, found)
+    cut_offs = model_cut_offs(None, found, synthetic=False)
     assert cut_offs.progression is not None
     assert (cut_offs.progression.above, cut_offs.progression.below) == ("low risk", "high risk")
     assert upper_is_worse(found.groupings["X-tile"].groups) is False
@@ -131,7 +133,7 @@ def test_the_direction_of_risk_is_the_datas() -> None:
 def test_a_handful_of_patients_gets_reasons_instead_of_an_error(n: int) -> None:
     found = analyse(_followed(draw_cohort({"prognosis": n}, seed=1)), QUICK)
     assert found.n == n
-    cut_offs = model_cut_offs(None, found)
+    cut_offs = model_cut_offs(None, found, synthetic=False)
     assert (cut_offs.clinical is None) == ("clinical" in cut_offs.not_estimable)
     assert "expression" in cut_offs.not_estimable
 
@@ -141,7 +143,7 @@ def test_nobody_progressed_is_a_reason_too() -> None:
     found = analyse(_followed((cases.assign(progressed=0.0), predictions)), QUICK)
     assert isinstance(found.search, NotEstimable)
     assert found.search.reason == "a cut-off needs an event, and nobody had one"
-    assert model_cut_offs(None, found).progression is None
+    assert model_cut_offs(None, found, synthetic=False).progression is None
     assert ModelCutOffs().cox_terms() is None
 
 

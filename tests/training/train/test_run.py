@@ -27,6 +27,7 @@ from pdl1es.clinical import VARIABLES
 from pdl1es.model import CutOff, FusionModel
 from training.cli import app
 from training.cohort.prepared import PreparedCohort
+from training.evaluation.calibration_claim import TestedCalibration
 from training.evaluation.cut_offs import CoxPart, ModelCutOffs, write_cut_offs
 from training.evaluation.predictions import read_predictions
 from training.fit import select_features
@@ -314,6 +315,24 @@ def test_without_prognosis_the_placeholder_says_that_it_is_one(model: tuple[Path
     assert "is a placeholder" in card
     assert "contrary to common sense" in card
     assert "DEMONSTRATION" not in card
+    assert not metadata.calibrated
+    assert "its calibration was not measured: it was exported without cut_offs.json." in metadata.limitations[1]
+
+
+@pytest.mark.parametrize(("slope", "holds"), [((0.9, 0.7, 1.1), True), ((0.6, 0.4, 0.8), False)])
+def test_file_card_and_limits_agree_on_whether_the_score_is_a_probability(
+    run: Run, tmp_path: Path, slope: tuple[float, float, float], holds: bool
+) -> None:
+    tested = TestedCalibration(synthetic=False, events=120, non_events=230, intercept=(0.1, -0.2, 0.4), slope=slope)
+    write_cut_offs(tmp_path / "cut_offs.json", ModelCutOffs(calibration=tested))
+    release(run.folder, tmp_path / "model", cut_offs_file=tmp_path / "cut_offs.json", cases=2)
+    metadata = FusionModel.load(tmp_path / "model").metadata
+    figures = "on 120 test patients with high expression and 230 without the calibration intercept is 0.10"
+    assert metadata.calibrated == holds
+    assert any(figures in limit for limit in metadata.limitations) != holds
+    card = (tmp_path / "model" / CARD_FILE).read_text(encoding="utf-8")
+    called = "a probability. Calibration was tested" if holds else "a score. The score is no probability"
+    assert f"| Score is called | {called}: {figures}" in card
 
 
 def test_cut_offs_and_cox_models_of_the_prognosis_enter_the_file(run: Run, tmp_path: Path) -> None:
@@ -341,10 +360,20 @@ def test_a_model_of_phantoms_says_so_wherever_it_is_read(run: Run, tmp_path: Pat
         if path.is_file():
             write_atomically(tmp_path / "run" / path.relative_to(run.folder), path.read_bytes())
     (tmp_path / "run" / "run.json").write_text(json.dumps({**record, "training_data": "synthetic"}))
-    release(tmp_path / "run", tmp_path / "model", cohort="Phantoms of seed 0.", cases=2)
+    # even where a file of cut-offs of patients is given by mistake
+    right = TestedCalibration(synthetic=False, events=500, non_events=500, intercept=(0, -1, 1), slope=(1, 0, 2))
+    write_cut_offs(tmp_path / "cut_offs.json", ModelCutOffs(calibration=right))
+    release(
+        tmp_path / "run",
+        tmp_path / "model",
+        cut_offs_file=tmp_path / "cut_offs.json",
+        cohort="Phantoms of seed 0.",
+        cases=2,
+    )
     sentence = "Trained on synthetic phantoms: a demonstration, not for any decision on a patient"
     metadata = FusionModel.load(tmp_path / "model").metadata
     assert metadata.training_data == "synthetic"
+    assert not metadata.calibrated
     assert sentence in metadata.intended_use
     assert "110 synthetic phantoms (87 / 10 / 13 training / validation / test" in metadata.trained_on
     assert "Phantoms of seed 0." in metadata.trained_on

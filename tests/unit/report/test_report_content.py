@@ -154,7 +154,7 @@ def test_numbers_are_short_for_the_eye_and_whole_for_programs(case: Case, report
         assert float(number.NumericValue) == pytest.approx(number.FloatingPointValue, abs=0.051)
 
 
-def test_the_score_is_called_a_probability_only_where_calibration_was_measured() -> None:
+def test_the_score_is_called_a_probability_only_where_the_model_is_calibrated() -> None:
     plain, calibrated = said(report_case().assessment), said(report_case(model=metadata(calibrated=True)).assessment)
     assert "Estimated probability of PD-L1 TPS >= 50 %" not in plain
     assert calibrated["Estimated probability of PD-L1 TPS >= 50 %"] == [("0.731", "{probability}")]
