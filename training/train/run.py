@@ -129,7 +129,7 @@ def train(
     hardware
         Where.
     pretrained
-        File of ImageNet weights; its digest becomes part of the configuration.
+        File of ImageNet weights; its digest becomes part of the configuration. A configuration that names one needs it.
     observer
         Is told of every epoch.
 
@@ -148,8 +148,7 @@ def train(
         The file of weights does not fit.
     """
     hardware, observer = hardware or Hardware(), observer or Silent()
-    if pretrained is not None:
-        config = config.model_copy(update={"pretrained": file_digest(pretrained)})
+    config = _with_pretrained(config, pretrained)
     require_writable(out)
     _claim(out, _record(prepared, config))
     first = divide(prepared.cases, config.seed)
@@ -389,6 +388,17 @@ def cohort_digest(prepared: PreparedCohort) -> str:
     for array in (prepared.labels, prepared.clinical, prepared.smoking_graded, prepared.radiomics, prepared.patches):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+def _with_pretrained(config: TrainingConfig, file: Path | None) -> TrainingConfig:
+    digest = None if file is None else file_digest(file)
+    if config.pretrained not in (None, digest):
+        given = "none was given" if digest is None else f"the given one has {digest}"
+        raise TrainingError(
+            f"the configuration starts from ImageNet weights with SHA-256 {config.pretrained}, and {given}: "
+            "choose that file with --pretrained"
+        )
+    return config.model_copy(update={"pretrained": digest})
 
 
 def _claim(out: Path, record: RunRecord) -> None:

@@ -9,9 +9,12 @@ import pytest
 import torch
 from monai.networks.nets import DenseNet
 
+from training.cohort.prepared import PreparedCohort
 from training.network import CM, SMALL, FusionNetwork
 from training.preprocessing import FittedPreprocessing
+from training.train.config import TrainingConfig
 from training.train.pretrained import IMAGENET_MEAN, IMAGENET_SD, PretrainedError, load_pretrained
+from training.train.run import TrainingError, train
 
 
 def colour_network() -> DenseNet:
@@ -102,3 +105,15 @@ def test_a_network_without_convolutions_takes_none(fitted: FittedPreprocessing, 
     torch.save(torchvision_names(colour_network(), ""), tmp_path / "densenet.pth")
     with pytest.raises(PretrainedError, match="no deep part"):
         load_pretrained(FusionNetwork(fitted, CM), tmp_path / "densenet.pth")
+
+
+def test_weights_that_a_configuration_starts_from_have_to_be_given(
+    cohort: PreparedCohort, quick: TrainingConfig, tmp_path: Path
+) -> None:
+    """Else a run would be recorded as one that started from them."""
+    config = quick.model_copy(update={"pretrained": "ab" * 32})
+    (tmp_path / "other.pth").write_bytes(b"other weights")
+    for file, said in ((None, "none was given"), (tmp_path / "other.pth", "the given one has")):
+        with pytest.raises(TrainingError, match=said):
+            train(cohort, tmp_path / "run", config, pretrained=file)
+    assert not (tmp_path / "run").exists()
