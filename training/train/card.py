@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -9,9 +10,18 @@ from pdl1es.clinical import VARIABLES
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES
 from pdl1es.model import CAM_SIZE, MODEL_FILE, CutOff, ModelMetadata
 from training.evaluation.calibration_claim import CalibrationClaim
+from training.train.config import PAPER_STAGES
 
 REFERENCE: Final = "Tian P, et al. Theranostics 2021; 11(5): 2098-2107. doi:10.7150/thno.48027"
-SPLITS: Final = ("train", "validation", "test", "gate")
+METADATA_FILE: Final = "metadata.json"
+SPLITS: Final = {
+    "train": "training",
+    "validation": "validation",
+    "test": "test",
+    "gate": "further test",
+    "prognosis": "immunotherapy",
+}
+"""Names on the card of the splits of a cohort."""
 DEMONSTRATION: Final = "DEMONSTRATION MODEL - NOT FOR CLINICAL USE"
 
 
@@ -100,7 +110,13 @@ def bundle_metadata(
 
 
 def model_card(
-    metadata: ModelMetadata, summary: dict[str, Any], difference: float, cases: int, claim: CalibrationClaim
+    metadata: ModelMetadata,
+    summary: dict[str, Any],
+    difference: float,
+    cases: int,
+    claim: CalibrationClaim,
+    *,
+    with_cut_offs: bool,
 ) -> str:
     """Return ``MODEL_CARD.md``.
 
@@ -112,6 +128,8 @@ def model_card(
         Random cases on which torch and onnxruntime were compared.
     claim
         Whether the score may be called a probability.
+    with_cut_offs
+        Whether the export was given ``cut_offs.json``, which the recipe then makes too.
     """
     warning = {
         "synthetic": f"**{DEMONSTRATION}. Trained on synthetic phantoms: a demonstration, not for any decision on a "
@@ -122,7 +140,7 @@ def model_card(
     counts, fitted, config = summary["counts"], summary["fitted"], summary["config"]
     cohort = "\n".join(
         f"| {name} | {count['patients']} | {count['high']} ({_percent(count['high'], count['patients'])}) |"
-        for name, count in ((split, counts[split]) for split in SPLITS if split in counts)
+        for name, count in ((name, counts[split]) for split, name in SPLITS.items() if split in counts)
     )
     low, high = metadata.window_hu
     stages = ", ".join(f"{stage['learning_rate']:g}" for stage in config["stages"])
@@ -153,11 +171,9 @@ def model_card(
 ## Numbers
 
 AUC over patients with its 95 % interval (DeLong). Training values are optimistic, validation values too: they chose the
-epoch.
+epoch. Nothing was trained or chosen on the patients of the other columns.
 
-| model | {" | ".join(SPLITS)} |
-|---|{"---|" * len(SPLITS)}
-{_area_rows(summary)}
+{_area_table(summary)}
 
 What these numbers are worth, with calibration, decision curves, strata and survival: the report of `pdl1es evaluate` and
 `pdl1es prognosis` on the same cohort.
@@ -182,6 +198,8 @@ Cross-entropy, Adam, learning rates {stages}, each from the best weights so far 
 patches. Learning rate of the linear layer: {config["linear_rate_factor"]:g} times the network's. ImageNet weights:
 {"none" if config["pretrained"] is None else "from a file with SHA-256 " + config["pretrained"]}. Seed {config["seed"]}.
 
+{_epochs(summary)}
+
 | network | epochs of those planned | best | on | patches/s | waiting for data |
 |---|---|---|---|---|---|
 {_network_rows(summary)}
@@ -199,12 +217,10 @@ differs.
 
 ## How to train it again
 
-The same cohort, options and versions give the same weights on the same machine:
+The same cohort, configuration, versions, precision and threads give the same weights on the same machine. Names in
+capitals are yours; the configuration is in the `{METADATA_FILE}` beside this card.
 
-    pdl1es cohort prepare COHORT.csv PREPARED
-    pdl1es train PREPARED RUN --seed {config["seed"]}
-    pdl1es evaluate and pdl1es prognosis, which write cut_offs.json
-    pdl1es export RUN MODEL --cut-offs cut_offs.json
+{_recipe(metadata, summary, with_cut_offs)}
 
 Versions: {", ".join(f"{name} {number}" for name, number in summary["versions"].items())}.
 
@@ -233,15 +249,67 @@ def _all_networks(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return named
 
 
-def _area_rows(summary: dict[str, Any]) -> str:
-    rows = []
-    for name, document in _all_networks(summary):
+def _area_table(summary: dict[str, Any]) -> str:
+    """Return a column for each split in which any network has an AUC."""
+    networks = _all_networks(summary)
+    patients = {
+        split: max(
+            (document["auc"][split]["patients"] for _, document in networks if split in document["auc"]), default=0
+        )
+        for split in SPLITS
+    }
+    splits = [split for split, number in patients.items() if number]
+    header = [f"{SPLITS[split]} (n = {patients[split]})" for split in splits]
+    rows = [f"| model | {' | '.join(header)} |", "|---|" + "---|" * len(splits)]
+    for name, document in networks:
         cells = []
-        for split in SPLITS:
+        for split in splits:
             area = document["auc"].get(split)
             cells.append(f"{area['value']:.2f} ({area['lower']:.2f}-{area['upper']:.2f})" if area else "-")
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def _epochs(summary: dict[str, Any]) -> str:
+    """Return where fewer epochs were planned than the paper's, and where fewer ran than were planned."""
+    planned = summary["config"]["stages"]
+    paper = PAPER_STAGES[0].epochs
+    sentences = []
+    if len(planned) < len(PAPER_STAGES) or any(stage["epochs"] < paper for stage in planned):
+        numbers = ", ".join(f"{stage['epochs']} at {stage['learning_rate']:g}" for stage in planned)
+        sentences.append(
+            f"**Fewer epochs were planned than the paper's {paper} at each of {len(PAPER_STAGES)} learning rates**: {numbers}."
+        )
+    stopped = [
+        f"{name} {document['epochs']} ({' + '.join(str(stage['epochs']) for stage in document['stages'])})"
+        for name, document in _all_networks(summary)
+        if document["epochs"] < document["epochs_planned"]
+    ]
+    if stopped:
+        total = sum(stage["epochs"] for stage in planned)
+        sentences.append(
+            f"**Early stopping ended the training before the {total} planned epochs**: {', '.join(stopped)}; in brackets, at "
+            "each learning rate."
+        )
+    return " ".join(sentences) or "Every network ran every planned epoch, and no fewer were planned than in the paper."
+
+
+def _recipe(metadata: ModelMetadata, summary: dict[str, Any], with_cut_offs: bool) -> str:
+    document = f"json.load(open('{METADATA_FILE}'))['pdl1es']['training']['config']"
+    weights = " --pretrained WEIGHTS" if summary["config"]["pretrained"] else ""
+    precision = summary["networks"]["PD-L1ES"]["precision"]
+    name = f"--name {shlex.quote(metadata.name)} --model-version {shlex.quote(metadata.version)}"
+    lines = [
+        f'python3 -c "import json; print(json.dumps({document}))" > config.json',
+        "pdl1es cohort prepare COHORT.csv PREPARED",
+        f"pdl1es train PREPARED RUN --config config.json --precision {precision}{weights}",
+        "pdl1es evaluate PREPARED REPORT/expression --run RUN",
+    ]
+    if with_cut_offs:
+        lines.append("pdl1es prognosis PREPARED REPORT/progression --run RUN")
+        name = f"--cut-offs REPORT/progression/cut_offs.json {name}"
+    lines.append(f"pdl1es export RUN MODEL {name}")
+    return "\n".join(f"    {line}" for line in lines)
 
 
 def _network_rows(summary: dict[str, Any]) -> str:

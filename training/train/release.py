@@ -16,7 +16,7 @@ from training.evaluation.cut_offs import ModelCutOffs, read_cut_offs
 from training.evaluation.estimability import NotEstimable
 from training.export import CHECKED_CASES, export_model, model_metadata
 from training.statistics.classification import youden_cut_off
-from training.train.card import bundle_metadata, model_card
+from training.train.card import METADATA_FILE, bundle_metadata, model_card
 from training.train.config import ModelName
 from training.train.division import VALIDATION
 from training.train.run import NETWORKS, PREDICTIONS_FILE, TrainingError, load_network, read_run
@@ -24,7 +24,6 @@ from training.train.stages import quiet
 
 SIGNATURE: Final[ModelName] = "PD-L1ES"
 CARD_FILE: Final = "MODEL_CARD.md"
-METADATA_FILE: Final = "metadata.json"
 PLACEHOLDER: Final = CutOff(
     value=0.66,
     method="placeholder: the paper's value for its own model (X-tile), not found on this model's patients",
@@ -141,7 +140,7 @@ def release(
     document = bundle_metadata(
         metadata, summary, {version: f"exported from training run {record.cohort[:12]}"}, difference
     )
-    card = model_card(metadata, summary, difference, cases, claim)
+    card = model_card(metadata, summary, difference, cases, claim, with_cut_offs=cut_offs_file is not None)
     write_atomically(folder / METADATA_FILE, (json.dumps(document, indent=2) + "\n").encode("utf-8"))
     write_atomically(folder / CARD_FILE, card.encode("utf-8"))
     return Released((folder / MODEL_FILE).stat().st_size, difference, cases, placeholders)

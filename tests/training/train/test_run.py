@@ -33,11 +33,12 @@ from training.evaluation.predictions import read_predictions
 from training.fit import select_features
 from training.preprocessing import FittedPreprocessing
 from training.scoring import score_cohort
+from training.train.card import METADATA_FILE
 from training.train.config import Hardware, ModelName, Stage, TrainingConfig
 from training.train.data import WholePatients
 from training.train.division import TEST, TRAIN, VALIDATION, Division, divide
 from training.train.module import patient_logits
-from training.train.release import CARD_FILE, METADATA_FILE, Released, release
+from training.train.release import CARD_FILE, Released, release
 from training.train.run import (
     NETWORKS,
     PREDICTIONS_FILE,
@@ -391,7 +392,9 @@ def test_the_card_says_how_many_epochs_each_network_had_and_how_to_train_again(
     card = (folder / CARD_FILE).read_text(encoding="utf-8")
     for name in ("PD-L1ES", "DLM", "RM", "CM", "PD-L1ES, re-division 1"):
         assert f"| {name} | 3 of 3 |" in card
-    assert "pdl1es train PREPARED RUN --seed 3" in card
+    assert "2 at 0.003, 1 at 0.0003" in card
+    assert "| model | training (n = 87) | validation (n = 10) | test (n = 13) | immunotherapy (n = 9) |" in card
+    assert "pdl1es train PREPARED RUN --config config.json --precision 32-true\n" in card
     document = json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"))
     # the fields that a MONAI bundle's metadata must have
     for field in ("version", "changelog", "monai_version", "pytorch_version", "numpy_version", "task", "description"):
