@@ -409,13 +409,17 @@ def reproduce(
     accelerator: Annotated[str, typer.Option("--accelerator", help="Lightning's: auto, cpu, gpu ...")] = "auto",
     precision: Annotated[
         str,
-        typer.Option("--precision", help="auto (bf16 where the processor has it in matrices), 32-true, bf16-mixed."),
+        typer.Option("--precision", help="auto (bf16 where the processor multiplies in it), 32-true, bf16-mixed."),
     ] = "auto",
     threads: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option("--threads", min=1, help="Of the processor, for the training.", show_default=False),
     ] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile the network with torch.compile.")] = False,
+    side_by_side: Annotated[
+        int,
+        typer.Option("--side-by-side", min=1, help="Networks trained at the same time, each in a process of its own."),
+    ] = 1,
 ) -> None:
     """Synthesise, prepare, train, evaluate, export and report, from nothing; says each step's time and disk.
 
@@ -430,7 +434,9 @@ def reproduce(
         settings = small_settings(seed) if small else full_settings(seed)
         if config is not None:
             settings = replace(settings, training=read_configuration(config, {"seed": seed}))
-        hardware = read_hardware(accelerator=accelerator, precision=precision, threads=threads, compiled=compiled)
+        hardware = read_hardware(
+            accelerator=accelerator, precision=precision, threads=threads, compiled=compiled, side_by_side=side_by_side
+        )
         last: dict[str, int] = {}
 
         def told(step: str, done: int, of: int) -> None:

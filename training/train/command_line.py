@@ -81,7 +81,7 @@ def train(
     strategy: Annotated[str, typer.Option("--strategy", help="Lightning's: auto, ddp ...")] = "auto",
     precision: Annotated[
         str,
-        typer.Option("--precision", help="auto (bf16 where the processor has it in matrices), 32-true, bf16-mixed."),
+        typer.Option("--precision", help="auto (bf16 where the processor multiplies in it), 32-true, bf16-mixed."),
     ] = "auto",
     threads: Annotated[
         Optional[int],  # noqa: UP045
@@ -92,6 +92,10 @@ def train(
         Optional[int],  # noqa: UP045
         typer.Option("--workers", min=0, help="Processes that prepare batches; default: as many as pay."),
     ] = None,
+    side_by_side: Annotated[
+        int,
+        typer.Option("--side-by-side", min=1, help="Networks trained at the same time, each in a process of its own."),
+    ] = 1,
 ) -> None:
     """Train PD-L1ES and its comparators CM, RM and DLM, the re-divisions too, and score the cohort with each.
 
@@ -127,6 +131,7 @@ def train(
             threads=threads,
             compiled=compiled,
             workers=workers,
+            side_by_side=side_by_side,
         )
         cohort = PreparedCohort.load(prepared)
         with ConsoleObserver() as observer:

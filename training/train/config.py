@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from training.fit import ALPHA, Correction
 from training.network import CM, DEFAULT_WINDOW_HU, DENSENET121, DLM, PDL1ES, RM, SMALL, Layers, Parts
@@ -54,14 +55,16 @@ class Hardware(BaseModel):
     accelerator, devices, nodes, strategy
         Lightning's own options.
     precision
-        ``auto``: bf16 where the processor multiplies matrices in it (an accelerator, or AMX), else float32.
+        ``auto``: bf16 where the processor multiplies in it (an accelerator, AMX, or AVX512-BF16), else float32.
     threads
-        Of the processor for each process; None: torch's own choice, all cores. On cores that others use too, one is
-        quicker than two: each of the network's many small steps waits for the slower.
+        Of the processor for each process; None: all cores, divided by ``side_by_side``. On cores that others use too,
+        one is quicker than two: each of the network's many small steps waits for the slower.
     compiled
         Compile the network with torch.compile.
     workers
         Processes that prepare batches; None: none without augmentation, else a few.
+    side_by_side
+        Networks that are trained at the same time, each in a process of its own, on one device each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +76,23 @@ class Hardware(BaseModel):
     threads: int | None = Field(default=None, ge=1)
     compiled: bool = False
     workers: int | None = Field(default=None, ge=0)
+    side_by_side: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _one_device_each(self) -> Hardware:
+        if self.side_by_side > 1 and (self.devices not in ("auto", "1") or self.nodes > 1 or self.strategy != "auto"):
+            raise ValueError(
+                "networks side by side have one device each: devices 1, nodes 1 and no strategy, or one network at a time"
+            )
+        return self
+
+    def of_each(self) -> Hardware:
+        """Return the hardware of one of the networks that are trained side by side."""
+        if self.side_by_side == 1:
+            return self
+        cores = len(os.sched_getaffinity(0))
+        threads = self.threads or max(cores // self.side_by_side, 1)
+        return self.model_copy(update={"side_by_side": 1, "devices": "1", "threads": threads})
 
 
 class TrainingConfig(BaseModel):

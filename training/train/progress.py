@@ -48,15 +48,15 @@ class EpochRecord:
 
 
 class Observer(Protocol):
-    """Whoever wants to be told."""
+    """Whoever wants to be told; several networks may be trained at once, so each call names its own."""
 
     def begin(self, network: str, epochs: int, done: int) -> None:
         """A network starts or goes on: ``done`` of ``epochs`` lie behind it."""
 
-    def batch(self, share: float) -> None:
+    def batch(self, network: str, share: float) -> None:
         """A batch is done; ``share`` of the epoch lies behind."""
 
-    def epoch(self, record: EpochRecord) -> None:
+    def epoch(self, network: str, record: EpochRecord) -> None:
         """An epoch is done."""
 
     def scored(self, network: str, done: int, cases: int) -> None:
@@ -72,10 +72,10 @@ class Silent:
     def begin(self, network: str, epochs: int, done: int) -> None:
         """Nothing."""
 
-    def batch(self, share: float) -> None:
+    def batch(self, network: str, share: float) -> None:
         """Nothing."""
 
-    def epoch(self, record: EpochRecord) -> None:
+    def epoch(self, network: str, record: EpochRecord) -> None:
         """Nothing."""
 
     def scored(self, network: str, done: int, cases: int) -> None:
@@ -86,7 +86,7 @@ class Silent:
 
 
 class ConsoleObserver:
-    """A bar on a terminal and a line an epoch; use it as a context manager."""
+    """A bar for each network on a terminal and a line an epoch; use it as a context manager."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
@@ -100,9 +100,8 @@ class ConsoleObserver:
             disable=not self.console.is_terminal,
             transient=True,
         )
-        self._task: TaskID | None = None
-        self._name = ""
-        self._done = 0
+        self._tasks: dict[str, TaskID] = {}
+        self._done: dict[str, int] = {}
 
     def __enter__(self) -> ConsoleObserver:
         self._progress.start()
@@ -115,37 +114,39 @@ class ConsoleObserver:
 
     def begin(self, network: str, epochs: int, done: int) -> None:
         """Start a bar."""
-        self._name, self._done = network, done
-        self._start(network, epochs, done, "epochs")
+        self._done[network] = done
+        self._start(network, network, epochs, done, "epochs")
 
-    def batch(self, share: float) -> None:
+    def batch(self, network: str, share: float) -> None:
         """Move the bar within an epoch."""
-        if self._task is not None:
-            self._progress.update(self._task, completed=self._done + share)
+        if network in self._tasks:
+            self._progress.update(self._tasks[network], completed=self._done[network] + share)
 
-    def epoch(self, record: EpochRecord) -> None:
+    def epoch(self, network: str, record: EpochRecord) -> None:
         """Print the epoch's line."""
-        self._done += 1
-        self.batch(0.0)
+        self._done[network] = self._done.get(network, 0) + 1
+        self.batch(network, 0.0)
         self.say(
-            f"{self._name}: stage {record.stage} (rate {record.learning_rate:g}), epoch {record.epoch}: "
+            f"{network}: stage {record.stage} (rate {record.learning_rate:g}), epoch {record.epoch}: "
             f"loss {record.loss:.4f}, validation AUC {record.validation_auc:.3f}; "
             f"{record.seconds:.1f} s, {record.patches_per_second:.0f} patches/s, "
             f"{100 * record.waiting:.1f} % of it waiting for data"
         )
 
     def scored(self, network: str, done: int, cases: int) -> None:
-        """Move a bar of its own."""
+        """Let the network's bar count cases."""
         if done == 1:
-            self._start(f"{network}: scores", cases, 0, "cases")
-        if self._task is not None:
-            self._progress.update(self._task, completed=done)
+            self._start(network, f"{network}: scores", cases, 0, "cases")
+        if network in self._tasks:
+            self._progress.update(self._tasks[network], completed=done)
+            if done == cases:
+                self._progress.remove_task(self._tasks.pop(network))
 
-    def _start(self, name: str, total: int, done: int, unit: str) -> None:
-        if self._task is not None:
-            self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(name, total=total, completed=done, unit=unit)
+    def _start(self, network: str, description: str, total: int, done: int, unit: str) -> None:
+        if network in self._tasks:
+            self._progress.remove_task(self._tasks[network])
+        self._tasks[network] = self._progress.add_task(description, total=total, completed=done, unit=unit)
 
     def say(self, message: str) -> None:
-        """Print a line above the bar."""
+        """Print a line above the bars."""
         self.console.print(message, highlight=False, markup=False, soft_wrap=True)

@@ -39,6 +39,7 @@ from training.train.data import NetworkInputs
 from training.train.division import DIVIDED, TRAIN, VALIDATION, Division, divide, redivide
 from training.train.pretrained import file_digest, load_pretrained
 from training.train.progress import Observer, Silent
+from training.train.side_by_side import run_side_by_side
 from training.train.stages import TrainedNetwork, first_process, quiet, train_network
 
 RUN_FILE: Final = "run.json"
@@ -105,6 +106,11 @@ class Unit:
         """For people."""
         return self.name if self.number == 0 else f"{self.name}, re-division {self.number}"
 
+    @property
+    def whole(self) -> bool:
+        """Whether it was trained before: the record is written last."""
+        return (self.folder / NETWORK_FILE).is_file() and (self.folder / PREDICTIONS_FILE).is_file()
+
 
 def train(
     prepared: PreparedCohort,
@@ -162,12 +168,20 @@ def train(
         table = pd.DataFrame({"case_id": prepared.cases["case_id"], **columns})
         write_atomically(out / DIVISION_FILE, parquet_bytes(table))
     untrained: dict[str, str] = {}
+    tasks = {}
     for unit in units(out, config):
         if unit.name == "RM" and not fitted.selected:
             untrained["RM"] = "no feature was selected, so there is nothing to train on"
             observer.say(f"RM is not trained: {untrained['RM']}")
-            continue
-        _train_unit(unit, prepared, divisions[unit.number], fitted, config, hardware, pretrained, observer)
+        elif not unit.whole:
+            tasks[unit.title] = UnitTraining(
+                unit, prepared, divisions[unit.number], fitted, config, hardware.of_each(), pretrained
+            )
+    if hardware.side_by_side > 1:
+        run_side_by_side(tasks, hardware.side_by_side, observer)
+    else:
+        for task in tasks.values():
+            task(observer)
     summary = _summarise(prepared, divisions, fitted, out, config, untrained)
     if first_process():
         write_atomically(out / SUMMARY_FILE, (json.dumps(summary, indent=1, sort_keys=True) + "\n").encode("utf-8"))
@@ -264,54 +278,66 @@ def read_run(out: Path) -> tuple[RunRecord, FittedPreprocessing, dict[str, Any]]
     return record, read_fitted(out / FITTED_FILE), summary
 
 
-def _train_unit(
-    unit: Unit,
-    prepared: PreparedCohort,
-    division: Division,
-    fitted: FittedPreprocessing,
-    config: TrainingConfig,
-    hardware: Hardware,
-    pretrained: Path | None,
-    observer: Observer,
-) -> None:
-    """Train, export and score one network; a network that has a record is left alone."""
-    if (unit.folder / NETWORK_FILE).is_file() and (unit.folder / PREDICTIONS_FILE).is_file():
-        return
-    started = time.perf_counter()
-    network = initial_network(fitted, unit.name, config, unit.number, pretrained)
-    training, validation = prepared.subset(division == TRAIN), prepared.subset(division == VALIDATION)
-    trained = train_network(
-        network,
-        network_inputs(network, training, fitted.smoker_grade),
-        network_inputs(network, validation, fitted.smoker_grade),
-        config,
-        unit.folder,
-        hardware=hardware,
-        # another order of the samples for each re-division, the same for all models of one division
-        seed=int(np.random.SeedSequence([config.seed, 6, unit.number]).generate_state(1)[0]),
-        name=unit.title,
-        observer=observer,
-    )
-    if not first_process():
-        return
-    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stub lacks it
-    weights = io.BytesIO()
-    torch.save(network.state_dict(), weights)
-    write_atomically(unit.folder / WEIGHTS_FILE, weights.getvalue())
-    metadata = _working_metadata(network, fitted, unit)
-    with quiet():
-        difference = export_model(network, fitted, metadata, unit.folder / MODEL_FILE, cases=10)
-    scored = score_cohort(
-        unit.folder,
-        prepared,
-        name=unit.name,
-        progress=lambda done, cases: observer.scored(unit.title, done, cases),
-    )
-    scored["split"] = division
-    write_atomically(unit.folder / PREDICTIONS_FILE, parquet_bytes(scored))
-    document = _network_document(trained, difference, time.perf_counter() - started, config)
-    write_atomically(unit.folder / NETWORK_FILE, (json.dumps(document, indent=1) + "\n").encode("utf-8"))
-    observer.say(_sentence(unit, trained, document))
+@dataclass(frozen=True, slots=True)
+class UnitTraining:
+    """One network's training, its export and its scores, as a task that any process can do.
+
+    Attributes
+    ----------
+    unit
+        Which network, and its folder.
+    prepared, division, fitted
+        The cohort, who is where, and what was fitted on the training patients.
+    config, hardware, pretrained
+        As of `train`.
+    """
+
+    unit: Unit
+    prepared: PreparedCohort
+    division: Division
+    fitted: FittedPreprocessing
+    config: TrainingConfig
+    hardware: Hardware
+    pretrained: Path | None
+
+    def __call__(self, observer: Observer) -> None:
+        """Do it, or go on with it."""
+        unit, prepared, fitted, config = self.unit, self.prepared, self.fitted, self.config
+        started = time.perf_counter()
+        network = initial_network(fitted, unit.name, config, unit.number, self.pretrained)
+        training, validation = prepared.subset(self.division == TRAIN), prepared.subset(self.division == VALIDATION)
+        trained = train_network(
+            network,
+            network_inputs(network, training, fitted.smoker_grade),
+            network_inputs(network, validation, fitted.smoker_grade),
+            config,
+            unit.folder,
+            hardware=self.hardware,
+            # another order of the samples for each re-division, the same for all models of one division
+            seed=int(np.random.SeedSequence([config.seed, 6, unit.number]).generate_state(1)[0]),
+            name=unit.title,
+            observer=observer,
+        )
+        if not first_process():
+            return
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stub lacks it
+        weights = io.BytesIO()
+        torch.save(network.state_dict(), weights)
+        write_atomically(unit.folder / WEIGHTS_FILE, weights.getvalue())
+        metadata = _working_metadata(network, fitted, unit)
+        with quiet():
+            difference = export_model(network, fitted, metadata, unit.folder / MODEL_FILE, cases=10)
+        scored = score_cohort(
+            unit.folder,
+            prepared,
+            name=unit.name,
+            progress=lambda done, cases: observer.scored(unit.title, done, cases),
+        )
+        scored["split"] = self.division
+        write_atomically(unit.folder / PREDICTIONS_FILE, parquet_bytes(scored))
+        document = _network_document(trained, difference, time.perf_counter() - started, config)
+        write_atomically(unit.folder / NETWORK_FILE, (json.dumps(document, indent=1) + "\n").encode("utf-8"))
+        observer.say(_sentence(unit, trained, document))
 
 
 def _working_metadata(network: FusionNetwork, fitted: FittedPreprocessing, unit: Unit) -> ModelMetadata:

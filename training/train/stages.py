@@ -162,6 +162,7 @@ def _run_stage(
     recorder = _Recorder(
         number,
         stage.learning_rate,
+        name,
         observer,
         lambda: observer.begin(name, config.epochs, epochs_before + len(recorder.history)),
     )
@@ -229,8 +230,11 @@ def _run_stage(
 class _Recorder(Callback):
     """Time every epoch, the wait for data apart, and tell the observer; what it knows survives a stop."""
 
-    def __init__(self, stage: int, learning_rate: float, observer: Observer, begin: Callable[[], None]) -> None:
-        self.stage, self.learning_rate, self.observer, self.begin = stage, learning_rate, observer, begin
+    def __init__(
+        self, stage: int, learning_rate: float, network: str, observer: Observer, begin: Callable[[], None]
+    ) -> None:
+        self.stage, self.learning_rate, self.network = stage, learning_rate, network
+        self.observer, self.begin = observer, begin
         self.history: list[EpochRecord] = []
         self._started = self._ended = self._waited = 0.0
         self._patches = 0
@@ -269,7 +273,7 @@ class _Recorder(Callback):
         if trainer.is_last_batch and trainer.strategy.root_device.type == "cuda":
             torch.cuda.synchronize()
         self._ended = time.perf_counter()
-        self.observer.batch((batch_idx + 1) / max(int(trainer.num_training_batches), 1))
+        self.observer.batch(self.network, (batch_idx + 1) / max(int(trainer.num_training_batches), 1))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         seconds = self._ended - self._started
@@ -285,11 +289,11 @@ class _Recorder(Callback):
         )
         self.history.append(record)
         if trainer.is_global_zero:
-            self.observer.epoch(record)
+            self.observer.epoch(self.network, record)
 
 
 def _precision(hardware: Hardware, network: FusionNetwork) -> _Chosen:
-    """Choose bf16 where the processor has it in matrices; without convolutions it would only cost digits."""
+    """Choose bf16 where the processor multiplies in it; without convolutions it would only cost digits."""
     if not network.parts.deep:
         return "32-true"
     if hardware.precision != "auto":
@@ -298,7 +302,8 @@ def _precision(hardware: Hardware, network: FusionNetwork) -> _Chosen:
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     if hardware.accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
         return "32-true"
-    return "bf16-mixed" if torch.cpu._is_amx_tile_supported() else "32-true"
+    # AMX or AVX512-BF16: a step takes half of float32's time with either (benchmarks/results/training-cpu.md).
+    return "bf16-mixed" if torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported() else "32-true"
 
 
 def _devices(text: str) -> int | list[int]:

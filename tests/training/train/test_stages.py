@@ -34,11 +34,11 @@ class StopAt(Silent):
     def __init__(self, epochs: int, *, within: bool) -> None:
         self.left, self.within = epochs, within
 
-    def batch(self, share: float) -> None:
+    def batch(self, network: str, share: float) -> None:
         if self.within and self.left == 0:
             raise Stopped
 
-    def epoch(self, record: EpochRecord) -> None:
+    def epoch(self, network: str, record: EpochRecord) -> None:
         if not self.within and self.left == 0:
             raise Stopped
         self.left -= 1
@@ -146,7 +146,7 @@ def test_only_what_was_not_done_is_done_again(
     class Counting(Silent):
         epochs = 0
 
-        def epoch(self, record: EpochRecord) -> None:
+        def epoch(self, network: str, record: EpochRecord) -> None:
             self.epochs += 1
 
     counting = Counting()
