@@ -100,7 +100,7 @@ def train(
     """Train PD-L1ES and its comparators CM, RM and DLM, the re-divisions too, and score the cohort with each.
 
     A checkpoint is written after every epoch: stopped in any way and called again, it goes on. Exit codes: 0 the run is
-    whole; 2 usage, configuration or cohort.
+    whole; 1 a process of `--side-by-side` failed; 2 usage, configuration or cohort.
     """
     from training.cohort.prepared import PreparedCohort, PreparedCohortError
     from training.train.config import ConfigurationError, read_configuration, read_hardware
@@ -109,6 +109,7 @@ def train(
     from training.train.progress import ConsoleObserver
     from training.train.run import TrainingError
     from training.train.run import train as train_all
+    from training.train.side_by_side import SideBySideError
 
     given = {
         "seed": seed,
@@ -138,6 +139,8 @@ def train(
             summary = train_all(cohort, out, asked, hardware=hardware, pretrained=pretrained, observer=observer)
     except (ConfigurationError, PreparedCohortError, DivisionError, PretrainedError, TrainingError) as error:
         raise _usage(str(error)) from error
+    except SideBySideError as error:
+        raise _defect(str(error)) from error
     # of several processes one gathers the numbers
     if summary["networks"]:
         _show(summary)
@@ -221,5 +224,13 @@ def _show(summary: dict[str, object]) -> None:
 
 
 def _usage(message: str) -> typer.Exit:
+    return _ended(message, 2)
+
+
+def _defect(message: str) -> typer.Exit:
+    return _ended(message, 1)
+
+
+def _ended(message: str, code: int) -> typer.Exit:
     Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(message)}", highlight=False)
-    return typer.Exit(2)
+    return typer.Exit(code)
