@@ -10,6 +10,7 @@ import typer
 from documented_commands import commands, misunderstood
 
 from training.cli import app
+from training.cohort.truth import TruthSettings
 from training.train.config import TrainingConfig, read_configuration
 
 REPOSITORY = Path(__file__).parents[2]
@@ -40,6 +41,14 @@ def test_every_option_of_the_training_is_explained() -> None:
     assert [
         field for field in TrainingConfig.model_fields if f"`{field}`" not in text and f"--{field}" not in text
     ] == []
+
+
+def test_the_truth_that_a_synthetic_cohort_has_by_default_is_the_one_that_the_help_names() -> None:
+    cohort = typer.main.get_command(app).commands["cohort"]  # type: ignore[attr-defined]  # both are groups
+    said = {parameter.name: parameter.help for parameter in cohort.commands["synthesise"].params}
+    assert TruthSettings().shares == (1 / 3, 1 / 3, 1 / 3)
+    assert "Default: a third each." in said["shares"]
+    assert f"Default: {TruthSettings().logit_sd:.2f} " in said["logit_sd"]
 
 
 def test_links_within_the_page_lead_to_its_sections() -> None:

@@ -157,7 +157,7 @@ def synthesise(
         typer.Option(
             "--shares",
             metavar="BORDER INNER CLINICAL",
-            help="Of the factors in the logit's variance; they add up to one. Default: 0.40 0.35 0.25.",
+            help="Of the factors in the logit's variance; they add up to one. Default: a third each.",
             show_default=False,
         ),
     ] = None,
