@@ -46,7 +46,9 @@ from training.train.run import (
     NETWORKS,
     PREDICTIONS_FILE,
     REDIVISIONS,
+    TrainingError,
     areas,
+    cohort_digest,
     load_network,
     read_run,
 )
@@ -152,6 +154,24 @@ def true_hazard_gates(scored: ScoredCohort, truth: Mapping[str, float]) -> tuple
         ),
         hazard_gate("ten years of age", found["age"], truth["hazard_ratio_per_ten_years_of_age"]),
     )
+
+
+def require_trained_on(run: Path, prepared: PreparedCohort) -> None:
+    """Refuse a cohort that a run's scores are not of.
+
+    Pseudonyms alone do not tell: two cohorts may number their patients alike.
+
+    Raises
+    ------
+    TrainingError
+        The folder holds no finished run, or one on another cohort.
+    """
+    record, _, _ = read_run(run)
+    if record.cohort != cohort_digest(prepared):
+        raise TrainingError(
+            f"the run in {run} was trained on another cohort than this one, or on this one before it changed: give the "
+            "cohort that it was trained on, or `pdl1es export` the run and give the exported file by --model"
+        )
 
 
 def run_predictions(

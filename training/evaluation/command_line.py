@@ -285,7 +285,7 @@ def _scored(
 ) -> tuple[FusionModel | None, ScoredCohort, dict[str, str]]:
     """Return the exported model (or None), the scored cohort and where it comes from."""
     from pdl1es.model import FusionModel
-    from training.evaluation.analysis import provenance_of, run_predictions
+    from training.evaluation.analysis import provenance_of, require_trained_on, run_predictions
     from training.evaluation.predictions import SIGNATURE
     from training.evaluation.scored import score_models, scored_cohort
 
@@ -294,6 +294,7 @@ def _scored(
     if model is None and run is not None:
         if beside:
             raise UsageError("--beside goes with --model; a run has its own comparators")
+        require_trained_on(run, cohort)
         table = run_predictions(run, controls, told)
         return None, scored_cohort(cohort, table, tuple(controls)), provenance_of(cohort, "a training run's PD-L1ES")
     loaded = FusionModel.load(model or Path(), threads=1)
@@ -346,7 +347,10 @@ class UsageError(ValueError):
 
 @contextmanager
 def _reported_errors() -> Iterator[None]:
-    """Turn what a user can put right into one sentence and exit code 2; a defect keeps its traceback."""
+    """Turn what a user can put right into one sentence and exit code 2, a process that failed into one and code 1.
+
+    Any other defect keeps its traceback.
+    """
     from app.settings import SettingsError
     from pdl1es.errors import Refusal
     from training.cohort.prepared import PreparedCohortError
@@ -356,9 +360,12 @@ def _reported_errors() -> Iterator[None]:
     from training.train.config import ConfigurationError
     from training.train.division import DivisionError
     from training.train.run import TrainingError
+    from training.train.side_by_side import SideBySideError
 
     try:
         yield
+    except SideBySideError as error:
+        raise _ended(str(error), 1) from error
     except (
         UsageError,
         SettingsError,
@@ -371,8 +378,12 @@ def _reported_errors() -> Iterator[None]:
         DivisionError,
         TrainingError,
     ) as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
-        raise typer.Exit(2) from error
+        raise _ended(str(error), 2) from error
+
+
+def _ended(message: str, code: int) -> typer.Exit:
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(message)}", highlight=False)
+    return typer.Exit(code)
 
 
 def _say(output: Path) -> None:
@@ -423,7 +434,7 @@ def reproduce(
 ) -> None:
     """Synthesise, prepare, train, evaluate, export and report, from nothing; says each step's time and disk.
 
-    Exit codes: 0 everything is whole; 2 usage.
+    Exit codes: 0 everything is whole; 1 a process of `--side-by-side` failed; 2 usage.
     """
     from training.reproduce import Reproduction, full_settings, small_settings
     from training.train.config import read_configuration, read_hardware

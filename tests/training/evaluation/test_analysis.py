@@ -24,6 +24,8 @@ from training.export import export_model, model_metadata
 from training.network import PDL1ES, SMALL, FusionNetwork
 from training.preprocessing import FittedPreprocessing
 from training.reproduce import ReproductionSettings, full_settings, small_settings
+from training.train.config import Hardware, Stage, TrainingConfig
+from training.train.run import train
 
 COLUMNS = ("case_id", "split", "label", "age", "sex", "smoking", "smoking_graded", "family_history", "pfs_days")
 MORE = ("progressed", "treatment", "manufacturer", "slice_thickness_mm", "tube_current_ma", "volume_ml")
@@ -152,6 +154,47 @@ def test_the_division_that_was_trained_on_counts_and_scores_are_the_models(folde
     assert list(flow_chart_of(prepared, found)) == ["supplement-1-flow-chart"]
     with pytest.raises(PredictionsError, match="has to be called 'PD-L1ES'"):
         score_models(prepared, {"DLM": model})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the clinical variables and a small PD-L1ES, one epoch, beside its cohort."""
+    folder = tmp_path_factory.mktemp("run")
+    rng = np.random.default_rng(5)
+    drawn, _ = draw_cohort({None: 120, "prognosis": 20}, seed=2)
+    rows = [
+        {name: (None if pd.isna(value) else value) for name, value in row.items()}
+        for row in drawn[[*COLUMNS, *MORE]].to_dict("records")
+    ]
+    n = len(rows)
+    patches = rng.normal(-300, 200, (n, 3, 112, 112)).astype(np.int16)
+    masks = np.zeros(patches.shape, dtype=bool)
+    masks[:, :, 30:80, 30:80] = True
+    radiomics = rng.normal(size=(n, len(FEATURE_NAMES)))
+    for name, shift in (("prepared", 0), ("renumbered", 1)):
+        # the same pseudonyms, other patients
+        shifted = case_table([{**row, "case_id": rows[(k + shift) % n]["case_id"]} for k, row in enumerate(rows)])
+        order = np.argsort([rows[(k + shift) % n]["case_id"] for k in range(n)])
+        write_prepared_cohort(folder / name, shifted, patches[order], masks[order], radiomics[order])
+    config = TrainingConfig(
+        stages=(Stage(learning_rate=1e-4, epochs=1),),
+        layers="small",
+        models=("PD-L1ES", "CM"),
+        redivisions=0,
+        augmentation="off",
+    )
+    hardware = Hardware(accelerator="cpu", devices="1", precision="32-true", workers=0, threads=1)
+    train(PreparedCohort.load(folder / "prepared"), folder / "run", config, hardware=hardware)
+    return folder
+
+
+def test_a_run_is_not_evaluated_on_a_cohort_that_it_was_not_trained_on(run: Path, tmp_path: Path) -> None:
+    for command in ("evaluate", "prognosis"):
+        code, output = _run(command, run / "renumbered", tmp_path, "--run", run / "run")
+        assert code == 2
+        assert "was trained on another cohort than this one" in " ".join(output.split())
+        assert "give the cohort that it was trained on" in " ".join(output.split())
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_true_hazard_ratios_are_looked_for_among_the_immunotherapy_patients() -> None:
