@@ -23,6 +23,7 @@ from training.evaluation.prognosis import Prognosis
 from training.evaluation.retest import Retest
 from training.evaluation.wording import interval, number, p_value, said
 from training.statistics.cox import CoxModel, CoxTerm
+from training.statistics.prognosis import SIGNATURE as COX_SIGNATURE
 from training.statistics.table_one import Categorical, TableOne
 
 SCHEMA_VERSION: Final = 1
@@ -253,15 +254,15 @@ def _prognosis_sections(prognosis: Prognosis) -> list[str]:
     terms = [
         (
             name.replace("_", " "),
-            said(term, _hazard),
+            said(model, partial(_hazard_of, name)),
             said(prognosis.multivariable, partial(_hazard_of, name)),
         )
-        for name, term in prognosis.univariable.items()
+        for name, model in prognosis.univariable.items()
     ]
     hazards = [
         (label, said(test, lambda t: p_value(t.overall.p_value)))
         for label, test in (
-            ("PD-L1ES alone", prognosis.continuous_hazards),
+            ("PD-L1ES alone", prognosis.univariable_hazards[COX_SIGNATURE]),
             ("PD-L1ES with the clinical variables", prognosis.multivariable_hazards),
             ("clinical model", _hazards_of(prognosis.clinical)),
             ("fusion model", _hazards_of(prognosis.fusion)),
@@ -304,7 +305,7 @@ def _hazard(term: CoxTerm) -> str:
 
 
 def _hazard_of(name: str, model: CoxModel) -> str:
-    return _hazard(model.term(name))
+    return _hazard(model.term(name)) if name in model.names else "not in the model"
 
 
 def _cox_table(model: CoxModel) -> str:

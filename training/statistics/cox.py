@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from scipy.stats import chi2, norm
 from training.statistics.arrays import Estimate, Test, Z, finite_vector, follow_up
 
 TimeTransform = Literal["km", "identity", "rank"]
+LINEAR_PREDICTOR: Final = "linear_predictor"
 
 
 class NoFiniteEstimate(ValueError):
@@ -108,6 +109,26 @@ class ProportionalHazards:
 
 
 @dataclass(frozen=True, slots=True)
+class CoxCalibration:
+    """How far the linear predictor of a Cox model carries over to patients that it was not fitted on.
+
+    Attributes
+    ----------
+    slope
+        1 where it does; below 1 the model told patients further apart than they are, at 0 it says nothing of these.
+    statistic, p_value
+        Wald's, of a slope of 1.
+    model
+        Cox's model with the linear predictor alone, which the slope is of.
+    """
+
+    slope: Estimate
+    statistic: float
+    p_value: float
+    model: CoxModel
+
+
+@dataclass(frozen=True, slots=True)
 class _Deaths:
     """Efron's steps, one per event: its time's index, the risk set's mean and variance of the covariates then."""
 
@@ -169,6 +190,22 @@ def cox(time: ArrayLike, event: ArrayLike, covariates: Mapping[str, ArrayLike]) 
         n=times.size,
         n_events=int(events.sum()),
     )
+
+
+def cox_calibration(time: ArrayLike, event: ArrayLike, linear_predictor: ArrayLike) -> CoxCalibration:
+    """Fit the slope of an earlier model's linear predictor (Royston and Altman, BMC Med Res Methodol 2013; 13: 33).
+
+    Raises
+    ------
+    ValueError
+        As `cox`.
+    """
+    model = cox(time, event, {LINEAR_PREDICTOR: linear_predictor})
+    term = model.terms[0]
+    slope, error = term.coefficient, term.standard_error
+    statistic = (slope - 1) / error
+    interval = Estimate(slope, slope - Z * error, slope + Z * error)
+    return CoxCalibration(interval, statistic, 2 * float(norm.sf(abs(statistic))), model)
 
 
 def proportional_hazards(

@@ -11,7 +11,7 @@ from scipy.stats import chi2
 
 from training.statistics.arrays import Estimate, Test, binary_vector, finite_vector, follow_up
 from training.statistics.concordance import Concordance, concordance
-from training.statistics.cox import CoxModel, CoxTerm, NoFiniteEstimate, ProportionalHazards, cox, proportional_hazards
+from training.statistics.cox import CoxModel, NoFiniteEstimate, ProportionalHazards, cox, proportional_hazards
 from training.statistics.survival import KaplanMeier, LogRank, Transform, kaplan_meier, log_rank
 from training.statistics.xtile import CutOffSearch, search_cut_off
 
@@ -166,42 +166,6 @@ def compare_in_subgroups(
         groups[name] = compare_groups(times[member], events[member], above[member], transform) if split else None
     interaction = _interaction(times[known], events[known], above[known], names[known], list(groups))
     return SubgroupComparison(groups, int((~known).sum()), interaction)
-
-
-def signature_with_each(
-    time: ArrayLike, event: ArrayLike, signature: ArrayLike, clinical: Mapping[str, ArrayLike]
-) -> dict[str, CoxModel]:
-    """Fit PD-L1ES together with each clinical variable in turn (paper: P of the variable 0.064 to 0.374).
-
-    Parameters
-    ----------
-    time, event, signature
-        Shape (N,); the signature as a number or as 0 and 1.
-    clinical
-        Columns of shape (N,) by name, without missing values.
-
-    Returns
-    -------
-    models
-        By the variable's name; each has the terms ``pdl1es`` and the variable.
-
-    Raises
-    ------
-    ValueError
-        As `cox.cox`.
-    """
-    return {name: cox(time, event, {SIGNATURE: signature, name: column}) for name, column in clinical.items()}
-
-
-def univariable(time: ArrayLike, event: ArrayLike, columns: Mapping[str, ArrayLike]) -> dict[str, CoxTerm]:
-    """Fit each column alone; returns its term by name.
-
-    Raises
-    ------
-    ValueError
-        As `cox.cox`.
-    """
-    return {name: cox(time, event, {name: column}).terms[0] for name, column in columns.items()}
 
 
 def fit_risk_model(

@@ -16,6 +16,8 @@ from training.evaluation.predictions import Predictions
 from training.evaluation.prognosis import (
     ALL,
     FollowedCohort,
+    Grouping,
+    ModelRisk,
     Prognosis,
     PrognosisSettings,
     RiskModelResult,
@@ -25,7 +27,8 @@ from training.evaluation.prognosis import (
     risk_names,
     upper_is_worse,
 )
-from training.statistics.cox import CoxModel, cox
+from training.statistics.concordance import concordance
+from training.statistics.cox import CoxCalibration, CoxModel, cox
 from training.statistics.prognosis import GroupComparison, compare_groups
 from training.statistics.xtile import CutOffSearch
 
@@ -52,7 +55,31 @@ def test_only_patients_with_follow_up_and_a_score_are_analysed_and_the_others_co
     unfollowed.loc[rows[1:3], "pfs_days"] = np.nan
     found = followed_cohort(unfollowed, score, imputed(cases))
     assert found.time.size == 94 - 3
-    assert found.left_out == {"without follow-up": 2, "without a score": 1}
+    assert found.left_out == {
+        "in the training or validation split": 0,
+        "without follow-up": 2,
+        "without a score": 1,
+    }
+
+
+def test_patients_who_fitted_the_model_are_left_out_and_counted_where_no_split_is_named_prognosis() -> None:
+    """Their scores know their labels: a cut-off or a hazard ratio of theirs would flatter the model."""
+    cases, predictions = draw_cohort({"train": 60, "validation": 10, "test": 12, None: 8}, seed=6)
+    score = predictions.probability["PD-L1ES"]
+    found = followed_cohort(cases, score, imputed(cases))
+    assert found.time.size == 20
+    assert found.left_out["in the training or validation split"] == 70
+    others = cases["split"].isin(["train", "validation"]).to_numpy()
+    changed = followed_cohort(cases.assign(pfs_days=np.where(others, 1.0, cases["pfs_days"])), score, imputed(cases))
+    assert np.array_equal(changed.time, found.time)
+    with pytest.raises(ValueError, match="all 70 patients with follow-up trained or validated the model"):
+        followed_cohort(cases[others], score[others], imputed(cases)[others])
+
+
+def test_a_cohort_without_splits_is_analysed_whole() -> None:
+    found = _followed(draw_cohort({None: 30}))
+    assert found.time.size == 30
+    assert sum(found.left_out.values()) == 0
 
 
 def test_groups_are_those_of_each_cut_off(prognosis: Prognosis, paper_sized: Cohort) -> None:
@@ -70,6 +97,92 @@ def test_an_exported_models_cut_off_is_tested_beside_the_cohorts_own(paper_sized
     found = analyse(_followed(paper_sized), QUICK, model_cut_off=0.3)
     assert found.groupings["model"].cut_off == 0.3
     assert found.groupings["model"].source == "the exported model's, from other patients"
+
+
+def _exported_risks(cohort: Cohort, slope: float) -> dict[str, ModelRisk]:
+    """What a model would say whose linear predictor is the logarithm of the hazard over ``slope``."""
+    age = imputed(cohort[0])[:, 0]
+    predictor = 0.02 * (age - 59) / slope
+    return {"clinical": ModelRisk(predictor, 0.05, "high risk", "low risk")}
+
+
+@pytest.mark.parametrize("slope", [1.0, 0.5])
+def test_an_exported_cox_model_is_checked_on_patients_that_it_was_not_fitted_on(slope: float) -> None:
+    """A predictor that spreads patients twice as far as they are has a calibration slope of one half."""
+    cohort = draw_cohort({None: 3000}, seed=7, log_hazard_ratio=0.0)
+    cases, predictions = cohort
+    risks = _exported_risks(cohort, slope)
+    followed = followed_cohort(cases, predictions.probability["PD-L1ES"], imputed(cases), risks)
+    clinical = analyse(followed, PrognosisSettings(permutations=1)).exported["clinical"]
+    predictor = risks["clinical"].linear_predictor
+    assert isinstance(clinical.calibration, CoxCalibration)
+    assert clinical.calibration.slope.lower < slope < clinical.calibration.slope.upper
+    assert (clinical.calibration.p_value < 0.001) == (slope == 0.5)
+    assert clinical.concordance == concordance(followed.time, followed.event, predictor)
+    assert clinical.grouping.cut_off == 0.05
+    assert isinstance(clinical.grouping.groups, GroupComparison)
+    assert clinical.grouping.groups.upper.n == (predictor > 0.05).sum()
+    assert (clinical.n, clinical.unknown, clinical.above) == (3000, 0, "high risk")
+
+
+def test_an_exported_cox_model_says_of_how_many_it_says_nothing(paper_sized: Cohort) -> None:
+    cases, predictions = paper_sized
+    predictor = np.where(np.arange(len(cases)) % 2, np.nan, 0.01 * imputed(cases)[:, 0])
+    nothing = np.full(len(cases), np.nan)
+    risks = {"clinical": ModelRisk(predictor, 0.6), "fusion": ModelRisk(nothing, 1.0)}
+    found = analyse(followed_cohort(cases, predictions.probability["PD-L1ES"], imputed(cases), risks), QUICK).exported
+    assert (found["clinical"].n, found["clinical"].unknown) == (47, 47)
+    assert found["fusion"].calibration == NotEstimable("the exported model gives no patient a risk")
+    assert analyse(_followed(paper_sized), QUICK).exported == {}
+
+
+def test_a_table_without_images_is_analysed_by_measured_pd_l1_and_clinical_variables() -> None:
+    """As cBioPortal's: no score, nobody's family history known, smokers of unknown grade."""
+    cases, _ = draw_cohort({None: 240}, seed=8)
+    smoker = (cases["smoking"] > 0).to_numpy()
+    table = cases.drop(columns="split").assign(
+        family_history=np.nan, smoking=np.where(smoker, np.nan, 0.0), smoking_graded=~smoker
+    )
+    clinical = imputed(cases)
+    clinical[:, 2], clinical[:, 3] = np.where(smoker, 1.2, 0.0), 0.15
+    followed = followed_cohort(table, None, clinical)
+    found = analyse(followed, QUICK)
+    assert followed.score is None
+    assert isinstance(found.expression, Grouping)
+    assert isinstance(found.expression.groups, GroupComparison)
+    assert isinstance(found.clinical, RiskModelResult)
+    assert found.clinical.fit.model.names == ("age", "sex", "smoking")
+    smoking = found.clinical_variables["smoking"]
+    assert isinstance(smoking.groups, GroupComparison)
+    assert smoking.groups.upper.n == smoker.sum()
+    assert found.univariable["family_history"] == NotEstimable("family_history was measured of nobody")
+    for missing in (found.search, found.held_out, found.fusion, found.multivariable, found.continuous_concordance):
+        assert missing == NotEstimable("there is no score: no model has scored these patients")
+    assert found.groupings == {}
+    assert set(found.with_each.values()) == {found.search}
+
+
+def test_a_hazards_check_stands_beside_every_cox_model(prognosis: Prognosis) -> None:
+    pairs = (
+        (prognosis.univariable, prognosis.univariable_hazards),
+        (prognosis.with_each, prognosis.with_each_hazards),
+        (prognosis.with_each_continuous, prognosis.with_each_continuous_hazards),
+        ({ALL: prognosis.multivariable}, {ALL: prognosis.multivariable_hazards}),
+    )
+    for models, checks in pairs:
+        assert set(models) == set(checks)
+        for name, model in models.items():
+            assert isinstance(model, CoxModel)
+            assert set(checks[name].by_term) == set(model.names)  # type: ignore[union-attr]
+
+
+def test_the_score_stands_with_each_clinical_variable_in_turn(prognosis: Prognosis, paper_sized: Cohort) -> None:
+    cohort = _followed(paper_sized)
+    assert {name: model.names for name, model in prognosis.with_each.items()} == {  # type: ignore[union-attr]
+        name: ("pdl1es", name) for name in VARIABLES
+    }
+    expected = cox(cohort.time, cohort.event, {"pdl1es": cohort.score, "age": cohort.clinical[:, 0]})
+    assert prognosis.with_each_continuous["age"].term("age") == expected.term("age")  # type: ignore[union-attr]
 
 
 def test_curves_by_measured_pd_l1_and_by_treatment_are_there(prognosis: Prognosis) -> None:

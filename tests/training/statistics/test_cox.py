@@ -11,7 +11,7 @@ import pytest
 from lifelines.datasets import load_rossi
 from statsmodels.duration.hazard_regression import PHReg
 
-from training.statistics.cox import NoFiniteEstimate, cox, proportional_hazards
+from training.statistics.cox import NoFiniteEstimate, cox, cox_calibration, proportional_hazards
 
 NAMES = ("sex", "age", "ph.ecog")
 
@@ -178,3 +178,19 @@ def test_the_unit_of_a_covariate_changes_nothing_but_its_coefficient() -> None:
     for name, unit in (("score", 1e-5), ("age", 1.0)):
         assert tiny.term(name).coefficient * unit == pytest.approx(whole.term(name).coefficient, rel=1e-6)
         assert tiny.term(name).p_value == pytest.approx(whole.term(name).p_value, rel=1e-6)
+
+
+def test_the_slope_of_a_linear_predictor_is_1_on_its_own_patients_and_the_inverse_of_its_spread(
+    lung_with_ecog: pd.DataFrame,
+) -> None:
+    time, status = lung_with_ecog["time"], lung_with_ecog["status"]
+    columns = {name: lung_with_ecog[name] for name in NAMES}
+    predictor = cox(time, status, columns).linear_predictor(columns)
+    own = cox_calibration(time, status, predictor)
+    assert own.slope.value == pytest.approx(1, abs=1e-8)
+    assert own.p_value == pytest.approx(1, abs=1e-6)
+    spread = cox_calibration(time, status, 2 * predictor + 7)
+    assert spread.slope.value == pytest.approx(0.5, abs=1e-8)
+    assert spread.slope.upper == pytest.approx(own.slope.upper / 2)
+    assert spread.statistic == pytest.approx(-0.5 / spread.model.terms[0].standard_error)
+    assert (own.model.n, own.model.n_events) == (227, int(status.sum()))

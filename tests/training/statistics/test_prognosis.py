@@ -12,8 +12,6 @@ from training.statistics.prognosis import (
     compare_in_subgroups,
     fit_fusion_model,
     fit_risk_model,
-    signature_with_each,
-    univariable,
 )
 
 
@@ -72,16 +70,6 @@ def test_a_subgroup_on_one_side_is_reported_empty() -> None:
     found = compare_in_subgroups([1, 2, 3, 4], [1, 1, 1, 0], [1, 0, 1, 1], ["a", "a", "b", "b"])
     assert found.groups["b"] is None
     assert found.interaction is None
-
-
-def test_signature_is_fitted_with_each_variable_in_turn(lung: pd.DataFrame) -> None:
-    clinical = {"age": lung["age"], "sex": lung["sex"]}
-    signature = np.random.default_rng(13).random(228)
-    found = signature_with_each(lung["time"], lung["status"], signature, clinical)
-    assert {name: model.names for name, model in found.items()} == {"age": ("pdl1es", "age"), "sex": ("pdl1es", "sex")}
-    both = cox(lung["time"], lung["status"], {"pdl1es": signature, "age": lung["age"]})
-    assert found["age"].term("age").p_value == both.term("age").p_value
-    assert univariable(lung["time"], lung["status"], clinical)["sex"].coefficient == pytest.approx(-0.53102353762)
 
 
 def test_fusion_of_signature_and_clinical_model_finds_both_effects() -> None:
