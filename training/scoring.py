@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES, ClinicalData, ClinicalValue
 from pdl1es.errors import Refusal
 from pdl1es.model import FusionModel
-from training.cohort.prepared import PreparedCohort
+from training.cohort.prepared import PreparedCohort, parquet_bytes
 
 COLUMNS: Final = (
     "case_id",
@@ -35,6 +36,9 @@ COLUMNS: Final = (
 """Of the scored cohort: ``deep``, ``radiomic`` and ``clinical`` are the parts' totals in log-odds; ``refusal`` is the
 code of a patient without a score, else None."""
 SOURCE: Final = "cohort"
+KEPT_TOGETHER: Final = 32
+"""Patients a file: what a kill loses is less than a minute's work."""
+_OF_THE_MODEL: Final = tuple(name for name in COLUMNS if name not in ("case_id", "split", "label", "model"))
 
 
 def score_cohort(
@@ -44,6 +48,7 @@ def score_cohort(
     name: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     workers: int = 2,
+    kept: Path | None = None,
 ) -> pd.DataFrame:
     """Score every case of a cohort.
 
@@ -79,15 +84,25 @@ def score_cohort(
     def score(row: int) -> dict[str, object]:
         return score_case(model, prepared.patches[row], prepared.radiomics[row], clinical[row])
 
-    scored = []
+    ids = list(prepared.case_ids)
+    scored: list[dict[str, object]] = []
     with ThreadPoolExecutor(workers) as pool:
-        for done, result in enumerate(pool.map(score, range(len(prepared))), start=1):
-            scored.append(result)
-            if progress is not None:
-                progress(done, len(prepared))
-    table = pd.DataFrame(
-        scored, columns=[column for column in COLUMNS if column not in ("case_id", "split", "label", "model")]
-    )
+        for start in range(0, len(prepared), KEPT_TOGETHER):
+            rows = range(start, min(start + KEPT_TOGETHER, len(prepared)))
+            file = None if kept is None else kept / f"{start:06d}.parquet"
+            part = None if file is None else _read_part(file, ids[rows.start : rows.stop])
+            if part is None:
+                part = []
+                for cells in pool.map(score, rows):
+                    part.append(cells)
+                    if progress is not None:
+                        progress(start + len(part), len(prepared))
+                if file is not None:
+                    write_atomically(file, parquet_bytes(_part(part, ids[rows.start : rows.stop])))
+            elif progress is not None:
+                progress(rows.stop, len(prepared))
+            scored += part
+    table = pd.DataFrame(scored, columns=list(_OF_THE_MODEL))
     table.insert(0, "case_id", prepared.cases["case_id"].to_numpy())
     table.insert(1, "split", prepared.cases["split"].to_numpy())
     table.insert(2, "label", prepared.labels)
@@ -115,7 +130,7 @@ def score_case(
         prediction = model.predict(patches.astype(np.float32), radiomics, clinical)
     except Refusal as refusal:
         return {
-            **dict.fromkeys(COLUMNS[4:], np.nan),
+            **dict.fromkeys(_OF_THE_MODEL, np.nan),
             "slice_scores": None,
             "refusal": refusal.code.name,
         }
@@ -131,6 +146,26 @@ def score_case(
         "fusion_risk": np.nan if prediction.fusion_risk is None else prediction.fusion_risk,
         "refusal": None,
     }
+
+
+def _part(cells: list[dict[str, object]], case_ids: list[str]) -> pd.DataFrame:
+    part = pd.DataFrame(cells, columns=list(_OF_THE_MODEL))
+    part.insert(0, "case_id", case_ids)
+    return part
+
+
+def _read_part(file: Path, case_ids: list[str]) -> list[dict[str, object]] | None:
+    """Return scores that an earlier call left, or None where there are none of these patients by this version."""
+    if not file.is_file():
+        return None
+    part = pd.read_parquet(file)
+    if tuple(part.columns) != ("case_id", *_OF_THE_MODEL) or list(part["case_id"]) != case_ids:
+        return None
+    cells: list[dict[str, object]] = part[list(_OF_THE_MODEL)].to_dict("records")
+    for row in cells:
+        slices = row["slice_scores"]
+        row["slice_scores"] = None if slices is None else [float(score) for score in slices]  # type: ignore[attr-defined]
+    return cells
 
 
 def clinical_data(codes: NDArray[np.float64], smoking_graded: bool = True) -> ClinicalData:

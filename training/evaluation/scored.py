@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,11 @@ from training.evaluation.estimability import NotEstimable, estimated
 from training.evaluation.evaluate import BAYES
 from training.evaluation.predictions import SIGNATURE, Predictions, PredictionsError, predictions_of
 from training.scoring import score_cohort
+from training.train.run import cohort_digest
 
+COX_MODELS: Final = ("clinical", "fusion")
+"""That an exported file may hold; its outputs are ``clinical_risk`` and ``fusion_risk``."""
+SCORES: Final = "scores"
 TRUTH_TABLE: Final = "truth.csv"
 
 Progress = Callable[[str, int, int], None]
@@ -45,6 +49,9 @@ class ScoredCohort:
         float64, shape (N,): of the Bayes score, or None where the truth is not known.
     synthetic
         Whether the patients are phantoms.
+    risks
+        float64, shape (N,), of each Cox model that the file holds (`clinical`, `fusion`): its linear predictor, NaN where
+        a patient was refused.
     """
 
     cases: pd.DataFrame
@@ -53,6 +60,7 @@ class ScoredCohort:
     controls: tuple[str, ...]
     true_logit: NDArray[np.float64] | None
     synthetic: bool
+    risks: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def signature(self) -> NDArray[np.float64]:
@@ -70,6 +78,7 @@ def score_models(
     models: Mapping[str, Path | FusionModel],
     controls: Mapping[str, PreparedCohort] | None = None,
     progress: Progress | None = None,
+    kept: Path | None = None,
 ) -> pd.DataFrame:
     """Score a cohort by several exported models, and its controls by PD-L1ES.
 
@@ -83,6 +92,8 @@ def score_models(
         Further prepared cohorts by name: the same patients with disturbed inputs.
     progress
         Told as patients are scored.
+    kept
+        Folder in which scores are left as they come, by model and cohort: a second call takes what is there.
 
     Returns
     -------
@@ -102,12 +113,22 @@ def score_models(
     def told(name: str) -> Callable[[int, int], None] | None:
         return None if progress is None else lambda done, of: progress(f"scoring by {name}", done, of)
 
-    tables = [score_cohort(model, prepared, name=name, progress=told(name)) for name, model in models.items()]
-    tables += [
-        score_cohort(models[SIGNATURE], control, name=name, progress=told(name))
-        for name, control in (controls or {}).items()
+    loaded = {
+        name: model if isinstance(model, FusionModel) else FusionModel.load(model, threads=1)
+        for name, model in models.items()
+    }
+    wanted = [(name, model, prepared) for name, model in loaded.items()]
+    wanted += [(name, loaded[SIGNATURE], control) for name, control in (controls or {}).items()]
+    tables = [
+        score_cohort(model, cohort, name=name, progress=told(name), kept=_place(kept, model, cohort))
+        for name, model, cohort in wanted
     ]
     return pd.concat(tables, ignore_index=True)
+
+
+def _place(kept: Path | None, model: FusionModel, prepared: PreparedCohort) -> Path | None:
+    """Return where a model's scores of a cohort are kept: neither another file nor another cohort finds them."""
+    return None if kept is None else kept / f"{model.sha256[:16]}-{cohort_digest(prepared)[:16]}"
 
 
 def scored_cohort(
@@ -150,7 +171,12 @@ def scored_cohort(
     true_logit = _true_logit(prepared, truth)
     if true_logit is not None:
         predictions = predictions.adding(BAYES, expit(true_logit))
-    return ScoredCohort(cases, predictions, imputed, controls, true_logit, is_synthetic(prepared))
+    risks = {
+        name: own[f"{name}_risk"].reindex(cases["case_id"]).to_numpy(dtype=np.float64)
+        for name in COX_MODELS
+        if f"{name}_risk" in own and own[f"{name}_risk"].notna().any()
+    }
+    return ScoredCohort(cases, predictions, imputed, controls, true_logit, is_synthetic(prepared), risks)
 
 
 def _true_logit(prepared: PreparedCohort, truth: pd.DataFrame | None) -> NDArray[np.float64] | None:
