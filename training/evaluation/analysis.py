@@ -64,6 +64,8 @@ class AnalysisOptions:
     ----------
     evaluation, prognosis
         Settings of either.
+    model
+        `model_digest` of the file that scored, which ``cut_offs.json`` then names.
     cut_off, cut_off_source
         Of high expression, where it is given (an exported model's own).
     progression_cut_off
@@ -72,6 +74,7 @@ class AnalysisOptions:
 
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     prognosis: PrognosisSettings = field(default_factory=PrognosisSettings)
+    model: str | None = None
     cut_off: float | None = None
     cut_off_source: str = "given"
     progression_cut_off: float | None = None
@@ -121,6 +124,8 @@ def analyse_cohort(
             None if isinstance(evaluation, NotEstimable) else evaluation,
             None if isinstance(prognosis, NotEstimable) else prognosis,
             synthetic=scored.synthetic,
+            model=options.model,
+            gates=gates,
         ),
         gates,
     )

@@ -156,8 +156,11 @@ def prognosis(
     Give either a training run or any exported model. Exit codes: 0 the report is written; 2 usage.
     """
     from training.evaluation.analysis import AnalysisOptions, analyse_cohort, figures_of, write_analysis
+    from training.evaluation.cut_offs import model_digest
     from training.evaluation.estimability import NotEstimable
+    from training.evaluation.predictions import SIGNATURE
     from training.evaluation.prognosis import PrognosisSettings
+    from training.train.run import NETWORKS
 
     with _reported_errors():
         from training.cohort.prepared import PreparedCohort
@@ -167,6 +170,7 @@ def prognosis(
             loaded, scored, provenance = _scored(cohort, run, model, {}, {}, told)
             options = AnalysisOptions(
                 prognosis=PrognosisSettings(smallest_share, permutations, seed),
+                model=model_digest((model or Path()) if run is None else run / NETWORKS / SIGNATURE),
                 cut_off=None if loaded is None else loaded.metadata.expression_cut_off.value,
                 progression_cut_off=None if loaded is None else loaded.metadata.progression_cut_off.value,
             )

@@ -1,7 +1,9 @@
-"""What evaluation and prognosis give the exported model: cut-offs and Cox models, as one small file."""
+"""What evaluation and prognosis give the exported model: cut-offs, Cox models and its numbers, as one small file."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
-from pdl1es.model import CutOff
+from pdl1es.model import MODEL_FILE, CutOff
 from training.evaluation.calibration_claim import TestedCalibration
 from training.evaluation.estimability import NotEstimable
 from training.evaluation.evaluate import TEST, Evaluation
+from training.evaluation.gates import Gate
+from training.evaluation.performance import Performance, performance_of
 from training.evaluation.predictions import SIGNATURE
 from training.evaluation.prognosis import Prognosis, risk_names
 from training.preprocessing import CoxTerms
@@ -52,6 +56,10 @@ class ModelCutOffs(BaseModel):
         Cox models with their cut-offs. The fusion model's variables are PD-L1ES and the clinical linear predictor.
     not_estimable
         By part, why it is None.
+    model
+        SHA-256 of the ONNX file whose scores were analysed; None in files of earlier versions.
+    performance
+        The numbers for the model's card; None in files of earlier versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -62,6 +70,8 @@ class ModelCutOffs(BaseModel):
     clinical: CoxPart | None = None
     fusion: CoxPart | None = None
     not_estimable: dict[str, str] = Field(default_factory=dict)
+    model: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    performance: Performance | None = None
 
     def cox_terms(self) -> CoxTerms | None:
         """Return the Cox models as `training.export.export_model` takes them."""
@@ -75,12 +85,31 @@ class ModelCutOffs(BaseModel):
         )
 
 
-def model_cut_offs(evaluation: Evaluation | None, prognosis: Prognosis | None, *, synthetic: bool) -> ModelCutOffs:
+def model_cut_offs(
+    evaluation: Evaluation | None,
+    prognosis: Prognosis | None,
+    *,
+    synthetic: bool,
+    model: str | None = None,
+    gates: Sequence[Gate] = (),
+) -> ModelCutOffs:
     """Collect what an exported model needs.
 
     Where X-tile finds no cut-off (too few patients, no event), there is none: a model without patients to base a risk
-    group on shall not name one. ``synthetic`` says whether they were analysed on phantoms.
+    group on shall not name one.
+
+    Parameters
+    ----------
+    evaluation, prognosis
+        Of the same patients' scores.
+    synthetic
+        Whether they were analysed on phantoms.
+    model
+        `model_digest` of the file that scored.
+    gates
+        Of a synthetic cohort.
     """
+    performance = performance_of(evaluation, prognosis, gates)
     missing: dict[str, str] = {}
     expression = None
     if evaluation is None:
@@ -102,7 +131,13 @@ def model_cut_offs(evaluation: Evaluation | None, prognosis: Prognosis | None, *
         missing["calibration"] = tested.reason
     if prognosis is None:
         missing["progression"] = "progression was not analysed"
-        return ModelCutOffs(expression=expression, calibration=calibration, not_estimable=missing)
+        return ModelCutOffs(
+            expression=expression,
+            calibration=calibration,
+            not_estimable=missing,
+            model=model,
+            performance=performance,
+        )
     progression = None
     if isinstance(prognosis.search, CutOffSearch):
         progression = _cut_off(prognosis.search)
@@ -124,7 +159,14 @@ def model_cut_offs(evaluation: Evaluation | None, prognosis: Prognosis | None, *
         clinical=parts["clinical"],
         fusion=parts["fusion"],
         not_estimable=missing,
+        model=model,
+        performance=performance,
     )
+
+
+def model_digest(folder: Path) -> str:
+    """Return the SHA-256 of the ``model.onnx`` in a folder: what cut-offs belong to."""
+    return hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
 
 
 def write_cut_offs(path: Path, cut_offs: ModelCutOffs) -> None:

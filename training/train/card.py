@@ -10,6 +10,7 @@ from pdl1es.clinical import VARIABLES
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES
 from pdl1es.model import CAM_SIZE, MODEL_FILE, CutOff, ModelMetadata
 from training.evaluation.calibration_claim import CalibrationClaim
+from training.evaluation.performance import IMMUNOTHERAPY, Performance
 from training.train.config import PAPER_STAGES
 
 REFERENCE: Final = "Tian P, et al. Theranostics 2021; 11(5): 2098-2107. doi:10.7150/thno.48027"
@@ -26,7 +27,11 @@ DEMONSTRATION: Final = "DEMONSTRATION MODEL - NOT FOR CLINICAL USE"
 
 
 def bundle_metadata(
-    metadata: ModelMetadata, summary: dict[str, Any], changelog: dict[str, str], difference: float
+    metadata: ModelMetadata,
+    summary: dict[str, Any],
+    changelog: dict[str, str],
+    difference: float,
+    performance: Performance | None = None,
 ) -> dict[str, Any]:
     """Return ``metadata.json`` with the fields of a MONAI bundle's ``configs/metadata.json``.
 
@@ -40,6 +45,8 @@ def bundle_metadata(
         By version.
     difference
         Largest difference of onnxruntime from torch.
+    performance
+        Of the analyses; None where the export was given none.
     """
     warning = "" if metadata.training_data == "patients" else f"{DEMONSTRATION}. "
     network = summary["networks"]["PD-L1ES"]
@@ -104,6 +111,7 @@ def bundle_metadata(
                 "not_trained": summary["not_trained"],
                 "config": summary["config"],
             },
+            "performance": None if performance is None else performance.model_dump(mode="json"),
             "torch_against_onnxruntime": difference,
         },
     }
@@ -115,6 +123,7 @@ def model_card(
     difference: float,
     cases: int,
     claim: CalibrationClaim,
+    performance: Performance | None = None,
     *,
     with_cut_offs: bool,
 ) -> str:
@@ -122,7 +131,7 @@ def model_card(
 
     Parameters
     ----------
-    metadata, summary, difference
+    metadata, summary, difference, performance
         As of `bundle_metadata`.
     cases
         Random cases on which torch and onnxruntime were compared.
@@ -175,9 +184,11 @@ epoch. Nothing was trained or chosen on the patients of the other columns.
 
 {_area_table(summary)}
 
-What these numbers are worth, with calibration, decision curves, strata and survival: the report of `pdl1es evaluate` and
-`pdl1es prognosis` on the same cohort.
+{_performance(performance)}
 
+Decision curves, strata, controls and every other number: the report of `pdl1es evaluate` and `pdl1es prognosis` on the
+same cohort.
+{_known_truth(performance)}
 ## Cut-offs
 
 | quantity | groups | found by |
@@ -268,6 +279,45 @@ def _area_table(summary: dict[str, Any]) -> str:
             cells.append(f"{area['value']:.2f} ({area['lower']:.2f}-{area['upper']:.2f})" if area else "-")
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def _performance(performance: Performance | None) -> str:
+    """Return the numbers of the analyses as a table, or that there are none."""
+    if performance is None or not performance.statements:
+        return (
+            "Sensitivity, specificity, predictive values, calibration and survival are **not stated**: the export was given "
+            "no `cut_offs.json` that holds them."
+        )
+    rows = [
+        f"| {found.cohort} | {found.what} | {found.words()} | {found.patients} ({found.events}) |"
+        for found in performance.statements
+    ]
+    notes = ["At the cut-offs below, with 95 % intervals. An event is high expression"]
+    if any(found.cohort == IMMUNOTHERAPY for found in performance.statements):
+        notes.append(
+            "; in the immunotherapy cohort, progression. Its cut-offs were searched, and its Cox models fitted, on those very "
+            "patients: hazard ratios and C-indices are optimistic there, and the P to read is the one after the search"
+        )
+    table = ["| cohort | number | value (95 % CI) | patients (events) |", "|---|---|---|---|", *rows]
+    return "".join(notes) + ".\n\n" + "\n".join(table)
+
+
+def _known_truth(performance: Performance | None) -> str:
+    """Return what a synthetic cohort's truth says of the model; nothing where the cohort has none."""
+    if performance is None or not performance.gates:
+        return ""
+    failed, untested = performance.not_holding, [gate for gate in performance.gates if gate.holds is None]
+    said = [
+        f"**{'These claims do' if len(failed) > 1 else 'This claim does'} not hold: {'; '.join(g.claim for g in failed)}.**"
+        if failed
+        else "Every claim that could be tested holds."
+    ]
+    if untested:
+        said.append(f"Not tested: {'; '.join(gate.claim for gate in untested)}.")
+    holds = {True: "yes", False: "**no**", None: "not tested"}
+    rows = [f"| {gate.claim} | {gate.found} | {holds[gate.holds]} |" for gate in performance.gates]
+    table = "\n".join(["| claim | found (95 % CI) | holds |", "|---|---|---|", *rows])
+    return f"\n## Claims on the known truth\n\n{' '.join(said)}\n\n{table}\n"
 
 
 def _epochs(summary: dict[str, Any]) -> str:

@@ -12,8 +12,9 @@ import pandas as pd
 from pdl1es.atomic import write_atomically
 from pdl1es.model import MODEL_FILE, CutOff
 from training.evaluation.calibration_claim import CalibrationClaim, calibration_claim
-from training.evaluation.cut_offs import ModelCutOffs, read_cut_offs
+from training.evaluation.cut_offs import ModelCutOffs, model_digest, read_cut_offs
 from training.evaluation.estimability import NotEstimable
+from training.evaluation.performance import Performance
 from training.export import CHECKED_CASES, export_model, model_metadata
 from training.statistics.classification import youden_cut_off
 from training.train.card import METADATA_FILE, bundle_metadata, model_card
@@ -89,8 +90,9 @@ def release(
     folder
         For the model.
     cut_offs_file
-        ``cut_offs.json`` of the prognosis. Without it, or where it lacks a part: the cut-off of expression is Youden's
-        on the run's validation patients, that of progression a placeholder which says so, and there is no Cox model.
+        ``cut_offs.json`` of the prognosis, found with this run's own scores. Without it, or where it lacks a part: the
+        cut-off of expression is Youden's on the run's validation patients, that of progression a placeholder which says
+        so, and there is no Cox model.
     name, version
         The model's.
     cohort
@@ -105,7 +107,8 @@ def release(
     Raises
     ------
     TrainingError
-        The run is not finished or did not train the signature.
+        The run is not finished or did not train the signature, or the cut-offs are not of this run's scores, or do not
+        say of which: a cut-off on another model's scores puts patients into the wrong group.
     ValueError
         The file of cut-offs is not one.
     ExportError
@@ -115,7 +118,7 @@ def release(
     if SIGNATURE not in summary["networks"]:
         raise TrainingError(f"{run} did not train {SIGNATURE}: there is nothing to export")
     summary = {**summary, "config": record.config.model_dump(mode="json")}
-    given = ModelCutOffs() if cut_offs_file is None else read_cut_offs(cut_offs_file)
+    given = ModelCutOffs() if cut_offs_file is None else _own_cut_offs(run, cut_offs_file)
     network = load_network(run / NETWORKS / SIGNATURE, fitted, SIGNATURE, record.config)
     placeholders = _placeholders(given)
     synthetic = record.training_data == "synthetic"
@@ -128,7 +131,7 @@ def release(
         training_data=record.training_data,
         trained_on=_trained_on(summary, synthetic, cohort),
         intended_use=SYNTHETIC_USE if synthetic else RESEARCH_USE,
-        limitations=_limitations(summary, placeholders, synthetic, claim),
+        limitations=_limitations(summary, placeholders, synthetic, claim, given.performance),
         expression_cut_off=given.expression or _youden(run),
         progression_cut_off=given.progression or PLACEHOLDER,
         calibrated=claim.holds,
@@ -138,12 +141,31 @@ def release(
     with quiet():
         difference = export_model(network, fitted, metadata, folder / MODEL_FILE, cox=given.cox_terms(), cases=cases)
     document = bundle_metadata(
-        metadata, summary, {version: f"exported from training run {record.cohort[:12]}"}, difference
+        metadata,
+        summary,
+        {version: f"exported from training run {record.cohort[:12]}"},
+        difference,
+        given.performance,
     )
-    card = model_card(metadata, summary, difference, cases, claim, with_cut_offs=cut_offs_file is not None)
+    with_cut_offs = cut_offs_file is not None
+    card = model_card(metadata, summary, difference, cases, claim, given.performance, with_cut_offs=with_cut_offs)
     write_atomically(folder / METADATA_FILE, (json.dumps(document, indent=2) + "\n").encode("utf-8"))
     write_atomically(folder / CARD_FILE, card.encode("utf-8"))
     return Released((folder / MODEL_FILE).stat().st_size, difference, cases, placeholders)
+
+
+def _own_cut_offs(run: Path, file: Path) -> ModelCutOffs:
+    given = read_cut_offs(file)
+    own = model_digest(run / NETWORKS / SIGNATURE)
+    if given.model != own:
+        whose = (
+            "do not say whose scores they cut" if given.model is None else f"cut the scores of model {given.model[:12]}"
+        )
+        raise TrainingError(
+            f"the cut-offs in {file.name} {whose}, and this run's {SIGNATURE} is {own[:12]}: make them with `pdl1es prognosis "
+            f"PREPARED REPORT --run RUN`, or on patients outside the run with `--model RUN/{NETWORKS}/{SIGNATURE}`"
+        )
+    return given
 
 
 def _youden(run: Path) -> CutOff:
@@ -188,7 +210,11 @@ def _trained_on(summary: dict[str, Any], synthetic: bool, cohort: str | None) ->
 
 
 def _limitations(
-    summary: dict[str, Any], placeholders: tuple[str, ...], synthetic: bool, claim: CalibrationClaim
+    summary: dict[str, Any],
+    placeholders: tuple[str, ...],
+    synthetic: bool,
+    claim: CalibrationClaim,
+    performance: Performance | None,
 ) -> tuple[str, ...]:
     found = []
     if synthetic:
@@ -200,6 +226,9 @@ def _limitations(
             f"AUC on {test['patients']} test {'phantoms' if synthetic else 'patients of the same cohort'}: "
             f"{test['value']:.2f} (95 % CI {test['lower']:.2f}-{test['upper']:.2f})."
         )
+    if performance is not None and performance.not_holding:
+        failed = "; ".join(gate.claim for gate in performance.not_holding)
+        found.append(f"Of {len(performance.gates)} claims on the phantoms' known truth these do not hold: {failed}.")
     if not claim.holds:
         found.append(claim.reason)
     if network["epochs"] < network["epochs_planned"]:

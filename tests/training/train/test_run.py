@@ -28,7 +28,9 @@ from pdl1es.model import CutOff, FusionModel
 from training.cli import app
 from training.cohort.prepared import PreparedCohort
 from training.evaluation.calibration_claim import TestedCalibration
-from training.evaluation.cut_offs import CoxPart, ModelCutOffs, write_cut_offs
+from training.evaluation.cut_offs import CoxPart, ModelCutOffs, model_digest, write_cut_offs
+from training.evaluation.gates import Gate
+from training.evaluation.performance import Performance, Statement
 from training.evaluation.predictions import read_predictions
 from training.fit import select_features
 from training.preprocessing import FittedPreprocessing
@@ -69,6 +71,10 @@ class Run:
     folder: Path
     cohort: PreparedCohort
     summary: dict[str, Any]
+
+    def own(self, **parts: Any) -> ModelCutOffs:
+        """Cut-offs as the prognosis finds them with this run's scores."""
+        return ModelCutOffs(model=model_digest(self.folder / NETWORKS / "PD-L1ES"), **parts)
 
 
 @pytest.fixture(scope="module")
@@ -316,6 +322,7 @@ def test_without_prognosis_the_placeholder_says_that_it_is_one(model: tuple[Path
     assert "is a placeholder" in card
     assert "contrary to common sense" in card
     assert "DEMONSTRATION" not in card
+    assert "Sensitivity, specificity, predictive values, calibration and survival are **not stated**" in card
     assert not metadata.calibrated
     assert "its calibration was not measured: it was exported without cut_offs.json." in metadata.limitations[1]
 
@@ -325,7 +332,7 @@ def test_file_card_and_limits_agree_on_whether_the_score_is_a_probability(
     run: Run, tmp_path: Path, slope: tuple[float, float, float], holds: bool
 ) -> None:
     tested = TestedCalibration(synthetic=False, events=120, non_events=230, intercept=(0.1, -0.2, 0.4), slope=slope)
-    write_cut_offs(tmp_path / "cut_offs.json", ModelCutOffs(calibration=tested))
+    write_cut_offs(tmp_path / "cut_offs.json", run.own(calibration=tested))
     release(run.folder, tmp_path / "model", cut_offs_file=tmp_path / "cut_offs.json", cases=2)
     metadata = FusionModel.load(tmp_path / "model").metadata
     figures = "on 120 test patients with high expression and 230 without the calibration intercept is 0.10"
@@ -337,7 +344,7 @@ def test_file_card_and_limits_agree_on_whether_the_score_is_a_probability(
 
 
 def test_cut_offs_and_cox_models_of_the_prognosis_enter_the_file(run: Run, tmp_path: Path) -> None:
-    cut_offs = ModelCutOffs(
+    cut_offs = run.own(
         expression=CUT,
         progression=CUT,
         clinical=CoxPart(names=VARIABLES, coefficients=(0.02, 0.3, -0.1, 0.5), means=(60, 0.8, 0.9, 0.1), cut_off=CUT),
@@ -355,6 +362,44 @@ def test_cut_offs_and_cox_models_of_the_prognosis_enter_the_file(run: Run, tmp_p
     assert scored["fusion_risk"].to_numpy() == pytest.approx(fusion.to_numpy(), abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (ModelCutOffs(progression=CUT, model="0" * 64), "cut the scores of model 000000000000"),
+        (ModelCutOffs(progression=CUT), "do not say whose scores they cut"),
+    ],
+    ids=["of another run", "of an earlier version"],
+)
+def test_cut_offs_of_other_scores_enter_no_model(run: Run, tmp_path: Path, given: ModelCutOffs, said: str) -> None:
+    write_cut_offs(tmp_path / "cut_offs.json", given)
+    with pytest.raises(TrainingError, match=f"{said}.*make them with `pdl1es prognosis PREPARED REPORT --run RUN`"):
+        release(run.folder, tmp_path / "model", cut_offs_file=tmp_path / "cut_offs.json", cases=2)
+    assert not (tmp_path / "model").exists()
+
+
+def test_numbers_and_claims_of_the_analyses_stand_in_card_and_metadata(run: Run, tmp_path: Path) -> None:
+    performance = Performance(
+        statements=(
+            Statement(what="sensitivity", value=0.75, limits=(0.5, 0.9), patients=13, events=5, cohort="Test"),
+            Statement(what="log-rank test", kind="P", value=0.0123, patients=10, events=7, cohort="Immunotherapy"),
+            Statement(what="Brier score", value=None, patients=13, events=5, cohort="Test", reason="one class only"),
+        ),
+        gates=(Gate("above DLM", "0.02", True), Gate("above CM", "-0.10", False), Gate("above RM", "none", None)),
+    )
+    write_cut_offs(tmp_path / "cut_offs.json", run.own(performance=performance))
+    release(run.folder, tmp_path / "model", cut_offs_file=tmp_path / "cut_offs.json", cases=2)
+    card = (tmp_path / "model" / CARD_FILE).read_text(encoding="utf-8")
+    assert "| Test | sensitivity | 0.75 (0.50 to 0.90) | 13 (5) |\n" in card
+    assert "| Immunotherapy | log-rank test | P = 0.012 | 10 (7) |\n" in card
+    assert "| Test | Brier score | not estimable: one class only | 13 (5) |\n" in card
+    assert "**This claim does not hold: above CM.** Not tested: above RM." in card
+    assert "| above CM | -0.10 | **no** |\n" in card
+    document = json.loads((tmp_path / "model" / METADATA_FILE).read_text(encoding="utf-8"))
+    assert Performance.model_validate(document["pdl1es"]["performance"]) == performance
+    limits = FusionModel.load(tmp_path / "model").metadata.limitations
+    assert "Of 3 claims on the phantoms' known truth these do not hold: above CM." in limits
+
+
 def test_a_model_of_phantoms_says_so_wherever_it_is_read(run: Run, tmp_path: Path) -> None:
     record = json.loads((run.folder / "run.json").read_text())
     for path in run.folder.rglob("*"):
@@ -363,7 +408,7 @@ def test_a_model_of_phantoms_says_so_wherever_it_is_read(run: Run, tmp_path: Pat
     (tmp_path / "run" / "run.json").write_text(json.dumps({**record, "training_data": "synthetic"}))
     # even where a file of cut-offs of patients is given by mistake
     right = TestedCalibration(synthetic=False, events=500, non_events=500, intercept=(0, -1, 1), slope=(1, 0, 2))
-    write_cut_offs(tmp_path / "cut_offs.json", ModelCutOffs(calibration=right))
+    write_cut_offs(tmp_path / "cut_offs.json", run.own(calibration=right))
     release(
         tmp_path / "run",
         tmp_path / "model",
