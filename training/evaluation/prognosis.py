@@ -396,7 +396,7 @@ def analyse(
         if isinstance(clinical_fit, NotEstimable):
             raise ValueError(f"there is no clinical model: {clinical_fit.reason}")
         return fit_fusion_model(
-            time, event, values, clinical_fit, **search_options, progress=told("cut-off on the fusion model")
+            time, event, values, clinical_fit, usable, **search_options, progress=told("cut-off on the fusion model")
         )
 
     fusion_fit = _where(score, fused)

@@ -98,9 +98,9 @@ def cut_off_figure(search: CutOffSearch, name: str) -> Figure:
         across = axes.get_yaxis_transform()
         axes.text(0.01, 3.86, "P = 0.05 without a search", color=GREY, fontsize=7, va="bottom", transform=across)
         axes.set(xlabel=f"Cut-off on {name}", ylabel="Log-rank chi-square", ylim=(0, None))
-        p = search.p_permutation
+        p, steps = search.p_permutation, "fit and search" if search.refitted else "the search"
         axes.set_title(
-            f"cut-off {search.cut_off:.2f}: P {search.p_uncorrected:.3g} uncorrected, {p:.3g} after the search",
+            f"cut-off {search.cut_off:.2f}: P {search.p_uncorrected:.3g} uncorrected, {p:.3g} after {steps}",
             fontsize=9,
         )
         grid(axes)

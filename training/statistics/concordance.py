@@ -28,6 +28,8 @@ class Concordance:
         Pairs with an event at the same time and different risks, which no order can judge.
     tied_both
         Pairs with an event at the same time and the same risk.
+    n, n_events
+        Patients.
     """
 
     c_index: Estimate
@@ -37,6 +39,8 @@ class Concordance:
     tied_risk: int
     tied_time: int
     tied_both: int
+    n: int
+    n_events: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,4 +130,5 @@ def _concordance(time: ArrayLike, event: ArrayLike, risk: ArrayLike) -> tuple[Co
     influence = (balance - somers * pairs) / (2 * total)
     error = math.sqrt(float((influence**2).sum()))
     estimate = Estimate(index, max(index - Z * error, 0.0), min(index + Z * error, 1.0))
-    return Concordance(estimate, error, concordant, discordant, tied_risk, tied_time, tied_both), influence
+    counts = (concordant, discordant, tied_risk, tied_time, tied_both)
+    return Concordance(estimate, error, *counts, n=n, n_events=int(events.sum())), influence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +12,7 @@ from scipy.stats import chi2
 
 from training.statistics.arrays import Estimate, Test, binary_vector, finite_vector, follow_up
 from training.statistics.concordance import Concordance, concordance
-from training.statistics.cox import CoxModel, NoFiniteEstimate, ProportionalHazards, cox, proportional_hazards
+from training.statistics.cox import CoxModel, CoxRefit, NoFiniteEstimate, ProportionalHazards, cox, proportional_hazards
 from training.statistics.survival import KaplanMeier, LogRank, Transform, kaplan_meier, log_rank
 from training.statistics.xtile import CutOffSearch, search_cut_off
 
@@ -83,8 +84,8 @@ class RiskModel:
     search
         How the cut-off was found (X-tile) and what the search costs.
     groups
-        Patients above against those at or below the cut-off. The cut-off was chosen to split them, so the P values in it
-        are too small; the one corrected for the search is ``search.p_permutation``.
+        Patients above against those at or below the cut-off. Model and cut-off were fitted to split them, so the P
+        values in it are too small; the one corrected for both is ``search.p_permutation``.
     concordance
         Of the linear predictor, on the cohort that fitted it.
     proportional_hazards
@@ -180,7 +181,7 @@ def fit_risk_model(
 ) -> RiskModel:
     """Fit a Cox model and cut its linear predictor by X-tile (paper: the clinical model, cut-off 0.05).
 
-    The last four parameters are those of `xtile.search_cut_off`.
+    The last four parameters are those of `xtile.search_cut_off`; the model is fitted anew on each shuffle.
 
     Raises
     ------
@@ -189,10 +190,31 @@ def fit_risk_model(
     """
     times, events = follow_up(time, event)
     model = cox(times, events, covariates)
-    risk = model.linear_predictor(covariates)
-    search = search_cut_off(
-        times, events, risk, smallest_share=smallest_share, n_permutations=n_permutations, seed=seed, progress=progress
+    fit = CoxRefit(times, events)
+    columns = np.column_stack([finite_vector(values, name) for name, values in covariates.items()])
+    return _cut(
+        times,
+        events,
+        covariates,
+        model,
+        lambda shuffle: fit.linear_predictor(columns[shuffle]),
+        smallest_share=smallest_share,
+        n_permutations=n_permutations,
+        seed=seed,
+        progress=progress,
     )
+
+
+def _cut(
+    times: NDArray[np.float64],
+    events: NDArray[np.bool_],
+    covariates: Mapping[str, ArrayLike],
+    model: CoxModel,
+    refit: Callable[[NDArray[np.int64]], NDArray[np.float64]],
+    **options: Any,
+) -> RiskModel:
+    risk = model.linear_predictor(covariates)
+    search = search_cut_off(times, events, risk, refit=refit, **options)
     return RiskModel(
         model=model,
         risk=risk,
@@ -208,6 +230,7 @@ def fit_fusion_model(
     event: ArrayLike,
     signature: ArrayLike,
     clinical: RiskModel,
+    covariates: Mapping[str, ArrayLike],
     *,
     smallest_share: float = 0.1,
     n_permutations: int = 2000,
@@ -217,17 +240,37 @@ def fit_fusion_model(
     """Fit PD-L1ES (continuous) and the clinical model's linear predictor together (paper: cut-off 1.78).
 
     The clinical predictor was fitted on the same patients, so its P here ignores that and is too small, as the paper's is.
+    On each shuffle of `xtile.search_cut_off` both models are fitted anew.
+
+    Parameters
+    ----------
+    time, event, signature
+        Shape (N,).
+    clinical
+        The clinical model of these patients.
+    covariates
+        What it was fitted on.
 
     Raises
     ------
     ValueError
         As `fit_risk_model`.
     """
+    times, events = follow_up(time, event)
     values = finite_vector(signature, "signature", clinical.risk.size)
-    return fit_risk_model(
-        time,
-        event,
-        {SIGNATURE: values, CLINICAL_RISK: clinical.risk},
+    columns = np.column_stack([finite_vector(covariates[name], name, values.size) for name in clinical.model.names])
+    fit = CoxRefit(times, events)
+
+    def refit(shuffle: NDArray[np.int64]) -> NDArray[np.float64]:
+        return fit.linear_predictor(np.column_stack([values[shuffle], fit.linear_predictor(columns[shuffle])]))
+
+    both = {SIGNATURE: values, CLINICAL_RISK: clinical.risk}
+    return _cut(
+        times,
+        events,
+        both,
+        cox(times, events, both),
+        refit,
         smallest_share=smallest_share,
         n_permutations=n_permutations,
         seed=seed,

@@ -27,12 +27,17 @@ class CutOffSearch:
         Whether the upper group had more events than expected.
     n_lower, n_upper
         Patients.
+    n_events
+        Of all of them.
     statistic
         The largest log-rank chi-square of all splits.
     p_uncorrected
         Of that chi-square as if no search had been made: too small, given for comparison with papers only.
     p_permutation
         Share of shuffled scores whose own best split was as good. This is the P to report.
+    refitted
+        Whether the score was fitted on these patients, and anew on each shuffle: then the P is corrected for the fit
+        too. The two approximations below never are.
     standardised
         The largest absolute log-rank score statistic, standardised by its variance under shuffling; the next two are of
         it. Where hazards are far from proportional it can be much smaller than the root of the chi-square.
@@ -52,9 +57,11 @@ class CutOffSearch:
     upper_is_worse: bool
     n_lower: int
     n_upper: int
+    n_events: int
     statistic: float
     p_uncorrected: float
     p_permutation: float
+    refitted: bool
     standardised: float
     p_miller_siegmund: float
     p_lausen: float
@@ -79,8 +86,8 @@ class HeldOutCutOff:
         patients on one side, or none of them had an event.
     hazard_ratio
         Of the upper group in the other half, or None where it has no finite estimate.
-    n_lower, n_upper
-        Patients of the other half.
+    n_lower, n_upper, n_events
+        Patients of the other half, and how many of them had an event.
     """
 
     search: CutOffSearch
@@ -89,6 +96,7 @@ class HeldOutCutOff:
     hazard_ratio: Estimate | None
     n_lower: int
     n_upper: int
+    n_events: int
 
 
 def search_cut_off(
@@ -100,6 +108,7 @@ def search_cut_off(
     n_permutations: int = 2000,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    refit: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None = None,
 ) -> CutOffSearch:
     """Return the split of a score with the largest log-rank chi-square, and its P corrected for the search.
 
@@ -115,6 +124,9 @@ def search_cut_off(
         Of the shuffles.
     progress
         Called with shuffles done and shuffles in all.
+    refit
+        Of a score that was fitted on these patients: what the fit gives when patient i has the covariates of patient
+        ``shuffle[i]``. Without it the shuffles take the score as it is.
 
     Raises
     ------
@@ -140,10 +152,8 @@ def search_cut_off(
         raise ValueError("a cut-off needs an event, and nobody had one")
     order = np.argsort(values, kind="stable")
     ranked = values[order]
-    # a split after k patients is one only where the score changes there
-    below = np.flatnonzero(np.diff(ranked) > 0) + 1
     fewest = max(1, math.ceil(smallest_share * times.size))
-    below = below[(below >= fewest) & (times.size - below >= fewest)]
+    below = _allowed(ranked, fewest)
     if below.size == 0:
         raise ValueError(f"no cut-off of the score leaves {fewest} patients or more on both sides")
     splits = _Splits(times, events)
@@ -154,7 +164,13 @@ def search_cut_off(
     generator = np.random.default_rng(seed)
     as_good = 0
     for done in range(n_permutations):
-        as_good += splits.chi_squares(generator.permutation(times.size), below)[1].max() >= largest - 1e-9
+        shuffle = generator.permutation(times.size)
+        there = below
+        if refit is not None:
+            fitted = refit(shuffle)
+            shuffle = np.argsort(fitted, kind="stable")
+            there = _allowed(fitted[shuffle], fewest)
+        as_good += bool((splits.chi_squares(shuffle, there)[1] >= largest - 1e-9).any())
         if progress is not None:
             progress(done + 1, n_permutations)
     cut_offs = _between(ranked[below - 1], ranked[below])
@@ -163,9 +179,11 @@ def search_cut_off(
         upper_is_worse=bool(observed[best] < 0),
         n_lower=k,
         n_upper=times.size - k,
+        n_events=int(events.sum()),
         statistic=largest,
         p_uncorrected=float(chi2.sf(largest, 1)),
         p_permutation=float((as_good + 1) / (n_permutations + 1)),
+        refitted=refit is not None,
         standardised=standardised,
         p_miller_siegmund=miller_siegmund_p(standardised, below[0] / times.size, below[-1] / times.size),
         p_lausen=lausen_p(standardised, times.size, below),
@@ -217,7 +235,7 @@ def held_out_cut_off(
             ratio = cox(times[rest], events[rest], {"upper": upper}).terms[0].hazard_ratio
         except NoFiniteEstimate:
             ratio = None
-    return HeldOutCutOff(search, first, test, ratio, int((~upper).sum()), int(upper.sum()))
+    return HeldOutCutOff(search, first, test, ratio, int((~upper).sum()), int(upper.sum()), int(events[rest].sum()))
 
 
 def miller_siegmund_p(largest: float, lowest_share: float, highest_share: float) -> float:
@@ -283,6 +301,12 @@ class _Splits:
         variance = below * (n - below) / (n * (n - 1)) * float((self._score**2).sum())
         # nobody differs where all have their event at the same time
         return np.abs(np.cumsum(self._score[order])[below - 1]) / np.sqrt(np.maximum(variance, 1e-300))
+
+
+def _allowed(ranked: NDArray[np.float64], fewest: int) -> NDArray[np.int64]:
+    """Return how many patients lie below each split: only where the score changes, and enough on either side."""
+    below = np.flatnonzero(np.diff(ranked) > 0) + 1
+    return below[(below >= fewest) & (ranked.size - below >= fewest)]
 
 
 def _between(lower: NDArray[np.float64], upper: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from training.statistics.calibration import calibration
 from training.statistics.classification import youden_cut_off
 from training.statistics.decision_curves import decision_curves
 from training.statistics.discrimination import auc, roc_curve
-from training.statistics.prognosis import compare_groups
+from training.statistics.prognosis import compare_groups, fit_risk_model
 from training.statistics.strata import stratify
 from training.statistics.xtile import search_cut_off
 
@@ -112,6 +112,8 @@ def test_a_stratum_too_small_for_an_area_is_listed_all_the_same() -> None:
 
 def test_a_cut_offs_figure_states_what_the_search_costs() -> None:
     assert "P 0.0312 uncorrected" in _text(_cut_off())
+    fitted = fit_risk_model(LUNG["time"], LUNG["status"], {"age": LUNG["age"]}, n_permutations=5)
+    assert "after fit and search" in _text(cut_off_figure(fitted.search, "the linear predictor"))
 
 
 def test_separated_classes_are_drawn_without_a_slope() -> None:

@@ -11,7 +11,7 @@ import pytest
 from lifelines.datasets import load_rossi
 from statsmodels.duration.hazard_regression import PHReg
 
-from training.statistics.cox import NoFiniteEstimate, cox, cox_calibration, proportional_hazards
+from training.statistics.cox import CoxRefit, NoFiniteEstimate, cox, cox_calibration, proportional_hazards
 
 NAMES = ("sex", "age", "ph.ecog")
 
@@ -178,6 +178,22 @@ def test_the_unit_of_a_covariate_changes_nothing_but_its_coefficient() -> None:
     for name, unit in (("score", 1e-5), ("age", 1.0)):
         assert tiny.term(name).coefficient * unit == pytest.approx(whole.term(name).coefficient, rel=1e-6)
         assert tiny.term(name).p_value == pytest.approx(whole.term(name).p_value, rel=1e-6)
+
+
+def test_a_model_fitted_anew_for_a_shuffle_is_the_model_of_shuffled_patients(lung_with_ecog: pd.DataFrame) -> None:
+    """Ties in time included; and where the likelihood has no maximum there is an order all the same."""
+    time, status = lung_with_ecog["time"].to_numpy(), lung_with_ecog["status"].to_numpy()
+    columns = lung_with_ecog[list(NAMES)].to_numpy(dtype=np.float64)
+    tied = np.ceil(time / 60)
+    for times in (time, tied):
+        fit = CoxRefit(times, status)
+        for seed in range(3):
+            shuffled = columns[np.random.default_rng(seed).permutation(time.size)]
+            expected = cox(times, status, dict(zip(NAMES, shuffled.T, strict=True)))
+            x = shuffled - shuffled.mean(axis=0)
+            assert fit.linear_predictor(shuffled) == pytest.approx(x @ expected.coefficients, abs=1e-7)
+    perfect = CoxRefit([1, 2, 3, 4], [1, 1, 1, 0]).linear_predictor(np.array([[4.0], [3.0], [2.0], [1.0]]))
+    assert (np.diff(perfect) < 0).all()
 
 
 def test_the_slope_of_a_linear_predictor_is_1_on_its_own_patients_and_the_inverse_of_its_spread(
