@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.signal import fftconvolve
+from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 
 from pdl1es.atomic import write_atomically
@@ -58,7 +59,11 @@ class _Task:
 
 
 def volume_alone(cases: pd.DataFrame) -> NDArray[np.float64]:
-    """Return the probability of high expression by the logarithm of tumour volume, fitted on the training split.
+    """Return a score of high expression by tumour volume alone.
+
+    Where the training split holds both classes, the probability by the logarithm of volume, fitted there. Elsewhere, as
+    on another hospital's patients, nothing is fitted: each volume's rank among all, since an area needs only an order. A
+    larger volume then counts as higher expression.
 
     Parameters
     ----------
@@ -68,24 +73,29 @@ def volume_alone(cases: pd.DataFrame) -> NDArray[np.float64]:
     Returns
     -------
     NDArray[np.float64]
-        Shape (N,).
+        Shape (N,), from 0 to 1; NaN where the volume is not known.
 
     Raises
     ------
     ValueError
-        The training split lacks a class, or a volume is missing or not above 0.
+        Nobody's volume is known.
     """
     volume = cases["volume_ml"].to_numpy(dtype=np.float64, na_value=np.nan)
-    if not (volume > 0).all():
-        raise ValueError("a tumour's volume is missing or not above 0")
-    label = cases["label"].to_numpy(dtype=np.float64, na_value=np.nan)
-    train = (cases["split"] == "train").to_numpy() & ~np.isnan(label)
+    known = volume > 0
+    if not known.any():
+        raise ValueError("no patient has a tumour volume above 0")
+    logarithm = np.log(volume[known])
+    score = np.full(volume.size, np.nan)
+    train = (cases["split"] == "train").to_numpy()[known]
+    label = cases["label"].to_numpy(dtype=np.float64, na_value=np.nan)[known]
+    train &= ~np.isnan(label)
     if len(set(label[train])) < 2:
-        raise ValueError("the training split needs both classes")
-    column = np.log(volume)[:, None]
+        score[known] = rankdata(logarithm) / (logarithm.size + 1)
+        return score
     # next to no penalty: one variable needs none
-    model = LogisticRegression(C=1e6).fit(column[train], label[train])
-    return model.predict_proba(column)[:, 1]
+    model = LogisticRegression(C=1e6).fit(logarithm[train, None], label[train])
+    score[known] = model.predict_proba(logarithm[:, None])[:, 1]
+    return score
 
 
 def shuffled_voxels(volume: TumourVolume, seed: int) -> TumourVolume:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
+from training.evaluation.controls import VOLUME
 from training.evaluation.estimability import NotEstimable, estimated
 from training.evaluation.predictions import COMPARATORS, SIGNATURE, Predictions
 from training.statistics.calibration import (
@@ -267,7 +268,7 @@ def evaluate(
         cut_off=used,
         cut_off_source=cut_off_source,
         cohorts={
-            name: _cohort(labels[m.rows], _columns(scores, m.rows), m.fitted_here, used, settings)
+            name: _cohort(labels[m.rows], _columns(scores, m.rows), m.fitted_here, used, settings, TRAINING in members)
             for name, m in members.items()
         },
         strata={
@@ -388,6 +389,7 @@ def _cohort(
     fitted_here: bool,
     cut_off: float | NotEstimable,
     settings: EvaluationSettings,
+    fitted_volume: bool,
 ) -> CohortEvaluation:
     signature = columns[SIGNATURE]
     known = ~np.isnan(signature)
@@ -397,7 +399,9 @@ def _cohort(
         n=labels.size,
         n_positive=int(labels.sum()),
         fitted_here=fitted_here,
-        models={name: _model(name, labels, column, signature, settings) for name, column in columns.items()},
+        models={
+            name: _model(name, labels, column, signature, settings, fitted_volume) for name, column in columns.items()
+        },
         classification=(
             cut_off
             if isinstance(cut_off, NotEstimable)
@@ -425,6 +429,7 @@ def _model(
     column: NDArray[np.float64],
     signature: NDArray[np.float64],
     settings: EvaluationSettings,
+    fitted_volume: bool,
 ) -> ModelInCohort:
     known = ~np.isnan(column)
     both = known & ~np.isnan(signature)
@@ -434,7 +439,11 @@ def _model(
         unscored=int((~known).sum()),
         roc=estimated(roc_curve, labels[known], column[known]),
         auc=estimated(auc, labels[known], column[known]),
-        calibration=estimated(calibration, labels[known], column[known], bins),
+        calibration=(
+            NotEstimable("volume alone was not fitted here, so that it orders patients but is no probability")
+            if name == VOLUME and not fitted_volume
+            else estimated(calibration, labels[known], column[known], bins)
+        ),
         comparison=None
         if name == SIGNATURE
         else estimated(compare_paired, labels[both], signature[both], column[both]),

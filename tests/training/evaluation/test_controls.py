@@ -5,11 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from evaluation_cohorts import draw_cohort
 
 from pdl1es.patches import extract_patches
 from pdl1es.resample import TumourVolume
-from training.evaluation.controls import NoRoomError, mask_in_healthy_lung, seed_of, shuffled_voxels, volume_alone
-from training.statistics.discrimination import auc
+from training.evaluation.controls import (
+    VOLUME,
+    NoRoomError,
+    mask_in_healthy_lung,
+    seed_of,
+    shuffled_voxels,
+    volume_alone,
+)
+from training.evaluation.estimability import NotEstimable
+from training.evaluation.evaluate import EXTERNAL, EvaluationSettings, evaluate
+from training.statistics.calibration import Calibration
+from training.statistics.discrimination import auc, compare_paired
 
 LUNG, SOLID, AIR = -850, 40, -1000
 
@@ -83,7 +94,21 @@ def test_volume_alone_is_fitted_on_training_patients_only() -> None:
     assert auc(label[100:], score[100:]).value == pytest.approx(auc(label[100:], cases["volume_ml"][100:]).value)
     flipped = cases.assign(label=np.where(cases["split"] == "test", 1 - label, label))
     assert np.array_equal(volume_alone(flipped), score)
-    with pytest.raises(ValueError, match="both classes"):
-        volume_alone(cases.assign(label=1.0))
-    with pytest.raises(ValueError, match="volume is missing"):
+    with pytest.raises(ValueError, match="no patient has a tumour volume above 0"):
         volume_alone(cases.assign(volume_ml=0.0))
+
+
+def test_volume_alone_has_an_area_in_another_hospital_too_of_those_whose_volume_is_known() -> None:
+    cases, predictions = draw_cohort({None: 120}, seed=9)
+    cases["volume_ml"] = np.where(np.arange(120) % 3 == 0, np.nan, np.exp(cases["label"] + cases["volume_ml"] / 50))
+    known = cases["volume_ml"].notna().to_numpy()
+    score = volume_alone(cases)
+    assert np.array_equal(np.isnan(score), ~known)
+    found = evaluate(cases, predictions.adding(VOLUME, score), EvaluationSettings(resamples=20)).cohorts[EXTERNAL]
+    volume = found.models[VOLUME]
+    label, signature = cases["label"].to_numpy()[known], predictions.probability["PD-L1ES"][known]
+    assert (volume.n, volume.unscored) == (80, 40)
+    assert volume.auc == auc(label, cases["volume_ml"].to_numpy()[known])
+    assert volume.comparison.difference == compare_paired(label, signature, score[known]).difference  # type: ignore[union-attr]
+    assert isinstance(volume.calibration, NotEstimable)  # a rank is no probability
+    assert isinstance(found.models["PD-L1ES"].calibration, Calibration)
