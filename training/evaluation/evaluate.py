@@ -50,7 +50,6 @@ SPLITS: Final = {"train": TRAINING, "validation": VALIDATION, "test": TEST, "gat
 BAYES: Final = "Bayes"
 """The score that knows a synthetic cohort's truth: no model can do better."""
 
-PAPER_STRATA: Final = ("manufacturer", "slice_thickness", "tube_current", "tube_current_at_median")
 AGE_CUT_YEARS: Final = 65.0
 
 YOUDEN_ON_VALIDATION: Final = "Youden on validation"

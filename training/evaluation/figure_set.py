@@ -134,7 +134,9 @@ def prognosis_figures(prognosis: Prognosis) -> dict[str, Drawn]:
     for key, (name, title) in titles.items():
         if key in prognosis.groupings:
             grouping = prognosis.groupings[key]
-            _draw_groups(drawn, name, title, grouping, f"Cut-off {grouping.cut_off:.2f}, {grouping.source}.")
+            # a model tested on other patients may be wrong about which group fares worse
+            names = ("above the cut-off", "not above it") if key == "model" else None
+            _draw_groups(drawn, name, title, grouping, f"Cut-off {grouping.cut_off:.2f}, {grouping.source}.", names)
     if isinstance(prognosis.expression, Grouping):
         _draw_groups(
             drawn,
@@ -152,9 +154,19 @@ def prognosis_figures(prognosis: Prognosis) -> dict[str, Drawn]:
             grouping = Grouping(result.fit.search.cut_off, "X-tile", result.fit.groups, result.by_treatment)
             caption = (
                 f"Cut-off {grouping.cut_off:.2f} on the linear predictor. Model and cut-off were fitted on these patients, so "
-                "that P values and hazard ratios flatter it."
+                f"that P values and hazard ratios flatter it; P after fit and search {result.fit.search.p_permutation:.3f}."
             )
             _draw_groups(drawn, key, title, grouping, caption)
+    for name, exported in prognosis.exported.items():
+        _draw_groups(
+            drawn,
+            f"figure-4-{name}-exported",
+            f"The exported {name} Cox model",
+            exported.grouping,
+            f"Cut-off {exported.grouping.cut_off:.2f} on the linear predictor, both of the exported file; the groups are named "
+            "as it names them, whichever fares worse here.",
+            names=(exported.above, exported.below),
+        )
     for key, search, quantity in (
         ("x-tile-pdl1es", prognosis.search, "PD-L1ES"),
         ("x-tile-clinical", _search(prognosis.clinical), "the clinical linear predictor"),
@@ -163,7 +175,10 @@ def prognosis_figures(prognosis: Prognosis) -> dict[str, Drawn]:
         if isinstance(search, CutOffSearch):
             drawn[key] = Drawn(
                 f"X-tile on {quantity}",
-                "Every cut-off tried; the P after the search is that of permuted scores.",
+                "Every cut-off tried; the P after fit and search is that of shuffled patients, the model fitted anew on each "
+                "shuffle."
+                if search.refitted
+                else "Every cut-off tried; the P after the search is that of permuted scores.",
                 cut_off_figure(search, quantity),
             )
     curves: dict[str, Mapping[str, KaplanMeier]] = {}
@@ -176,10 +191,20 @@ def prognosis_figures(prognosis: Prognosis) -> dict[str, Drawn]:
     if curves:
         drawn["supplement-3-clinical-variables"] = Drawn(
             "Supplementary Figure 3: each clinical variable",
-            "Patients of whom the variable was measured; age by X-tile, so that its P is too small.",
+            _variables_caption(prognosis),
             kaplan_meier_figure(curves, notes),
         )
     return drawn
+
+
+def _variables_caption(prognosis: Prognosis) -> str:
+    search = prognosis.clinical_variables["age"].search
+    age = (
+        f" Age is cut by X-tile on these patients, so that its P is too small; {search.p_permutation:.3f} after the search."
+        if isinstance(search, CutOffSearch)
+        else ""
+    )
+    return f"Patients of whom the variable was measured.{age} Smoking is ever against never; the table also tests its levels."
 
 
 def flow_chart(chart: FlowChart) -> dict[str, Drawn]:

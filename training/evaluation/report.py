@@ -12,18 +12,21 @@ from typing import Any, Final
 
 from pdl1es.atomic import write_atomically
 from training.evaluation.attention import AttentionSummary
+from training.evaluation.controls import VOLUME
 from training.evaluation.document import json_bytes
 from training.evaluation.estimability import NotEstimable
-from training.evaluation.evaluate import Evaluation, ModelInCohort
+from training.evaluation.evaluate import BAYES, HELD_OUT, TEST, TRAINING, VALIDATION, Evaluation, ModelInCohort
 from training.evaluation.figure_set import Rendered
 from training.evaluation.gates import Gate
-from training.evaluation.paper import paper_rows
+from training.evaluation.paper import PaperRow, not_in_this_report, paper_rows
 from training.evaluation.predictions import SIGNATURE
-from training.evaluation.prognosis import Prognosis
+from training.evaluation.prognosis import Grouping, Prognosis, RiskModelResult
 from training.evaluation.retest import Retest
-from training.evaluation.wording import interval, number, p_value, said
-from training.statistics.cox import CoxModel, CoxTerm
+from training.evaluation.wording import days, interval, number, p_value, said
+from training.statistics.concordance import Concordance, ConcordanceComparison
+from training.statistics.cox import CoxModel, CoxTerm, ProportionalHazards
 from training.statistics.prognosis import SIGNATURE as COX_SIGNATURE
+from training.statistics.prognosis import GroupComparison, SubgroupComparison
 from training.statistics.table_one import Categorical, TableOne
 
 SCHEMA_VERSION: Final = 1
@@ -77,7 +80,8 @@ def report_document(content: ReportContent) -> dict[str, Any]:
         "title": content.title,
         "warning": content.warning,
         "provenance": dict(content.provenance),
-        "paper": paper_rows(content.evaluation, content.prognosis, content.redivisions),
+        "paper": _rows(content),
+        "not_in_this_report": list(not_in_this_report(content.evaluation, content.prognosis)),
         "gates": list(content.gates),
         "evaluation": content.evaluation,
         "prognosis": content.prognosis,
@@ -97,13 +101,21 @@ def write_report(folder: Path, content: ReportContent) -> None:
 def report_page(content: ReportContent) -> str:
     """Return the page: no script, no font, no image from elsewhere."""
     sections = [
-        _section("The paper beside this cohort", _paper(content)),
+        *(
+            [_section("The paper beside this cohort", _paper(content))]
+            if content.evaluation or content.prognosis
+            else []
+        ),
         *([_section("Gates on the known truth", _gates(content.gates))] if content.gates else []),
         *(_evaluation_sections(content.evaluation) if content.evaluation else []),
         *(_prognosis_sections(content.prognosis) if content.prognosis else []),
         *([_section("Test and retest", _retest(content.retest))] if content.retest else []),
         *([_section("Where the network looks", said_html(content.attention, _attention))] if content.attention else []),
-        _section("Figures", "".join(_figure(name, drawn) for name, drawn in content.figures.items())),
+        *(
+            [_section("Figures", "".join(map(_figure, content.figures, content.figures.values())))]
+            if content.figures
+            else []
+        ),
         _section("What was evaluated", _table(("", ""), content.provenance.items())),
     ]
     warning = f'<p class="warning">{escape(content.warning)}</p>' if content.warning else ""
@@ -116,12 +128,21 @@ def report_page(content: ReportContent) -> str:
     )
 
 
+def _rows(content: ReportContent) -> tuple[PaperRow, ...]:
+    return paper_rows(
+        content.evaluation, content.prognosis, content.redivisions, tuple(content.figures), content.attention
+    )
+
+
 def _paper(content: ReportContent) -> str:
-    rows = paper_rows(content.evaluation, content.prognosis, content.redivisions)
+    missing = "".join(
+        f"<p>{escape(sentence)}</p>" for sentence in not_in_this_report(content.evaluation, content.prognosis)
+    )
     return (
         "<p>Each value that Tian et al. (Theranostics 2021; 11(5): 2098–2107) print, and the same analysis here. "
         "Intervals are 95 %.</p>"
-        + _table(("Analysis", "Paper", "This cohort"), [(row.what, row.paper, row.cohort) for row in rows])
+        + _table(("Analysis", "Paper", "This cohort"), [(row.what, row.paper, row.cohort) for row in _rows(content)])
+        + missing
         + f"<p>{escape(DIRECTION)}</p>"
     )
 
@@ -148,14 +169,7 @@ def _evaluation_sections(evaluation: Evaluation) -> list[str]:
         for model, found in cohort.models.items()
         if found.n  # controls are made of some cohorts only
     ]
-    fitted = [name for name, cohort in evaluation.cohorts.items() if cohort.fitted_here]
-    note = (
-        f"<p>Fitted on patients of: {escape(', '.join(fitted))}; the numbers there say how well the models remember. "
-        "Bayes is the score that knows the truth of a synthetic cohort.</p>"
-        if fitted
-        else ""
-    )
-    discrimination = note + _table(
+    discrimination = _notes(evaluation) + _table(
         ("Cohort", "Model", "n", "no score", "AUC (95 % CI)", "PD-L1ES less this model"), rows
     )
     point = (
@@ -242,61 +256,241 @@ def _evaluation_sections(evaluation: Evaluation) -> list[str]:
     return sections
 
 
+def _notes(evaluation: Evaluation) -> str:
+    """Say what flatters the models, and what the models beside them are."""
+    fitted = [name for name, cohort in evaluation.cohorts.items() if cohort.fitted_here]
+    chosen = [name for name in (VALIDATION, HELD_OUT) if name in evaluation.cohorts]
+    models = {model for cohort in evaluation.cohorts.values() for model, found in cohort.models.items() if found.n}
+    sentences = ["The last column compares the two models on the patients that both scored."]
+    if fitted:
+        sentences.append(
+            f"Fitted on patients of: {', '.join(fitted)}; the numbers there say how well the models remember."
+        )
+    if chosen:
+        sentences.append(
+            "Validation chose the best epoch and the cut-off for high expression, so that the numbers of "
+            f"{' and of '.join(chosen)} flatter the models too"
+            + ("; only Test is test." if TEST in evaluation.cohorts else ".")
+        )
+    if VOLUME in models:
+        sentences.append(
+            "Volume is tumour volume alone, fitted on Training."
+            if TRAINING in evaluation.cohorts
+            else "Volume is tumour volume alone; nothing is fitted, and a larger one counts as higher expression, so that an "
+            "area below 0.50 says that smaller tumours express more."
+        )
+    if BAYES in models:
+        sentences.append("Bayes is the score that knows the truth of a synthetic cohort.")
+    return f"<p>{escape(' '.join(sentences))}</p>"
+
+
 def _prognosis_sections(prognosis: Prognosis) -> list[str]:
     left = "; ".join(f"{n} {reason}" for reason, n in prognosis.left_out.items() if n)
     head = (
         f"<p>{prognosis.n} patients, {prognosis.n_events} progressed; median follow-up "
         f"{escape(said(prognosis.follow_up, lambda e: interval(e, 0)))} days"
         + (f"; left out: {escape(left)}" if left else "")
-        + ". P values of groups by a cut-off chosen on the same patients are too small; the P after the search corrects it."
-        "</p>"
+        + ".</p>"
     )
-    terms = [
-        (
-            name.replace("_", " "),
-            said(model, partial(_hazard_of, name)),
-            said(prognosis.multivariable, partial(_hazard_of, name)),
-        )
-        for name, model in prognosis.univariable.items()
+    groups = [
+        *((f"PD-L1ES above {number(g.cut_off)}, {g.source}", g) for g in prognosis.groupings.values()),
+        ("Measured PD-L1, high against low", prognosis.expression),
+        *(
+            (
+                f"{_words(name).capitalize()}, {v.upper} against {v.lower}" if v.n else _words(name).capitalize(),
+                v.groups,
+            )
+            for name, v in prognosis.clinical_variables.items()
+        ),
+        *(
+            (f"{name} model above its cut-off", found if isinstance(found, NotEstimable) else found.fit.groups)
+            for name, found in (("Clinical", prognosis.clinical), ("Fusion", prognosis.fusion))
+        ),
     ]
-    hazards = [
-        (label, said(test, lambda t: p_value(t.overall.p_value)))
-        for label, test in (
-            ("PD-L1ES alone", prognosis.univariable_hazards[COX_SIGNATURE]),
-            ("PD-L1ES with the clinical variables", prognosis.multivariable_hazards),
-            ("clinical model", _hazards_of(prognosis.clinical)),
-            ("fusion model", _hazards_of(prognosis.fusion)),
-        )
+    cox = [
+        *_cox_rows("alone", prognosis.univariable, prognosis.univariable_hazards),
+        *_cox_rows("PD-L1ES by group, with", prognosis.with_each, prognosis.with_each_hazards, named=True),
+        *_cox_rows(
+            "PD-L1ES as a number, with",
+            prognosis.with_each_continuous,
+            prognosis.with_each_continuous_hazards,
+            named=True,
+        ),
+        *_cox_rows("all together", {"": prognosis.multivariable}, {"": prognosis.multivariable_hazards}),
+        *_cox_rows("clinical Cox model", {"": _model_of(prognosis.clinical)}, {"": _hazards_of(prognosis.clinical)}),
+        *_cox_rows("fusion Cox model", {"": _model_of(prognosis.fusion)}, {"": _hazards_of(prognosis.fusion)}),
     ]
     indices = [
-        ("PD-L1ES as a number", said(prognosis.continuous_concordance, lambda c: interval(c.c_index))),
+        ("PD-L1ES as a number", said(prognosis.continuous_concordance, _c_index)),
+        ("clinical model", said(prognosis.clinical, lambda found: _c_index(found.fit.concordance))),
+        ("fusion model", said(prognosis.fusion, lambda found: _c_index(found.fit.concordance))),
         ("fusion less clinical model", said(prognosis.fusion_against_clinical, _gain)),
         ("fusion model less PD-L1ES", said(prognosis.fusion_against_signature, _gain)),
     ]
-    models = "".join(
-        f"<h3>{title}</h3>" + said_html(found, lambda result: _cox_table(result.fit.model))
-        for title, found in (("Clinical Cox model", prognosis.clinical), ("Fusion Cox model", prognosis.fusion))
-    )
-    return [
+    sections = [
         _section(
             "Progression-free survival",
             head
+            + "<h3>Groups</h3>"
+            + f"<p>{escape(_SEARCHED)}</p>"
+            + _table(_GROUP_HEAD, [row for name, found in groups for row in _group_rows(name, found)])
             + "<h3>Cox models, hazard ratio per unit</h3>"
-            + _table(("Variable", "Alone", "With all others"), terms)
-            + "<h3>Check of proportional hazards</h3>"
-            + _table(("Model", "P (a small one speaks against the model)"), hazards)
+            + f"<p>{escape(_HAZARDS)}</p>"
+            + _table(_COX_HEAD, cox)
             + "<h3>Concordance</h3>"
-            + _table(("", "C-index or difference (95 % CI)"), indices)
-            + models,
+            + f"<p>{escape(_IN_SAMPLE)}</p>"
+            + _table(("", "C-index or difference (95 % CI)"), indices),
+        )
+    ]
+    if prognosis.exported:
+        sections.append(_section("The exported Cox models on these patients", _exported(prognosis)))
+    return sections
+
+
+_SEARCHED: Final = (
+    "Upper group against the others. Where a cut-off was searched on these patients, hazard ratio, P and C-index of its "
+    "groups are too good, and those of the clinical and the fusion model doubly so, since the models were fitted on these "
+    "patients too. None is corrected here: the paper's table above has the P corrected for the search, and of the two "
+    "models the P corrected for fit and search."
+)
+_HAZARDS: Final = (
+    "The last column is the check of proportional hazards, of the variable and, where there are several, of all "
+    "together; a small P speaks against the model. The fusion model's P of clinical risk is too small: clinical risk was "
+    "fitted on the same patients."
+)
+_IN_SAMPLE: Final = (
+    "Clinical and fusion model are measured on the patients that fitted them, and the fusion model has more to fit: their "
+    "indices, and the gains with their P values, flatter them. On other patients the gain is smaller, or none."
+)
+_CARRIED_OVER: Final = (
+    "Linear predictor and cut-off are the exported file's; nothing was searched here. A calibration slope of 1 says that "
+    "the model carries over, below 1 that it told its own patients further apart than these are. If these patients are the "
+    "ones that fitted it, the slope is 1 by construction and says nothing."
+)
+_GROUP_HEAD: Final = (
+    "Groups",
+    "n, upper / lower",
+    "Events",
+    "Hazard ratio (95 % CI)",
+    "P",
+    "C-index (95 % CI)",
+    "Median PFS, days",
+    "Proportional hazards",
+)
+_COX_HEAD: Final = (
+    "Model",
+    "Variable",
+    "n",
+    "Events",
+    "Coefficient",
+    "Hazard ratio (95 % CI), Wald P",
+    "Proportional hazards",
+)
+
+
+def _group_rows(
+    name: str, found: Grouping | GroupComparison | SubgroupComparison | NotEstimable | None
+) -> list[tuple[str, ...]]:
+    """Return a row of all patients and, where they are known, one a treatment."""
+    if isinstance(found, Grouping):
+        rows = _group_rows(name, found.groups)
+        if isinstance(found.by_treatment, SubgroupComparison):
+            for treatment, groups in found.by_treatment.groups.items():
+                rows += _group_rows(f"\N{EM SPACE}{treatment}", groups)
+        return rows
+    if not isinstance(found, GroupComparison):
+        return [(name, said(found, str) if found else "all in one group", *[""] * 6)]
+    return [
+        (
+            name,
+            f"{found.upper.n} / {found.lower.n}",
+            f"{found.upper.n_events} / {found.lower.n_events}",
+            "no finite hazard ratio" if found.hazard_ratio is None else interval(found.hazard_ratio),
+            "no event" if found.log_rank is None else f"log-rank {p_value(found.log_rank.test.p_value)}",
+            said(found.concordance, _c_index),
+            f"{days(found.upper.median)} / {days(found.lower.median)}",
+            said(found.proportional_hazards, lambda test: p_value(test.overall.p_value)),
         )
     ]
 
 
-def _hazards_of(result: Any) -> Any:
+def _cox_rows(
+    title: str,
+    models: Mapping[str, CoxModel | NotEstimable],
+    hazards: Mapping[str, ProportionalHazards | NotEstimable],
+    *,
+    named: bool = False,
+) -> list[tuple[str, ...]]:
+    """Return a row a variable of each model, and one of all of them together where there are several."""
+    rows: list[tuple[str, ...]] = []
+    for name, model in models.items():
+        model_name = f"{title} {_words(name)}" if named else title
+        if isinstance(model, NotEstimable):
+            rows.append((model_name, _words(name), *[""] * 3, said(model, str), ""))
+            continue
+        check = hazards[name]
+        counts = (str(model.n), str(model.n_events))
+        for term in model.terms:
+            tested = said(check, partial(_checked, term.name))
+            rows.append((model_name, _words(term.name), *counts, number(term.coefficient, 4), _hazard(term), tested))
+        if len(model.terms) > 1:
+            together = f"likelihood ratio {p_value(model.likelihood_ratio_test.p_value)}"
+            overall = said(check, lambda test: p_value(test.overall.p_value))
+            rows.append((model_name, "all of these", *counts, "", together, overall))
+    return rows
+
+
+def _checked(name: str, test: ProportionalHazards) -> str:
+    return p_value(test.by_term[name].p_value)
+
+
+def _exported(prognosis: Prognosis) -> str:
+    rows = [
+        (
+            name,
+            str(found.n),
+            str(found.n_events),
+            said(found.concordance, _c_index),
+            said(found.calibration, lambda c: f"{interval(c.slope)}, {p_value(c.p_value)} of a slope of 1"),
+            said(found.proportional_hazards, lambda test: p_value(test.overall.p_value)),
+        )
+        for name, found in prognosis.exported.items()
+    ]
+    unknown = [
+        f"{name}: {found.unknown} patients without a risk"
+        for name, found in prognosis.exported.items()
+        if found.unknown
+    ]
+    groups = [
+        row
+        for name, found in prognosis.exported.items()
+        for row in _group_rows(
+            f"{name}: {found.above} (above {number(found.grouping.cut_off)}) against {found.below}", found.grouping
+        )
+    ]
+    return (
+        f"<p>{escape(_CARRIED_OVER)}{escape(' ' + '; '.join(unknown) + '.') if unknown else ''}</p>"
+        + _table(
+            ("Model", "n", "Events", "C-index (95 % CI)", "Calibration slope (95 % CI)", "Proportional hazards"), rows
+        )
+        + "<h3>Groups at the exported cut-off</h3>"
+        + _table(_GROUP_HEAD, groups)
+    )
+
+
+def _model_of(result: RiskModelResult | NotEstimable) -> CoxModel | NotEstimable:
+    return result if isinstance(result, NotEstimable) else result.fit.model
+
+
+def _hazards_of(result: RiskModelResult | NotEstimable) -> ProportionalHazards | NotEstimable:
     return result if isinstance(result, NotEstimable) else result.fit.proportional_hazards
 
 
-def _gain(found: Any) -> str:
+def _c_index(found: Concordance) -> str:
+    return interval(found.c_index)
+
+
+def _gain(found: ConcordanceComparison) -> str:
     return f"{found.difference.value:+.2f} ({number(found.difference.lower)} to {number(found.difference.upper)}), {p_value(found.p_value)}"
 
 
@@ -304,13 +498,8 @@ def _hazard(term: CoxTerm) -> str:
     return f"{interval(term.hazard_ratio)}, {p_value(term.p_value)}"
 
 
-def _hazard_of(name: str, model: CoxModel) -> str:
-    return _hazard(model.term(name)) if name in model.names else "not in the model"
-
-
-def _cox_table(model: CoxModel) -> str:
-    rows = [(term.name.replace("_", " "), number(term.coefficient, 4), _hazard(term)) for term in model.terms]
-    return _table(("Variable", "Coefficient", "Hazard ratio (95 % CI)"), rows)
+def _words(name: str) -> str:
+    return "PD-L1ES" if name == COX_SIGNATURE else name.replace("_", " ")
 
 
 def _retest(retest: Retest) -> str:

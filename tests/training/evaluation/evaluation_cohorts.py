@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from pdl1es.clinical import TREATMENTS
 from training.evaluation.predictions import Predictions
 
 
@@ -39,7 +40,7 @@ def draw_cohort(
             "family_history": np.where(missing[2], np.nan, family),
             "pfs_days": np.where(immune, np.ceil(np.minimum(time, end)), np.nan),
             "progressed": np.where(immune, (time <= end).astype(float), np.nan),
-            "treatment": np.where(rng.random(n) < 0.54, "immunotherapy alone", "with chemotherapy"),
+            "treatment": np.where(rng.random(n) < 0.54, *TREATMENTS[:2]),
             "manufacturer": rng.choice(["SIEMENS", "GE MEDICAL SYSTEMS", "Philips"], n),
             "slice_thickness_mm": rng.choice([1.0, 2.0, 5.0], n),
             "tube_current_ma": rng.normal(290, 60, n).round(),

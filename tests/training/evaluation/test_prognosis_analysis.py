@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from evaluation_cohorts import draw_cohort, imputed
 
-from pdl1es.clinical import VARIABLES
+from pdl1es.clinical import TREATMENTS, VARIABLES
 from training.cohort.truth import TruthSettings, draw_labels, draw_patients, draw_survival, true_model
 from training.evaluation.cut_offs import ModelCutOffs, model_cut_offs, read_cut_offs, write_cut_offs
 from training.evaluation.estimability import NotEstimable
@@ -188,7 +188,7 @@ def test_the_score_stands_with_each_clinical_variable_in_turn(prognosis: Prognos
 def test_curves_by_measured_pd_l1_and_by_treatment_are_there(prognosis: Prognosis) -> None:
     grouping = prognosis.expression
     assert not isinstance(grouping, NotEstimable)
-    assert set(panels(grouping.groups, grouping.by_treatment)) == {ALL, "immunotherapy alone", "with chemotherapy"}
+    assert set(panels(grouping.groups, grouping.by_treatment)) == {ALL, *TREATMENTS[:2]}
 
 
 def test_each_clinical_variable_is_analysed_on_those_of_whom_it_was_measured(prognosis: Prognosis) -> None:
