@@ -232,7 +232,11 @@ def import_(
     from training.cohort.table import write_cohort
 
     try:
-        imported = import_collection(collection, clinical, images, table.parent)
+        if images is None:
+            imported = import_collection(collection, clinical, None, table.parent)
+        else:
+            with _progress("Looking for images") as progress:
+                imported = import_collection(collection, clinical, images, table.parent, progress)
     except CollectionError as error:
         raise _usage(str(error)) from error
     write_atomically(table, write_cohort(imported.rows))

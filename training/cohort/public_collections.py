@@ -1,14 +1,15 @@
 """Public collections as cohort tables: TCIA's NSCLC-Radiomics (LUNG1) and NSCLC-Radiogenomics, and cBioPortal studies.
 
 None of them has everything: LUNG1 and NSCLC-Radiogenomics have images and tumours, but no PD-L1 expression;
-cBioPortal's nsclc_mskcc_2018 has PD-L1 and progression-free survival, but no images. What a collection lacks stays empty,
-and the table's check counts it.
+cBioPortal's nsclc_mskcc_2018 has PD-L1 and progression-free survival, but no images: `pdl1es prognosis` analyses its table
+without a score. What a collection lacks stays empty, and the table's check counts it.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -33,7 +34,15 @@ _CLINICAL_FOLDER_FILE: Final = "data_clinical_patient.txt"
 
 
 class CollectionError(ValueError):
-    """A collection's clinical table is not what it should be; the message says what is missing."""
+    """A collection's clinical table is not what it should be; the message says where, and what to do."""
+
+
+class _CellError(ValueError):
+    """A cell is not what its column holds; the message says what it should be."""
+
+    def __init__(self, column: str, should_be: str) -> None:
+        super().__init__(should_be)
+        self.column = column
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,13 @@ class ImportedCohort:
     notes: tuple[str, ...]
 
 
-def import_collection(collection: str, clinical: Path, images: Path | None, table_folder: Path) -> ImportedCohort:
+def import_collection(
+    collection: str,
+    clinical: Path,
+    images: Path | None,
+    table_folder: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> ImportedCohort:
     """Turn a collection on disk into a cohort's rows.
 
     Parameters
@@ -66,6 +81,8 @@ def import_collection(collection: str, clinical: Path, images: Path | None, tabl
         images.
     table_folder
         Folder of the table: paths are relative to it.
+    progress
+        Is told of how many of how many patients the images were looked for.
 
     Returns
     -------
@@ -74,17 +91,20 @@ def import_collection(collection: str, clinical: Path, images: Path | None, tabl
     Raises
     ------
     CollectionError
-        The collection is none of these, or its clinical table is unreadable or lacks a column.
+        The collection is none of these, or its clinical table is unreadable, lacks a column or has a cell that is not
+        what the column holds.
     """
     if collection not in _COLLECTIONS:
         raise CollectionError(f"unknown collection {collection!r}; known: {', '.join(_COLLECTIONS)}")
     read, columns, delimiter, notes = _COLLECTIONS[collection]
     if clinical.is_dir():
         clinical = clinical / _CLINICAL_FOLDER_FILE
-    rows = [read(record) for record in _records(clinical, columns, delimiter)]
+    rows = [_row(clinical, line, record, read) for line, record in _records(clinical, columns, delimiter)]
     if images is not None:
-        for row in rows:
+        for done, row in enumerate(rows, start=1):
             row |= _images(images, row["id"], table_folder)
+            if progress is not None:
+                progress(done, len(rows))
     found = sum("ct" in row for row in rows)
     return ImportedCohort(
         tuple(rows), (*notes, f"{found} of {len(rows)} patients have a CT and a DICOM SEG in one study on disk")
@@ -110,13 +130,13 @@ def _radiogenomics(record: dict[str, str]) -> dict[str, Any]:
         "smoking": _smoking(record["Smoking status"]),
         "stage": " ".join(part for part in stage if part) or None,
         "histology": _given(record["Histology"]),
-        "ct_date": _american_date(record["CT Date"]),
+        "ct_date": _american_date("CT Date", record),
     }
 
 
 def _cbioportal(record: dict[str, str]) -> dict[str, Any]:
-    months, status = _given(record["PFS_MONTHS"]), _given(record["PFS_STATUS"])
-    known = months is not None and status is not None
+    months, progressed = _months("PFS_MONTHS", record), _event("PFS_STATUS", record)
+    known = months is not None and progressed is not None
     return {
         "id": record["PATIENT_ID"],
         "age": _given(record["AGE_YRS"]),
@@ -124,9 +144,8 @@ def _cbioportal(record: dict[str, str]) -> dict[str, Any]:
         "smoking": _smoking(record["SMOKING_STATUS"]),
         "histology": _given(record["HISTOLOGY"]),
         "pdl1_tps": _given(record["PDL1_EXP"]),
-        "pfs_days": round(float(months) * DAYS_PER_MONTH) if known and months else None,
-        # cBioPortal writes "1:Event" and "0:Censor".
-        "progressed": int(status.partition(":")[0]) if known and status else None,
+        "pfs_days": round(months * DAYS_PER_MONTH) if known and months is not None else None,
+        "progressed": progressed if known else None,
         "treatment": "other",
     }
 
@@ -167,7 +186,8 @@ _COLLECTIONS: Final[dict[str, tuple[_Reader, tuple[str, ...], str, tuple[str, ..
         ("PATIENT_ID", "AGE_YRS", "SEX", "SMOKING_STATUS", "HISTOLOGY", "PDL1_EXP", "PFS_MONTHS", "PFS_STATUS"),
         "\t",
         (
-            "the study has no images: it serves the survival analysis by measured PD-L1 alone",
+            "the study has no images, so that nobody can be scored: `pdl1es prognosis` takes the table itself, and analyses "
+            "progression by measured PD-L1 and clinical variables",
             "former and current smokers are smokers of unknown grade",
             "months are counted as 30.4375 days",
         ),
@@ -175,7 +195,18 @@ _COLLECTIONS: Final[dict[str, tuple[_Reader, tuple[str, ...], str, tuple[str, ..
 }
 
 
-def _records(path: Path, columns: tuple[str, ...], delimiter: str) -> list[dict[str, str]]:
+def _row(path: Path, line: int, record: dict[str, str], read: _Reader) -> dict[str, Any]:
+    try:
+        return read(record)
+    except _CellError as error:
+        raise CollectionError(
+            f"{path.name}, row {line}, column {error.column}: {record[error.column]!r} is not {error}; correct the cell, "
+            "or leave it empty"
+        ) from None
+
+
+def _records(path: Path, columns: tuple[str, ...], delimiter: str) -> list[tuple[int, dict[str, str]]]:
+    """Return the line and the cells of every patient."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -183,13 +214,17 @@ def _records(path: Path, columns: tuple[str, ...], delimiter: str) -> list[dict[
     except UnicodeDecodeError as error:
         raise CollectionError(f"{path.name} is not UTF-8 (byte {error.start})") from None
     # cBioPortal's own files begin with lines of comments.
-    lines = [line for line in text.splitlines(keepends=True) if not line.startswith("#")]
-    reader = csv.DictReader(io.StringIO("".join(lines)), delimiter=delimiter)
+    lines = text.splitlines(keepends=True)
+    comments = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    reader = csv.DictReader(io.StringIO("".join(lines[comments:])), delimiter=delimiter)
     reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
     absent = [name for name in columns if name not in reader.fieldnames]
     if absent:
         raise CollectionError(f"{path.name} has no column {', '.join(absent)}: it is not this collection's table")
-    return [{name: (value or "").strip() for name, value in record.items() if name} for record in reader]
+    return [
+        (comments + reader.line_num, {name: (value or "").strip() for name, value in record.items() if name})
+        for record in reader
+    ]
 
 
 def _images(root: Path, patient: str, table_folder: Path) -> dict[str, str]:
@@ -237,6 +272,35 @@ def _smoking(value: str) -> str | None:
     return _SMOKING.get(value.strip().lower())
 
 
-def _american_date(value: str) -> str | None:
-    given = _given(value)
-    return None if given is None else datetime.strptime(given, "%m/%d/%Y").date().isoformat()
+def _american_date(column: str, record: dict[str, str]) -> str | None:
+    given = _given(record[column])
+    if given is None:
+        return None
+    try:
+        return datetime.strptime(given, "%m/%d/%Y").date().isoformat()
+    except ValueError:
+        raise _CellError(column, "a date as month/day/year") from None
+
+
+def _months(column: str, record: dict[str, str]) -> float | None:
+    given = _given(record[column])
+    if given is None:
+        return None
+    try:
+        months = float(given)
+    except ValueError:
+        months = math.nan
+    if not 0 <= months < math.inf:
+        raise _CellError(column, "a number of months")
+    return months
+
+
+def _event(column: str, record: dict[str, str]) -> int | None:
+    """Read cBioPortal's ``1:Event`` or ``0:Censor``."""
+    given = _given(record[column])
+    if given is None:
+        return None
+    code = given.partition(":")[0]
+    if code not in ("0", "1"):
+        raise _CellError(column, "1 (event) or 0 (censored), with or without a word after a colon")
+    return int(code)

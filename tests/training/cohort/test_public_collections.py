@@ -86,3 +86,33 @@ def test_images_are_found_where_the_nbia_data_retriever_puts_them(synthetic: Pat
 def test_another_collections_table_is_refused_by_its_missing_columns(shared_data: Path, tmp_path: Path) -> None:
     with pytest.raises(CollectionError, match="PatientID"):
         import_collection("lung1", shared_data / "clinical" / "NSCLC_Radiogenomics_labels.csv", None, tmp_path)
+
+
+MSK_HEADER = "PATIENT_ID\tAGE_YRS\tSEX\tSMOKING_STATUS\tHISTOLOGY\tPDL1_EXP\tPFS_MONTHS\tPFS_STATUS\n"
+
+
+@pytest.mark.parametrize(
+    ("months", "status", "said"),
+    [
+        ("soon", "1:Event", "row 4, column PFS_MONTHS: 'soon' is not a number of months"),
+        ("-1", "1:Event", "row 4, column PFS_MONTHS: '-1' is not a number of months"),
+        ("3.5", "Event", "row 4, column PFS_STATUS: 'Event' is not 1 \\(event\\) or 0"),
+    ],
+)
+def test_a_malformed_cell_is_named_by_row_and_column(tmp_path: Path, months: str, status: str, said: str) -> None:
+    """The first line is a comment, as cBioPortal's files have them; row 4 is the file's fourth line."""
+    table = tmp_path / "data_clinical_patient.txt"
+    good = "p1\t70\tFemale\tFormer\tSquamous\t2.0\t1.4\t0:Censor\n"
+    table.write_text(f"#Comment\n{MSK_HEADER}{good}p2\t70\tMale\tNever\tSquamous\t2.0\t{months}\t{status}\n")
+    with pytest.raises(CollectionError, match=f"{said}.*; correct the cell, or leave it empty"):
+        import_collection("cbioportal", tmp_path, None, tmp_path)
+
+
+def test_a_malformed_date_ends_the_command_with_a_sentence(shared_data: Path, tmp_path: Path) -> None:
+    text = (shared_data / "clinical" / "NSCLC_Radiogenomics_labels.csv").read_text(encoding="utf-8-sig")
+    (tmp_path / "clinical.csv").write_text(text.replace("8/10/1994", "10.8.1994", 1))
+    arguments = ["cohort", "import", "radiogenomics", str(tmp_path / "clinical.csv"), str(tmp_path / "cohort.csv")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "row 2, column CT Date: '10.8.1994' is not a date as month/day/year" in " ".join(result.output.split())
+    assert not (tmp_path / "cohort.csv").exists()
