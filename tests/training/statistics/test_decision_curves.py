@@ -32,6 +32,24 @@ def test_net_benefit_is_that_of_dcurves(reference: Path) -> None:
         assert np.allclose(ours, rows["net_benefit"], rtol=1e-9, atol=1e-12)
 
 
+def test_net_benefit_is_that_of_the_dcurves_package_on_the_same_machine(reference: Path) -> None:
+    """Where no score equals a threshold: dcurves counts such a patient as treated, this project does not."""
+    dcurves = pytest.importorskip("dcurves", reason="the environment of the training has it")
+    data = pd.read_csv(reference / "df_binary.csv")
+    rng = np.random.default_rng(4)
+    data = data.assign(drawn=1 / (1 + np.exp(-rng.normal(2.0 * data["cancer"] - 2))))
+    names = ["famhistory", "cancerpredmarker", "drawn"]
+    thresholds = np.round(np.arange(0.01, 0.99, 0.01) + 1e-4, 6)
+    assert not np.isin(data[names].to_numpy(), thresholds).any()
+    theirs = dcurves.dca(data=data, outcome="cancer", modelnames=names, thresholds=thresholds).set_index("model")
+    found = decision_curves(data["cancer"], {name: data[name] for name in names}, thresholds)
+    curves = {curve.name: curve.net_benefit for curve in found.models}
+    for name, ours in {**curves, "all": found.treat_all, "none": found.treat_none}.items():
+        rows = theirs.loc[name].sort_values("threshold")
+        assert rows["threshold"].to_numpy() == pytest.approx(thresholds)
+        assert ours == pytest.approx(rows["net_benefit"].to_numpy(), abs=1e-12), name
+
+
 def test_at_threshold_zero_every_rule_treats_everybody() -> None:
     found = decision_curves([0, 1, 0, 1], {"score": [0.1, 0.5, 0.2, 0.9]}, [0.0])
     assert found.treat_all[0] == found.models[0].net_benefit[0] == found.prevalence == 0.5
