@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,6 +82,7 @@ def export_model(
     *,
     cox: CoxTerms | None = None,
     cases: int = CHECKED_CASES,
+    progress: Callable[[int, int], None] | None = None,
 ) -> float:
     """Write the network as one ONNX file that `pdl1es.model.FusionModel` serves.
 
@@ -101,6 +102,8 @@ def export_model(
         Cox models; exactly those that the metadata have cut-offs for.
     cases
         Random cases on which torch and onnxruntime are compared.
+    progress
+        Is told how many of them are.
 
     Returns
     -------
@@ -126,7 +129,7 @@ def export_model(
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / MODEL_FILE).write_bytes(content)
         FusionModel.load(Path(folder))
-    difference = largest_difference(graph, content, random_cases(fitted, cases))
+    difference = largest_difference(graph, content, _counted(random_cases(fitted, cases), cases, progress))
     if not difference <= AGREEMENT:
         raise ExportError(f"onnxruntime differs from torch by {difference:.2g}, more than {AGREEMENT:.0e}")
     write_atomically(path, content)
@@ -158,6 +161,13 @@ def random_cases(fitted: FittedPreprocessing, count: int, seed: int = 0) -> Iter
         clinical = np.array([rng.integers(30, 90), rng.integers(2), rng.integers(3), rng.integers(2)], dtype=np.float64)
         clinical[rng.random(4) < 0.3] = np.nan
         yield np.rint(hu)[:, None].astype(np.float32), radiomics, clinical
+
+
+def _counted(cases: Iterator[Case], count: int, progress: Callable[[int, int], None] | None) -> Iterator[Case]:
+    for done, case in enumerate(cases, start=1):
+        yield case
+        if progress is not None:
+            progress(done, count)
 
 
 def largest_difference(graph: ServingGraph, content: bytes, cases: Iterator[Case]) -> float:

@@ -154,6 +154,17 @@ def test_the_same_network_gives_the_same_bytes(small: Exported, fitted: FittedPr
     assert (tmp_path / MODEL_FILE).read_bytes() == (folder / MODEL_FILE).read_bytes()
 
 
+def test_whoever_waits_for_the_comparison_is_told_how_far_it_is(
+    small: Exported, fitted: FittedPreprocessing, tmp_path: Path
+) -> None:
+    told: list[tuple[int, int]] = []
+    metadata = described(small[0], fitted)
+    export_model(
+        small[0], fitted, metadata, tmp_path / MODEL_FILE, cases=3, progress=lambda *counts: told.append(counts)
+    )
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
 def test_it_is_one_file_of_about_28_megabytes_without_weights_elsewhere(whole: Exported) -> None:
     assert [path.name for path in whole[1].iterdir()] == [MODEL_FILE]
     assert 26e6 < (whole[1] / MODEL_FILE).stat().st_size < 30e6

@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 Folder = Annotated[
     Path,
@@ -183,9 +184,22 @@ def export(
     from training.train.run import TrainingError
 
     console = Console()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
-        with Console(stderr=True).status("Exporting, and comparing onnxruntime with torch ..."):
-            released = release(run, folder, cut_offs_file=cut_offs, name=name, version=version, cohort=description)
+        with Progress(*columns, console=Console(stderr=True)) as bars:
+            # how long torch's own export takes, nobody tells
+            task = bars.add_task("Exporting", total=None)
+            released = release(
+                run,
+                folder,
+                cut_offs_file=cut_offs,
+                name=name,
+                version=version,
+                cohort=description,
+                progress=lambda done, cases: bars.update(
+                    task, description="Comparing onnxruntime with torch", completed=done, total=cases
+                ),
+            )
     except (TrainingError, ValueError) as error:
         raise _usage(str(error)) from error
     console.print(

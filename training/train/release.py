@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -80,6 +81,7 @@ def release(
     version: str = "1.0.0",
     cohort: str | None = None,
     cases: int = CHECKED_CASES,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Released:
     """Write ``model.onnx``, ``metadata.json`` and ``MODEL_CARD.md``.
 
@@ -99,6 +101,8 @@ def release(
         One sentence of the cohort's origin.
     cases
         Random cases on which torch and onnxruntime are compared.
+    progress
+        Is told how many of them are.
 
     Returns
     -------
@@ -139,7 +143,9 @@ def release(
         fusion_cut_off=None if given.fusion is None else given.fusion.cut_off,
     )
     with quiet():
-        difference = export_model(network, fitted, metadata, folder / MODEL_FILE, cox=given.cox_terms(), cases=cases)
+        difference = export_model(
+            network, fitted, metadata, folder / MODEL_FILE, cox=given.cox_terms(), cases=cases, progress=progress
+        )
     document = bundle_metadata(
         metadata,
         summary,
