@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from training.cohort.command_line import cohort_app
-from training.evaluation.command_line import controls, evaluate, prognosis, reproduce, retest
+from training.evaluation.command_line import controls, evaluate, prognosis, report, reproduce, retest
 from training.train.command_line import export, train
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
 app.add_typer(cohort_app, name="cohort")
 app.command("train")(train)
 app.command("export")(export)
-for command in (evaluate, prognosis, controls, retest, reproduce):
+for command in (evaluate, prognosis, report, controls, retest, reproduce):
     app.command()(command)
 
 

@@ -206,7 +206,11 @@ class CheckedTable:
 
 
 def read_cohort(
-    path: Path, *, longest_interval_days: int = LONGEST_INTERVAL_DAYS, without_outcome: bool = False
+    path: Path,
+    *,
+    longest_interval_days: int = LONGEST_INTERVAL_DAYS,
+    without_outcome: bool = False,
+    without_images: bool = False,
 ) -> CheckedTable:
     """Read and check ``cohort.csv``.
 
@@ -218,6 +222,8 @@ def read_cohort(
         Between CT and PD-L1 test; a longer interval warns.
     without_outcome
         Keep patients of whom neither PD-L1 nor follow-up is known: they can be scored, and no more.
+    without_images
+        Keep patients without CT or segmentation: their follow-up can be analysed, and no more.
 
     Returns
     -------
@@ -237,7 +243,7 @@ def read_cohort(
             rows.append((number, row))
     faults += _repeated(records, "id", "the id occurs in rows {}: one patient is one row")
     faults += _repeated(records, "ct", "the same CT is given in rows {}: one patient is one row")
-    included, exclusions = _excluded(rows, without_outcome)
+    included, exclusions = _excluded(rows, without_outcome, without_images)
     return CheckedTable(
         rows=tuple(row for _, row in included),
         faults=tuple(sorted(faults, key=lambda note: (note.row or 0, note.column or ""))),
@@ -376,12 +382,14 @@ def _repeated(records: list[tuple[int, dict[str, str]]], column: str, found: str
 
 
 def _excluded(
-    rows: list[tuple[int, CohortRow]], without_outcome: bool
+    rows: list[tuple[int, CohortRow]], without_outcome: bool, without_images: bool
 ) -> tuple[list[tuple[int, CohortRow]], tuple[tuple[str, int], ...]]:
     """Leave out who lacks what the method needs; each patient counts for the first reason that applies."""
     reasons = {
-        "No CT": lambda row: row.ct is None,
-        "No tumour segmentation": lambda row: row.seg is None and row.ct is not None and row.ct.is_file(),
+        "No CT": lambda row: row.ct is None and not without_images,
+        "No tumour segmentation": lambda row: (
+            row.seg is None and row.ct is not None and row.ct.is_file() and not without_images
+        ),
         "Neither PD-L1 expression nor follow-up known": lambda row: (
             row.high_expression is None and row.pfs_days is None and not without_outcome
         ),

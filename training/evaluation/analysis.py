@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -15,14 +16,14 @@ from numpy.typing import NDArray
 from pdl1es import __version__
 from pdl1es.errors import Refusal
 from pdl1es.method import method_digest
-from pdl1es.model import FusionModel
+from pdl1es.model import MODEL_FILE, CutOff, FusionModel
 from training.cohort.case import CaseSource, PreparationSettings, read_case
 from training.cohort.prepare import COHORT_NAMES
 from training.cohort.prepared import SPLITS as ALL_SPLITS
 from training.cohort.prepared import PreparedCohort
 from training.cohort.volumes import VolumeError
-from training.evaluation.attention import AttentionSummary, attention_figure, grad_cam, portrait, summarise
-from training.evaluation.cut_offs import CUT_OFFS_FILE, ModelCutOffs, model_cut_offs, write_cut_offs
+from training.evaluation.attention import AttentionSummary, Portrait, attention_figure, grad_cam, portrait, summarise
+from training.evaluation.cut_offs import CUT_OFFS_FILE, ModelCutOffs, model_cut_offs, model_digest, write_cut_offs
 from training.evaluation.estimability import NotEstimable, estimated
 from training.evaluation.evaluate import SPLITS, Evaluation, EvaluationSettings, evaluate
 from training.evaluation.figure_set import (
@@ -35,8 +36,16 @@ from training.evaluation.figure_set import (
 )
 from training.evaluation.gates import Gate, expression_gates, hazard_gate
 from training.evaluation.predictions import SIGNATURE
-from training.evaluation.prognosis import FollowedCohort, Prognosis, PrognosisSettings, analyse, followed_cohort
+from training.evaluation.prognosis import (
+    FollowedCohort,
+    ModelRisk,
+    Prognosis,
+    PrognosisSettings,
+    analyse,
+    followed_cohort,
+)
 from training.evaluation.report import DEMONSTRATION, ReportContent, write_report
+from training.evaluation.report_folder import COHORT_DIGEST, MODEL, MODEL_DIGEST
 from training.evaluation.retest import Retest
 from training.evaluation.scored import Progress, ScoredCohort, is_synthetic, score_models
 from training.figures.flow_chart import FlowChart
@@ -70,6 +79,8 @@ class AnalysisOptions:
         Of high expression, where it is given (an exported model's own).
     progression_cut_off
         Of the risk of progression, likewise.
+    risk_cut_offs
+        Of the exported Cox models by name (`clinical`, `fusion`), likewise.
     """
 
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
@@ -78,6 +89,27 @@ class AnalysisOptions:
     cut_off: float | None = None
     cut_off_source: str = "given"
     progression_cut_off: float | None = None
+    risk_cut_offs: Mapping[str, CutOff] = field(default_factory=dict)
+
+    @classmethod
+    def of_model(
+        cls,
+        model: FusionModel,
+        evaluation: EvaluationSettings | None = None,
+        prognosis: PrognosisSettings | None = None,
+    ) -> AnalysisOptions:
+        """Return what tests an exported model's own cut-offs on other patients."""
+        metadata = model.metadata
+        own = {"clinical": metadata.clinical_cut_off, "fusion": metadata.fusion_cut_off}
+        return cls(
+            evaluation or EvaluationSettings(),
+            prognosis or PrognosisSettings(),
+            model=model.sha256,
+            cut_off=metadata.expression_cut_off.value,
+            cut_off_source="the exported model's own",
+            progression_cut_off=metadata.progression_cut_off.value,
+            risk_cut_offs={name: cut_off for name, cut_off in own.items() if cut_off is not None},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +142,12 @@ def analyse_cohort(
     )
     followed: FollowedCohort | NotEstimable = NotEstimable("it was not asked for")
     if progression:
-        followed = estimated(followed_cohort, scored.cases, scored.signature, scored.imputed)
+        risks = {
+            name: ModelRisk(scored.risks[name], cut_off.value, cut_off.above, cut_off.below)
+            for name, cut_off in options.risk_cut_offs.items()
+            if name in scored.risks
+        }
+        followed = estimated(followed_cohort, scored.cases, scored.signature, scored.imputed, risks)
     prognosis = (
         followed
         if isinstance(followed, NotEstimable)
@@ -180,9 +217,12 @@ def require_trained_on(run: Path, prepared: PreparedCohort) -> None:
 
 
 def run_predictions(
-    run: Path, controls: Mapping[str, PreparedCohort] | None = None, progress: Progress | None = None
+    run: Path,
+    controls: Mapping[str, PreparedCohort] | None = None,
+    progress: Progress | None = None,
+    kept: Path | None = None,
 ) -> pd.DataFrame:
-    """Return the predictions that a training run left, and PD-L1ES's of disturbed inputs.
+    """Return the predictions that a training run left, and PD-L1ES's of disturbed inputs; ``kept`` as `score_models`.
 
     Raises
     ------
@@ -196,9 +236,24 @@ def run_predictions(
     signature = FusionModel.load(run / NETWORKS / SIGNATURE, threads=1)
     parts = [table]
     for name, control in controls.items():
-        scores = score_models(control, {SIGNATURE: signature}, progress=progress)
+        scores = score_models(control, {SIGNATURE: signature}, progress=progress, kept=kept)
         parts.append(scores.assign(model=name))
     return pd.concat(parts, ignore_index=True)
+
+
+def run_digest(run: Path) -> str | None:
+    """Return the `model_digest` of the file that a run scores by, or None where it did not train PD-L1ES."""
+    folder = run / NETWORKS / SIGNATURE
+    return model_digest(folder) if (folder / MODEL_FILE).is_file() else None
+
+
+def truth_of(prepared: PreparedCohort) -> dict[str, float] | None:
+    """Return ``truth.json`` of a synthetic cohort, or None."""
+    name = prepared.manifest.get("truth")
+    if prepared.folder is None or not name:
+        return None
+    truth: dict[str, float] = json.loads((prepared.folder / str(name)).read_bytes())
+    return truth
 
 
 def redivision_areas(run: Path) -> tuple[dict[str, float], ...]:
@@ -224,13 +279,21 @@ def run_network(run: Path) -> FusionNetwork:
 
 
 def attention_of(
-    prepared: PreparedCohort, scored: ScoredCohort, network: FusionNetwork, most: int = 96
+    prepared: PreparedCohort,
+    scored: ScoredCohort,
+    network: FusionNetwork,
+    most: int = 96,
+    progress: Progress | None = None,
 ) -> AttentionSummary | NotEstimable:
     """Return where the network looks in patients that it was not fitted on, ``most`` at the most."""
     rows = _held_out(scored)[:most]
     if not rows.size:
         return NotEstimable("there are no patients that the network was not fitted on")
-    found = [grad_cam(network, prepared.patches[row].astype(np.float32)) for row in rows]
+    found = []
+    for row in rows:
+        found.append(grad_cam(network, prepared.patches[row].astype(np.float32)))
+        if progress is not None:
+            progress("Grad-CAM", len(found), len(rows))
     return estimated(summarise, found, prepared.masks[rows])
 
 
@@ -240,6 +303,7 @@ def figure_5(
     sources: Mapping[str, CaseSource],
     settings: PreparationSettings,
     summary: AttentionSummary | NotEstimable,
+    progress: Progress | None = None,
 ) -> dict[str, Drawn]:
     """Draw Figure 5 of one patient high and one low in the score, each rightly so, that the network was not fitted on.
 
@@ -247,8 +311,11 @@ def figure_5(
     """
     rows = _held_out(scored)
     label = scored.cases["label"].to_numpy(dtype=np.float64, na_value=np.nan)
-    portraits = []
-    for name, wanted, share in (("high", 1.0, 0.9), ("low", 0.0, 0.1)):
+    choices = (("high", 1.0, 0.9), ("low", 0.0, 0.1))
+    portraits: list[Portrait] = []
+    for name, wanted, share in choices:
+        if progress is not None:
+            progress("maps of Figure 5", len(portraits), len(choices))
         known = [row for row in rows if label[row] == wanted and scored.cases["case_id"][row] in sources]
         if not known:
             return {}
@@ -260,6 +327,8 @@ def figure_5(
         except (Refusal, VolumeError, OSError):
             return {}
         portraits.append(portrait(f"{name} PD-L1ES ({scored.signature[row]:.2f})", volume, network))
+    if progress is not None:
+        progress("maps of Figure 5", len(portraits), len(choices))
     where = ""
     if isinstance(summary, AttentionSummary):
         where = (
@@ -351,16 +420,21 @@ def provenance_of(prepared: PreparedCohort, model: str, digest: str | None = Non
     """Return what was evaluated and by what: no path, no patient."""
     manifest = prepared.manifest
     return {
-        "Model": model,
-        **({"Model's SHA-256": digest} if digest else {}),
+        MODEL: model,
+        **({MODEL_DIGEST: digest} if digest else {}),
         "Cohort": f"{len(prepared)} prepared patients, {len(prepared.failures)} that could not be prepared",
+        COHORT_DIGEST: cohort_digest(prepared),
         "Cohort made from": ", ".join(str(source) for source in manifest.get("sources", ())) or "not told",
         "Seed of the synthetic cohort": str(manifest.get("seed", "none")),
         "Method": method_digest(),
         "Configuration of the preparation": str(manifest.get("config_digest", "not told")),
-        "pdl1es": __version__,
-        **{name: version(name) for name in ("numpy", "scipy", "lifelines", "statsmodels")},
+        **versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Return this program's version and those of the libraries that its statistics come from."""
+    return {"pdl1es": __version__, **{name: version(name) for name in ("numpy", "scipy", "lifelines", "statsmodels")}}
 
 
 def _held_out(scored: ScoredCohort) -> NDArray[np.intp]:

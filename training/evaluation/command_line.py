@@ -1,4 +1,4 @@
-"""The commands ``pdl1es evaluate``, ``pdl1es prognosis`` and ``pdl1es retest``."""
+"""The commands ``pdl1es evaluate``, ``prognosis``, ``report``, ``controls``, ``retest`` and ``reproduce``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pdl1es.model import FusionModel
     from training.cohort.case import CaseSource, PreparationSettings
     from training.cohort.prepared import PreparedCohort
+    from training.evaluation.evaluate import EvaluationSettings
+    from training.evaluation.prognosis import PrognosisSettings
     from training.evaluation.scored import Progress as Told
     from training.evaluation.scored import ScoredCohort
 
@@ -51,143 +53,126 @@ Model = Annotated[
 ]
 
 
+Beside = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--beside",
+        metavar="NAME=FOLDER",
+        help="A further exported model to compare with, as DLM=FOLDER; may be repeated.",
+    ),
+]
+Controls = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--control",
+        metavar="NAME=PREPARED",
+        help="A cohort that `controls` prepared: the same patients, disturbed; may be repeated.",
+    ),
+]
+Images = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--table", help="cohort.csv, to find the images that Figure 5 shows.", exists=True, dir_okay=False),
+]
+TubeCurrentCut = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option("--tube-current-cut", help="mA; default: the paper's 290, and the cohort's median beside it."),
+]
+Permutations = Annotated[
+    int, typer.Option("--permutations", min=1, help="Behind each P that is corrected for the search of a cut-off.")
+]
+SmallestShare = Annotated[
+    float, typer.Option("--smallest-share", min=0.0, max=0.49, help="Of patients on either side of a cut-off.")
+]
+
+
 def evaluate(
     prepared: Prepared,
     output: Output,
     run: Run = None,
     model: Model = None,
-    beside: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            "--beside",
-            metavar="NAME=FOLDER",
-            help="A further exported model to compare with, as DLM=FOLDER; may be repeated.",
-        ),
-    ] = None,
-    control: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            "--control",
-            metavar="NAME=PREPARED",
-            help="A cohort that `controls` prepared: the same patients, disturbed; may be repeated.",
-        ),
-    ] = None,
-    table: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            "--table", help="cohort.csv, to find the images that Figure 5 shows.", exists=True, dir_okay=False
-        ),
-    ] = None,
-    tube_current_cut: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option("--tube-current-cut", help="mA; default: the paper's 290, and the cohort's median beside it."),
-    ] = None,
+    beside: Beside = None,
+    control: Controls = None,
+    table: Images = None,
+    tube_current_cut: TubeCurrentCut = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of resamples and folds.")] = 0,
 ) -> None:
     """Evaluate how well the score tells high PD-L1 expression: report.html, report.json and figures.
 
-    Give either a training run or any exported model. Exit codes: 0 the report is written; 2 usage.
+    Give either a training run or any exported model. Stopped and called again, it goes on with the scores that it left.
+    Exit codes: 0 the report is written; 2 usage.
     """
-    from training.evaluation.analysis import (
-        AnalysisOptions,
-        analyse_cohort,
-        attention_of,
-        figure_5,
-        figures_of,
-        flow_chart_of,
-        redivision_areas,
-        run_network,
-        write_analysis,
+    _report(
+        "PD-L1ES: expression",
+        prepared,
+        output,
+        run,
+        model,
+        beside=beside,
+        control=control,
+        table=table,
+        expression=_expression(tube_current_cut, seed),
     )
-    from training.evaluation.evaluate import EvaluationSettings
-    from training.statistics.strata import TUBE_CURRENT_CUT_MA
-
-    with _reported_errors():
-        from training.cohort.prepared import PreparedCohort
-
-        cohort = PreparedCohort.load(prepared)
-        controls = {name: PreparedCohort.load(folder) for name, folder in _pairs(control).items()}
-        with _bars() as told:
-            loaded, scored, provenance = _scored(cohort, run, model, _pairs(beside), controls, told)
-            options = AnalysisOptions(
-                evaluation=EvaluationSettings(tube_current_cut_ma=tube_current_cut or TUBE_CURRENT_CUT_MA, seed=seed),
-                cut_off=None if loaded is None else loaded.metadata.expression_cut_off.value,
-                cut_off_source="the exported model's own",
-            )
-            analysed = analyse_cohort(scored, options, progression=False)
-            drawn = {**flow_chart_of(cohort, scored), **figures_of(analysed, progression=False)}
-            attention = None
-            if run is not None:
-                network = run_network(run)
-                attention = attention_of(cohort, scored, network)
-                if table is not None:
-                    drawn |= figure_5(scored, network, *_sources(table), attention)
-            write_analysis(
-                output,
-                "PD-L1ES: expression",
-                cohort,
-                analysed,
-                drawn,
-                provenance,
-                progression=False,
-                redivisions=() if run is None else redivision_areas(run),
-                gates=analysed.gates,
-                attention=attention,
-                progress=told,
-            )
-    _say(output)
 
 
 def prognosis(
-    prepared: Prepared,
+    prepared: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PREPARED",
+            help="Folder that `cohort prepare` wrote; or a COHORT.csv whose patients have no images.",
+            exists=True,
+            show_default=False,
+        ),
+    ],
     output: Output,
     run: Run = None,
     model: Model = None,
-    permutations: Annotated[
-        int, typer.Option("--permutations", min=1, help="Behind each P that is corrected for the search of a cut-off.")
-    ] = 2000,
-    smallest_share: Annotated[
-        float, typer.Option("--smallest-share", min=0.0, max=0.49, help="Of patients on either side of a cut-off.")
-    ] = 0.1,
+    permutations: Permutations = 2000,
+    smallest_share: SmallestShare = 0.1,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of permutations and halves.")] = 0,
 ) -> None:
     """Analyse progression-free survival by the score: report, figures, and cut_offs.json for `export`.
 
-    Give either a training run or any exported model. Exit codes: 0 the report is written; 2 usage.
+    Give either a training run or any exported model. A COHORT.csv in the place of the folder has no score: its patients
+    are analysed by measured PD-L1 and clinical variables, and no cut_offs.json is written. Exit codes: 0 the report is
+    written; 2 usage.
     """
-    from training.evaluation.analysis import AnalysisOptions, analyse_cohort, figures_of, write_analysis
-    from training.evaluation.cut_offs import model_digest
-    from training.evaluation.estimability import NotEstimable
-    from training.evaluation.predictions import SIGNATURE
-    from training.evaluation.prognosis import PrognosisSettings
-    from training.train.run import NETWORKS
+    settings = _progression(permutations, smallest_share, seed)
+    if prepared.is_file():
+        _report_of_table(prepared, output, run, model, settings)
+    else:
+        _report("PD-L1ES: progression", prepared, output, run, model, progression=settings)
 
-    with _reported_errors():
-        from training.cohort.prepared import PreparedCohort
 
-        cohort = PreparedCohort.load(prepared)
-        with _bars() as told:
-            loaded, scored, provenance = _scored(cohort, run, model, {}, {}, told)
-            options = AnalysisOptions(
-                prognosis=PrognosisSettings(smallest_share, permutations, seed),
-                model=model_digest((model or Path()) if run is None else run / NETWORKS / SIGNATURE),
-                cut_off=None if loaded is None else loaded.metadata.expression_cut_off.value,
-                progression_cut_off=None if loaded is None else loaded.metadata.progression_cut_off.value,
-            )
-            analysed = analyse_cohort(scored, options, progress=told)
-            if isinstance(analysed.prognosis, NotEstimable):
-                raise UsageError(f"progression cannot be analysed: {analysed.prognosis.reason}")
-            write_analysis(
-                output,
-                "PD-L1ES: progression",
-                cohort,
-                analysed,
-                figures_of(analysed, expression=False),
-                provenance,
-                expression=False,
-                progress=told,
-            )
-    _say(output)
+def report(
+    prepared: Prepared,
+    output: Output,
+    run: Run = None,
+    model: Model = None,
+    beside: Beside = None,
+    control: Controls = None,
+    table: Images = None,
+    tube_current_cut: TubeCurrentCut = None,
+    permutations: Permutations = 2000,
+    smallest_share: SmallestShare = 0.1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of whatever is drawn.")] = 0,
+) -> None:
+    """Do `evaluate` and `prognosis` in one: a report of expression and progression, and cut_offs.json for `export`.
+
+    A part that the cohort does not hold is named with the reason. Exit codes: 0 the report is written; 2 usage.
+    """
+    _report(
+        "PD-L1ES: expression and progression",
+        prepared,
+        output,
+        run,
+        model,
+        beside=beside,
+        control=control,
+        table=table,
+        expression=_expression(tube_current_cut, seed),
+        progression=_progression(permutations, smallest_share, seed),
+    )
 
 
 def controls(
@@ -254,8 +239,10 @@ def retest(
     """Compare two scans of the same patients: ICC of every feature, repeatability of the score, groups that flip."""
     from training.evaluation.analysis import provenance_of
     from training.evaluation.report import DEMONSTRATION, ReportContent, write_report
+    from training.evaluation.report_folder import require_own_folder
     from training.evaluation.scored import is_synthetic
 
+    title = "PD-L1ES: test and retest"
     with _reported_errors():
         from pdl1es.model import FusionModel
         from training.cohort.prepared import PreparedCohort
@@ -263,14 +250,16 @@ def retest(
 
         loaded = FusionModel.load(model, threads=1)
         one, two = PreparedCohort.load(first), PreparedCohort.load(second)
+        provenance = provenance_of(one, f"{loaded.metadata.name} {loaded.metadata.version}", loaded.sha256)
+        require_own_folder(output, title, provenance)
         with _bars() as told:
             found = retest_cohorts(one, two, loaded, progress=told)
         write_report(
             output,
             ReportContent(
-                title="PD-L1ES: test and retest",
+                title=title,
                 warning=DEMONSTRATION if is_synthetic(one) else None,
-                provenance=provenance_of(one, f"{loaded.metadata.name} {loaded.metadata.version}", loaded.sha256),
+                provenance=provenance,
                 evaluation=None,
                 prognosis=None,
                 retest=found,
@@ -279,8 +268,136 @@ def retest(
     _say(output)
 
 
+def _expression(tube_current_cut: float | None, seed: int) -> EvaluationSettings:
+    from training.evaluation.evaluate import EvaluationSettings
+    from training.statistics.strata import TUBE_CURRENT_CUT_MA
+
+    return EvaluationSettings(tube_current_cut_ma=tube_current_cut or TUBE_CURRENT_CUT_MA, seed=seed)
+
+
+def _progression(permutations: int, smallest_share: float, seed: int) -> PrognosisSettings:
+    from training.evaluation.prognosis import PrognosisSettings
+
+    return PrognosisSettings(smallest_share, permutations, seed)
+
+
+def _report(
+    title: str,
+    prepared: Path,
+    output: Path,
+    run: Path | None,
+    model: Path | None,
+    *,
+    beside: list[str] | None = None,
+    control: list[str] | None = None,
+    table: Path | None = None,
+    expression: EvaluationSettings | None = None,
+    progression: PrognosisSettings | None = None,
+) -> None:
+    """Write the report of what has settings: expression, progression, or both."""
+    from training.evaluation.analysis import (
+        AnalysisOptions,
+        analyse_cohort,
+        attention_of,
+        figure_5,
+        figures_of,
+        flow_chart_of,
+        redivision_areas,
+        run_digest,
+        run_network,
+        true_hazard_gates,
+        truth_of,
+        write_analysis,
+    )
+    from training.evaluation.estimability import NotEstimable
+    from training.evaluation.evaluate import EvaluationSettings
+    from training.evaluation.prognosis import PrognosisSettings
+
+    wanted = {"expression": expression is not None, "progression": progression is not None}
+    settings = (expression or EvaluationSettings(), progression or PrognosisSettings())
+    with _reported_errors():
+        from training.cohort.prepared import PreparedCohort
+
+        cohort = PreparedCohort.load(prepared)
+        controls = {name: PreparedCohort.load(folder) for name, folder in _pairs(control).items()}
+        with _bars() as told:
+            loaded, scored, provenance = _scored(title, cohort, output, run, model, _pairs(beside), controls, told)
+            if loaded is None:
+                options = AnalysisOptions(*settings, model=None if run is None else run_digest(run))
+            else:
+                options = AnalysisOptions.of_model(loaded, *settings)
+            analysed = analyse_cohort(scored, options, told, progression=wanted["progression"])
+            found = {"expression": analysed.evaluation, "progression": analysed.prognosis}
+            reasons = {
+                part: result.reason
+                for part, result in found.items()
+                if wanted[part] and isinstance(result, NotEstimable)
+            }
+            if reasons and len(reasons) == sum(wanted.values()):
+                raise UsageError("; ".join(f"{part} cannot be analysed: {reason}" for part, reason in reasons.items()))
+            drawn = {**(flow_chart_of(cohort, scored) if expression else {}), **figures_of(analysed, **wanted)}
+            attention = None
+            if expression is not None and run is not None:
+                network = run_network(run)
+                attention = attention_of(cohort, scored, network, progress=told)
+                if table is not None:
+                    drawn |= figure_5(scored, network, *_sources(table), attention, told)
+            truth = truth_of(cohort) if wanted["progression"] else None
+            write_analysis(
+                output,
+                title,
+                cohort,
+                analysed,
+                drawn,
+                provenance,
+                expression=wanted["expression"],
+                progression=wanted["progression"],
+                redivisions=() if run is None or expression is None else redivision_areas(run),
+                gates=(
+                    *(analysed.gates if wanted["expression"] else ()),
+                    *(() if truth is None else true_hazard_gates(scored, truth)),
+                ),
+                attention=attention,
+                progress=told,
+            )
+    for part, reason in reasons.items():
+        Console().print(f"[yellow]not in the report[/] {part}: {escape(reason)}", highlight=False, soft_wrap=True)
+    _say(output)
+
+
+def _report_of_table(
+    table: Path, output: Path, run: Path | None, model: Path | None, settings: PrognosisSettings
+) -> None:
+    """Write the report of patients without images."""
+    from training.cohort.table import read_cohort
+    from training.evaluation.analysis import versions
+    from training.evaluation.report_folder import require_own_folder
+    from training.evaluation.unscored import TITLE, table_provenance, write_table_analysis
+
+    with _reported_errors():
+        if run is not None or model is not None:
+            raise UsageError(
+                f"{table.name} is a table, which no model can score: leave out --run and --model, or give the folder that "
+                "`pdl1es cohort prepare` makes of it"
+            )
+        checked = read_cohort(table, without_outcome=True, without_images=True)
+        if checked.faults:
+            raise UsageError(
+                f"the table has {len(checked.faults)} faults, the first: {checked.faults[0]} `pdl1es cohort check` tells all"
+            )
+        if all(row.pfs_days is None for row in checked.rows):
+            raise UsageError("no patient of the table has follow-up: give pfs_days and progressed")
+        provenance = table_provenance(table, checked, versions())
+        require_own_folder(output, TITLE, provenance)
+        with _bars() as told:
+            write_table_analysis(output, table, checked, provenance, settings, told)
+    _say(output)
+
+
 def _scored(
+    title: str,
     cohort: PreparedCohort,
+    output: Path,
     run: Path | None,
     model: Path | None,
     beside: Mapping[str, Path],
@@ -289,22 +406,26 @@ def _scored(
 ) -> tuple[FusionModel | None, ScoredCohort, dict[str, str]]:
     """Return the exported model (or None), the scored cohort and where it comes from."""
     from pdl1es.model import FusionModel
-    from training.evaluation.analysis import provenance_of, require_trained_on, run_predictions
+    from training.evaluation.analysis import provenance_of, require_trained_on, run_digest, run_predictions
     from training.evaluation.predictions import SIGNATURE
-    from training.evaluation.scored import score_models, scored_cohort
+    from training.evaluation.report_folder import require_own_folder
+    from training.evaluation.scored import SCORES, score_models, scored_cohort
 
     if (run is None) == (model is None):
         raise UsageError("give either --run or --model")
-    if model is None and run is not None:
+    kept = output / SCORES
+    if run is not None:
         if beside:
             raise UsageError("--beside goes with --model; a run has its own comparators")
         require_trained_on(run, cohort)
-        table = run_predictions(run, controls, told)
-        return None, scored_cohort(cohort, table, tuple(controls)), provenance_of(cohort, "a training run's PD-L1ES")
+        provenance = provenance_of(cohort, "a training run's PD-L1ES", run_digest(run))
+        require_own_folder(output, title, provenance)
+        return None, scored_cohort(cohort, run_predictions(run, controls, told, kept), tuple(controls)), provenance
     loaded = FusionModel.load(model or Path(), threads=1)
-    table = score_models(cohort, {SIGNATURE: loaded, **beside}, controls, told)
     provenance = provenance_of(cohort, f"{loaded.metadata.name} {loaded.metadata.version}", loaded.sha256)
-    return loaded, scored_cohort(cohort, table, tuple(controls)), provenance
+    require_own_folder(output, title, provenance)
+    scores = score_models(cohort, {SIGNATURE: loaded, **beside}, controls, told, kept)
+    return loaded, scored_cohort(cohort, scores, tuple(controls)), provenance
 
 
 def _sources(table: Path) -> tuple[dict[str, CaseSource], PreparationSettings]:
@@ -361,6 +482,7 @@ def _reported_errors() -> Iterator[None]:
     from training.cohort.synthesise import SynthesisError
     from training.cohort.table import CohortTableError
     from training.evaluation.predictions import PredictionsError
+    from training.evaluation.report_folder import ReportFolderError
     from training.train.config import ConfigurationError
     from training.train.division import DivisionError
     from training.train.run import TrainingError
@@ -379,6 +501,7 @@ def _reported_errors() -> Iterator[None]:
         CohortTableError,
         ConfigurationError,
         PredictionsError,
+        ReportFolderError,
         DivisionError,
         TrainingError,
     ) as error:
@@ -416,7 +539,7 @@ def reproduce(
         Optional[Path],  # noqa: UP045
         typer.Option(
             "--config",
-            help="JSON with any fields of the training's configuration; default: the paper's rates and epochs. --seed wins.",
+            help="JSON with any fields of the training's configuration; default: as docs/method.md says of the model that ships. --seed wins.",
             exists=True,
             dir_okay=False,
         ),

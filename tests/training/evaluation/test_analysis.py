@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from evaluation_cohorts import draw_cohort
+from lifelines.utils import concordance_index
 from typer.testing import CliRunner
 
 from pdl1es.model import MODEL_FILE, CutOff, FusionModel
 from pdl1es.radiomics.names import FEATURE_NAMES
+from training import scoring
 from training.cli import app
 from training.cohort.prepared import PreparedCohort, case_table, write_prepared_cohort
 from training.cohort.truth import TruthSettings, draw_labels, draw_patients, draw_survival, true_model
@@ -22,7 +25,7 @@ from training.evaluation.predictions import PredictionsError
 from training.evaluation.scored import ScoredCohort, score_models, scored_cohort
 from training.export import export_model, model_metadata
 from training.network import PDL1ES, SMALL, FusionNetwork
-from training.preprocessing import FittedPreprocessing
+from training.preprocessing import CoxTerms, FittedPreprocessing
 from training.reproduce import ReproductionSettings, full_settings, small_settings
 from training.train.config import Hardware, Stage, TrainingConfig
 from training.train.run import train
@@ -113,6 +116,111 @@ def test_progression_leaves_what_the_export_needs(folder: Path, tmp_path: Path) 
     cut_offs = json.loads((tmp_path / "cut_offs.json").read_text())
     assert cut_offs["progression"]["method"] == "X-tile on the immunotherapy cohort"
     assert cut_offs["expression"]["method"] == "Youden on validation"
+
+
+def test_one_report_holds_expression_and_progression(folder: Path, tmp_path: Path) -> None:
+    options = ["--model", folder / "model", "--control", f"disturbed={folder / 'again'}", "--permutations", "20"]
+    code, output = _run("report", folder / "prepared", tmp_path, *options)
+    assert code == 0, output
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert document["title"] == "PD-L1ES: expression and progression"
+    assert "disturbed" in document["evaluation"]["cohorts"]["Test"]["models"]
+    assert document["prognosis"]["n"] == 14
+    assert "supplement-1-flow-chart" in document["figures"]
+    assert any(name.startswith("figure-2") for name in document["figures"])
+    assert json.loads((tmp_path / "cut_offs.json").read_text())["expression"]["method"] == "Youden on validation"
+
+
+def test_a_part_that_the_cohort_does_not_hold_is_named_and_the_other_reported(folder: Path, tmp_path: Path) -> None:
+    prepared = PreparedCohort.load(folder / "prepared")
+    for missing, part in (("label", "expression"), ("pfs_days", "progression")):
+        cases = prepared.cases.assign(**{missing: np.nan})
+        write_prepared_cohort(tmp_path / part, cases, prepared.patches, prepared.masks, prepared.radiomics)
+        place = tmp_path / f"report-{part}"
+        code, output = _run("report", tmp_path / part, place, "--model", folder / "model", "--permutations", "20")
+        assert code == 0, output
+        assert f"not in the report {part}: " in " ".join(output.split())
+        document = json.loads((place / "report.json").read_text())
+        held = {"expression": document["evaluation"], "progression": document["prognosis"]}
+        assert held.pop(part) is None
+        assert None not in held.values()
+        assert document["provenance"][part.capitalize()].startswith("not evaluated: ")
+
+
+def test_another_report_is_never_overwritten_and_the_same_one_may_be_written_again(
+    folder: Path, tmp_path: Path
+) -> None:
+    evaluated = ("evaluate", folder / "prepared", tmp_path, "--model", folder / "model")
+    assert _run(*evaluated)[0] == 0
+    before = (tmp_path / "report.json").read_bytes()
+    for command in (
+        ("prognosis", folder / "prepared", tmp_path, "--model", folder / "model"),
+        ("retest", folder / "prepared", folder / "again", tmp_path, "--model", folder / "model"),
+        ("evaluate", folder / "again", tmp_path, "--model", folder / "model"),
+    ):
+        code, output = _run(*command)
+        assert code == 2
+        assert "which would be lost: choose another folder" in " ".join(output.split())
+    assert (tmp_path / "report.json").read_bytes() == before
+    assert _run(*evaluated)[0] == 0
+    assert (tmp_path / "report.json").read_bytes() == before
+
+
+def test_a_second_call_takes_the_scores_that_the_first_left(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = (tmp_path, "--model", folder / "model", "--control", f"disturbed={folder / 'again'}")
+    assert _run("evaluate", folder / "prepared", *options)[0] == 0
+
+    def again(*arguments: object) -> NoReturn:
+        raise AssertionError("a patient was scored twice")
+
+    monkeypatch.setattr(scoring, "score_case", again)
+    assert _run("evaluate", folder / "prepared", *options)[0] == 0
+
+
+def test_the_exported_cox_models_are_tested_on_other_patients_at_their_own_cut_offs(
+    folder: Path, fitted: FittedPreprocessing, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    network = FusionNetwork(fitted, PDL1ES, layers=SMALL).eval()
+    cut_off = CutOff(value=0.5, method="test", above="high risk", below="low risk")
+    metadata = model_metadata(
+        network,
+        fitted,
+        name="PD-L1ES of a test",
+        version="0",
+        training_data="untrained",
+        trained_on="nothing",
+        intended_use="a test",
+        limitations=(),
+        expression_cut_off=cut_off,
+        progression_cut_off=cut_off,
+        calibrated=False,
+        clinical_cut_off=cut_off.model_copy(update={"value": 0.05}),
+        fusion_cut_off=cut_off.model_copy(update={"value": 0.1}),
+    )
+    coefficients, means = np.array([0.03, 0.5, 0.1, 0.2]), np.array([60.0, 0.5, 0.6, 0.1])
+    cox_terms = CoxTerms(coefficients, means, np.array([1.0, 0.7]), np.array([0.5, 0.0]))
+    export_model(network, fitted, metadata, tmp_path / "model" / MODEL_FILE, cox=cox_terms, cases=2)
+    code, output = _run(
+        "prognosis", folder / "prepared", tmp_path / "report", "--model", tmp_path / "model", "--permutations", "20"
+    )
+    assert code == 0, output
+    exported = json.loads((tmp_path / "report" / "report.json").read_text())["prognosis"]["exported"]
+    assert set(exported) == {"clinical", "fusion"}
+    # independently: the linear predictor by hand, on the values that the model imputed
+    prepared = PreparedCohort.load(folder / "prepared")
+    found = scored_cohort(prepared, score_models(prepared, {"PD-L1ES": tmp_path / "model"}))
+    rows = (prepared.cases["split"] == "prognosis").to_numpy()
+    risk = (found.imputed[rows] - means) @ coefficients
+    assert found.risks["clinical"][rows] == pytest.approx(risk, abs=1e-5)
+    times, events = (prepared.cases[name].to_numpy()[rows] for name in ("pfs_days", "progressed"))
+    assert exported["clinical"]["concordance"]["c_index"]["value"] == pytest.approx(
+        concordance_index(times, -risk, events), abs=1e-6
+    )
+    fusion = (found.signature[rows] - 0.5) * 1.0 + risk * 0.7
+    assert found.risks["fusion"][rows] == pytest.approx(fusion, abs=1e-5)
 
 
 def test_two_scans_are_compared_by_the_models_own_cut_offs(folder: Path, tmp_path: Path) -> None:
