@@ -144,14 +144,18 @@ def model_cut_offs(
     else:
         missing["progression"] = prognosis.search.reason
     parts: dict[str, CoxPart | None] = {}
-    for name, result in (("clinical", prognosis.clinical), ("fusion", prognosis.fusion)):
+    clinical = prognosis.clinical
+    held = VARIABLES if isinstance(clinical, NotEstimable) else clinical.fit.model.names
+    for name, result in (("clinical", clinical), ("fusion", prognosis.fusion)):
+        parts[name] = None
         if isinstance(result, NotEstimable):
-            parts[name] = None
             missing[name] = result.reason
+        elif held != VARIABLES:
+            missing[name] = (
+                f"the clinical model holds only {', '.join(held)}, and a model file needs all four variables"
+            )
         else:
             parts[name] = _part(result.fit)
-    if parts["clinical"] is not None and parts["clinical"].names != VARIABLES:
-        raise ValueError(f"the clinical model's variables are {parts['clinical'].names}, not {VARIABLES}")
     return ModelCutOffs(
         expression=expression,
         progression=progression,

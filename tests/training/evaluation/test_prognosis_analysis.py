@@ -232,6 +232,19 @@ def test_exported_coefficients_give_every_patients_risk_again(
     assert not found.not_estimable
 
 
+def test_a_variable_that_does_not_differ_is_in_no_model_and_no_cox_model_is_exported_without_it() -> None:
+    """Immunotherapy cohorts may be of men alone; a model file has a place for all four variables."""
+    cases, predictions = draw_cohort({"prognosis": 94}, seed=2)
+    found = analyse(_followed((cases.assign(sex=1.0), predictions)), QUICK)
+    assert isinstance(found.clinical, RiskModelResult)
+    assert found.clinical.fit.model.names == ("age", "smoking", "family_history")
+    assert found.univariable["sex"] == NotEstimable("sex is the same for every patient, so it has no hazard ratio")
+    cut_offs = model_cut_offs(None, found, synthetic=False)
+    assert cut_offs.clinical is cut_offs.fusion is None
+    assert cut_offs.not_estimable["fusion"].startswith("the clinical model holds only age, smoking, family_history")
+    assert cut_offs.progression is not None
+
+
 def test_the_direction_of_risk_is_the_datas() -> None:
     """A higher score means longer survival here, so the group above the cut-off is the low-risk one."""
     found = analyse(_followed(draw_cohort({"prognosis": 200}, seed=5, log_hazard_ratio=-1.5)), QUICK)
