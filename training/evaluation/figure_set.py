@@ -151,7 +151,7 @@ def prognosis_figures(prognosis: Prognosis) -> dict[str, Drawn]:
         ("figure-4-fusion", prognosis.fusion, "Figure 4: fusion Cox model"),
     ):
         if isinstance(result, RiskModelResult):
-            grouping = Grouping(result.fit.search.cut_off, "X-tile", result.fit.groups, result.by_treatment)
+            grouping = result.grouping
             caption = (
                 f"Cut-off {grouping.cut_off:.2f} on the linear predictor. Model and cut-off were fitted on these patients, so "
                 f"that P values and hazard ratios flatter it; P after fit and search {result.fit.search.p_permutation:.3f}."

@@ -277,11 +277,7 @@ def _risk_model_rows(
     name: str, cut_off: str, paper: PaperGroups, result: RiskModelResult | NotEstimable
 ) -> list[PaperRow]:
     title = f"{name} Cox model"
-    grouping = (
-        Grouping(float("nan"), "", result, result)
-        if isinstance(result, NotEstimable)
-        else Grouping(result.fit.search.cut_off, "", result.fit.groups, result.by_treatment)
-    )
+    grouping = Grouping(float("nan"), "", result, result) if isinstance(result, NotEstimable) else result.grouping
     return [
         PaperRow(f"{title}: cut-off", cut_off, said(result, lambda found: _search(found.fit.search))),
         *_group_rows(title, paper, grouping),
@@ -454,7 +450,9 @@ def _search(found: CutOffSearch) -> str:
 def _held_out(held: HeldOutCutOff) -> str:
     test = "all on one side" if held.test is None else f"log-rank {p_value(held.test.p_value)}"
     ratio = "" if held.hazard_ratio is None else f", HR {interval(held.hazard_ratio)}"
-    return f"{number(held.search.cut_off)}: {test}{ratio}"
+    if held.proportional_hazards is not None:
+        ratio += f", proportional hazards {p_value(held.proportional_hazards.overall.p_value)}"
+    return f"{number(held.search.cut_off)}: {test}{ratio} (n = {held.n_lower + held.n_upper}, {held.n_events} events)"
 
 
 def _hazard_ratio(groups: GroupComparison) -> str:

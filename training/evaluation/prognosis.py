@@ -181,6 +181,11 @@ class RiskModelResult:
     fit: RiskModel
     by_treatment: SubgroupComparison | NotEstimable
 
+    @property
+    def grouping(self) -> Grouping:
+        """Its groups, as those of any other cut-off."""
+        return Grouping(self.fit.search.cut_off, "X-tile on these patients", self.fit.groups, self.by_treatment)
+
 
 @dataclass(frozen=True, slots=True)
 class ExportedRisk:

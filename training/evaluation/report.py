@@ -29,7 +29,7 @@ from training.statistics.prognosis import SIGNATURE as COX_SIGNATURE
 from training.statistics.prognosis import GroupComparison, SubgroupComparison
 from training.statistics.table_one import Categorical, TableOne
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 DEMONSTRATION: Final = "Trained on synthetic phantoms: a demonstration, not for any decision on a patient."
 DIRECTION: Final = (
     "In the paper a higher PD-L1ES goes with shorter progression-free survival, which its authors call contrary to "
@@ -303,7 +303,7 @@ def _prognosis_sections(prognosis: Prognosis) -> list[str]:
             for name, v in prognosis.clinical_variables.items()
         ),
         *(
-            (f"{name} model above its cut-off", found if isinstance(found, NotEstimable) else found.fit.groups)
+            (f"{name} model above its cut-off", found if isinstance(found, NotEstimable) else found.grouping)
             for name, found in (("Clinical", prognosis.clinical), ("Fusion", prognosis.fusion))
         ),
     ]
@@ -355,12 +355,12 @@ _SEARCHED: Final = (
 )
 _HAZARDS: Final = (
     "The last column is the check of proportional hazards, of the variable and, where there are several, of all "
-    "together; a small P speaks against the model. The fusion model's P of clinical risk is too small: clinical risk was "
-    "fitted on the same patients."
+    "together; a small P speaks against the model. PD-L1ES by group is cut where X-tile found it on these patients, and "
+    "clinical risk was fitted on them, so that their P values are too small."
 )
 _IN_SAMPLE: Final = (
     "Clinical and fusion model are measured on the patients that fitted them, and the fusion model has more to fit: their "
-    "indices, and the gains with their P values, flatter them. On other patients the gain is smaller, or none."
+    "indices, and the gains with their P values, flatter them. On other patients expect a smaller gain, or none."
 )
 _CARRIED_OVER: Final = (
     "Linear predictor and cut-off are the exported file's; nothing was searched here. A calibration slope of 1 says that "

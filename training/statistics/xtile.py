@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2, norm
 
 from training.statistics.arrays import Estimate, Test, finite_vector, follow_up
-from training.statistics.cox import NoFiniteEstimate, cox
+from training.statistics.cox import NoFiniteEstimate, ProportionalHazards, cox, proportional_hazards
 from training.statistics.survival import log_rank
 
 
@@ -86,6 +86,8 @@ class HeldOutCutOff:
         patients on one side, or none of them had an event.
     hazard_ratio
         Of the upper group in the other half, or None where it has no finite estimate.
+    proportional_hazards
+        Of that model; None where there is none.
     n_lower, n_upper, n_events
         Patients of the other half, and how many of them had an event.
     """
@@ -94,6 +96,7 @@ class HeldOutCutOff:
     first_half: NDArray[np.bool_]
     test: Test | None
     hazard_ratio: Estimate | None
+    proportional_hazards: ProportionalHazards | None
     n_lower: int
     n_upper: int
     n_events: int
@@ -228,14 +231,17 @@ def held_out_cut_off(
     )
     rest = ~first
     upper = values[rest] > search.cut_off
-    test, ratio = None, None
+    test, ratio, hazards = None, None, None
     if 0 < upper.sum() < upper.size and events[rest].any():
         test = log_rank(times[rest], events[rest], upper).test
         try:
             ratio = cox(times[rest], events[rest], {"upper": upper}).terms[0].hazard_ratio
+            hazards = proportional_hazards(times[rest], events[rest], {"upper": upper})
         except NoFiniteEstimate:
             ratio = None
-    return HeldOutCutOff(search, first, test, ratio, int((~upper).sum()), int(upper.sum()), int(events[rest].sum()))
+    return HeldOutCutOff(
+        search, first, test, ratio, hazards, int((~upper).sum()), int(upper.sum()), int(events[rest].sum())
+    )
 
 
 def miller_siegmund_p(largest: float, lowest_share: float, highest_share: float) -> float:

@@ -267,6 +267,8 @@ def test_every_cox_model_in_the_page_has_its_patients_events_and_hazards_check(c
     groups = page.partition("<h3>Groups</h3>")[2].partition("</table>")[0]
     assert "Proportional hazards" in groups
     assert "Measured PD-L1, high against low" in groups
+    fusion = groups.partition("Fusion model above its cut-off")[2]
+    assert "\N{EM SPACE}pembrolizumab and chemotherapy" in fusion
 
 
 def test_exported_cox_models_stand_in_rows_page_and_figures(paper_sized: Cohort) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from training.statistics.cox import proportional_hazards
 from training.statistics.survival import log_rank
 from training.statistics.xtile import held_out_cut_off, lausen_p, miller_siegmund_p, search_cut_off
 
@@ -82,6 +83,10 @@ def test_a_true_cut_off_is_found_and_holds_on_the_other_half() -> None:
     assert found.test.p_value < 0.001
     assert found.hazard_ratio is not None
     assert found.hazard_ratio.lower < 4 < found.hazard_ratio.upper
+    rest = ~found.first_half
+    upper = score[rest] > found.search.cut_off
+    assert found.proportional_hazards == proportional_hazards(time[rest], time[rest] < 900, {"upper": upper})
+    assert found.n_events == (time[rest] < 900).sum()
 
 
 def test_halves_share_follow_up_and_events() -> None:
@@ -90,6 +95,7 @@ def test_halves_share_follow_up_and_events() -> None:
     found = held_out_cut_off(time, event, score, n_permutations=20, seed=5)
     half = found.first_half
     assert abs(int(event[half].sum()) - int(event[~half].sum())) <= 1
+    assert (found.search.n_events, found.n_events) == (event[half].sum(), event[~half].sum())
     assert abs(int(half.sum()) - int((~half).sum())) <= 2
     assert np.median(time[half]) == pytest.approx(np.median(time[~half]), rel=0.15)
 
