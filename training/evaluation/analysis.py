@@ -248,9 +248,9 @@ def run_digest(run: Path) -> str | None:
 
 
 def truth_of(prepared: PreparedCohort) -> dict[str, float] | None:
-    """Return ``truth.json`` of a synthetic cohort, or None."""
+    """Return ``truth.json`` of a synthetic cohort, or None where it is not beside it."""
     name = prepared.manifest.get("truth")
-    if prepared.folder is None or not name:
+    if prepared.folder is None or not name or not (prepared.folder / str(name)).is_file():
         return None
     truth: dict[str, float] = json.loads((prepared.folder / str(name)).read_bytes())
     return truth

@@ -371,8 +371,9 @@ def _report_of_table(
     """Write the report of patients without images."""
     from training.cohort.table import read_cohort
     from training.evaluation.analysis import versions
+    from training.evaluation.estimability import NotEstimable, estimated
     from training.evaluation.report_folder import require_own_folder
-    from training.evaluation.unscored import TITLE, table_provenance, write_table_analysis
+    from training.evaluation.unscored import TITLE, followed_table, table_provenance, write_table_analysis
 
     with _reported_errors():
         if run is not None or model is not None:
@@ -385,12 +386,13 @@ def _report_of_table(
             raise UsageError(
                 f"the table has {len(checked.faults)} faults, the first: {checked.faults[0]} `pdl1es cohort check` tells all"
             )
-        if all(row.pfs_days is None for row in checked.rows):
-            raise UsageError("no patient of the table has follow-up: give pfs_days and progressed")
+        followed = estimated(followed_table, checked.rows)
+        if isinstance(followed, NotEstimable):
+            raise UsageError(followed.reason)
         provenance = table_provenance(table, checked, versions())
         require_own_folder(output, TITLE, provenance)
         with _bars() as told:
-            write_table_analysis(output, table, checked, provenance, settings, told)
+            write_table_analysis(output, table, followed, provenance, settings, told)
     _say(output)
 
 

@@ -67,19 +67,13 @@ def table_provenance(table: Path, checked: CheckedTable, versions: dict[str, str
 def write_table_analysis(
     folder: Path,
     table: Path,
-    checked: CheckedTable,
+    followed: FollowedCohort,
     provenance: dict[str, str],
     settings: PrognosisSettings,
     progress: Progress,
 ) -> Prognosis:
-    """Analyse a table's patients; write ``report.html``, ``report.json`` and ``figures/``, and no cut-off for a model.
-
-    Raises
-    ------
-    ValueError
-        No patient has follow-up.
-    """
-    found = analyse(followed_table(checked.rows), settings, progress=progress)
+    """Analyse a table's patients; write ``report.html``, ``report.json`` and ``figures/``, and no cut-off for a model."""
+    found = analyse(followed, settings, progress=progress)
     figures = render(prognosis_figures(found), lambda done, of: progress("figures", done, of))
     write_figures(folder / "figures", figures)
     synthetic = (table.parent / TRUTH_FILES[0]).is_file()

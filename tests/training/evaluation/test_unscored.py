@@ -83,7 +83,8 @@ def test_a_table_is_analysed_and_the_report_says_that_there_is_no_score(tmp_path
     ("text", "said"),
     [
         ("id,pfs_days,progressed\nA,ten,1\n", "the table has 1 faults, the first: row 2, column pfs_days: 'ten'"),
-        ("id,label\nA,1\n", "no patient of the table has follow-up: give pfs_days and progressed"),
+        ("id,label\nA,1\n", "no patient has follow-up: give pfs_days and progressed"),
+        ("id,split,pfs_days,progressed\nA,prognosis,,\nB,,90,1\n", "no patient has follow-up"),
     ],
 )
 def test_a_table_that_holds_no_progression_is_refused_in_a_sentence(tmp_path: Path, text: str, said: str) -> None:

@@ -1,4 +1,4 @@
-"""The command `train`: what goes wrong is told in a sentence, with the exit code of whoever can put it right."""
+"""The commands that train: what goes wrong is told in a sentence, with the exit code of whoever can put it right."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NoReturn
 import pytest
 from typer.testing import CliRunner
 
+from training import reproduce
 from training.cli import app
 from training.cohort.prepared import PreparedCohort
 from training.train import run, side_by_side
@@ -25,6 +26,16 @@ def test_a_network_that_fails_side_by_side_is_a_sentence_with_a_remedy(
     monkeypatch.setattr(run, "run_side_by_side", _failing)
     options = ["--side-by-side", "2", "--layers", "small", "--accelerator", "cpu"]
     result = CliRunner().invoke(app, ["train", str(cohort.folder), str(tmp_path), *options])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert f"Error: {SENTENCE}" in " ".join(result.output.split())
+
+
+def test_a_reproduction_in_which_one_fails_ends_in_the_same_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reproduce.Reproduction, "run", _failing)
+    result = CliRunner().invoke(app, ["reproduce", str(tmp_path), "--small", "--side-by-side", "2"])
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit)
     assert f"Error: {SENTENCE}" in " ".join(result.output.split())
