@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from pdl1es.atomic import write_atomically
@@ -37,6 +38,10 @@ class CoxPart(BaseModel):
     coefficients: tuple[float, ...]
     means: tuple[float, ...]
     cut_off: CutOff
+
+    def linear_predictor(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return that of N patients, shape (N,), from their values, shape (N, K)."""
+        return (values - np.array(self.means)) @ np.array(self.coefficients)
 
 
 class ModelCutOffs(BaseModel):
@@ -73,6 +78,11 @@ class ModelCutOffs(BaseModel):
     model: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     performance: Performance | None = None
 
+    def with_gates(self, gates: Sequence[Gate]) -> ModelCutOffs:
+        """Return the same with these claims on a synthetic cohort's known truth."""
+        performance = (self.performance or Performance()).model_copy(update={"gates": tuple(gates)})
+        return self.model_copy(update={"performance": performance})
+
     def cox_terms(self) -> CoxTerms | None:
         """Return the Cox models as `training.export.export_model` takes them."""
         if self.clinical is None:
@@ -83,6 +93,23 @@ class ModelCutOffs(BaseModel):
             fusion_coefficients=None if self.fusion is None else np.array(self.fusion.coefficients),
             fusion_means=None if self.fusion is None else np.array(self.fusion.means),
         )
+
+    def risks(self, clinical: NDArray[np.float64], score: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Return the linear predictors of the Cox models that there are, by the name of the model's output.
+
+        Parameters
+        ----------
+        clinical
+            float64, shape (N, 4): the imputed variables on the raw scale.
+        score
+            PD-L1ES, float64, shape (N,).
+        """
+        if self.clinical is None:
+            return {}
+        risks = {"clinical_risk": self.clinical.linear_predictor(clinical)}
+        if self.fusion is not None:
+            risks["fusion_risk"] = self.fusion.linear_predictor(np.column_stack([score, risks["clinical_risk"]]))
+        return risks
 
 
 def model_cut_offs(
