@@ -289,6 +289,8 @@ def proportional_hazards(
     model = cox(times, events, covariates)
     x = _design(covariates, times.size) - model.centre
     deaths = _deaths(times, events, x, model.coefficients)
+    if deaths.times.size < 2:
+        raise NoFiniteEstimate("all events were at one time, so nothing can be said of hazards that change with time")
     g = _time_scale(times, events, deaths.times, transform)[deaths.step_time]
     g = g - g.mean()
     p = x.shape[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,11 +126,9 @@ def compare_groups(
         raise ValueError(f"all {times.size} patients are in the {'upper' if above.all() else 'lower'} group")
     model, hazards = None, None
     if events.any():
-        try:
+        with suppress(NoFiniteEstimate):
             model = cox(times, events, {"upper": above})
             hazards = proportional_hazards(times, events, {"upper": above})
-        except NoFiniteEstimate:
-            model = None
     try:
         index = concordance(times, events, above)
     except ValueError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -234,11 +235,9 @@ def held_out_cut_off(
     test, ratio, hazards = None, None, None
     if 0 < upper.sum() < upper.size and events[rest].any():
         test = log_rank(times[rest], events[rest], upper).test
-        try:
+        with suppress(NoFiniteEstimate):
             ratio = cox(times[rest], events[rest], {"upper": upper}).terms[0].hazard_ratio
             hazards = proportional_hazards(times[rest], events[rest], {"upper": upper})
-        except NoFiniteEstimate:
-            ratio = None
     return HeldOutCutOff(
         search, first, test, ratio, hazards, int((~upper).sum()), int(upper.sum()), int(events[rest].sum())
     )

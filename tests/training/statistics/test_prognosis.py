@@ -39,6 +39,12 @@ def test_a_group_without_events_keeps_its_curve_and_has_no_hazard_ratio() -> Non
     assert found.lower.n_events == 0
 
 
+def test_events_at_one_time_have_a_hazard_ratio_and_no_check_of_its_constancy() -> None:
+    found = compare_groups([5, 5, 6, 7, 8, 9], [1, 1, 0, 0, 0, 0], [1, 0, 1, 0, 1, 0])
+    assert found.hazard_ratio is not None
+    assert found.proportional_hazards is None
+
+
 def test_a_cohort_without_events_has_curves_only() -> None:
     found = compare_groups([5, 6], [0, 0], [1, 0])
     assert (found.log_rank, found.model, found.concordance) == (None, None, None)
