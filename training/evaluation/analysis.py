@@ -48,6 +48,7 @@ from training.evaluation.report import DEMONSTRATION, ReportContent, write_repor
 from training.evaluation.report_folder import COHORT_DIGEST, MODEL, MODEL_DIGEST
 from training.evaluation.retest import Retest
 from training.evaluation.scored import Progress, ScoredCohort, is_synthetic, score_models
+from training.evaluation.shortfall import Shortfall, shortfalls
 from training.figures.flow_chart import FlowChart
 from training.network import FusionNetwork
 from training.statistics.cox import CoxModel, cox
@@ -120,6 +121,7 @@ class AnalysedCohort:
     prognosis: Prognosis | NotEstimable
     cut_offs: ModelCutOffs
     gates: tuple[Gate, ...]
+    shortfalls: Mapping[str, Shortfall | NotEstimable] = field(default_factory=dict)
 
 
 def analyse_cohort(
@@ -165,7 +167,16 @@ def analyse_cohort(
             gates=gates,
         ),
         gates,
+        _shortfalls(scored),
     )
+
+
+def _shortfalls(scored: ScoredCohort) -> dict[str, Shortfall | NotEstimable]:
+    """Say where the area is lost of those whom the network remembers, and of those whom nothing was chosen on."""
+    if scored.truth is None or scored.parts is None:
+        return {}
+    split = scored.cases["split"].to_numpy(dtype=object)
+    return shortfalls(scored.parts, scored.truth, {SPLITS[name]: split == name for name in ("train", "test", "gate")})
 
 
 def true_hazard_gates(scored: ScoredCohort, truth: Mapping[str, float]) -> tuple[Gate, ...]:
@@ -408,6 +419,7 @@ def write_analysis(
             retest=retest,
             redivisions=redivisions,
             gates=gates,
+            shortfalls=analysed.shortfalls if expression else {},
             attention=attention,
             figures=rendered,
         ),

@@ -22,6 +22,7 @@ from training.evaluation.paper import PaperRow, not_in_this_report, paper_rows
 from training.evaluation.predictions import SIGNATURE
 from training.evaluation.prognosis import Grouping, Prognosis, RiskModelResult
 from training.evaluation.retest import Retest
+from training.evaluation.shortfall import FACTOR_OF, Shortfall
 from training.evaluation.wording import days, interval, number, p_value, said
 from training.statistics.concordance import Concordance, ConcordanceComparison
 from training.statistics.cox import CoxModel, CoxTerm, ProportionalHazards
@@ -55,6 +56,8 @@ class ReportContent:
         Area by cohort for each random re-division.
     gates
         What the synthetic cohort's known truth says of the model.
+    shortfalls
+        Where the area is lost that this truth allows, by cohort.
     attention
         Where the network looks.
     figures
@@ -69,6 +72,7 @@ class ReportContent:
     retest: Retest | None = None
     redivisions: Sequence[Mapping[str, float]] = ()
     gates: Sequence[Gate] = ()
+    shortfalls: Mapping[str, Shortfall | NotEstimable] = field(default_factory=dict)
     attention: AttentionSummary | NotEstimable | None = None
     figures: Mapping[str, Rendered] = field(default_factory=dict)
 
@@ -83,6 +87,7 @@ def report_document(content: ReportContent) -> dict[str, Any]:
         "paper": _rows(content),
         "not_in_this_report": list(not_in_this_report(content.evaluation, content.prognosis)),
         "gates": list(content.gates),
+        "shortfalls": dict(content.shortfalls),
         "evaluation": content.evaluation,
         "prognosis": content.prognosis,
         "retest": content.retest,
@@ -107,6 +112,11 @@ def report_page(content: ReportContent) -> str:
             else []
         ),
         *([_section("Gates on the known truth", _gates(content.gates))] if content.gates else []),
+        *(
+            [_section("Where the attainable area is lost", _shortfalls(content.shortfalls))]
+            if content.shortfalls
+            else []
+        ),
         *(_evaluation_sections(content.evaluation) if content.evaluation else []),
         *(_prognosis_sections(content.prognosis) if content.prognosis else []),
         *([_section("Test and retest", _retest(content.retest))] if content.retest else []),
@@ -153,6 +163,42 @@ def _gates(gates: Sequence[Gate]) -> str:
         for gate in gates
     ]
     return _table(("Claim", "Found", ""), rows)
+
+
+def _shortfalls(shortfalls: Mapping[str, Shortfall | NotEstimable]) -> str:
+    found = {name: one for name, one in shortfalls.items() if isinstance(one, Shortfall)}
+    missing = "".join(
+        f"<p>{escape(name)}: {escape(said(one, str))}</p>" for name, one in shortfalls.items() if name not in found
+    )
+    areas = [
+        (
+            name,
+            str(one.n),
+            interval(one.as_added),
+            interval(one.best_added),
+            *(interval(area) for area in one.knowing.values()),
+            interval(one.bayes),
+        )
+        for name, one in found.items()
+    ]
+    seen = [
+        (name, part, *(number(value) for value in by_factor.values()))
+        for name, one in found.items()
+        for part, by_factor in one.correlation.items()
+    ]
+    factors = tuple(FACTOR_OF.values())
+    return (
+        "<p>The score is a sum of three parts, and the truth of three factors, each visible to one part. 'Best added': the "
+        "same parts with the weights nearest to the Bayes logit; what lies between it and the score is lost in the weights. "
+        "'Knowing': one part replaced by its factor; what that gains is lost in the part.</p>"
+        + _table(
+            ("Cohort", "n", "AUC as it is", "Best added", *(f"Knowing the {factor}" for factor in factors), "Bayes"),
+            areas,
+        )
+        + "<h3>Correlation of each part with each factor</h3>"
+        + _table(("Cohort", "Part", *factors), seen)
+        + missing
+    )
 
 
 def _evaluation_sections(evaluation: Evaluation) -> list[str]:

@@ -19,6 +19,7 @@ from training.evaluation.controls import VOLUME, volume_alone
 from training.evaluation.estimability import NotEstimable, estimated
 from training.evaluation.evaluate import BAYES
 from training.evaluation.predictions import SIGNATURE, Predictions, PredictionsError, predictions_of
+from training.evaluation.shortfall import FACTOR_OF
 from training.scoring import score_cohort
 from training.train.run import cohort_digest
 
@@ -52,6 +53,10 @@ class ScoredCohort:
     risks
         float64, shape (N,), of each Cox model that the file holds (`clinical`, `fusion`): its linear predictor, NaN where
         a patient was refused.
+    parts
+        Columns deep, radiomic and clinical of PD-L1ES in log-odds, and label; None where the predictions lack them.
+    truth
+        Columns of ``truth.csv``, or None where the truth is not known.
     """
 
     cases: pd.DataFrame
@@ -61,6 +66,8 @@ class ScoredCohort:
     true_logit: NDArray[np.float64] | None
     synthetic: bool
     risks: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    parts: pd.DataFrame | None = None
+    truth: pd.DataFrame | None = None
 
     @property
     def signature(self) -> NDArray[np.float64]:
@@ -168,7 +175,8 @@ def scored_cohort(
     alone = estimated(volume_alone, cases)
     if not isinstance(alone, NotEstimable):
         predictions = predictions.adding(VOLUME, alone)
-    true_logit = _true_logit(prepared, truth)
+    truth = _truth(prepared, truth)
+    true_logit = None if truth is None else truth["bayes_logit"].to_numpy(dtype=np.float64)
     if true_logit is not None:
         predictions = predictions.adding(BAYES, expit(true_logit))
     risks = {
@@ -176,12 +184,17 @@ def scored_cohort(
         for name in COX_MODELS
         if f"{name}_risk" in own and own[f"{name}_risk"].notna().any()
     }
-    return ScoredCohort(cases, predictions, imputed, controls, true_logit, is_synthetic(prepared), risks)
+    parts = None
+    if set(FACTOR_OF) <= set(own.columns):
+        parts = own[list(FACTOR_OF)].reindex(cases["case_id"]).assign(label=cases["label"].to_numpy())
+    return ScoredCohort(
+        cases, predictions, imputed, controls, true_logit, is_synthetic(prepared), risks, parts=parts, truth=truth
+    )
 
 
-def _true_logit(prepared: PreparedCohort, truth: pd.DataFrame | None) -> NDArray[np.float64] | None:
+def _truth(prepared: PreparedCohort, truth: pd.DataFrame | None) -> pd.DataFrame | None:
     if truth is None:
         if prepared.folder is None or not (prepared.folder / TRUTH_TABLE).is_file():
             return None
         truth = pd.read_csv(prepared.folder / TRUTH_TABLE)
-    return truth.set_index("case_id")["bayes_logit"].reindex(prepared.cases["case_id"]).to_numpy(dtype=np.float64)
+    return truth.set_index("case_id").reindex(prepared.cases["case_id"])

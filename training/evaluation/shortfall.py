@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from training.evaluation.estimability import NotEstimable, estimated
 from training.statistics.discrimination import Auc, auc
 
 FACTOR_OF: Final = {"deep": "border", "radiomic": "inner", "clinical": "clinical"}
@@ -87,6 +88,27 @@ def shortfall(parts: pd.DataFrame, truth: pd.DataFrame) -> Shortfall:
         knowing=knowing,
         bayes=auc(labels, bayes),
     )
+
+
+def shortfalls(
+    parts: pd.DataFrame, truth: pd.DataFrame, cohorts: Mapping[str, NDArray[np.bool_]]
+) -> dict[str, Shortfall | NotEstimable]:
+    """Do so for some groups of patients, by name; patients without a score or a label are left out.
+
+    Parameters
+    ----------
+    parts, truth
+        As of `shortfall`; NaN where a patient has no score or no label.
+    cohorts
+        Which patients, shape (N,), by name; empty groups are left out.
+    """
+    factors = truth[list(FACTOR_OF.values())].to_numpy(dtype=np.float64)
+    usable = parts.notna().all(axis=1).to_numpy() & np.isfinite(factors).all(axis=1)
+    return {
+        name: estimated(shortfall, parts[which & usable], truth[which & usable])
+        for name, which in cohorts.items()
+        if (which & usable).any()
+    }
 
 
 def _nearest(target: Floats, columns: Mapping[str, Floats]) -> Floats:

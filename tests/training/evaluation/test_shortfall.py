@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from training.evaluation.shortfall import FACTOR_OF, Shortfall, shortfall
+from training.evaluation.estimability import NotEstimable
+from training.evaluation.shortfall import FACTOR_OF, Shortfall, shortfall, shortfalls
 
 
 def cohort(noise: dict[str, float], weights: dict[str, float] | None = None, n: int = 4000) -> Shortfall:
@@ -47,6 +48,21 @@ def test_parts_that_are_added_badly_lose_in_the_sum_and_in_no_part() -> None:
     found = cohort({}, {"deep": 8.0})
     assert found.as_added.value < found.bayes.value - 0.05
     assert found.best_added.value == pytest.approx(found.bayes.value, abs=1e-12)
+
+
+def test_patients_without_score_or_label_are_left_out_and_groups_named() -> None:
+    rng = np.random.default_rng(3)
+    truth = pd.DataFrame(rng.standard_normal((60, 3)), columns=["border", "inner", "clinical"])
+    truth["bayes_logit"] = truth.sum(axis=1)
+    parts = pd.DataFrame(rng.standard_normal((60, 3)), columns=list(FACTOR_OF)).assign(label=[0.0, 1.0] * 30)
+    parts.loc[0, "deep"] = np.nan
+    parts.loc[1, "label"] = np.nan
+    rows = np.arange(60)
+    found = shortfalls(parts, truth, {"Training": rows < 40, "Test": rows >= 58, "Gate": rows > 60})
+    assert set(found) == {"Training", "Test"}
+    assert isinstance(found["Training"], Shortfall)
+    assert found["Training"].n == 38
+    assert isinstance(found["Test"], NotEstimable)
 
 
 def test_a_part_that_says_nothing_and_a_missing_value_are_refused() -> None:
