@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -14,19 +15,21 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK
+from pydicom import dcmread
+from pydicom.misc import is_dicom
 
 import operators.radiomics
 import operators.roi_patches
 from app.run import run_study
 from app.settings import DEFAULT_FILE, load_settings
-from pdl1es.clinical import ClinicalData, ClinicalValue
 from pdl1es.dicom.pixels import read_ct_slice
 from pdl1es.model import FusionModel
 from training.cohort.case import CaseSource, PreparationSettings, prepare_case, read_case
 from training.cohort.prepare import prepare_cohort
 from training.cohort.prepared import PreparedCohort
-from training.cohort.table import read_cohort
+from training.cohort.table import read_cohort, write_cohort
 from training.figures.flow_chart import FlowChart
+from training.scoring import score_cohort
 
 SETTINGS = PreparationSettings()
 
@@ -38,10 +41,40 @@ def prepared(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepa
     return PreparedCohort.load(folder)
 
 
+def _asked_at_the_scanner(synthetic: Path, prepared: PreparedCohort, folder: Path) -> tuple[Path, PreparedCohort]:
+    """Return a study without ``clinical.json`` whose header says that the patient smokes, and a table that knows no more."""
+    study = folder / "study"
+    shutil.copytree(synthetic / "images" / "E0001", study)
+    (study / "clinical.json").unlink()
+    for path in study.rglob("*"):
+        if path.is_file() and is_dicom(path):
+            header = dcmread(path)
+            header.SmokingStatus = "YES"
+            header.save_as(path)
+    with (synthetic / "cohort.csv").open(newline="") as file:
+        row = next(row for row in csv.DictReader(file) if row["id"] == "E0001")
+    for column in ("ct", "seg"):
+        row[column] = str(synthetic / row[column]) if row[column] else ""
+    row |= {"smoking": "smoker", "family_history": ""}
+    (folder / "cohort.csv").write_bytes(write_cohort([row]))
+    cache = prepared.folder / "cache" if prepared.folder is not None else None
+    table = read_cohort(folder / "cohort.csv")
+    return study, prepare_cohort(table, folder / "prepared", SETTINGS, cache_folder=cache, workers=1)
+
+
+@pytest.mark.parametrize("values", ["from clinical.json", "from the header"])
 def test_a_study_scored_by_the_chain_and_the_same_case_of_the_cohort_are_equal_bit_for_bit(
-    synthetic: Path, prepared: PreparedCohort, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    synthetic: Path,
+    prepared: PreparedCohort,
+    repository: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    values: str,
 ) -> None:
-    """Features and patches as the operators computed them; the score follows to 1e-5."""
+    """Features and patches as the operators computed them; the score of the cohort's own scoring to 1e-5.
+
+    In the header a smoker has no grade, and the family history is missing.
+    """
     seen: dict[str, Any] = {}
 
     def watched(module: Any, name: str) -> None:
@@ -53,25 +86,29 @@ def test_a_study_scored_by_the_chain_and_the_same_case_of_the_cohort_are_equal_b
 
         monkeypatch.setattr(module, name, call)
 
+    study, cohort = synthetic / "images" / "E0001", prepared
+    if values == "from the header":
+        study, cohort = _asked_at_the_scanner(synthetic, prepared, tmp_path)
     watched(operators.radiomics, "extract_features")
     watched(operators.roi_patches, "extract_patches")
     models = repository / "models"
-    outcome = run_study(
-        synthetic / "images" / "E0001", tmp_path, settings=load_settings(DEFAULT_FILE), model_folder=models
-    )
+    outcome = run_study(study, tmp_path / "out", settings=load_settings(DEFAULT_FILE), model_folder=models)
     assert outcome.refusal is None
-    place = prepared.case_ids.index("E0001")
-    np.testing.assert_array_equal(prepared.radiomics[place], seen["extract_features"])
-    np.testing.assert_array_equal(prepared.patches[place], seen["extract_patches"].hu)
-    np.testing.assert_array_equal(prepared.masks[place], seen["extract_patches"].mask)
+    place = cohort.case_ids.index("E0001")
+    np.testing.assert_array_equal(cohort.radiomics[place], seen["extract_features"])
+    np.testing.assert_array_equal(cohort.patches[place], seen["extract_patches"].hu)
+    np.testing.assert_array_equal(cohort.masks[place], seen["extract_patches"].mask)
 
-    codes = [ClinicalValue(None if np.isnan(code) else float(code), "table") for code in prepared.clinical[place]]
-    model = FusionModel.load(models / "pdl1es")
-    score = model.predict(
-        prepared.patches[place].astype(np.float32), prepared.radiomics[place], ClinicalData(*codes)
-    ).pdl1es
-    result = json.loads((tmp_path / "result.json").read_text())
-    assert score == pytest.approx(result["assessment"]["score"], abs=1e-5)
+    scored = score_cohort(models / "pdl1es", cohort.subset(np.array([place]))).iloc[0]
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert scored["probability"] == pytest.approx(result["assessment"]["score"], abs=1e-5)
+    if values == "from the header":
+        assert np.isnan(cohort.clinical[place, 3])
+        assert not cohort.smoking_graded[place]
+        grade = FusionModel.load(models / "pdl1es").metadata.smoker_grade
+        assert scored["imputed_smoking"] == pytest.approx(grade)
+        plain = score_cohort(models / "pdl1es", prepared.subset(np.array([prepared.case_ids.index("E0001")]))).iloc[0]
+        assert scored["probability"] != pytest.approx(plain["probability"], abs=1e-5)
 
 
 def _rewritten(synthetic: Path, folder: Path, suffix: str, orientation: str) -> CaseSource:
