@@ -196,13 +196,14 @@ def test_an_unfinished_run_cannot_be_exported(run: Run, tmp_path: Path) -> None:
 
 
 def with_other_values(cohort: PreparedCohort, which: np.ndarray) -> PreparedCohort:
-    """Replace everything of some patients but their labels."""
+    """Replace everything of some patients, their labels by the opposite."""
     rng = np.random.default_rng(9)
     cases, radiomics, patches = cohort.cases.copy(), cohort.radiomics.copy(), cohort.patches.copy()
     radiomics[which] = rng.normal(1e4, 1e4, radiomics[which].shape)
     patches[which] = rng.integers(-1000, 3000, patches[which].shape)
     for name in VARIABLES:
         cases.loc[which, name] = rng.integers(0, 2, int(which.sum())).astype(float)
+    cases.loc[which, "label"] = 1.0 - cases.loc[which, "label"]
     return replace(cohort, cases=cases, radiomics=radiomics, patches=patches)
 
 
@@ -227,10 +228,11 @@ def test_other_validation_and_test_patients_change_nothing_that_is_fitted(cohort
 
 
 def test_other_test_patients_change_no_weight(cohort: PreparedCohort, tmp_path: Path) -> None:
-    """Validation chooses the epoch; test does nothing at all."""
+    """Validation chooses the epoch; test does nothing at all. The table names the splits: else labels decide them."""
     division = divide(cohort.cases, QUICK.seed)
+    divided = replace(cohort, cases=cohort.cases.assign(split=division))
     weights = []
-    for number, given in enumerate((cohort, with_other_values(cohort, division == TEST))):
+    for number, given in enumerate((divided, with_other_values(divided, division == TEST))):
         config = QUICK.model_copy(update={"models": ("RM",), "redivisions": 0})
         train(given, tmp_path / str(number), config, hardware=CPU)
         weights.append((tmp_path / str(number) / NETWORKS / "RM" / "weights.pt").read_bytes())
@@ -267,7 +269,7 @@ def interval(areas: list[float]) -> tuple[float, float]:
     return float(np.mean(areas) - half), float(np.mean(areas) + half)
 
 
-@pytest.mark.parametrize(("name", "seeds"), [("RM", 12), ("CM", 12), ("PD-L1ES", 5)])
+@pytest.mark.parametrize(("name", "seeds"), [("RM", 12), ("CM", 12), ("DLM", 5), ("PD-L1ES", 5)])
 def test_permuted_labels_give_areas_around_a_half(
     name: ModelName, seeds: int, cohort: PreparedCohort, tmp_path: Path
 ) -> None:
@@ -293,6 +295,48 @@ def test_the_permutation_finds_a_leak_where_there_is_one(cohort: PreparedCohort,
 
 def test_labels_as_they_are_can_be_learnt(cohort: PreparedCohort, tmp_path: Path) -> None:
     assert area_on_test(cohort, "RM", 0, tmp_path, fit_on_training) > 0.8
+
+
+# --- Several devices ---
+
+
+def test_two_processes_train_one_run(cohort: PreparedCohort, tmp_path: Path) -> None:
+    """Lightning starts the command again for the second; their gradients meet on this machine (gloo)."""
+    config = {"models": ["CM", "PD-L1ES"], "layers": "small", "stages": [{"learning_rate": 0.003, "epochs": 1}]}
+    (tmp_path / "config.json").write_text(json.dumps({**config, "redivisions": 0, "batch_size": 30}))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    for devices, strategy in (("1", "auto"), ("2", "ddp")):
+        command = [sys.executable, "-m", "training.cli", "train", str(cohort.folder), str(tmp_path / devices)]
+        options = [
+            "--config",
+            str(tmp_path / "config.json"),
+            "--accelerator",
+            "cpu",
+            "--workers",
+            "0",
+            "--threads",
+            "1",
+        ]
+        done = subprocess.run(
+            [*command, *options, "--devices", devices, "--strategy", strategy],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    files = [sorted(str(path.relative_to(tmp_path / d)) for path in (tmp_path / d).rglob("*")) for d in "12"]
+    assert files[0] == files[1]
+    _, _, summary = read_run(tmp_path / "2")
+    one = read_run(tmp_path / "1")[2]
+    for name, network in summary["networks"].items():
+        assert network["epochs"] == 1
+        # each has as many patches as the other, so that an odd one out is seen twice
+        patches = one["networks"][name]["history"][0]["patches"]
+        assert network["history"][0]["patches"] == patches + patches % 2
+        assert network["auc"].keys() == one["networks"][name]["auc"].keys()
+    assert len(pd.read_parquet(tmp_path / "2" / PREDICTIONS_FILE)) == 2 * len(cohort)
+    assert release(tmp_path / "2", tmp_path / "model", cases=2).difference <= 1e-5
 
 
 # --- Export ---
