@@ -23,7 +23,7 @@ from pdl1es.model import FusionModel
 from pdl1es.radiomics.names import FEATURE_NAMES
 from training.cohort.prepared import CASES_FILE, PreparedCohort, case_table, write_prepared_cohort
 from training.cohort.synthesise import SynthesisSettings
-from training.cohort.truth import TruthSettings, true_model
+from training.cohort.truth import FACTORS, TruthSettings, true_model
 from training.evaluation.cut_offs import model_digest, read_cut_offs
 from training.reproduce import Reproduction, ReproductionError, ReproductionSettings, Step, source_digest
 from training.train.config import Hardware, TrainingConfig
@@ -194,7 +194,8 @@ def drawn(folder: Path, seed: int = 0) -> PreparedCohort:
     masks = np.zeros(patches.shape, dtype=bool)
     masks[:, :, 30:80, 30:80] = True
     document = {**true_model(TruthSettings()).document(), "seed": 0}
-    table = pd.DataFrame({"case_id": [row["case_id"] for row in rows], "bayes_logit": 2 * truth})
+    factors = {name: truth + rng.normal(size=n) for name in FACTORS}
+    table = pd.DataFrame({"case_id": [row["case_id"] for row in rows], **factors, "bayes_logit": 2 * truth})
     write_atomically(folder / "truth.json", json.dumps(document).encode("utf-8"))
     write_atomically(folder / "truth.csv", table.to_csv(index=False).encode("utf-8"))
     manifest = {"truth": "truth.json", "truth_table": "truth.csv", "config_digest": "0" * 64}
