@@ -27,7 +27,7 @@ from training.export import export_model, model_metadata
 from training.network import PDL1ES, SMALL, FusionNetwork
 from training.preprocessing import CoxTerms, FittedPreprocessing
 from training.reproduce import ReproductionSettings, full_settings, small_settings
-from training.train.config import Hardware, Stage, TrainingConfig
+from training.train.config import PAPER_STAGES, Hardware, Stage, TrainingConfig
 from training.train.run import train
 
 COLUMNS = ("case_id", "split", "label", "age", "sex", "smoking", "smoking_graded", "family_history", "pfs_days")
