@@ -324,7 +324,9 @@ def test_the_true_hazard_ratios_are_looked_for_among_the_immunotherapy_patients(
 def test_the_full_reproduction_has_the_papers_sizes_and_the_small_one_100_patients() -> None:
     full, small = full_settings(), small_settings()
     assert (full.synthesis.expression, full.synthesis.prognosis, full.synthesis.gate) == (939, 94, 1000)
-    assert full.training.epochs == 60
+    assert [stage.learning_rate for stage in full.training.stages] == [stage.learning_rate for stage in PAPER_STAGES]
+    assert full.training.epochs == 29
+    assert full.training.correction == "none"
     assert full.training.redivisions == 2
     assert small.synthesis.expression + small.synthesis.prognosis + small.synthesis.gate == 100
     assert small.training.epochs == 2
