@@ -111,9 +111,9 @@ $(TRAINING_VENV)/ready: requirements.txt training/requirements.txt tests/require
 	@$(TRAINING_VENV)/bin/python -c pass
 	@touch $@
 
-## make untrained-model       write the seeded, untrained model that stands in until one is trained
+## make untrained-model       write a seeded, untrained model into out/untrained, to try the chain's contract with
 untrained-model: $(TRAINING_VENV)/ready
-	$(TRAINING_VENV)/bin/python -m training.untrained models/pdl1es
+	$(TRAINING_VENV)/bin/python -m training.untrained out/untrained
 
 ## make reproduce [SMALL=1]   from nothing to model and report, on a synthetic cohort; goes on where it stopped
 reproduce: $(TRAINING_VENV)/ready
