@@ -65,6 +65,8 @@ def score_cohort(
     workers
         Patients scored at once, each on one thread. The file takes one patient's slices with that patient's features,
         so that patients cannot share a batch.
+    kept
+        Folder in which the scores are left as they come; those that are there are taken. It is for one model and cohort.
 
     Returns
     -------

@@ -373,7 +373,8 @@ def attribute_value(dataset: Dataset, keyword: str) -> Any:
     try:
         value = dataset.get(keyword)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, NotImplementedError):
-        # pydicom converts on access, and what it raises depends on the VR; the attribute counts as absent
+        # pydicom converts on access, and what it raises depends on the VR (NotImplementedError: a VR that it does not
+        # know, so the file is malformed and nothing here is unfinished); the attribute counts as absent
         return None
     return None if value is None or value == "" or value == [] else value
 

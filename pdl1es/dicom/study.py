@@ -130,7 +130,7 @@ _MALFORMED: Final = (
     InvalidDicomError,
     BytesLengthException,
 )
-"""What pydicom raises on bytes that break DICOM's rules."""
+"""What pydicom raises on bytes that break DICOM's rules; NotImplementedError where a VR is none that it knows."""
 
 
 class ScanLimits(BaseModel):

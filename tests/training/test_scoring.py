@@ -13,15 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from exported_models import export_random_model
 
-from pdl1es.model import MODEL_FILE, CutOff, FusionModel
+from pdl1es.model import FusionModel
 from pdl1es.radiomics.names import FEATURE_NAMES
 from training import scoring
 from training.cohort.prepared import PreparedCohort, case_table, write_prepared_cohort
 from training.evaluation.scored import score_models
-from training.export import export_model, model_metadata
-from training.network import PDL1ES, SMALL, FusionNetwork
 from training.preprocessing import FittedPreprocessing
 from training.scoring import KEPT_TOGETHER, score_cohort
 
@@ -32,24 +30,8 @@ N = 3 * KEPT_TOGETHER + 5
 def folder(tmp_path_factory: pytest.TempPathFactory, fitted: FittedPreprocessing) -> Path:
     """Two exported models of random weights and a prepared cohort, of whom one patient is refused."""
     folder = tmp_path_factory.mktemp("scoring")
-    cut_off = CutOff(value=0.5, method="test", above="above", below="below")
     for seed in (0, 1):
-        torch.manual_seed(seed)
-        network = FusionNetwork(fitted, PDL1ES, layers=SMALL).eval()
-        metadata = model_metadata(
-            network,
-            fitted,
-            name="PD-L1ES of a test",
-            version="0",
-            training_data="untrained",
-            trained_on="nothing",
-            intended_use="a test",
-            limitations=(),
-            expression_cut_off=cut_off,
-            progression_cut_off=cut_off,
-            calibrated=False,
-        )
-        export_model(network, fitted, metadata, folder / f"model-{seed}" / MODEL_FILE, cases=1)
+        export_random_model(folder / f"model-{seed}", fitted, seed=seed)
     rng = np.random.default_rng(0)
     patches = rng.normal(-300, 200, (N, 3, 112, 112)).astype(np.int16)
     radiomics = rng.normal(50, 20, (N, len(FEATURE_NAMES)))

@@ -46,8 +46,6 @@ class ScoredCohort:
         float64, shape (N, 4): clinical variables as the model imputes them.
     controls
         Which of the models are PD-L1ES on disturbed inputs.
-    true_logit
-        float64, shape (N,): of the Bayes score, or None where the truth is not known.
     synthetic
         Whether the patients are phantoms.
     risks
@@ -63,7 +61,6 @@ class ScoredCohort:
     predictions: Predictions
     imputed: NDArray[np.float64]
     controls: tuple[str, ...]
-    true_logit: NDArray[np.float64] | None
     synthetic: bool
     risks: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     parts: pd.DataFrame | None = None
@@ -73,6 +70,11 @@ class ScoredCohort:
     def signature(self) -> NDArray[np.float64]:
         """PD-L1ES, shape (N,); NaN where a patient was refused."""
         return self.predictions.probability[SIGNATURE]
+
+    @property
+    def true_logit(self) -> NDArray[np.float64] | None:
+        """Of the Bayes score, float64, shape (N,); None where the truth is not known."""
+        return None if self.truth is None else self.truth["bayes_logit"].to_numpy(dtype=np.float64)
 
 
 def is_synthetic(prepared: PreparedCohort) -> bool:
@@ -176,9 +178,8 @@ def scored_cohort(
     if not isinstance(alone, NotEstimable):
         predictions = predictions.adding(VOLUME, alone)
     truth = _truth(prepared, truth)
-    true_logit = None if truth is None else truth["bayes_logit"].to_numpy(dtype=np.float64)
-    if true_logit is not None:
-        predictions = predictions.adding(BAYES, expit(true_logit))
+    if truth is not None:
+        predictions = predictions.adding(BAYES, expit(truth["bayes_logit"].to_numpy(dtype=np.float64)))
     risks = {
         name: own[f"{name}_risk"].reindex(cases["case_id"]).to_numpy(dtype=np.float64)
         for name in COX_MODELS
@@ -187,9 +188,7 @@ def scored_cohort(
     parts = None
     if set(FACTOR_OF) <= set(own.columns):
         parts = own[list(FACTOR_OF)].reindex(cases["case_id"]).assign(label=cases["label"].to_numpy())
-    return ScoredCohort(
-        cases, predictions, imputed, controls, true_logit, is_synthetic(prepared), risks, parts=parts, truth=truth
-    )
+    return ScoredCohort(cases, predictions, imputed, controls, is_synthetic(prepared), risks, parts=parts, truth=truth)
 
 
 def _truth(prepared: PreparedCohort, truth: pd.DataFrame | None) -> pd.DataFrame | None:

@@ -9,12 +9,12 @@ from typing import NoReturn
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from evaluation_cohorts import draw_cohort
+from exported_models import export_random_model
 from lifelines.utils import concordance_index
 from typer.testing import CliRunner
 
-from pdl1es.model import MODEL_FILE, CutOff, FusionModel
+from pdl1es.model import CutOff, FusionModel
 from pdl1es.radiomics.names import FEATURE_NAMES
 from training import scoring
 from training.cli import app
@@ -23,8 +23,6 @@ from training.cohort.truth import TruthSettings, draw_labels, draw_patients, dra
 from training.evaluation.analysis import flow_chart_of, true_hazard_gates
 from training.evaluation.predictions import PredictionsError
 from training.evaluation.scored import ScoredCohort, score_models, scored_cohort
-from training.export import export_model, model_metadata
-from training.network import PDL1ES, SMALL, FusionNetwork
 from training.preprocessing import CoxTerms, FittedPreprocessing
 from training.reproduce import ReproductionSettings, full_settings, small_settings
 from training.train.config import PAPER_STAGES, Hardware, Stage, TrainingConfig
@@ -38,23 +36,7 @@ MORE = ("progressed", "treatment", "manufacturer", "slice_thickness_mm", "tube_c
 def folder(tmp_path_factory: pytest.TempPathFactory, fitted: FittedPreprocessing) -> Path:
     """An exported model of random weights, a prepared cohort, and the same patients 'scanned again'."""
     folder = tmp_path_factory.mktemp("evaluation")
-    torch.manual_seed(0)
-    network = FusionNetwork(fitted, PDL1ES, layers=SMALL).eval()
-    cut_off = CutOff(value=0.5, method="test", above="above", below="below")
-    metadata = model_metadata(
-        network,
-        fitted,
-        name="PD-L1ES of a test",
-        version="0",
-        training_data="untrained",
-        trained_on="nothing",
-        intended_use="a test",
-        limitations=(),
-        expression_cut_off=cut_off,
-        progression_cut_off=cut_off,
-        calibrated=False,
-    )
-    export_model(network, fitted, metadata, folder / "model" / MODEL_FILE, cases=2)
+    export_random_model(folder / "model", fitted)
     drawn, _ = draw_cohort({"train": 20, "validation": 10, "test": 10, "prognosis": 14})
     rows = [
         {name: (None if pd.isna(value) else value) for name, value in row.items()}
@@ -182,27 +164,17 @@ def test_a_second_call_takes_the_scores_that_the_first_left(
 def test_the_exported_cox_models_are_tested_on_other_patients_at_their_own_cut_offs(
     folder: Path, fitted: FittedPreprocessing, tmp_path: Path
 ) -> None:
-    torch.manual_seed(0)
-    network = FusionNetwork(fitted, PDL1ES, layers=SMALL).eval()
+    coefficients, means = np.array([0.03, 0.5, 0.1, 0.2]), np.array([60.0, 0.5, 0.6, 0.1])
+    cox_terms = CoxTerms(coefficients, means, np.array([1.0, 0.7]), np.array([0.5, 0.0]))
     cut_off = CutOff(value=0.5, method="test", above="high risk", below="low risk")
-    metadata = model_metadata(
-        network,
+    export_random_model(
+        tmp_path / "model",
         fitted,
-        name="PD-L1ES of a test",
-        version="0",
-        training_data="untrained",
-        trained_on="nothing",
-        intended_use="a test",
-        limitations=(),
-        expression_cut_off=cut_off,
-        progression_cut_off=cut_off,
-        calibrated=False,
+        cut_off=cut_off,
+        cox=cox_terms,
         clinical_cut_off=cut_off.model_copy(update={"value": 0.05}),
         fusion_cut_off=cut_off.model_copy(update={"value": 0.1}),
     )
-    coefficients, means = np.array([0.03, 0.5, 0.1, 0.2]), np.array([60.0, 0.5, 0.6, 0.1])
-    cox_terms = CoxTerms(coefficients, means, np.array([1.0, 0.7]), np.array([0.5, 0.0]))
-    export_model(network, fitted, metadata, tmp_path / "model" / MODEL_FILE, cox=cox_terms, cases=2)
     code, output = _run(
         "prognosis", folder / "prepared", tmp_path / "report", "--model", tmp_path / "model", "--permutations", "20"
     )
@@ -314,11 +286,12 @@ def test_the_true_hazard_ratios_are_looked_for_among_the_immunotherapy_patients(
     survival = draw_survival(rng, model, logit, patients["age"].to_numpy())
     cases = pd.DataFrame({"split": "prognosis", **survival[["pfs_days", "progressed"]]})
     imputed = patients[["age", "sex", "smoking", "family_history"]].to_numpy(dtype=np.float64)
-    scored = ScoredCohort(cases, None, imputed, (), logit, True)  # type: ignore[arg-type]  # no score is looked at
+    truth = pd.DataFrame({"bayes_logit": logit})
+    scored = ScoredCohort(cases, None, imputed, (), True, truth=truth)  # type: ignore[arg-type]  # no score is looked at
     gates = true_hazard_gates(scored, model.document())
     assert [gate.holds for gate in gates] == [True, True]
     assert "1.90" in gates[0].claim
-    assert true_hazard_gates(ScoredCohort(cases, None, imputed, (), None, False), model.document()) == ()  # type: ignore[arg-type]
+    assert true_hazard_gates(ScoredCohort(cases, None, imputed, (), False), model.document()) == ()  # type: ignore[arg-type]
 
 
 def test_the_full_reproduction_has_the_papers_sizes_and_the_small_one_100_patients() -> None:
