@@ -60,7 +60,7 @@ RUN /opt/tools/bin/python -m pip download --no-cache-dir --quiet --no-deps --des
  && /opt/tools/bin/python package/manifests.py --settings app.yaml --models models --sdk-version "$sdk" \
       --root /root-of-image \
  && chown 1000:1000 /root-of-image/var/holoscan \
- && printf '#!/opt/venv/bin/python3\nfrom app.cli import main\n\nmain()\n' > /opt/venv/bin/pdl1es \
+ && printf '#!/opt/venv/bin/python3\nfrom pdl1es.command_line.cli import main\n\nmain()\n' > /opt/venv/bin/pdl1es \
  && chmod 755 /opt/venv/bin/pdl1es \
  && echo /opt/holoscan/app > "$(echo /opt/venv/lib/python3*/site-packages)/pdl1es.pth"
 

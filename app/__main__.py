@@ -15,7 +15,7 @@ def main() -> None:
     Arguments, where there are any, are those of ``pdl1es run``, or a command of ``pdl1es`` and its arguments.
     """
     import operators  # noqa: F401 - prepares Holoscan before MONAI Deploy imports it
-    from app.cli import DEFAULT_MODELS, app
+    from pdl1es.command_line.cli import DEFAULT_MODELS, app
 
     arguments = sys.argv[1:]
     if not arguments:

@@ -9,7 +9,6 @@ from pathlib import Path
 from monai.deploy.conditions import CountCondition
 from monai.deploy.core import Application
 
-from app.settings import Settings
 from operators.assessment import AssessmentOperator
 from operators.cam_overlay import CamOverlayOperator
 from operators.clinical_data import ClinicalDataOperator
@@ -26,7 +25,8 @@ from operators.series_selection import SeriesSelectionOperator
 from operators.step import Step
 from operators.structured_report import StructuredReportOperator
 from operators.study_loader import StudyLoaderOperator
-from pdl1es.model import FusionModel
+from pdl1es.model.fusion import FusionModel
+from pdl1es.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class PDL1ESApplication(Application):
         self.connect(selection, assessment, "selection")
         self.connect(resample, assessment, "volume", "tumour")
         self.connect(patches, assessment, "patches")
-        self.connect(clinical, assessment, "clinical", "clinical_findings")
+        self.connect(clinical, assessment, "clinical", "clinical_warnings")
         self.connect(fusion, assessment, "prediction")
         self.connect(stability, assessment, "stability")
 

@@ -11,19 +11,19 @@ from enum import IntEnum
 from pathlib import Path
 
 from app.application import PDL1ESApplication, RunRequest
-from app.settings import Settings
 from operators.result_writer import write_result
 from operators.run_record import RunRecord
 from pdl1es.atomic import require_writable
 from pdl1es.clinical import ClinicalFileError
 from pdl1es.dicom.study import scan_study
 from pdl1es.errors import Refusal
-from pdl1es.model import FusionModel
+from pdl1es.model.fusion import FusionModel
 from pdl1es.report.clock import report_time
 from pdl1es.report.refusal_report import build_refusal_report, header_to_file_under
 from pdl1es.report.result import ReportFile, ResultDocument, failed_result, refused_result
 from pdl1es.report.software import this_software
 from pdl1es.report.study_context import encode
+from pdl1es.settings import Settings
 
 logger = logging.getLogger("pdl1es")
 

@@ -25,7 +25,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from pdl1es.radiomics.fast import (
+from pdl1es.features.fast import (
     Region,
     discretise,
     image_features,
@@ -33,8 +33,8 @@ from pdl1es.radiomics.fast import (
     texture_features,
     texture_matrices,
 )
-from pdl1es.radiomics.filters import Crop
-from pdl1es.radiomics.names import FEATURES_BY_CLASS
+from pdl1es.features.filters import Crop
+from pdl1es.features.names import FEATURES_BY_CLASS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -42,9 +42,9 @@ import yaml  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 from scipy.ndimage import gaussian_filter  # noqa: E402
 
+from pdl1es.features.extraction import extract_features  # noqa: E402
+from pdl1es.features.names import FEATURE_NAMES, IMAGE_TYPES  # noqa: E402
 from pdl1es.method import radiomics_settings_text  # noqa: E402
-from pdl1es.radiomics.extraction import extract_features  # noqa: E402
-from pdl1es.radiomics.names import FEATURE_NAMES, IMAGE_TYPES  # noqa: E402
 
 SIZES_ML = (3, 30, 300)
 SCALING_ML = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -74,11 +74,11 @@ def synthetic_case(volume_ml: float, seed: int = 0) -> Case:
 
 def real_cases(data: Path) -> Iterator[Case]:
     """Read the two real tumours and resample them as the chain does."""
-    from pdl1es.dicom.pixels import read_ct_slice
+    from pdl1es.dicom.pixels.frames import read_ct_slice
     from pdl1es.dicom.segmentation import parse_segmentation, read_segment_mask
     from pdl1es.dicom.series import ct_series
     from pdl1es.dicom.study import read_instance
-    from pdl1es.resample import tumour_volume
+    from pdl1es.grid.resample import tumour_volume
 
     for name, ct, seg in (
         ("4D-Lung patient 113", "ct_4dlung113/CT", "ct_4dlung113/seg_dcmqi.dcm"),
@@ -268,7 +268,7 @@ def exponent(seconds: dict[float, float], least: float = 0) -> float:
 
 def voxel_maps(case: Case) -> list[str]:
     """Time the paper's two maps on the tumour's largest slice; return the section's lines."""
-    from pdl1es.radiomics.maps import feature_map
+    from pdl1es.features.maps import feature_map
 
     z = int(case.mask.sum(axis=(1, 2)).argmax())
     lines = [

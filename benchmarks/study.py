@@ -54,9 +54,9 @@ def lap(seconds: dict[str, float], name: str) -> Any:
 
 def our_job() -> Job:
     """Return the chain as it ships."""
-    from app.cli import prepare_process
     from app.run import run_study
-    from app.settings import DEFAULT_FILE, load_settings
+    from pdl1es.command_line.cli import prepare_process
+    from pdl1es.settings import DEFAULT_FILE, load_settings
 
     prepare_process("ERROR")
     settings = load_settings(DEFAULT_FILE)
@@ -84,14 +84,14 @@ def stock_job() -> Job:
     from monai.networks.nets import DenseNet121
     from radiomics.featureextractor import RadiomicsFeatureExtractor
 
-    import pdl1es.radiomics
+    import pdl1es.features
 
     logging.disable(logging.WARNING)
     fragment = Application([])
     rules = json.dumps({"selections": [{"name": "CT", "conditions": {"Modality": "CT"}}]})
     torch.manual_seed(0)
     network = DenseNet121(spatial_dims=2, in_channels=1, out_channels=2).eval()
-    settings = Path(pdl1es.radiomics.__file__).parent / "settings.yaml"
+    settings = Path(pdl1es.features.__file__).parent / "settings.yaml"
 
     def run(study: Path, output: Path) -> dict[str, float]:
         seconds: dict[str, float] = {}

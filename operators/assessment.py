@@ -9,13 +9,13 @@ from operators.run_record import RunRecord
 from operators.step import Step
 from pdl1es.assessment import Assessment, TumourMeasurement, assess
 from pdl1es.clinical import ClinicalData
-from pdl1es.dicom.selection import Selection
+from pdl1es.dicom.selection.survey import Selection
 from pdl1es.dicom.study import Study
-from pdl1es.findings import Finding
-from pdl1es.measurement import roi_slice_reference
-from pdl1es.model import FusionModel, Prediction
-from pdl1es.patches import RoiPatches
-from pdl1es.resample import TumourVolume
+from pdl1es.grid.measurement import roi_slice_reference
+from pdl1es.grid.patches import RoiPatches
+from pdl1es.grid.resample import TumourVolume
+from pdl1es.model.fusion import FusionModel, Prediction
+from pdl1es.score_warning import ScoreWarning
 from pdl1es.stability import ContourStability
 
 
@@ -29,7 +29,7 @@ class AssessmentOperator(Step):
         "tumour",
         "patches",
         "clinical",
-        "clinical_findings",
+        "clinical_warnings",
         "prediction",
         "stability",
     )
@@ -47,7 +47,7 @@ class AssessmentOperator(Step):
         tumour: TumourMeasurement,
         patches: RoiPatches,
         clinical: ClinicalData,
-        clinical_findings: tuple[Finding, ...],
+        clinical_warnings: tuple[ScoreWarning, ...],
         prediction: Prediction,
         stability: ContourStability | None,
     ) -> Mapping[str, Assessment]:
@@ -63,6 +63,6 @@ class AssessmentOperator(Step):
                 model=self.model.metadata,
                 stability=stability,
                 unreadable_files=len(study.unreadable),
-                further_findings=clinical_findings,
+                further_warnings=clinical_warnings,
             )
         }

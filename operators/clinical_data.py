@@ -16,9 +16,9 @@ from pdl1es.clinical import (
     read_clinical_csv,
     read_clinical_json,
 )
-from pdl1es.dicom.selection import Selection
+from pdl1es.dicom.selection.survey import Selection
 from pdl1es.errors import Refusal, RefusalCode
-from pdl1es.findings import Finding
+from pdl1es.score_warning import ScoreWarning
 
 STUDY_FILE = "clinical.json"
 
@@ -30,10 +30,10 @@ def _content(path: Path) -> bytes:
 
 
 class ClinicalDataOperator(Step):
-    """Emit ``clinical``: age, sex, smoking and family history; and ``clinical_findings``."""
+    """Emit ``clinical``: age, sex, smoking and family history; and ``clinical_warnings``."""
 
     inputs = ("selection",)
-    outputs = ("clinical", "clinical_findings")
+    outputs = ("clinical", "clinical_warnings")
 
     def __init__(
         self, fragment: Any, *, study_folder: Path, clinical_file: Path | None, record: RunRecord, name: str
@@ -45,7 +45,7 @@ class ClinicalDataOperator(Step):
     def process(self, selection: Selection) -> Mapping[str, Any]:
         """Look in the file, then in the study's own file, then in the header."""
         header = selection.ct.slices[0].instance.header
-        findings: list[Finding] = []
+        warnings: list[ScoreWarning] = []
         given: ClinicalRecord | None = None
         if self.clinical_file is not None:
             content = _content(self.clinical_file)
@@ -54,8 +54,8 @@ class ClinicalDataOperator(Step):
                     content, str(header.get("PatientID", "") or ""), str(header.get("AccessionNumber", "") or "")
                 )
                 if given is None:
-                    findings.append(
-                        Finding("CLINICAL_ROW_ABSENT", "The table of clinical data has no row for this patient.")
+                    warnings.append(
+                        ScoreWarning("CLINICAL_ROW_ABSENT", "The table of clinical data has no row for this patient.")
                     )
             else:
                 given = read_clinical_json(content)
@@ -66,4 +66,4 @@ class ClinicalDataOperator(Step):
                 in_study = read_clinical_json(_content(study_file))
             except ClinicalFileError as error:
                 raise Refusal(RefusalCode.CLINICAL_INVALID, f"{STUDY_FILE}: {error}") from error
-        return {"clinical": clinical_data(header, given, in_study), "clinical_findings": tuple(findings)}
+        return {"clinical": clinical_data(header, given, in_study), "clinical_warnings": tuple(warnings)}

@@ -8,8 +8,8 @@ from typing import Any
 from operators.run_record import RunRecord
 from operators.step import Step
 from pdl1es.clinical import ClinicalData
-from pdl1es.model import FusionModel, Prediction
-from pdl1es.resample import TumourVolume
+from pdl1es.grid.resample import TumourVolume
+from pdl1es.model.fusion import FusionModel, Prediction
 from pdl1es.stability import ContourStability, contour_stability
 
 
@@ -30,4 +30,4 @@ class ContourStabilityOperator(Step):
         """Score again."""
         if not self.wanted:
             return {"stability": None}
-        return {"stability": contour_stability(volume, clinical, self.model, prediction.pdl1es)}
+        return {"stability": contour_stability(volume, clinical, self.model, prediction.score)}

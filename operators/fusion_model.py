@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from operators.run_record import RunRecord
 from operators.step import Step
 from pdl1es.clinical import ClinicalData
-from pdl1es.model import FusionModel, Prediction
-from pdl1es.patches import RoiPatches
+from pdl1es.grid.patches import RoiPatches
+from pdl1es.model.fusion import FusionModel, Prediction
 
 
 class FusionModelOperator(Step):

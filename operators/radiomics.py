@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.step import Step
-from pdl1es.radiomics.extraction import extract_features
-from pdl1es.resample import TumourVolume
+from pdl1es.features.extraction import extract_features
+from pdl1es.grid.resample import TumourVolume
 
 
 class RadiomicsOperator(Step):

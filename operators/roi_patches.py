@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from operators.step import Step
-from pdl1es.patches import RoiPatches, extract_patches
-from pdl1es.resample import TumourVolume
+from pdl1es.grid.patches import RoiPatches, extract_patches
+from pdl1es.grid.resample import TumourVolume
 
 
 class RoiPatchesOperator(Step):

@@ -8,7 +8,7 @@ from typing import Any
 from operators.run_record import RunRecord
 from operators.step import Step
 from pdl1es.dicom.protocol import ProtocolRules
-from pdl1es.dicom.selection import Selection, SelectionRules, select
+from pdl1es.dicom.selection.survey import Selection, SelectionRules, select
 from pdl1es.dicom.study import Study
 
 

@@ -34,7 +34,7 @@ mkdir -p "$build/app" "$build/docs" "$build/bin" "$build/cache"
 DOCKER_BUILDKIT=1 "$DOCKER" build ${DOCKER_BUILD_FLAGS:-} --build-arg "ORT=${ORT:-onnxruntime-gpu}" \
   -f package/wheel.Dockerfile --output "type=local,dest=$build/wheel" .
 
-# ---- the application's folder: the packager puts every folder below `--add` on PYTHONPATH, where pdl1es/radiomics
+# ---- the application's folder: the packager puts every folder below `--add` on PYTHONPATH, where pdl1es/features
 # would hide pyradiomics' own package of that name; so all packages lie beside __main__.py instead
 cp package/map_main.py "$build/app/__main__.py"
 for package in app operators pdl1es; do

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pdl1es.clinical import PEMBROLIZUMAB, ClinicalData
-from pdl1es.dicom.selection import Selection
-from pdl1es.findings import Finding
-from pdl1es.model import CutOff, ModelMetadata, Prediction
-from pdl1es.patches import RoiPatches
-from pdl1es.stability import ContourStability, contour_finding
+from pdl1es.dicom.selection.survey import Selection
+from pdl1es.grid.patches import RoiPatches
+from pdl1es.model.fusion import CutOff, ModelMetadata, Prediction
+from pdl1es.score_warning import ScoreWarning
+from pdl1es.stability import ContourStability, contour_warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Assessment:
     clinical_risk_group, fusion_risk_group
         The Cox models' groups, or None where the model has none or the group is withheld; the fusion group also where
         pembrolizumab is not known to be the treatment, since the model says nothing about others.
-    findings
+    warnings
         All warnings, in the order in which a reader should see them.
     stability
         The score for other contours, or None where it was not asked for.
@@ -86,7 +86,7 @@ class Assessment:
     risk_group: str | None
     clinical_risk_group: str | None
     fusion_risk_group: str | None
-    findings: tuple[Finding, ...]
+    warnings: tuple[ScoreWarning, ...]
     stability: ContourStability | None = None
 
 
@@ -97,49 +97,49 @@ def group_of(value: float | None, cut_off: CutOff | None) -> str | None:
     return cut_off.above if value > cut_off.value else cut_off.below
 
 
-def imputation_finding(prediction: Prediction) -> Finding | None:
+def imputation_warning(prediction: Prediction) -> ScoreWarning | None:
     """Return the warning that more than one of the four clinical variables was imputed."""
     if len(prediction.imputed) < 2:
         return None
     names = ", ".join(name.replace("_", " ") for name in prediction.imputed)
-    return Finding(
+    return ScoreWarning(
         "CLINICAL_VALUES_IMPUTED",
         f"{len(prediction.imputed)} of the 4 clinical variables were not known and were imputed: {names}.",
     )
 
 
-def slice_spread_finding(prediction: Prediction, cut_off: CutOff, question: str) -> Finding | None:
+def slice_spread_warning(prediction: Prediction, cut_off: CutOff, question: str) -> ScoreWarning | None:
     """Return the warning that the slices' own scores lie on both sides of a cut-off."""
     low, high = float(prediction.slice_scores.min()), float(prediction.slice_scores.max())
     if not low <= cut_off.value < high:
         return None
-    return Finding(
+    return ScoreWarning(
         "SLICES_DISAGREE",
         f"The scores of the three slices ({low:.2f} to {high:.2f}) lie on both sides of the cut-off {cut_off.value:.2f} "
         f"for {question}.",
     )
 
 
-def feature_findings(prediction: Prediction) -> tuple[Finding, ...]:
+def feature_warnings(prediction: Prediction) -> tuple[ScoreWarning, ...]:
     """Return the warnings about selected features that were missing or far outside the training cohort's range."""
-    findings = []
+    warnings = []
     if prediction.missing_features:
-        findings.append(
-            Finding(
+        warnings.append(
+            ScoreWarning(
                 "FEATURES_MISSING",
                 "Radiomic features of the model that could not be computed and count as the training mean: "
                 f"{len(prediction.missing_features)}.",
             )
         )
     if prediction.clipped_features:
-        findings.append(
-            Finding(
+        warnings.append(
+            ScoreWarning(
                 "FEATURES_OUT_OF_RANGE",
                 "Radiomic features of the model that lie more than 5 standard deviations from the training mean and were "
                 f"clipped: {len(prediction.clipped_features)}. This tumour is unlike those that the model has seen.",
             )
         )
-    return tuple(findings)
+    return tuple(warnings)
 
 
 def assess(
@@ -153,7 +153,7 @@ def assess(
     model: ModelMetadata,
     stability: ContourStability | None = None,
     unreadable_files: int = 0,
-    further_findings: tuple[Finding, ...] = (),
+    further_warnings: tuple[ScoreWarning, ...] = (),
 ) -> Assessment:
     """Put the chain's results together with the groups and the warnings that follow from them.
 
@@ -163,30 +163,32 @@ def assess(
         As in `Assessment`.
     unreadable_files
         Files of the study that were given up.
-    further_findings
+    further_warnings
         Of steps that have no place in the parameters above.
 
     Returns
     -------
     Assessment
-        Groups are withheld where a finding says so. Findings come in the order in which a reader needs them: imputed
+        Groups are withheld where a warning says so. Warnings come in the order in which a reader needs them: imputed
         clinical values, slices that disagree, a contour that decides, the protocol's, then the features' and the files'.
     """
     questions = (
         (model.expression_cut_off, "high PD-L1 expression"),
         (model.progression_cut_off, "the risk group"),
     )
-    spread = [slice_spread_finding(prediction, cut_off, question) for cut_off, question in questions]
+    spread = [slice_spread_warning(prediction, cut_off, question) for cut_off, question in questions]
     if stability is not None:
-        spread += [contour_finding(stability, cut_off, question) for cut_off, question in questions]
+        spread += [contour_warning(stability, cut_off, question) for cut_off, question in questions]
     files = (
-        Finding("FILES_UNREADABLE", f"Files of the study that could not be read and were left out: {unreadable_files}.")
+        ScoreWarning(
+            "FILES_UNREADABLE", f"Files of the study that could not be read and were left out: {unreadable_files}."
+        )
         if unreadable_files
         else None
     )
-    optional = [imputation_finding(prediction), *spread, *selection.findings, *feature_findings(prediction)]
-    findings = tuple(finding for finding in [*optional, *further_findings, files] if finding is not None)
-    withheld = any(finding.effect == "withhold_group" for finding in findings)
+    optional = [imputation_warning(prediction), *spread, *selection.warnings, *feature_warnings(prediction)]
+    warnings = tuple(warning for warning in [*optional, *further_warnings, files] if warning is not None)
+    withheld = any(warning.effect == "withhold_group" for warning in warnings)
     return Assessment(
         selection=selection,
         tumour=tumour,
@@ -195,14 +197,14 @@ def assess(
         clinical=clinical,
         prediction=prediction,
         model=model,
-        expression_group=None if withheld else group_of(prediction.pdl1es, model.expression_cut_off),
-        risk_group=None if withheld else group_of(prediction.pdl1es, model.progression_cut_off),
+        expression_group=None if withheld else group_of(prediction.score, model.expression_cut_off),
+        risk_group=None if withheld else group_of(prediction.score, model.progression_cut_off),
         clinical_risk_group=None if withheld else group_of(prediction.clinical_risk, model.clinical_cut_off),
         fusion_risk_group=(
             group_of(prediction.fusion_risk, model.fusion_cut_off)
             if not withheld and clinical.treatment in PEMBROLIZUMAB
             else None
         ),
-        findings=findings,
+        warnings=warnings,
         stability=stability,
     )

@@ -211,7 +211,7 @@ class Refusal(Exception):
 
     @property
     def message(self) -> str:
-        """One line that names code, finding, attribute, value, UID and remedy."""
+        """One line that names code, warning, attribute, value, UID and remedy."""
         parts = [f"{self.code.name}: {self.found}"]
         if self.tag:
             parts.append(f"{self.tag} = {self.value if self.value is not None else 'absent'}")

@@ -29,12 +29,12 @@ MAX_MISSING_FEATURES: Final = 0.05
 
 def radiomics_settings_text() -> str:
     """Return the radiomics settings file as it lies in the package."""
-    return resources.files("pdl1es.radiomics").joinpath("settings.yaml").read_text(encoding="utf-8")
+    return resources.files("pdl1es.features").joinpath("settings.yaml").read_text(encoding="utf-8")
 
 
 def method_description() -> dict[str, Any]:
     """Return every decision that changes a feature or a patch, as plain data."""
-    from pdl1es.radiomics.names import FEATURE_NAMES
+    from pdl1es.features.names import FEATURE_NAMES
 
     return {
         "grid": {

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pdl1es.clinical import ClinicalData
-from pdl1es.contours import contour_variants
 from pdl1es.errors import Refusal, RefusalCode
-from pdl1es.findings import Finding
-from pdl1es.model import CutOff, FusionModel
-from pdl1es.patches import extract_patches
-from pdl1es.radiomics.extraction import extract_features
-from pdl1es.resample import TumourVolume
+from pdl1es.features.extraction import extract_features
+from pdl1es.grid.contours import contour_variants
+from pdl1es.grid.patches import extract_patches
+from pdl1es.grid.resample import TumourVolume
+from pdl1es.model.fusion import CutOff, FusionModel
+from pdl1es.score_warning import ScoreWarning
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +69,18 @@ def contour_stability(
 
 def _score(volume: TumourVolume, clinical: ClinicalData, model: FusionModel) -> float | None:
     try:
-        return model.predict(extract_patches(volume).hu, extract_features(volume.hu, volume.mask), clinical).pdl1es
+        return model.predict(extract_patches(volume).hu, extract_features(volume.hu, volume.mask), clinical).score
     except Refusal as refusal:
         if refusal.code is RefusalCode.RADIOMICS_INCOMPLETE:
             return None
         raise
 
 
-def contour_finding(stability: ContourStability, cut_off: CutOff, question: str) -> Finding | None:
+def contour_warning(stability: ContourStability, cut_off: CutOff, question: str) -> ScoreWarning | None:
     """Return the warning that a contour 1 mm off would change the group."""
     if not stability.lowest <= cut_off.value < stability.highest:
         return None
-    return Finding(
+    return ScoreWarning(
         "CONTOUR_DECIDES",
         f"With contours that differ by 1 mm the score ranges from {stability.lowest:.2f} to {stability.highest:.2f}: the "
         f"contour decides on which side of the cut-off {cut_off.value:.2f} for {question} it lies.",

@@ -18,14 +18,14 @@ from pdl1es.assessment import Assessment, RoiSlice, TumourMeasurement, assess
 from pdl1es.clinical import ClinicalData, ClinicalValue
 from pdl1es.dicom.geometry import SlicePlane
 from pdl1es.dicom.segmentation import Code, Segment, Segmentation
-from pdl1es.dicom.selection import Selection, SeriesCandidate
+from pdl1es.dicom.selection.survey import Selection, SeriesCandidate
 from pdl1es.dicom.series import CTSeries, CTSlice
 from pdl1es.dicom.study import Instance
-from pdl1es.findings import Finding
+from pdl1es.features.names import FEATURE_NAMES
+from pdl1es.grid.patches import RoiPatches
 from pdl1es.method import method_digest
-from pdl1es.model import Contribution, CutOff, ModelMetadata, Prediction
-from pdl1es.patches import RoiPatches
-from pdl1es.radiomics.names import FEATURE_NAMES
+from pdl1es.model.fusion import Contribution, CutOff, ModelMetadata, Prediction
+from pdl1es.score_warning import ScoreWarning
 
 WHEN = datetime(2026, 3, 1, 9, 30, 15, tzinfo=UTC)
 ROOT = "1.2.826.0.1.3680043.8.498.77"
@@ -221,8 +221,8 @@ CLINICAL = ClinicalData(
     smoking=ClinicalValue(None, "missing"),
     family_history=ClinicalValue(None, "missing"),
 )
-THICK = Finding("THICK_SLICES", "The slices are 6 mm thick; the method was made on thinner ones.")
-SMOOTH = Finding("SMOOTH_KERNEL", "The CT was reconstructed with the smooth kernel B30f.", "withhold_group")
+THICK = ScoreWarning("THICK_SLICES", "The slices are 6 mm thick; the method was made on thinner ones.")
+SMOOTH = ScoreWarning("SMOOTH_KERNEL", "The CT was reconstructed with the smooth kernel B30f.", "withhold_group")
 
 
 def report_case(
@@ -234,7 +234,7 @@ def report_case(
     model: ModelMetadata | None = None,
     predicted: Prediction | None = None,
     clinical: ClinicalData = CLINICAL,
-    findings: tuple[Finding, ...] = (THICK,),
+    warnings: tuple[ScoreWarning, ...] = (THICK,),
 ) -> Case:
     """A whole case; every part can be exchanged."""
     images = [ct_image(index, **(ct or {})) for index in range(SLICES)]
@@ -288,7 +288,7 @@ def report_case(
             ),
             SeriesCandidate(f"{ROOT}.9", 4, "CT", 90, "B30f", "smooth", 5.0, None, False, ("a smooth kernel",)),
         ),
-        findings=findings,
+        warnings=warnings,
     )
     roi = slices[3]
     assessment = assess(

@@ -17,9 +17,9 @@ from scipy.ndimage import gaussian_filter
 
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
+from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES, method_digest
-from pdl1es.model import METADATA_KEY, MODEL_FILE, CutOff, FusionModel, ModelMetadata, TrainingData
-from pdl1es.radiomics.names import FEATURE_NAMES
+from pdl1es.model.fusion import METADATA_KEY, MODEL_FILE, CutOff, FusionModel, ModelMetadata, TrainingData
 from training.network import FusionNetwork, ServingGraph
 from training.preprocessing import CoxTerms, FittedPreprocessing
 
@@ -84,7 +84,7 @@ def export_model(
     cases: int = CHECKED_CASES,
     progress: Callable[[int, int], None] | None = None,
 ) -> float:
-    """Write the network as one ONNX file that `pdl1es.model.FusionModel` serves.
+    """Write the network as one ONNX file that `pdl1es.model.fusion.FusionModel` serves.
 
     The same network gives the same bytes: what torch notes about the machine and the source is taken out.
 

@@ -14,9 +14,9 @@ from statsmodels.stats.multitest import multipletests
 
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import SMOKING_CODES, VARIABLES
+from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.imputation import MIN_PROFILE_COUNT, ReferenceProfiles, build_profiles, impute
 from pdl1es.method import MAX_MISSING_FEATURES
-from pdl1es.radiomics.names import FEATURE_NAMES
 from training.preprocessing import FittedPreprocessing
 
 ALPHA: Final = 0.05

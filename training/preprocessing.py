@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.imputation import ReferenceProfiles
-from pdl1es.radiomics.names import FEATURE_NAMES
 
 
 @dataclass(frozen=True, slots=True)

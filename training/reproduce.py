@@ -17,11 +17,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from app.settings import load_settings, settings_file
 from pdl1es import __version__
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
-from pdl1es.model import MODEL_FILE, FusionModel
+from pdl1es.model.fusion import MODEL_FILE, FusionModel
+from pdl1es.settings import load_settings, settings_file
 from training.cohort.case import CaseSource, PreparationSettings
 from training.cohort.prepare import prepare_cohort
 from training.cohort.prepared import CASES_FILE, MANIFEST_FILE, PATCHES_FILE, RADIOMICS_FILE, PreparedCohort
@@ -62,7 +62,7 @@ AGREEMENT: Final = 1e-5
 """Largest difference of a score, or of a Cox model's linear predictor, between the training's files and the exported one."""
 DISTURBING: Final = ("training/evaluation/controls.py", "training/evaluation/synthetic.py")
 ANALYSING: Final = (
-    "pdl1es/model.py",
+    "pdl1es/model/fusion.py",
     "training/evaluation",
     "training/figures",
     "training/network.py",

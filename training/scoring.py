@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES, ClinicalData, ClinicalValue
 from pdl1es.errors import Refusal
-from pdl1es.model import FusionModel
+from pdl1es.model.fusion import FusionModel
 from training.cohort.prepared import PreparedCohort, parquet_bytes
 
 COLUMNS: Final = (
@@ -138,7 +138,7 @@ def score_case(
         }
     return {
         "logit": prediction.logit,
-        "probability": prediction.pdl1es,
+        "probability": prediction.score,
         "slice_scores": [float(score) for score in prediction.slice_scores],
         "deep": prediction.deep,
         "radiomic": prediction.radiomic_total,

@@ -26,15 +26,15 @@ from pdl1es.dicom.geometry import SlicePlane
 from pdl1es.dicom.segmentation import SegmentMask
 from pdl1es.dicom.series import CTSeries, CTSlice
 from pdl1es.dicom.study import Instance
+from pdl1es.features.extraction import extract_features
+from pdl1es.features.names import FEATURE_NAMES
+from pdl1es.grid.patches import extract_patches
+from pdl1es.grid.resample import TumourVolume, tumour_volume
 from pdl1es.imputation import build_profiles, impute
-from pdl1es.model import MODEL_FILE, CutOff, ModelMetadata
-from pdl1es.patches import extract_patches
+from pdl1es.model.fusion import MODEL_FILE, CutOff, ModelMetadata
 from pdl1es.phantom.anatomy import build_chest, draw_chest, place_tumour
 from pdl1es.phantom.scanner import Scan, crop_around, draw_scanner, scan
 from pdl1es.phantom.tumour import draw_tumour
-from pdl1es.radiomics.extraction import extract_features
-from pdl1es.radiomics.names import FEATURE_NAMES
-from pdl1es.resample import TumourVolume, tumour_volume
 from training.export import export_model, model_metadata
 from training.network import FusionNetwork
 from training.preprocessing import FittedPreprocessing

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pdl1es.dicom.series import CTSeries, attribute_value, kernels_of, median_slice_spacing
 from pdl1es.errors import Refusal, RefusalCode
-from pdl1es.findings import Finding
+from pdl1es.score_warning import ScoreWarning
 
 Sharpness = Literal["sharp", "smooth", "unknown"]
 Action = Literal["warn", "withhold_group", "refuse"]
@@ -140,7 +140,7 @@ class _Breach:
     refusal: RefusalCode = RefusalCode.PROTOCOL
 
 
-def check_protocol(series: CTSeries, rules: ProtocolRules) -> tuple[Finding, ...]:
+def check_protocol(series: CTSeries, rules: ProtocolRules) -> tuple[ScoreWarning, ...]:
     """Hold a series against the protocol.
 
     Parameters
@@ -152,7 +152,7 @@ def check_protocol(series: CTSeries, rules: ProtocolRules) -> tuple[Finding, ...
 
     Returns
     -------
-    tuple of Finding
+    tuple of ScoreWarning
         One for each broken rule that warns or withholds the group: GANTRY_TILT, SMOOTH_KERNEL, UNKNOWN_KERNEL,
         KERNEL_MISSING, THICK_SLICES, SLICE_THICKNESS_MISSING, MANUFACTURER_MISSING, LOSSY_COMPRESSION.
 
@@ -161,7 +161,7 @@ def check_protocol(series: CTSeries, rules: ProtocolRules) -> tuple[Finding, ...
     Refusal
         GANTRY_TILT, else PROTOCOL, for the first broken rule whose action is ``refuse``.
     """
-    findings = []
+    warnings = []
     for breach in (*_tilt(series, rules), *_kernel(series, rules), *_thickness(series, rules), *_origin(series, rules)):
         if breach.action == "refuse":
             raise Refusal(
@@ -171,8 +171,8 @@ def check_protocol(series: CTSeries, rules: ProtocolRules) -> tuple[Finding, ...
                 value=breach.value,
                 uid=series.series_instance_uid,
             )
-        findings.append(Finding(breach.code, breach.message, breach.action))
-    return tuple(findings)
+        warnings.append(ScoreWarning(breach.code, breach.message, breach.action))
+    return tuple(warnings)
 
 
 def _tilt(series: CTSeries, rules: ProtocolRules) -> list[_Breach]:

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import SegmentationStorage
 
 from pdl1es.dicom.geometry import SlicePlane, create_slice_plane
-from pdl1es.dicom.pixels import MAX_DECODED_BYTES, iterate_stored_frames
+from pdl1es.dicom.pixels.frames import MAX_DECODED_BYTES, iterate_stored_frames
 from pdl1es.dicom.study import Instance, tag_text
 from pdl1es.errors import Refusal, RefusalCode
 

@@ -88,8 +88,8 @@ def report_content(
     content = root.ContentSequence
     # What must be read first stands before language and observer, which every viewer shows as lines of their own.
     content.append(_text(concept.NOTICE, wording.notice(assessment.model)))
-    first = [finding for finding in assessment.findings if finding.code in wording.FIRST_WARNINGS]
-    content.extend(_text(concept.WARNING, finding.message) for finding in first)
+    first = [warning for warning in assessment.warnings if warning.code in wording.FIRST_WARNINGS]
+    content.extend(_text(concept.WARNING, warning.message) for warning in first)
     content.append(_text(concept.SUMMARY, wording.summary(assessment)))
     if predecessors:
         content.append(_text(concept.REPLACES, wording.replaces(predecessors)))
@@ -127,9 +127,9 @@ def _measurement_group(assessment: Assessment, show_clinical_values: bool, cam: 
     content = group.ContentSequence
     content.extend(_results(assessment))
     content.extend(_contributions(assessment))
-    others = [finding for finding in assessment.findings if finding.code not in wording.FIRST_WARNINGS]
+    others = [warning for warning in assessment.warnings if warning.code not in wording.FIRST_WARNINGS]
     if others:
-        content.append(_texts(concept.WARNINGS, [(concept.WARNING, finding.message) for finding in others]))
+        content.append(_texts(concept.WARNINGS, [(concept.WARNING, warning.message) for warning in others]))
     content.extend(_scope(assessment))
     content.extend(_lesion(assessment))
     content.append(
@@ -154,7 +154,7 @@ def _results(assessment: Assessment) -> list[ContentItem]:
         (concept.PROBABILITY, concept.PROBABILITY_UNIT) if model.calibrated else (concept.SCORE, concept.SCORE_UNIT)
     )
     items = [
-        _number(name, prediction.pdl1es, wording.score_text(prediction.pdl1es), unit),
+        _number(name, prediction.score, wording.score_text(prediction.score), unit),
         _group(concept.EXPRESSION_GROUP, assessment.expression_group, assessment),
         _group(concept.RISK_GROUP, assessment.risk_group, assessment),
     ]
@@ -321,7 +321,7 @@ def _group(name: CodedConcept, group: str | None, assessment: Assessment) -> Con
     code = concept.group_code(group) if group is not None else None
     if code is not None:
         return CodeContentItem(name, code, relationship_type=CONTAINS)
-    return _text(name, wording.group_text(group, assessment.findings))
+    return _text(name, wording.group_text(group, assessment.warnings))
 
 
 def _number(name: CodedConcept, value: float, text: str, unit: CodedConcept) -> NumContentItem:

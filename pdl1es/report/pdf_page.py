@@ -239,7 +239,7 @@ def _date(text: str) -> str:
 
 
 def _result(page: _Page, assessment: Assessment) -> None:
-    canvas, model, score = page.canvas, assessment.model, assessment.prediction.pdl1es
+    canvas, model, score = page.canvas, assessment.model, assessment.prediction.score
     top, height = page.y, 104.0
     canvas.setFillColorRGB(*SHADE)
     canvas.rect(MARGIN, top - height, WIDTH, height, stroke=0, fill=1)
@@ -306,7 +306,7 @@ def _scale(page: _Page, assessment: Assessment, y: float) -> None:
         canvas.line(x, y - 5, x, y + 5)
         anchor = ("right", "left")[place] if near else "middle"
         page.line(x, y - 12, f"cut-off {name} {wording.score_text(value)}", 6.5, colour=GREY, anchor=anchor)
-    x = left + width * prediction.pdl1es
+    x = left + width * prediction.score
     canvas.setFillColorRGB(*NOTICE_FILL)
     canvas.circle(x, y, 3.4, stroke=0, fill=1)
 
@@ -332,7 +332,7 @@ def _picture(page: _Page, assessment: Assessment, pictures: NDArray[np.uint8]) -
 def _reasons_and_warnings(page: _Page, assessment: Assessment) -> None:
     top, height = page.y, 118.0
     _bars(page, assessment, top)
-    warnings = [(f"- {finding.message}", WARNING) for finding in assessment.findings]
+    warnings = [(f"- {warning.message}", WARNING) for warning in assessment.warnings]
     page.paragraphs(
         MARGIN + COLUMN + GAP,
         top,

@@ -22,7 +22,7 @@ from pdl1es.assessment import Assessment
 from pdl1es.clinical import VARIABLES
 from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal
-from pdl1es.model import Contribution, CutOff, TrainingData
+from pdl1es.model.fusion import Contribution, CutOff, TrainingData
 from pdl1es.report import wording
 
 SCHEMA_VERSION: Final = 1
@@ -122,7 +122,7 @@ class ClinicalVariable(_Record):
     imputed: bool
 
 
-class FindingResult(_Record):
+class WarningResult(_Record):
     """A warning, as in the report."""
 
     code: str
@@ -283,7 +283,7 @@ class ResultDocument(_Record):
     status: Literal["scored", "refused", "failed"]
     created: str = Field(description="time of the run, ISO 8601 with its offset")
     assessment: AssessmentResult | None
-    warnings: tuple[FindingResult, ...] = Field(description="in the order in which a reader should see them")
+    warnings: tuple[WarningResult, ...] = Field(description="in the order in which a reader should see them")
     refusal: RefusalResult | None
     defect: DefectResult | None
     reports: tuple[ReportFile, ...]
@@ -324,7 +324,7 @@ def scored_result(
         seconds,
         when,
         assessment=_assessment(assessment, show_clinical_values),
-        warnings=tuple(FindingResult(code=f.code, message=f.message, effect=f.effect) for f in assessment.findings),
+        warnings=tuple(WarningResult(code=f.code, message=f.message, effect=f.effect) for f in assessment.warnings),
         reports=reports,
     )
 
@@ -379,7 +379,7 @@ def _document(
     when: datetime,
     *,
     assessment: AssessmentResult | None = None,
-    warnings: tuple[FindingResult, ...] = (),
+    warnings: tuple[WarningResult, ...] = (),
     refusal: RefusalResult | None = None,
     defect: DefectResult | None = None,
     reports: tuple[ReportFile, ...] = (),
@@ -431,7 +431,7 @@ def _assessment(assessment: Assessment, show_clinical_values: bool) -> Assessmen
     return AssessmentResult(
         notice=wording.notice(model),
         score_name=wording.score_name(model),
-        score=prediction.pdl1es,
+        score=prediction.score,
         groups=_groups(assessment),
         applies_to=f"{wording.APPLIES_TO} {wording.NO_SUBSTITUTE}",
         slices=tuple(
@@ -494,13 +494,13 @@ def _stability(assessment: Assessment) -> ContourStabilityResult | None:
 
 def _groups(assessment: Assessment) -> Groups:
     model, prediction = assessment.model, assessment.prediction
-    withheld = any(finding.effect == "withhold_group" for finding in assessment.findings)
+    withheld = any(warning.effect == "withhold_group" for warning in assessment.warnings)
     return Groups(
-        expression=_cut(model.expression_cut_off, prediction.pdl1es, assessment.expression_group),
-        risk=_cut(model.progression_cut_off, prediction.pdl1es, assessment.risk_group),
+        expression=_cut(model.expression_cut_off, prediction.score, assessment.expression_group),
+        risk=_cut(model.progression_cut_off, prediction.score, assessment.risk_group),
         clinical_risk=_optional_cut(model.clinical_cut_off, prediction.clinical_risk, assessment.clinical_risk_group),
         fusion_risk=_optional_cut(model.fusion_cut_off, prediction.fusion_risk, assessment.fusion_risk_group),
-        withheld=wording.withheld_reason(assessment.findings) if withheld else None,
+        withheld=wording.withheld_reason(assessment.warnings) if withheld else None,
     )
 
 

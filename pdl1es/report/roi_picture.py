@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion
 
 from pdl1es.assessment import Assessment
-from pdl1es.model import CAM_SIZE
+from pdl1es.model.fusion import CAM_SIZE
 from pdl1es.report import wording
 from pdl1es.report.typeface import picture_font
 
@@ -218,7 +218,7 @@ def _caption(
         f"Resolution = 1/3 of the patch ({cell} a cell), not a cause: it shows what the network added up where, and no finer.",
         f"The cells add up to this slice's deep term, {wording.log_odds_text(float(prediction.cam[index].sum()))}; "
         f"the report's, {wording.log_odds_text(prediction.deep)}, is the mean of the {count} slices.",
-        f"{wording.score_name(model)}: {wording.score_text(prediction.pdl1es)} "
+        f"{wording.score_name(model)}: {wording.score_text(prediction.score)} "
         f"(this slice alone: {wording.score_text(float(prediction.slice_scores[index]))}). {wording.NO_SUBSTITUTE}",
         f"Model: {model.name[:60]}, version {model.version[:32]}.",
     )

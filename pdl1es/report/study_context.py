@@ -14,7 +14,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import PersonName
 
-from pdl1es.model import ModelMetadata
+from pdl1es.model.fusion import ModelMetadata
 from pdl1es.report.codes import PROCESSING_ALGORITHM, coding_scheme_identification
 from pdl1es.report.software import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, SoftwareIdentity
 from pdl1es.report.uids import content_uid

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from pdl1es.assessment import Assessment
-from pdl1es.findings import Finding
-from pdl1es.model import CutOff, ModelMetadata
+from pdl1es.model.fusion import CutOff, ModelMetadata
 from pdl1es.report.predecessors import Predecessor
+from pdl1es.score_warning import ScoreWarning
 
 DEMONSTRATION_NOTICE: Final = "DEMONSTRATION MODEL - NOT FOR CLINICAL USE"
 RESEARCH_NOTICE: Final = "RESEARCH USE ONLY - NOT A MEDICAL DEVICE"
@@ -18,7 +18,7 @@ READING_OF_CONTRIBUTIONS: Final = (
 )
 TREATMENT_UNKNOWN: Final = "not reported: first-line pembrolizumab is not known to be this patient's treatment"
 FIRST_WARNINGS: Final = ("CLINICAL_VALUES_IMPUTED",)
-"""Findings that stand before the result; the others follow it."""
+"""Warnings that stand before the result; the others follow it."""
 TRAINING_DATA: Final = {
     "untrained": "random weights: the score means nothing",
     "synthetic": "synthetic images, no patients",
@@ -87,32 +87,32 @@ def side_text(value: float, cut_off: CutOff) -> str:
     return f"{side} the cut-off {score_text(cut_off.value)}"
 
 
-def withheld_reason(findings: tuple[Finding, ...]) -> str:
+def withheld_reason(warnings: tuple[ScoreWarning, ...]) -> str:
     """Return why the groups are withheld."""
-    reasons = [finding.message.rstrip(".") for finding in findings if finding.effect == "withhold_group"]
+    reasons = [warning.message.rstrip(".") for warning in warnings if warning.effect == "withhold_group"]
     return "withheld: " + ("; ".join(reasons) if reasons else "no reason was recorded")
 
 
-def group_text(group: str | None, findings: tuple[Finding, ...]) -> str:
+def group_text(group: str | None, warnings: tuple[ScoreWarning, ...]) -> str:
     """Return a group in the model's words, or that it is withheld and why."""
-    return group if group is not None else withheld_reason(findings)
+    return group if group is not None else withheld_reason(warnings)
 
 
 def summary(assessment: Assessment) -> str:
     """Return the result in one line: score, what it means on this model's scale, risk group, number of warnings."""
-    score = assessment.prediction.pdl1es
+    score = assessment.prediction.score
     model = assessment.model
     scale = "" if model.calibrated else " on a scale from 0 to 1, not a probability"
     if assessment.expression_group is None and assessment.risk_group is None:
         groups = "No group is reported (see Risk group)."
     else:
         groups = (
-            f"Expression group: {group_text(assessment.expression_group, assessment.findings)} "
+            f"Expression group: {group_text(assessment.expression_group, assessment.warnings)} "
             f"({side_text(score, model.expression_cut_off)}). "
-            f"Risk group: {group_text(assessment.risk_group, assessment.findings)} "
+            f"Risk group: {group_text(assessment.risk_group, assessment.warnings)} "
             f"({side_text(score, model.progression_cut_off)})."
         )
-    count = len(assessment.findings)
+    count = len(assessment.warnings)
     warnings = "No warnings." if not count else f"{count} warning{'s' if count > 1 else ''}, see below."
     return f"{score_name(model)}: {score_text(score)}{scale}. {groups} {warnings}"
 

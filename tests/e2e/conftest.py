@@ -69,8 +69,8 @@ def written(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Writt
     """A phantom study of thick slices, without clinical data, and all that the application writes of it."""
     import operators  # noqa: F401 - prepares Holoscan before MONAI Deploy imports it
     from app.run import run_study
-    from app.settings import DEFAULT_FILE, load_settings
     from pdl1es.phantom.dicom import make_phantom_study
+    from pdl1es.settings import DEFAULT_FILE, load_settings
 
     folder = tmp_path_factory.mktemp("written")
     study = make_phantom_study(folder / "study", seed=3, matrix=256, slice_thickness=6.0, slices=(6, 34))

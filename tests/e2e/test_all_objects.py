@@ -12,7 +12,7 @@ import pytest
 from written_reports import WHEN, Written
 
 from app.run import run_study
-from app.settings import DEFAULT_FILE, load_settings
+from pdl1es.settings import DEFAULT_FILE, load_settings
 
 RequireTool = Callable[[str], str]
 

@@ -28,7 +28,7 @@ from containers import (
     timeless,
 )
 
-from app.settings import Settings, load_settings
+from pdl1es.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     pass

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from test_structured_report import codes_and_texts, numbers, rendered, run
 
 from app.run import run_study
-from app.settings import DEFAULT_FILE, load_settings
+from pdl1es.settings import DEFAULT_FILE, load_settings
 
 RequireTool = Callable[[str], str]
 

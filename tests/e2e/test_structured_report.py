@@ -15,7 +15,7 @@ import pytest
 from pydicom.dataset import Dataset
 from report_cases import SMOOTH, WHEN, Case, metadata, prediction, report_case
 
-from pdl1es.model import CutOff
+from pdl1es.model.fusion import CutOff
 from pdl1es.report.structured_report import SOFTWARE, build_structured_report, encode
 
 RequireTool = Callable[[str], str]

@@ -9,7 +9,7 @@ import pytest
 from chain_runs import WHEN, Score, Scored
 
 from app.run import run_study
-from app.settings import DEFAULT_FILE, Settings, load_settings
+from pdl1es.settings import DEFAULT_FILE, Settings, load_settings
 
 
 @pytest.fixture(scope="session")

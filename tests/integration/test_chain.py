@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from chain_runs import WHEN, Score, Scored
 
-from app.settings import Settings
-from pdl1es.dicom.selection import SegmentRules, SelectionRules
+from pdl1es.dicom.selection.survey import SegmentRules, SelectionRules
 from pdl1es.phantom.ct_series import Storage, Volume, volume_of, write_ct_series, write_enhanced_ct
 from pdl1es.phantom.scanner import ScannerParameters
 from pdl1es.phantom.segmentation import GTV, HEART_SEGMENT, LUNGS_SEGMENT, write_segmentation
+from pdl1es.settings import Settings
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy
@@ -294,7 +294,7 @@ def test_the_command_line_prints_score_group_warnings_and_the_report_and_says_no
     phantom_study: PhantomStudy, reference: Scored, repository: Path, tmp_path: Path
 ) -> None:
     done = run_process(
-        ["-m", "app.cli", "run", str(phantom_study.folder), str(tmp_path / "out")],
+        ["-m", "pdl1es.command_line.cli", "run", str(phantom_study.folder), str(tmp_path / "out")],
         {"PYTHONPATH": str(repository), "COLUMNS": "200", "SOURCE_DATE_EPOCH": str(int(WHEN.timestamp()))},
         tmp_path,
     )
@@ -333,7 +333,9 @@ def test_exit_codes_tell_usage_refusal_and_success_apart(
     (tmp_path / "wrong.yaml").write_text(yaml.replace("withhold_group", "perhaps"), encoding="utf-8")
     (tmp_path / "wrong.json").write_text(json.dumps({"age": 900}), encoding="utf-8")
     filled = [argument.format(study=phantom_study.folder, tmp=tmp_path) for argument in arguments]
-    done = run_process(["-m", "app.cli", *filled], {"PYTHONPATH": str(repository), "COLUMNS": "200"}, tmp_path)
+    done = run_process(
+        ["-m", "pdl1es.command_line.cli", *filled], {"PYTHONPATH": str(repository), "COLUMNS": "200"}, tmp_path
+    )
     assert done.returncode == exit_code, done.stdout + done.stderr
     assert says in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

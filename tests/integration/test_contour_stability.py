@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from chain_runs import Score
 
-from pdl1es.model import CutOff
-from pdl1es.stability import ContourStability, contour_finding
+from pdl1es.model.fusion import CutOff
+from pdl1es.stability import ContourStability, contour_warning
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy
@@ -35,8 +35,8 @@ def test_the_interval_holds_the_score_and_stands_in_result_and_report(
 @pytest.mark.parametrize(("lowest", "highest", "warned"), [(0.5, 0.65, False), (0.6, 0.7, True), (0.67, 0.7, False)])
 def test_a_warning_tells_where_the_contour_decides_the_group(lowest: float, highest: float, warned: bool) -> None:
     cut_off = CutOff(value=0.66, method="X-tile", above="high risk", below="low risk")
-    finding = contour_finding(ContourStability((), lowest, highest), cut_off, "the risk group")
-    assert (finding is not None) == warned
-    if finding is not None:
-        assert finding.code == "CONTOUR_DECIDES"
-        assert "0.60 to 0.70" in finding.message
+    warning = contour_warning(ContourStability((), lowest, highest), cut_off, "the risk group")
+    assert (warning is not None) == warned
+    if warning is not None:
+        assert warning.code == "CONTOUR_DECIDES"
+        assert "0.60 to 0.70" in warning.message

@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from pdl1es.dicom.protocol import ProtocolRules
-from pdl1es.dicom.selection import SegmentRules, SelectionRules
+from pdl1es.dicom.selection.survey import SegmentRules, SelectionRules
 from pdl1es.phantom.ct_series import uid_of
 from pdl1es.phantom.segmentation import SegmentDescription, write_segmentation_for
 
@@ -42,7 +42,7 @@ class Outcome:
     ----------
     code
         ``scored``, or the refusal's code.
-    findings
+    warnings
         Codes of the warnings about the CT, where it is scored; those about the patient and the features are left out.
     tag, value
         What the refusal names.
@@ -51,14 +51,14 @@ class Outcome:
     """
 
     code: str
-    findings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     tag: str | None = None
     value: str | None = None
     withheld: bool = False
 
 
-def scored(*findings: str) -> Outcome:
-    return Outcome("scored", findings, withheld="SMOOTH_KERNEL" in findings)
+def scored(*warnings: str) -> Outcome:
+    return Outcome("scored", warnings, withheld="SMOOTH_KERNEL" in warnings)
 
 
 ONE_SLICE: Final = Outcome("TOO_FEW_SLICES")
@@ -190,7 +190,7 @@ def check_outcome(score: Score) -> Judge:
                 for warning in result["warnings"]
                 if warning["code"] not in ("CLINICAL_VALUES_IMPUTED", "FEATURES_OUT_OF_RANGE", "SLICES_DISAGREE")
             ]
-            assert tuple(about_ct) == expected.findings
+            assert tuple(about_ct) == expected.warnings
             assert (result["assessment"]["groups"]["risk"]["group"] is None) == expected.withheld
             assert done.report.CompletionFlag == "COMPLETE"
         else:

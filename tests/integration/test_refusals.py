@@ -25,17 +25,17 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID
 
-import pdl1es.model
+import pdl1es.model.fusion
 from app.run import run_study
-from app.settings import ModelSettings, Settings
 from pdl1es.dicom.protocol import ProtocolRules
-from pdl1es.dicom.selection import SelectionRules
+from pdl1es.dicom.selection.survey import SelectionRules
 from pdl1es.dicom.study import ScanLimits
 from pdl1es.errors import RefusalCode
-from pdl1es.model import FusionModel
+from pdl1es.model.fusion import FusionModel
 from pdl1es.phantom.ct_series import PatientRecord, Storage, StoredSeries, Volume, uid_of, write_ct_series
 from pdl1es.phantom.scanner import ScannerParameters
 from pdl1es.phantom.segmentation import GTV, HEART_SEGMENT, TUMOUR, SegmentDescription, write_segmentation_for
+from pdl1es.settings import ModelSettings, Settings
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy
@@ -484,7 +484,7 @@ def attempt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Attempt:
     """Write a study with the given faults, run the whole chain on it, and return what that left behind."""
-    monkeypatch.setattr(pdl1es.model, "cuda_obstacle", lambda: GPU_OBSTACLE)
+    monkeypatch.setattr(pdl1es.model.fusion, "cuda_obstacle", lambda: GPU_OBSTACLE)
 
     def run(*faults: Fault) -> tuple[Scored, StoredSeries]:
         plan = Plan(base)
@@ -582,7 +582,7 @@ def run_command(study: Path, output: Path, repository: Path, largest_file: int |
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
     done = subprocess.run(
-        [sys.executable, "-m", "app.cli", "run", str(study), str(output)],
+        [sys.executable, "-m", "pdl1es.command_line.cli", "run", str(study), str(output)],
         env={**os.environ, "PYTHONPATH": str(repository)},
         cwd=repository,
         capture_output=True,
@@ -657,7 +657,7 @@ BREACHES: Final[dict[str, tuple[str, Fault]]] = {
         lambda plan: plan.ct_edits.append(each_image(set_to(LossyImageCompression="01"))),
     ),
 }
-"""Rules of app.yaml: the finding's code, and a CT that breaks the rule. Gantry tilt has a code of its own, above."""
+"""Rules of app.yaml: the warning's code, and a CT that breaks the rule. Gantry tilt has a code of its own, above."""
 
 
 @pytest.mark.parametrize("rule", BREACHES)
@@ -665,7 +665,7 @@ BREACHES: Final[dict[str, tuple[str, Fault]]] = {
 def test_each_rule_of_the_protocol_warns_withholds_the_group_or_refuses_as_the_settings_say(
     attempt: Attempt, rule: str, action: str
 ) -> None:
-    finding, breach = BREACHES[rule]
+    warning, breach = BREACHES[rule]
 
     def act(plan: Plan) -> None:
         breach(plan)
@@ -676,7 +676,7 @@ def test_each_rule_of_the_protocol_warns_withholds_the_group_or_refuses_as_the_s
         assert done.code == "PROTOCOL"
         return
     result = done.result
-    assert [(warning["code"], warning["effect"]) for warning in result["warnings"]] == [(finding, action)]
+    assert [(warning["code"], warning["effect"]) for warning in result["warnings"]] == [(warning, action)]
     assert 0 < result["assessment"]["score"] < 1
     groups = result["assessment"]["groups"]
     withheld = action == "withhold_group"

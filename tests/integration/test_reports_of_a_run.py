@@ -10,8 +10,8 @@ import pytest
 from chain_runs import WHEN, Score, Scored
 
 from app.run import run_study
-from app.settings import ReportSettings, Settings
 from pdl1es.phantom.dicom import PhantomStudy
+from pdl1es.settings import ReportSettings, Settings
 
 ALL = ("sr", "cam", "pdf", "json")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.run import ExitCode
-from app.self_test import EXPECTATION_FILE, run_self_test
-from app.settings import Settings
+from pdl1es.self_test import EXPECTATION_FILE, run_self_test
+from pdl1es.settings import Settings
 
 
 @pytest.fixture

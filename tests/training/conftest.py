@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.imputation import build_profiles, impute
-from pdl1es.radiomics.names import FEATURE_NAMES
 from training.preprocessing import FittedPreprocessing
 
 # Two threads that wait for each other on a busy machine take ten times as long as one.

@@ -7,8 +7,8 @@ from typing import Any
 
 import typer
 
-from app.cli import app
-from training.cli import app as training
+from pdl1es.command_line.cli import app
+from training.commands.cli import app as training
 
 USAGE_ERROR: Any = typer.BadParameter.__base__
 """click's, which typer brings along under another name."""

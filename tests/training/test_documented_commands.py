@@ -9,8 +9,8 @@ import pytest
 import typer
 from documented_commands import commands, misunderstood
 
-from training.cli import app
 from training.cohort.truth import TruthSettings
+from training.commands.cli import app
 from training.train.config import TrainingConfig, read_configuration
 
 REPOSITORY = Path(__file__).parents[2]

@@ -16,10 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 import training.export
 from pdl1es.clinical import MISSING, ClinicalData, ClinicalValue
 from pdl1es.errors import Refusal, RefusalCode
+from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.imputation import ReferenceProfiles, impute
 from pdl1es.method import method_digest
-from pdl1es.model import METADATA_KEY, MODEL_FILE, CutOff, FusionModel, ModelMetadata
-from pdl1es.radiomics.names import FEATURE_NAMES
+from pdl1es.model.fusion import METADATA_KEY, MODEL_FILE, CutOff, FusionModel, ModelMetadata
 from training.export import INPUT_NAMES, ExportError, export_model, model_metadata, random_cases
 from training.network import CM, FusionNetwork, Parts, ServingGraph
 from training.preprocessing import CoxTerms, FittedPreprocessing
@@ -92,7 +92,7 @@ def test_the_served_prediction_is_the_networks(whole: Exported, fitted: FittedPr
     codes = torch.tensor([61.0, NAN, fitted.smoker_grade, NAN], dtype=torch.float64)
     with torch.inference_mode():
         outputs = ServingGraph(network, COX)(torch.from_numpy(patches), torch.from_numpy(radiomics), codes)
-    assert prediction.pdl1es == pytest.approx(outputs[0].item(), abs=1e-5)
+    assert prediction.score == pytest.approx(outputs[0].item(), abs=1e-5)
     assert prediction.cam == pytest.approx(outputs[2].numpy(), abs=1e-5)
     terms = [prediction.bias, prediction.deep, *(t.value for t in (*prediction.radiomic, *prediction.clinical))]
     assert terms == pytest.approx(outputs[3].tolist(), abs=1e-5)

@@ -19,8 +19,8 @@ from scipy.special import expit
 import training.reproduce
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
-from pdl1es.model import FusionModel
-from pdl1es.radiomics.names import FEATURE_NAMES
+from pdl1es.features.names import FEATURE_NAMES
+from pdl1es.model.fusion import FusionModel
 from training.cohort.prepared import CASES_FILE, PreparedCohort, case_table, write_prepared_cohort
 from training.cohort.synthesise import SynthesisSettings
 from training.cohort.truth import FACTORS, TruthSettings, true_model

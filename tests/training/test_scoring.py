@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from exported_models import export_random_model
 
-from pdl1es.model import FusionModel
-from pdl1es.radiomics.names import FEATURE_NAMES
+from pdl1es.features.names import FEATURE_NAMES
+from pdl1es.model.fusion import FusionModel
 from training import scoring
 from training.cohort.prepared import PreparedCohort, case_table, write_prepared_cohort
 from training.evaluation.scored import score_models

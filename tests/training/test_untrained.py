@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pdl1es.patches import extract_patches
+from pdl1es.grid.patches import extract_patches
 from training.network import FusionNetwork
 from training.preprocessing import FittedPreprocessing
 from training.untrained import (

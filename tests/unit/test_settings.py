@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import DEFAULT_FILE, Settings, SettingsError, load_settings, settings_file
+from pdl1es.settings import DEFAULT_FILE, Settings, SettingsError, load_settings, settings_file
 
 SHIPPED = DEFAULT_FILE.read_text(encoding="utf-8")
 

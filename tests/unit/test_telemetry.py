@@ -17,7 +17,7 @@ def test_loading_a_model_does_not_start_onnxruntimes_telemetry(repository: Path,
     environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(repository)}
     environment.pop("XDG_CACHE_HOME", None)
     program = (
-        "from pathlib import Path; from pdl1es.model import FusionModel; "
+        "from pathlib import Path; from pdl1es.model.fusion import FusionModel; "
         f"print(FusionModel.load(Path({str(repository / 'models' / 'pdl1es')!r}), require_gpu=False, threads=1).provider)"
     )
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from pydicom.dataset import Dataset
 
-from pdl1es.dicom.pixels import read_ct_slice
+from pdl1es.dicom.pixels.frames import read_ct_slice
 from pdl1es.dicom.protocol import ProtocolRules, check_protocol, kernel_text
 from pdl1es.dicom.segmentation import SegmentMask, read_segment_mask
-from pdl1es.dicom.selection import SelectionRules, select
+from pdl1es.dicom.selection.survey import SelectionRules, select
 from pdl1es.dicom.series import CT_SOP_CLASSES, CTSeries, ct_series, kernels_of, series_of
 from pdl1es.dicom.study import (
     NotDicomError,
@@ -32,13 +32,13 @@ from pdl1es.dicom.study import (
     scan_study,
 )
 from pdl1es.errors import Refusal, RefusalCode
-from pdl1es.findings import Finding
-from pdl1es.measurement import measure_tumour
+from pdl1es.features.extraction import extract_features
+from pdl1es.features.names import FEATURE_NAMES
+from pdl1es.grid.measurement import measure_tumour
+from pdl1es.grid.patches import extract_patches
+from pdl1es.grid.resample import SliceReader, TumourVolume, tumour_volume
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES, method_digest
-from pdl1es.patches import extract_patches
-from pdl1es.radiomics.extraction import extract_features
-from pdl1es.radiomics.names import FEATURE_NAMES
-from pdl1es.resample import SliceReader, TumourVolume, tumour_volume
+from pdl1es.score_warning import ScoreWarning
 from training.cohort.table import CohortRow
 from training.cohort.volumes import ACQUISITION, is_volume, read_ct_volume, read_mask_volume
 
@@ -109,7 +109,7 @@ class PreparedCase:
         float64, shape (1316,).
     facts
         manufacturer, convolution_kernel, slice_thickness_mm, tube_current_ma, volume_ml, longest_diameter_mm.
-    findings
+    warnings
         Of the protocol and of the selection.
     """
 
@@ -117,13 +117,13 @@ class PreparedCase:
     mask: NDArray[np.bool_]
     radiomics: NDArray[np.float64]
     facts: Mapping[str, str | float | None]
-    findings: tuple[Finding, ...]
+    warnings: tuple[ScoreWarning, ...]
 
     def to_bytes(self) -> bytes:
         """Return it as an NPZ file; the same case gives the same bytes."""
         document = {
             "facts": dict(self.facts),
-            "findings": [[finding.code, finding.message, finding.effect] for finding in self.findings],
+            "warnings": [[warning.code, warning.message, warning.effect] for warning in self.warnings],
         }
         file = io.BytesIO()
         np.savez_compressed(
@@ -150,13 +150,13 @@ class PreparedCase:
                 bits = int(np.prod(_PATCH_SHAPE))
                 mask = np.unpackbits(arrays["mask"], count=bits).reshape(_PATCH_SHAPE).astype(np.bool_)
                 patches, radiomics = arrays["patches"], arrays["radiomics"]
-                findings = tuple(Finding(*finding) for finding in document["findings"])
+                warnings = tuple(ScoreWarning(*warning) for warning in document["warnings"])
                 facts = document["facts"]
         except (KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"a prepared case is damaged: {error}") from error
         if patches.shape != _PATCH_SHAPE or radiomics.shape != (len(FEATURE_NAMES),):
             raise ValueError("a prepared case is damaged: its arrays have other shapes")
-        return cls(patches, mask, radiomics, facts, findings)
+        return cls(patches, mask, radiomics, facts, warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class ReadCase:
     ct: CTSeries
     mask: SegmentMask
     read_slice: SliceReader
-    findings: tuple[Finding, ...]
+    warnings: tuple[ScoreWarning, ...]
 
     def volume(self) -> TumourVolume:
         """Return the tumour on the 1 mm grid."""
@@ -190,8 +190,8 @@ def read_case(source: CaseSource, settings: PreparationSettings) -> ReadCase:
         if source.seg is None or not is_volume(source.seg):
             raise Refusal(RefusalCode.NO_SEG, "a CT volume needs a mask volume")
         volume = read_ct_volume(source.ct, source.acquisition)
-        findings = check_protocol(volume.ct, settings.protocol)
-        return ReadCase(volume.ct, read_mask_volume(source.seg), volume.read_slice, findings)
+        warnings = check_protocol(volume.ct, settings.protocol)
+        return ReadCase(volume.ct, read_mask_volume(source.seg), volume.read_slice, warnings)
     study = scan_study(source.ct, settings.limits)
     if source.seg is not None and is_volume(source.seg):
         ct = _only_ct(study, settings)
@@ -200,7 +200,7 @@ def read_case(source: CaseSource, settings: PreparationSettings) -> ReadCase:
         study = _with_segmentation(study, source.seg, settings.limits)
     selection = select(study, settings.selection, settings.protocol)
     mask = read_segment_mask(selection.segmentation, selection.segment.number)
-    return ReadCase(selection.ct, mask, read_ct_slice, selection.findings)
+    return ReadCase(selection.ct, mask, read_ct_slice, selection.warnings)
 
 
 def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedCase:
@@ -227,7 +227,7 @@ def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedC
             "volume_ml": tumour.volume_ml,
             "longest_diameter_mm": tumour.longest_diameter_mm,
         },
-        findings=case.findings,
+        warnings=case.warnings,
     )
 
 

@@ -14,8 +14,8 @@ import pandas as pd
 
 from pdl1es.atomic import write_atomically
 from pdl1es.errors import Refusal, RefusalCode
+from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES
-from pdl1es.radiomics.names import FEATURE_NAMES
 from training.cohort.case import (
     CaseSource,
     PreparationSettings,
@@ -193,7 +193,7 @@ def prepare_cohort(
     cases, failures = _prepared(table.rows, cache, settings, scheduler, workers, progress)
     if not keep_withheld:
         for case_id, (_, case) in list(cases.items()):
-            withheld = next((finding for finding in case.findings if finding.effect == "withhold_group"), None)
+            withheld = next((warning for warning in case.warnings if warning.effect == "withhold_group"), None)
             if withheld is not None:
                 failures[case_id] = Failure(WITHHELD, withheld.code, withheld.message)
                 del cases[case_id]
@@ -312,7 +312,7 @@ def _case_row(row: CohortRow, content: str, case: PreparedCase) -> dict[str, Any
         "progressed": row.progressed,
         "treatment": row.treatment,
         **case.facts,
-        "findings": [finding.code for finding in case.findings],
+        "warnings": [warning.code for warning in case.warnings],
         "content_digest": content,
     }
 

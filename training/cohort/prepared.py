@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
+from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES, method_digest
-from pdl1es.radiomics.names import FEATURE_NAMES
 
 SCHEMA_VERSION: Final = 1
 MANIFEST_FILE: Final = "manifest.json"
@@ -54,7 +54,7 @@ CASE_COLUMNS: Final[dict[str, str]] = {
     "tube_current_ma": _FLOAT,
     "volume_ml": _FLOAT,
     "longest_diameter_mm": _FLOAT,
-    "findings": _LIST,
+    "warnings": _LIST,
     "content_digest": _TEXT,
 }
 """Columns of ``cases.parquet`` and what they hold: floats are NaN and texts None where they are missing.

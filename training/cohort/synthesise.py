@@ -18,12 +18,12 @@ import SimpleITK
 
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import FAMILY_HISTORY_CODES, SEX_CODES, SMOKING_CODES
+from pdl1es.grid.resample import CROP_MARGIN_MM
 from pdl1es.phantom.anatomy import Chest, build_chest, draw_chest, place_tumour
 from pdl1es.phantom.dicom import PatientRecord, write_study
 from pdl1es.phantom.scanner import Crop, Scan, ScannerParameters, crop_around, draw_scanner, scan
 from pdl1es.phantom.shapes import sphere_directions
 from pdl1es.phantom.tumour import draw_tumour
-from pdl1es.resample import CROP_MARGIN_MM
 from training.cohort.cluster import run_on_cluster
 from training.cohort.prepared import json_bytes
 from training.cohort.table import write_cohort

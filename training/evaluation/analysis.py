@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pdl1es import __version__
 from pdl1es.errors import Refusal
 from pdl1es.method import method_digest
-from pdl1es.model import MODEL_FILE, CutOff, FusionModel
+from pdl1es.model.fusion import MODEL_FILE, CutOff, FusionModel
 from training.cohort.case import CaseSource, PreparationSettings, read_case
 from training.cohort.prepare import COHORT_NAMES
 from training.cohort.prepared import SPLITS as ALL_SPLITS

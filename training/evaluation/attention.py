@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
+from pdl1es.features.maps import feature_map
+from pdl1es.grid.patches import RoiPatches, extract_patches
+from pdl1es.grid.resample import TumourVolume
 from pdl1es.method import PATCH_SIZE
-from pdl1es.patches import RoiPatches, extract_patches
-from pdl1es.radiomics.maps import feature_map
-from pdl1es.resample import TumourVolume
 from training.figures.drawing import ORANGE, new_figure, style
 from training.network import FusionNetwork
 

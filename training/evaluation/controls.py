@@ -23,9 +23,9 @@ from sklearn.linear_model import LogisticRegression
 
 from pdl1es.atomic import write_atomically
 from pdl1es.errors import Refusal
-from pdl1es.patches import extract_patches
-from pdl1es.radiomics.extraction import extract_features
-from pdl1es.resample import CROP_MARGIN_MM, TumourVolume, tumour_volume
+from pdl1es.features.extraction import extract_features
+from pdl1es.grid.patches import extract_patches
+from pdl1es.grid.resample import CROP_MARGIN_MM, TumourVolume, tumour_volume
 from training.cohort.case import CaseSource, PreparationSettings, PreparedCase, read_case
 from training.cohort.cluster import run_on_cluster
 from training.cohort.prepared import FAILURE_COLUMNS, PreparedCohort, write_prepared_cohort
@@ -245,7 +245,7 @@ def _work(task: _Task) -> PreparedCase:
         mask=patches.mask,
         radiomics=extract_features(volume.hu, volume.mask, threads=1),
         facts={},
-        findings=(),
+        warnings=(),
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
-from pdl1es.model import MODEL_FILE, CutOff
+from pdl1es.model.fusion import MODEL_FILE, CutOff
 from training.evaluation.calibration_claim import TestedCalibration
 from training.evaluation.estimability import NotEstimable
 from training.evaluation.evaluate import TEST, Evaluation

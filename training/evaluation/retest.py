@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pdl1es.model import FusionModel
-from pdl1es.radiomics.names import FEATURE_NAMES
+from pdl1es.features.names import FEATURE_NAMES
+from pdl1es.model.fusion import FusionModel
 from training.cohort.prepared import PreparedCohort
 from training.evaluation.estimability import NotEstimable, estimated
 from training.evaluation.predictions import SIGNATURE, PredictionsError

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from pdl1es.clinical import VARIABLES
-from pdl1es.model import FusionModel
+from pdl1es.model.fusion import FusionModel
 from training.cohort.prepared import PreparedCohort
 from training.evaluation.controls import VOLUME, volume_alone
 from training.evaluation.estimability import NotEstimable, estimated

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pdl1es.clinical import VARIABLES
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES
-from pdl1es.model import CAM_SIZE, MODEL_FILE, CutOff, ModelMetadata
+from pdl1es.model.fusion import CAM_SIZE, MODEL_FILE, CutOff, ModelMetadata
 from training.evaluation.calibration_claim import CalibrationClaim
 from training.evaluation.performance import IMMUNOTHERAPY, Performance
 from training.train.config import PAPER_STAGES

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pandas as pd
 
 from pdl1es.atomic import write_atomically
-from pdl1es.model import MODEL_FILE, CutOff
+from pdl1es.model.fusion import MODEL_FILE, CutOff
 from training.evaluation.calibration_claim import CalibrationClaim, calibration_claim
 from training.evaluation.cut_offs import ModelCutOffs, model_digest, read_cut_offs
 from training.evaluation.estimability import NotEstimable

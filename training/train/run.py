@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pdl1es.atomic import require_writable, write_atomically
 from pdl1es.method import method_digest
-from pdl1es.model import MODEL_FILE, CutOff, ModelMetadata
+from pdl1es.model.fusion import MODEL_FILE, CutOff, ModelMetadata
 from training.cohort.prepared import PreparedCohort, parquet_bytes
 from training.export import export_model, model_metadata
 from training.fit import (

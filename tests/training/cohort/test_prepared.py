@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pdl1es.radiomics.names import FEATURE_NAMES
+from pdl1es.features.names import FEATURE_NAMES
 from training.cohort.prepared import PreparedCohort, PreparedCohortError, case_table, write_prepared_cohort
 
 
@@ -21,7 +21,7 @@ def _written(folder: Path, n: int = 5) -> PreparedCohort:
             "split": splits[i],
             "label": i % 2,
             "age": 60.0 + i,
-            "findings": ["THICK_SLICES"] * (i % 2),
+            "warnings": ["THICK_SLICES"] * (i % 2),
         }
         for i in reversed(range(n))
     ]
@@ -45,7 +45,7 @@ def test_a_cohort_comes_back_as_it_was_written(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.masks, written.masks)
     np.testing.assert_array_equal(read.radiomics, written.radiomics)
     np.testing.assert_array_equal(read.clinical, written.clinical)
-    assert list(read.cases["findings"].iloc[1]) == ["THICK_SLICES"]
+    assert list(read.cases["warnings"].iloc[1]) == ["THICK_SLICES"]
     assert read.manifest["seed"] == 3
 
 

@@ -9,10 +9,10 @@ import pytest
 from lifelines import KaplanMeierFitter
 from typer.testing import CliRunner
 
-from training.cli import app
 from training.cohort.case import CaseSource, PreparationSettings, read_case
 from training.cohort.public_collections import CollectionError, import_collection
 from training.cohort.table import read_cohort, write_cohort
+from training.commands.cli import app
 
 
 def test_msk_patients_keep_pdl1_and_progression_and_have_no_ct(shared_data: Path, tmp_path: Path) -> None:

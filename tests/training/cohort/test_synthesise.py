@@ -12,8 +12,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from pdl1es.resample import CROP_MARGIN_MM
-from training.cli import app
+from pdl1es.grid.resample import CROP_MARGIN_MM
 from training.cohort.case import CaseSource, PreparationSettings, read_case
 from training.cohort.synthesise import (
     SynthesisError,
@@ -26,6 +25,7 @@ from training.cohort.synthesise import (
 )
 from training.cohort.table import read_cohort
 from training.cohort.truth import TruthSettings, true_model
+from training.commands.cli import app
 
 SMALL = SynthesisSettings(expression=2, prognosis=1, gate=1, seed=4)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from training.cli import app
 from training.cohort.table import CohortTableError, read_cohort, write_cohort
+from training.commands.cli import app
 
 
 def _table(folder: Path, text: str) -> Path:

@@ -14,12 +14,12 @@ from exported_models import export_random_model
 from lifelines.utils import concordance_index
 from typer.testing import CliRunner
 
-from pdl1es.model import CutOff, FusionModel
-from pdl1es.radiomics.names import FEATURE_NAMES
+from pdl1es.features.names import FEATURE_NAMES
+from pdl1es.model.fusion import CutOff, FusionModel
 from training import scoring
-from training.cli import app
 from training.cohort.prepared import PreparedCohort, case_table, write_prepared_cohort
 from training.cohort.truth import TruthSettings, draw_labels, draw_patients, draw_survival, true_model
+from training.commands.cli import app
 from training.evaluation.analysis import flow_chart_of, true_hazard_gates
 from training.evaluation.predictions import PredictionsError
 from training.evaluation.scored import ScoredCohort, score_models, scored_cohort

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pdl1es.resample import TumourVolume
+from pdl1es.grid.resample import TumourVolume
 from training.evaluation.attention import (
     NAMED_FEATURES,
     Attention,

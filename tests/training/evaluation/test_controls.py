@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from evaluation_cohorts import draw_cohort
 
-from pdl1es.patches import extract_patches
-from pdl1es.resample import TumourVolume
+from pdl1es.grid.patches import extract_patches
+from pdl1es.grid.resample import TumourVolume
 from training.evaluation.controls import (
     VOLUME,
     NoRoomError,

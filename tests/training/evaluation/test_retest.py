@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pdl1es.radiomics.names import FEATURE_NAMES
+from pdl1es.features.names import FEATURE_NAMES
 from training.evaluation.document import json_bytes
 from training.evaluation.predictions import PredictionsError
 from training.evaluation.retest import Occasion, compare_occasions

@@ -14,8 +14,8 @@ from lifelines import CoxPHFitter, KaplanMeierFitter
 from lifelines.statistics import logrank_test
 from typer.testing import CliRunner
 
-from training.cli import app
 from training.cohort.table import read_cohort
+from training.commands.cli import app
 from training.evaluation.unscored import NO_SCORE, followed_table
 
 CLINICAL = ("age", "sex", "smoking", "family_history")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pdl1es.radiomics.names import FEATURE_NAMES
+from pdl1es.features.names import FEATURE_NAMES
 from training.cohort.prepared import PreparedCohort, case_table, write_prepared_cohort
 from training.train.config import Hardware, Stage, TrainingConfig
 

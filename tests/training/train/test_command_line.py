@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from training import reproduce
-from training.cli import app
 from training.cohort.prepared import PreparedCohort
+from training.commands.cli import app
 from training.train import run, side_by_side
 
 SENTENCE = "the process that trained RM ended with exit code 1; give the same command again to go on"

@@ -24,9 +24,9 @@ from typer.testing import CliRunner
 
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
-from pdl1es.model import CutOff, FusionModel
-from training.cli import app
+from pdl1es.model.fusion import CutOff, FusionModel
 from training.cohort.prepared import PreparedCohort
+from training.commands.cli import app
 from training.evaluation.calibration_claim import TestedCalibration
 from training.evaluation.cut_offs import CoxPart, ModelCutOffs, model_digest, write_cut_offs
 from training.evaluation.gates import Gate
@@ -169,7 +169,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(cohort: PreparedCohort, tmp_pa
         patience=20,
     )
     (tmp_path / "config.json").write_text(config.model_dump_json())
-    command = [sys.executable, "-m", "training.cli", "train", str(cohort.folder), str(tmp_path / "killed")]
+    command = [sys.executable, "-m", "training.commands.cli", "train", str(cohort.folder), str(tmp_path / "killed")]
     options = ["--config", str(tmp_path / "config.json"), "--accelerator", "cpu"]
     stage = tmp_path / "killed" / NETWORKS / "RM" / "stage-1"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -306,7 +306,7 @@ def test_two_processes_train_one_run(cohort: PreparedCohort, tmp_path: Path) -> 
     (tmp_path / "config.json").write_text(json.dumps({**config, "redivisions": 0, "batch_size": 30}))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     for devices, strategy in (("1", "auto"), ("2", "ddp")):
-        command = [sys.executable, "-m", "training.cli", "train", str(cohort.folder), str(tmp_path / devices)]
+        command = [sys.executable, "-m", "training.commands.cli", "train", str(cohort.folder), str(tmp_path / devices)]
         options = [
             "--config",
             str(tmp_path / "config.json"),

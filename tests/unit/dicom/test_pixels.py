@@ -22,9 +22,9 @@ from pydicom.uid import (
 )
 from small_files import ENHANCED_CT_IMAGE, ct_dataset, encapsulated, items, write
 
-from pdl1es.dicom import pixels
 from pdl1es.dicom.geometry import SlicePlane
-from pdl1es.dicom.pixels import read_ct_slice, read_stored_frames
+from pdl1es.dicom.pixels import frames as pixels
+from pdl1es.dicom.pixels.frames import read_ct_slice, read_stored_frames
 from pdl1es.dicom.series import CTSlice
 from pdl1es.dicom.study import Instance, NotDicomError, UnreadableFileError, read_instance
 from pdl1es.errors import Refusal, RefusalCode

@@ -15,12 +15,12 @@ from pdl1es.dicom.protocol import ProtocolRules, check_protocol, classify_kernel
 from pdl1es.dicom.series import ct_series
 from pdl1es.dicom.study import Instance
 from pdl1es.errors import Refusal, RefusalCode
-from pdl1es.findings import Finding
+from pdl1es.score_warning import ScoreWarning
 
 
-def findings_of(rules: ProtocolRules | None = None, **attributes: Any) -> dict[str, Finding]:
+def warnings_of(rules: ProtocolRules | None = None, **attributes: Any) -> dict[str, ScoreWarning]:
     series = ct_series(ct_stack(**attributes))
-    return {finding.code: finding for finding in check_protocol(series, rules or ProtocolRules())}
+    return {warning.code: warning for warning in check_protocol(series, rules or ProtocolRules())}
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,14 @@ def test_the_settings_overrule_the_tables() -> None:
     assert classify_kernel(("DETAIL",), "GE MEDICAL SYSTEMS", rules) == "smooth"
 
 
-def test_a_ct_that_follows_the_protocol_has_no_finding() -> None:
-    assert findings_of() == {}
+def test_a_ct_that_follows_the_protocol_has_no_warning() -> None:
+    assert warnings_of() == {}
 
 
 def test_a_smooth_kernel_withholds_the_risk_group_by_default() -> None:
-    finding = findings_of(ConvolutionKernel="B30f")["SMOOTH_KERNEL"]
-    assert finding.effect == "withhold_group"
-    assert "B30f" in finding.message
+    warning = warnings_of(ConvolutionKernel="B30f")["SMOOTH_KERNEL"]
+    assert warning.effect == "withhold_group"
+    assert "B30f" in warning.message
 
 
 def test_one_smooth_slice_makes_the_series_smooth() -> None:
@@ -112,13 +112,13 @@ def test_one_smooth_slice_makes_the_series_smooth() -> None:
     ],
 )
 def test_every_other_breach_warns_by_default(attributes: dict[str, Any], code: str) -> None:
-    found = findings_of(**attributes)
+    found = warnings_of(**attributes)
     assert list(found) == [code]
     assert found[code].effect == "warn"
 
 
 def test_slices_of_exactly_five_millimetres_pass() -> None:
-    assert findings_of(SliceThickness=5.0) == {}
+    assert warnings_of(SliceThickness=5.0) == {}
 
 
 def test_slices_far_apart_count_as_thick_whatever_slice_thickness_says() -> None:
@@ -140,7 +140,7 @@ def test_loss_is_told_by_the_flag_or_else_by_the_transfer_syntax(syntax: str, fl
     stack = ct_stack(LossyImageCompression=flag)
     for instance in stack:
         instance.header.file_meta.TransferSyntaxUID = syntax
-    messages = [finding.message for finding in check_protocol(ct_series(stack), ProtocolRules())]
+    messages = [warning.message for warning in check_protocol(ct_series(stack), ProtocolRules())]
     assert [words in message for message in messages] == ([True] if words else [])
 
 
@@ -150,9 +150,9 @@ def tilted_stack() -> tuple[Instance, ...]:
 
 def test_a_tilted_gantry_warns_with_its_angle_or_is_refused_as_the_settings_say() -> None:
     series = ct_series(tilted_stack())
-    (finding,) = check_protocol(series, ProtocolRules())
-    assert (finding.code, finding.effect) == ("GANTRY_TILT", "warn")
-    assert "18.5 degrees" in finding.message
+    (warning,) = check_protocol(series, ProtocolRules())
+    assert (warning.code, warning.effect) == ("GANTRY_TILT", "warn")
+    assert "18.5 degrees" in warning.message
     with pytest.raises(Refusal) as caught:
         check_protocol(series, ProtocolRules(gantry_tilt="refuse"))
     assert caught.value.code is RefusalCode.GANTRY_TILT
@@ -181,7 +181,7 @@ def test_each_rule_does_what_the_settings_say(
             check_protocol(series, rules)
         assert (caught.value.code, caught.value.tag, caught.value.value) == (RefusalCode.PROTOCOL, tag, value)
     else:
-        assert "withhold_group" in {finding.effect for finding in check_protocol(series, rules)}
+        assert "withhold_group" in {warning.effect for warning in check_protocol(series, rules)}
 
 
 def test_a_misspelt_rule_is_an_error() -> None:
@@ -207,9 +207,9 @@ def test_a_kernel_in_a_message_is_short_and_printable() -> None:
         ("seg_zoo/dcmqi/ct-3slice", ["SMOOTH_KERNEL"]),
     ],
 )
-def test_real_series_have_the_findings_that_their_headers_call_for(
+def test_real_series_have_the_warnings_that_their_headers_call_for(
     shared_data: Path, folder: str, codes: list[str]
 ) -> None:
     files = sorted(p for p in (shared_data / folder).iterdir() if p.is_file())
     series = ct_series(Instance(p, pydicom.dcmread(p, stop_before_pixels=True)) for p in files)
-    assert [finding.code for finding in check_protocol(series, ProtocolRules())] == codes
+    assert [warning.code for warning in check_protocol(series, ProtocolRules())] == codes

@@ -29,10 +29,10 @@ from synthetic_ct import (
     study_of,
 )
 
-from pdl1es.dicom import selection
 from pdl1es.dicom.protocol import ProtocolRules
 from pdl1es.dicom.segmentation import Code, Segment, Segmentation, SegmentMask
-from pdl1es.dicom.selection import SegmentRules, Selection, SelectionRules, Survey, judge_segment, select, survey
+from pdl1es.dicom.selection import survey as selection
+from pdl1es.dicom.selection.survey import SegmentRules, Selection, SelectionRules, Survey, judge_segment, select, survey
 from pdl1es.dicom.study import Instance, ScanLimits, Study, scan_study
 from pdl1es.errors import Refusal, RefusalCode
 
@@ -226,7 +226,7 @@ def test_the_largest_is_by_volume_and_the_result_says_so(monkeypatch: pytest.Mon
     monkeypatch.setattr(selection, "read_segment_mask", mask)
     result = chosen(two_tumours(), rules_with(choose="largest"))
     assert result.segment.label == "GTV-2"
-    assert [f.code for f in result.findings] == ["LARGEST_OF_SEVERAL"]
+    assert [f.code for f in result.warnings] == ["LARGEST_OF_SEVERAL"]
 
 
 # --- which series ----------------------------------------------------------------------------------------------------
@@ -243,15 +243,15 @@ def test_the_series_that_the_segmentation_references_wins_over_a_better_one() ->
     soft, sharp = soft_and_sharp()
     result = chosen(study_of(soft, sharp, seg_instance(references=references_to(soft))))
     assert result.ct.series_instance_uid == "1.2.3.5"
-    codes = {f.code: f for f in result.findings}
+    codes = {f.code: f for f in result.warnings}
     assert set(codes) == {"SMOOTH_KERNEL", "SHARPER_SERIES_EXISTS"}
     assert "series 5" in codes["SHARPER_SERIES_EXISTS"].message
 
 
-def test_the_sharp_series_has_no_such_finding() -> None:
+def test_the_sharp_series_has_no_such_warning() -> None:
     soft, sharp = soft_and_sharp()
     result = chosen(study_of(soft, sharp, seg_instance(references=references_to(sharp))))
-    assert (result.ct.series_instance_uid, result.findings) == ("1.2.3.6", ())
+    assert (result.ct.series_instance_uid, result.warnings) == ("1.2.3.6", ())
 
 
 def test_every_series_is_listed_with_the_reason_and_the_chosen_one_first() -> None:
@@ -297,7 +297,7 @@ def test_without_references_the_series_are_ranked_by_the_protocol(
     stacks = [ct_stack(series=f"1.2.3.{n}0", **values) for n, values in ((1, first), (2, second))]
     result = chosen(study_of(*stacks, seg_instance()))
     assert result.ct.series_instance_uid == f"1.2.3.{best}0"
-    assert "SEG_WITHOUT_REFERENCES" in {f.code for f in result.findings}
+    assert "SEG_WITHOUT_REFERENCES" in {f.code for f in result.warnings}
 
 
 def test_without_references_a_series_that_shows_the_tumour_wins_over_a_sharper_one_that_does_not() -> None:
@@ -332,7 +332,7 @@ def test_a_malformed_series_number_costs_only_itself() -> None:
 def test_image_type_secondary_and_a_missing_kernel_reject_nothing() -> None:
     stack = ct_stack(ImageType=["ORIGINAL", "SECONDARY", "AXIAL"], ConvolutionKernel=None)
     result = chosen(study_of(stack, seg_instance(references=references_to(stack))))
-    assert [f.code for f in result.findings] == ["KERNEL_MISSING"]
+    assert [f.code for f in result.warnings] == ["KERNEL_MISSING"]
 
 
 def test_the_order_of_the_files_changes_nothing() -> None:
@@ -448,12 +448,12 @@ def test_no_ct_and_no_seg_are_refused() -> None:
     assert (refusal.code, refusal.value) == (RefusalCode.NO_SEG, "modalities CT")
 
 
-def test_a_malformed_seg_alone_is_refused_and_beside_a_good_one_is_ignored_with_a_finding() -> None:
+def test_a_malformed_seg_alone_is_refused_and_beside_a_good_one_is_ignored_with_a_warning() -> None:
     stack = ct_stack()
     broken = seg_instance(uid="1.2.3.8.0", references=references_to(stack), SegmentSequence=None)
     good = seg_instance(references=references_to(stack))
     assert refusal_of(study_of(stack, broken)).code is RefusalCode.SEG_UNREADABLE
-    assert "SEG_IGNORED" in {f.code for f in chosen(study_of(stack, broken, good)).findings}
+    assert "SEG_IGNORED" in {f.code for f in chosen(study_of(stack, broken, good)).warnings}
 
 
 @pytest.mark.parametrize(
@@ -581,7 +581,7 @@ def test_both_real_cases_are_selected(shared_data: Path, ct: str, seg: str, slic
     """One says ORIGINAL\\SECONDARY\\AXIAL, neither names a kernel."""
     result = chosen(study_of(real_objects(shared_data / ct, shared_data / seg)))
     assert (len(result.ct.slices), result.segment.label) == (slices, "GTV-1")
-    assert [f.code for f in result.findings] == ["KERNEL_MISSING"]
+    assert [f.code for f in result.warnings] == ["KERNEL_MISSING"]
     assert result.candidates[0].tumour_coverage == 1.0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pdl1es import __version__
-from pdl1es.dicom.pixels import ENCAPSULATED_TRANSFER_SYNTAXES, NATIVE_TRANSFER_SYNTAXES
+from pdl1es.dicom.pixels.frames import ENCAPSULATED_TRANSFER_SYNTAXES, NATIVE_TRANSFER_SYNTAXES
 from pdl1es.dicom.segmentation import SEGMENTATION_SOP_CLASSES
 from pdl1es.dicom.series import CT_SOP_CLASSES
 from pdl1es.report.codes import code_table

@@ -13,12 +13,12 @@ from pydicom.dataset import Dataset
 from report_cases import CLINICAL, SMOOTH, WHEN, Case, metadata, prediction, report_case
 
 from pdl1es.assessment import Assessment
-from pdl1es.findings import Finding
-from pdl1es.model import CutOff
+from pdl1es.model.fusion import CutOff
 from pdl1es.report import pdf_page
 from pdl1es.report.encapsulated_pdf import build_encapsulated_pdf
 from pdl1es.report.structured_report import SOFTWARE
 from pdl1es.report.study_context import encode
+from pdl1es.score_warning import ScoreWarning
 
 
 def written(assessment: Assessment, **options: bool) -> Dataset:
@@ -90,7 +90,7 @@ def test_the_page_says_what_a_reader_needs(case: Case, monkeypatch: pytest.Monke
 
 
 def test_a_withheld_group_is_said_to_be_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = " ".join(drawn(report_case(findings=(SMOOTH,)).assessment, monkeypatch))
+    whole = " ".join(drawn(report_case(warnings=(SMOOTH,)).assessment, monkeypatch))
     assert whole.count("withheld: see the warnings") == 2
     assert "The CT was reconstructed with the smooth kernel B30f." in whole
     assert "high risk" not in whole.replace("Score > 0.660: high risk", "")
@@ -115,7 +115,7 @@ def test_much_too_long_texts_stay_on_the_one_page_and_say_that_they_were_cut(mon
         ),
         predicted=prediction(clinical_risk=0.0, fusion_risk=2.0),
         clinical=replace(CLINICAL, treatment="pembrolizumab"),
-        findings=tuple(Finding(f"F{number}", sentence) for number in range(12)),
+        warnings=tuple(ScoreWarning(f"F{number}", sentence) for number in range(12)),
         ct={"StudyDescription": "S" * 64, "PatientName": "N" * 60},
     )
     texts = drawn(case.assessment, monkeypatch)

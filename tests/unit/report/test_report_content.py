@@ -16,7 +16,7 @@ from report_cases import CLINICAL, ROOT, SMOOTH, WHEN, Case, metadata, predictio
 from pdl1es.assessment import Assessment
 from pdl1es.clinical import ClinicalValue
 from pdl1es.dicom.segmentation import Code
-from pdl1es.model import CutOff
+from pdl1es.model.fusion import CutOff
 from pdl1es.report.structured_report import SOFTWARE, build_structured_report, encode
 from pdl1es.report.wording import log_odds_text
 
@@ -148,7 +148,7 @@ def test_numbers_are_short_for_the_eye_and_whole_for_programs(case: Case, report
         if node.ValueType == "NUM"
     }
     assert str(numbers[SCORE].NumericValue) == "0.731"
-    assert numbers[SCORE].FloatingPointValue == case.assessment.prediction.pdl1es
+    assert numbers[SCORE].FloatingPointValue == case.assessment.prediction.score
     for number in numbers.values():
         assert len(str(number.NumericValue)) <= 16
         assert float(number.NumericValue) == pytest.approx(number.FloatingPointValue, abs=0.051)
@@ -181,7 +181,7 @@ def test_the_direction_of_the_groups_is_the_models() -> None:
 
 
 def test_a_withheld_group_says_why_and_names_no_risk() -> None:
-    assessment = report_case(findings=(SMOOTH,)).assessment
+    assessment = report_case(warnings=(SMOOTH,)).assessment
     report = written(assessment)
     found = said(assessment)
     assert found[RISK] == ["withheld: The CT was reconstructed with the smooth kernel B30f"]
@@ -235,7 +235,7 @@ def test_slices_on_both_sides_of_the_cut_off_are_a_warning() -> None:
 
 def test_every_warning_is_in_the_report(case: Case, report: Dataset) -> None:
     texts = [text for label, text in lines(report) if label == "Warning"]
-    assert sorted(texts) == sorted(finding.message for finding in case.assessment.findings)
+    assert sorted(texts) == sorted(warning.message for warning in case.assessment.warnings)
 
 
 def test_scope_and_limits_of_the_model_are_told(report: Dataset) -> None:
@@ -255,7 +255,7 @@ def test_contributions_are_totals_in_log_odds_that_add_up(case: Case, report: Da
         float(found["Sum of the contributions"][0]), abs=0.003
     )
     score = 1 / (1 + np.exp(-float(found["Sum of the contributions"][0])))
-    assert score == pytest.approx(case.assessment.prediction.pdl1es, abs=0.001)
+    assert score == pytest.approx(case.assessment.prediction.score, abs=0.001)
 
 
 def test_clinical_values_stand_with_source_or_as_imputed(report: Dataset) -> None:

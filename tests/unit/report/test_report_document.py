@@ -61,10 +61,10 @@ def test_one_uid_never_names_two_reports(case: Case, report: Dataset) -> None:
     others = [
         build_structured_report(assessment, SOFTWARE, WHEN + timedelta(seconds=1)),
         build_structured_report(assessment, this_software(f"{ROOT}.99"), WHEN),
-        build_structured_report(report_case(findings=()).assessment, SOFTWARE, WHEN),
+        build_structured_report(report_case(warnings=()).assessment, SOFTWARE, WHEN),
         build_structured_report(report_case(ct={"PatientID": "P-0816"}).assessment, SOFTWARE, WHEN),
         build_structured_report(report_case(model=metadata(version="2")).assessment, SOFTWARE, WHEN),
-        build_structured_report(replace(assessment, prediction=prediction(pdl1es=0.7312345678901235)), SOFTWARE, WHEN),
+        build_structured_report(replace(assessment, prediction=prediction(score=0.7312345678901235)), SOFTWARE, WHEN),
     ]
     uids = {report.SOPInstanceUID, *(other.SOPInstanceUID for other in others)}
     assert len(uids) == len(others) + 1
@@ -240,7 +240,7 @@ def test_highdicom_reads_it_as_a_measurement_report(report: Dataset) -> None:
 
 
 def test_its_character_set_holds_the_reasons_for_withholding() -> None:
-    finding = replace(SMOOTH, message="The kernel was smooth: B30f, “weich”.")
-    report = written(report_case(findings=(finding,)).assessment)
+    warning = replace(SMOOTH, message="The kernel was smooth: B30f, “weich”.")
+    report = written(report_case(warnings=(warning,)).assessment)
     texts = [item.TextValue for item in items(report) if item.ValueType == "TEXT"]
     assert "withheld: The kernel was smooth: B30f, “weich”" in texts

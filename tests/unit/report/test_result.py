@@ -138,7 +138,7 @@ def test_clinical_values_can_be_kept_out(case: Case) -> None:
 
 
 def test_a_withheld_group_is_null_with_its_reason() -> None:
-    document = scored_result(report_case(findings=(SMOOTH,)).assessment, study=None, reports=(), seconds={}, when=WHEN)
+    document = scored_result(report_case(warnings=(SMOOTH,)).assessment, study=None, reports=(), seconds={}, when=WHEN)
     assert document.assessment is not None
     groups = document.assessment.groups
     assert groups.risk.group is None

@@ -1,0 +1,264 @@
+"""The command line ``pdl1es``."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from pydicom import config as pydicom_config
+from rich.console import Console
+
+from pdl1es import __version__
+from pdl1es.clinical import ClinicalFileError
+from pdl1es.settings import Settings, SettingsError, load_settings, settings_file
+
+DEFAULT_MODELS = Path(__file__).resolve().parents[2] / "models"
+
+app = typer.Typer(
+    name="pdl1es",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="PD-L1ES: a score for PD-L1 expression of non-small cell lung cancer from chest CT.\n\n"
+    "A study (CT series + DICOM SEG of the primary tumour) goes in; a DICOM structured report and result.json come out.\n\n"
+    "Exit codes: 0 a report was written; 1 a defect; 2 usage or configuration error; 3 the study was refused "
+    "(0 where `report_refusals` in app.yaml asks for a report of it).",
+    epilog="Training (`cohort`, `train`, `evaluate`...) needs its own environment: `make env-training`, then "
+    "`.venv-training/bin/pdl1es`.",
+)
+
+Config = Annotated[
+    Optional[Path],  # noqa: UP045 - typer reads it
+    typer.Option(
+        "--config", help="Settings; default: app.yaml of the application.", dir_okay=False, show_default=False
+    ),
+]
+
+Model = Annotated[
+    Path,
+    typer.Option(
+        "--model",
+        envvar="HOLOSCAN_MODEL_PATH",
+        help="Folder of model.onnx, or the folder above it.",
+        file_okay=False,
+        show_default="the model that ships",
+    ),
+]
+
+
+def prepare_process(level: str) -> None:
+    """Log to standard error, and keep pydicom from quoting headers: its warnings repeat values."""
+    logging.basicConfig(
+        level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
+    )
+    for library, least in (("pydicom", logging.CRITICAL), ("highdicom", logging.WARNING), ("radiomics", logging.ERROR)):
+        logging.getLogger(library).setLevel(least)
+    warnings.filterwarnings("ignore", module=r"pydicom\..*")
+    warnings.filterwarnings("ignore", module=r"highdicom\..*")
+    pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
+    pydicom_config.settings.writing_validation_mode = pydicom_config.IGNORE
+
+
+def _settings(config: Path | None) -> Settings:
+    try:
+        return load_settings(settings_file(config))
+    except SettingsError as error:
+        raise _usage(str(error)) from error
+
+
+def _usage(message: str) -> typer.Exit:
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {_escaped(message)}", highlight=False)
+    return typer.Exit(2)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pdl1es {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """PD-L1ES."""
+
+
+@app.command()
+def run(
+    study: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT",
+            help="Folder with the study: CT series and DICOM SEG, nested in any way, files named in any way.",
+            exists=True,
+            file_okay=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUTPUT", help="Folder for the report and result.json; made where missing.", file_okay=False
+        ),
+    ],
+    config: Config = None,
+    model: Model = DEFAULT_MODELS,
+    clinical: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it
+        typer.Option(
+            "--clinical",
+            help="Age, sex, smoking, family history: JSON of this patient, or CSV with a column patient_id or accession_number. Wins over clinical.json in the study and over the DICOM header.",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    contour_stability: Annotated[
+        bool,
+        typer.Option(
+            "--contour-stability",
+            help="Score again with contours that differ by 1 mm, and report the score's interval.",
+        ),
+    ] = False,
+) -> None:
+    """Score one study: write a DICOM SR and result.json.
+
+    The SEG has to hold the primary tumour as a segment that is coded as a neoplasm or labelled as the settings accept
+    (GTV-1, tumour...). What is chosen, and why, `pdl1es inspect INPUT` shows beforehand.
+    """
+    from app.run import run_study
+
+    settings = _settings(config)
+    if contour_stability:
+        settings = settings.model_copy(update={"contour_stability": True})
+    prepare_process(settings.log.level)
+    try:
+        outcome = run_study(study, output, settings=settings, model_folder=model, clinical_file=clinical)
+    except ClinicalFileError as error:
+        raise _usage(f"--clinical: {error}") from error
+    if outcome.refusal is not None:
+        from pdl1es.command_line.display import show_refusal, show_reports
+
+        show_refusal(outcome.refusal, Console(stderr=True))
+        if outcome.result is not None:
+            show_reports(outcome.result, output, Console())
+    elif outcome.result is not None:
+        from pdl1es.command_line.display import show_result
+
+        show_result(outcome.result, output, Console())
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def inspect(
+    study: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="Folder with the study.", exists=True, file_okay=False)
+    ],
+    config: Config = None,
+) -> None:
+    """Show which series and which segment would be scored, and why; runs nothing and writes nothing."""
+    from pdl1es.command_line.display import show_refusal, show_survey
+    from pdl1es.dicom.selection.survey import survey
+    from pdl1es.dicom.study import scan_study
+    from pdl1es.errors import Refusal
+
+    settings = _settings(config)
+    prepare_process(settings.log.level)
+    try:
+        found = scan_study(study, settings.limits)
+    except Refusal as refusal:
+        show_refusal(refusal, Console(stderr=True))
+        raise typer.Exit(3) from refusal
+    seen = survey(found, settings.selection, settings.protocol)
+    show_survey(found, seen, Console())
+    raise typer.Exit(0 if seen.refusal is None else 3)
+
+
+@app.command()
+def phantom(
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", help="Folder for the study; made where missing.", file_okay=False)
+    ],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same files.")] = 0,
+    slice_thickness: Annotated[
+        float, typer.Option("--slice-thickness", metavar="MM", min=0.5, max=10.0, help="Slice thickness and spacing.")
+    ] = 3.0,
+    kernel: Annotated[
+        str, typer.Option("--kernel", help="Convolution kernel, as B60f (sharp) or B30f (smooth).")
+    ] = "B60f",
+    tumour_diameter: Annotated[
+        float, typer.Option("--tumour-diameter", metavar="MM", min=4.0, max=80.0, help="Longest axis of the tumour.")
+    ] = 30.0,
+) -> None:
+    """Make a phantom study: a chest CT series of 512 x 512 with a textured lung tumour, and its DICOM SEG."""
+    from pdl1es.phantom.dicom import make_phantom_study
+    from pdl1es.phantom.scanner import manufacturer_of
+
+    try:
+        manufacturer_of(kernel)
+    except ValueError as error:
+        raise _usage(f"--kernel: {error}") from error
+    prepare_process("INFO")
+    with Console(stderr=True).status("Making a phantom study ..."):
+        made = make_phantom_study(
+            output, seed=seed, slice_thickness=slice_thickness, kernel=kernel, tumour_diameter=tumour_diameter
+        )
+    Console().print(
+        f"Phantom study: {made.folder} ({made.true_volume_mm3 / 1000:.1f} mL tumour)", highlight=False, soft_wrap=True
+    )
+
+
+@app.command(name="self-test")
+def self_test(
+    model: Model = DEFAULT_MODELS,
+    config: Config = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Keep what was measured as the expectation, for whoever makes a model.")
+    ] = False,
+) -> None:
+    """Score a phantom study and compare with the score that ships with the model: is this installation whole?
+
+    Exit codes: 0 the scores agree; 1 they differ; 2 the model brings no expected score; 3 the phantom was refused.
+    """
+    from pdl1es.command_line.display import show_self_test
+    from pdl1es.self_test import record_expectation, run_self_test
+
+    settings = _settings(config)
+    prepare_process(settings.log.level)
+    outcome = run_self_test(settings, model)
+    console = Console()
+    if record and outcome.measured is not None:
+        console.print(f"recorded: {record_expectation(outcome.measured, model)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(0)
+    show_self_test(outcome, console)
+    raise typer.Exit(outcome.exit_code)
+
+
+def attach_training() -> None:
+    """Add the training's commands where its packages are installed; the run time does without them."""
+    if importlib.util.find_spec("training") and importlib.util.find_spec("torch"):
+        from training.commands.cli import app as training
+
+        app.add_typer(training)
+
+
+def main() -> None:
+    """Run the command line."""
+    attach_training()
+    app()
+
+
+if __name__ == "__main__":
+    main()

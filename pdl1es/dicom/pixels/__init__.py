@@ -1,0 +1,1 @@
+"""Stored pixels of DICOM objects: their layout, their frames, their decoding, and Hounsfield units."""

@@ -1,0 +1,1 @@
+"""Which CT series and which segment of a study are scored, and why."""

@@ -1,0 +1,136 @@
+"""The 1316 radiomic features of a tumour on the 1 mm grid, in the model's order (paper, Methods; pyradiomics 3.0.1)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from pdl1es.features.fast import (
+    Region,
+    TextureMatrices,
+    batches,
+    discretise,
+    first_order_features,
+    shape_features,
+    texture_features,
+    texture_matrices,
+)
+from pdl1es.features.filters import Crop, Values, image_filters
+from pdl1es.features.names import FEATURE_NAMES, FEATURES_BY_CLASS, IMAGE_TYPES
+from pdl1es.method import RADIOMICS_MARGIN_MM, radiomics_settings_text
+
+_SETTINGS: Final[dict[str, Any]] = yaml.safe_load(radiomics_settings_text())
+BIN_WIDTH: Final[float] = _SETTINGS["setting"]["binWidth"]
+"""Grey levels are this wide, in the image's own unit."""
+FILTERS: Final = image_filters(_SETTINGS["imageType"]["LoG"]["sigma"], _SETTINGS["imageType"]["Wavelet"]["wavelet"])
+"""The method's filters by the images that they give."""
+_CLASSES: Final = tuple(name for name in FEATURES_BY_CLASS if name != "shape")
+_TEXTURE: Final = tuple(name for name in _CLASSES if name != "firstorder")
+
+_FROM_VOXELS: Final = 10_000
+"""Tumours of at least so many voxels are worked on by several threads; below, handing over costs more than it saves."""
+
+
+def extract_features(
+    hu: NDArray[np.int16], mask: NDArray[np.bool_], *, threads: int | None = None
+) -> NDArray[np.float64]:
+    """Compute every feature of the method.
+
+    The tumour's box and 10 voxels around it, clipped by the array, are all that is read: a larger array changes
+    nothing.
+
+    Parameters
+    ----------
+    hu
+        int16 Hounsfield units on the 1 mm grid, shape (z, y, x).
+    mask
+        bool, same shape: the tumour.
+    threads
+        Threads to work with; by default two for a tumour that is worth them, where there are two cores. The values do
+        not depend on it.
+
+    Returns
+    -------
+    NDArray[np.float64]
+        Shape (1316,), in the order of :data:`pdl1es.features.names.FEATURE_NAMES`.
+
+        NaN where pyradiomics drops a feature, fails on it or gives NaN: all features of a tumour that extends along
+        fewer than two axes; the 279 of the Laplacian of Gaussian where an axis of the crop has fewer than 4 voxels;
+        those of Square, Logarithm and Exponential where the crop is 0 HU throughout; co-occurrence where no two voxels
+        of a slice are neighbours (MCC is 1 there for an image of one grey level); run lengths where no line of a slice
+        holds two voxels; Robust Mean Absolute Deviation where no voxel lies between the 10th and 90th percentile.
+
+    Raises
+    ------
+    ValueError
+        The arrays differ in shape, are not three-dimensional, or the mask is empty.
+    """
+    if hu.ndim != 3 or hu.shape != mask.shape:
+        raise ValueError(f"hu and mask must be of one shape (z, y, x), got {hu.shape} and {mask.shape}")
+    if not mask.any():
+        raise ValueError("the mask is empty")
+    crop = Crop.around(hu, mask.astype(np.bool_, copy=False), int(RADIOMICS_MARGIN_MM))
+    if sum(length > 1 for length in crop.mask.shape) < 2:
+        # pyradiomics refuses a line of voxels (minimumROIDimensions is 2).
+        return np.full(len(FEATURE_NAMES), np.nan)
+    if threads is None:
+        large = np.count_nonzero(crop.mask) >= _FROM_VOXELS
+        threads = min(2, len(os.sched_getaffinity(0))) if large else 1
+    if threads == 1:
+        return _extract(crop, map)
+    with ThreadPoolExecutor(threads) as pool:
+        return _extract(crop, pool.map)
+
+
+def _extract(crop: Crop, each: Callable[..., Iterable[Any]]) -> NDArray[np.float64]:
+    region = Region.of(crop.mask)
+    *filtered, shape = each(
+        _quietly, [*(partial(function, crop) for function in FILTERS.values()), partial(shape_features, region)]
+    )
+    images: dict[str, Values] = {}
+    for produced in filtered:
+        images.update({name: values for name, values in produced.items() if values is not None})
+
+    described = each(_quietly, [partial(_describe, values, region) for values in images.values()])
+    first_order: dict[str, NDArray[np.float64]] = {}
+    matrices: dict[str, TextureMatrices] = {}
+    for name, description in zip(images, described, strict=True):
+        if description is not None:
+            first_order[name], matrices[name] = description
+
+    names = list(matrices)
+    groups = [[names[index] for index in group] for group in batches(list(matrices.values()))]
+    # The groups ascend by their numbers of grey levels: the longest jobs first.
+    jobs = [(feature_class, group) for group in reversed(groups) for feature_class in _TEXTURE]
+    evaluated = each(
+        _quietly,
+        [partial(texture_features, name, [matrices[image] for image in group]) for name, group in jobs],
+    )
+
+    values = {("original", "shape"): shape}
+    values.update({(name, "firstorder"): features for name, features in first_order.items()})
+    for (feature_class, group), features in zip(jobs, evaluated, strict=True):
+        values.update({(name, feature_class): row for name, row in zip(group, features, strict=True)})
+    order = [("original", "shape"), *((image, name) for image in IMAGE_TYPES for name in _CLASSES)]
+    return np.concatenate([values.get(key, np.full(len(FEATURES_BY_CLASS[key[1]]), np.nan)) for key in order])
+
+
+def _quietly(task: Callable[[], Any]) -> Any:
+    # numpy's error state belongs to the thread.
+    with np.errstate(all="ignore"):
+        return task()
+
+
+def _describe(values: Values, region: Region) -> tuple[NDArray[np.float64], TextureMatrices] | None:
+    try:
+        grey = discretise(values, bin_width=BIN_WIDTH)
+    except ValueError:
+        return None
+    return first_order_features(values, grey), texture_matrices(grey, region)

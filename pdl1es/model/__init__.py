@@ -1,0 +1,1 @@
+"""The fusion model: one ONNX file that holds everything from HU to score, and what runs it."""

@@ -1,0 +1,151 @@
+"""Is this installation whole? A phantom study is made and scored, and the score held against the one that ships."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.run import MODEL_FILE, ExitCode, model_folder_of, run_study
+from pdl1es.atomic import write_atomically
+from pdl1es.errors import Refusal
+from pdl1es.phantom.dicom import make_phantom_study
+from pdl1es.report.clock import report_time
+from pdl1es.settings import Settings
+
+EXPECTATION_FILE: Final = "self_test.json"
+"""Beside ``model.onnx``."""
+SEED: Final = 0
+MATRIX: Final = 256
+SLICES: Final = (16, 66)
+"""The phantom: a part of the chest, so that it takes seconds."""
+SCORE_TOLERANCE: Final = 1e-4
+"""Processors and GPUs round differently, to about 1e-6 of the score; a wrong library or model differs by far more."""
+
+
+class Expectation(BaseModel):
+    """What the phantom study gives with one model.
+
+    Attributes
+    ----------
+    model_sha256
+        Digest of the ``model.onnx`` that gave it.
+    score
+        Of the phantom study, 0 to 1.
+    source_voxels
+        Voxels of its segmentation.
+    tolerance
+        Largest difference of the score that passes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_sha256: str
+    score: float = Field(ge=0, le=1)
+    source_voxels: int
+    tolerance: float = SCORE_TOLERANCE
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """What came of a self-test.
+
+    Attributes
+    ----------
+    measured
+        Of this installation; None where the phantom could not be scored.
+    expected
+        Of the model's maker; None where the model brings none, or one for another model.
+    provider
+        onnxruntime's execution provider.
+    refusal
+        Why the phantom could not be scored, or None.
+    exit_code
+        For the process: 0 where measured and expected agree.
+    """
+
+    measured: Expectation | None
+    expected: Expectation | None
+    provider: str
+    refusal: Refusal | None
+    exit_code: ExitCode
+
+    @property
+    def difference(self) -> float | None:
+        """Of the scores, or None where there are not two."""
+        if self.measured is None or self.expected is None:
+            return None
+        return abs(self.measured.score - self.expected.score)
+
+
+def run_self_test(settings: Settings, model_folder: Path) -> SelfTest:
+    """Make the phantom study in a temporary folder, score it, and compare.
+
+    The model, the limits and the log are the site's settings; which study is accepted is tested by the rules that ship,
+    so that a site's stricter ones do not look like a broken installation.
+
+    Parameters
+    ----------
+    settings
+        ``app.yaml``, validated.
+    model_folder
+        Folder of ``model.onnx``, or the folder above it.
+
+    Returns
+    -------
+    SelfTest
+
+    Raises
+    ------
+    pydantic.ValidationError
+        Where ``self_test.json`` is there and damaged.
+    """
+    folder = model_folder_of(model_folder)
+    shipped = Settings(
+        application=settings.application,
+        resources=settings.resources,
+        limits=settings.limits,
+        model=settings.model,
+        log=settings.log,
+    )
+    with tempfile.TemporaryDirectory(prefix="pdl1es-self-test-") as temporary:
+        study = make_phantom_study(Path(temporary) / "study", seed=SEED, matrix=MATRIX, slices=SLICES)
+        outcome = run_study(
+            study.folder,
+            Path(temporary) / "report",
+            settings=shipped,
+            model_folder=folder,
+            when=report_time({"SOURCE_DATE_EPOCH": "0"}),
+        )
+    assessment = outcome.result.assessment if outcome.result else None
+    if assessment is None:
+        return SelfTest(None, None, "none", outcome.refusal, outcome.exit_code)
+    measured = Expectation(
+        model_sha256=hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest(),
+        score=assessment.score,
+        source_voxels=assessment.tumour.source_voxels,
+    )
+    expected = read_expectation(folder)
+    if expected is None or expected.model_sha256 != measured.model_sha256:
+        return SelfTest(measured, None, assessment.model.provider, None, ExitCode.USAGE)
+    agree = (
+        abs(measured.score - expected.score) <= expected.tolerance and measured.source_voxels == expected.source_voxels
+    )
+    exit_code = ExitCode.REPORT_WRITTEN if agree else ExitCode.DEFECT
+    return SelfTest(measured, expected, assessment.model.provider, None, exit_code)
+
+
+def read_expectation(folder: Path) -> Expectation | None:
+    """Return what ships beside the model, or None where nothing does."""
+    file = folder / EXPECTATION_FILE
+    return Expectation.model_validate_json(file.read_bytes()) if file.is_file() else None
+
+
+def record_expectation(measured: Expectation, folder: Path) -> Path:
+    """Write what was measured beside the model, for whoever makes and ships one."""
+    file = model_folder_of(folder) / EXPECTATION_FILE
+    write_atomically(file, (measured.model_dump_json(indent=2) + "\n").encode("utf-8"))
+    return file

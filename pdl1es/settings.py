@@ -1,0 +1,119 @@
+"""``app.yaml`` as a validated model: read once, checked once, here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pdl1es.dicom.protocol import ProtocolRules
+from pdl1es.dicom.selection.survey import SelectionRules
+from pdl1es.dicom.study import ScanLimits
+
+DEFAULT_FILE = Path(__file__).resolve().parent.parent / "app.yaml"
+
+OutputKind = Literal["sr", "cam", "pdf", "json"]
+
+
+class SettingsError(ValueError):
+    """``app.yaml`` cannot be used; the message names file, key, value and what is allowed."""
+
+
+class ApplicationSection(BaseModel):
+    """What the MAP packager writes into the manifests; other keys of the packager's are let through."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    title: str
+    version: str
+
+
+class ModelSettings(BaseModel):
+    """How the fusion model is run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    require_gpu: bool = Field(default=False, description="refuse to run where no GPU can be used")
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=2, description="threads of onnxruntime; fixed, so that results do not depend on the machine's cores"
+    )
+
+
+class ReportSettings(BaseModel):
+    """What is the same in every report of a site."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    series_number: Annotated[int, Field(ge=1, le=2_000_000_000)] = Field(
+        default=9601, description="of the structured reports; pictures and PDF have the next two"
+    )
+    show_clinical_values: bool = Field(
+        default=True, description="whether age, sex, smoking and family history stand in reports and result.json"
+    )
+
+
+class LogSettings(BaseModel):
+    """What is logged to standard error; never a patient's name, id or date."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class Settings(BaseModel):
+    """The whole of ``app.yaml``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    application: ApplicationSection
+    resources: dict[str, int | str] = Field(description="for the MAP packager and the orchestrator")
+    selection: SelectionRules = SelectionRules()
+    protocol: ProtocolRules = ProtocolRules()
+    limits: ScanLimits = ScanLimits()
+    model: ModelSettings = ModelSettings()
+    outputs: tuple[OutputKind, ...] = Field(
+        default=("sr", "json"),
+        description="sr: structured report; cam: class activation map; pdf: one page; json is always written",
+    )
+    report_refusals: bool = Field(
+        default=False, description="a refused study yields a short SR that says so, and exit code 0 instead of 3"
+    )
+    report: ReportSettings = ReportSettings()
+    contour_stability: bool = Field(
+        default=False, description="score again with contours that differ by 1 mm, and report the interval"
+    )
+    log: LogSettings = LogSettings()
+
+
+def settings_file(given: Path | None) -> Path:
+    """Return the file that counts: ``--config``, else ``HOLOSCAN_CONFIG_PATH``, else ``app.yaml`` beside the application."""
+    if given is not None:
+        return given
+    from_environment = os.environ.get("HOLOSCAN_CONFIG_PATH")
+    return Path(from_environment) if from_environment else DEFAULT_FILE
+
+
+def load_settings(file: Path) -> Settings:
+    """Read and validate ``app.yaml``.
+
+    Raises
+    ------
+    SettingsError
+        Where it is missing, not YAML, or holds a key or value that is not allowed: every fault at once.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: {error}") from error
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{file} is not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise SettingsError(f"{file} must hold a mapping with the sections of app.yaml")
+    try:
+        return Settings.model_validate(document)
+    except ValidationError as error:
+        faults = [
+            f"  {'.'.join(str(part) for part in fault['loc'])} = {fault['input']!r}: {fault['msg']}"
+            for fault in error.errors(include_url=False)
+        ]
+        raise SettingsError("\n".join([f"{file} holds settings that are not allowed:", *faults])) from error

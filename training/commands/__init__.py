@@ -1,0 +1,1 @@
+"""The training's commands, as the command line attaches them."""
