@@ -199,7 +199,7 @@ def prediction(**changes: Any) -> Prediction:
     logit = float(np.log(score / (1 - score)))
     deep = logit - bias - sum(t.value for t in radiomic) - sum(t.value for t in clinical)
     values: dict[str, Any] = {
-        "pdl1es": score,
+        "score": score,
         "slice_scores": np.array([0.70, 0.7312, 0.75]),
         "cam": np.full((3, 3, 3), deep / 9),
         "bias": bias,
