@@ -43,6 +43,7 @@ from pydicom.uid import (
 )
 
 from pdl1es.dicom.pixels import decoder_process
+from pdl1es.dicom.rescale import refuse_other_units
 from pdl1es.dicom.series import CTSlice
 from pdl1es.dicom.study import (
     Instance,
@@ -144,9 +145,7 @@ def _rescale(ct_slice: CTSlice) -> tuple[float, float]:
         raise refuse("the image is not a grey scale image", "SamplesPerPixel", samples)
     if header.get("ModalityLUTSequence"):
         raise refuse("the image has a look-up table instead of a rescale", "ModalityLUTSequence", "present")
-    rescale_type = _rescale_type(header, ct_slice.frame)
-    if rescale_type is not None and str(rescale_type).strip().upper() not in ("", "HU"):
-        raise refuse("the image is not rescaled to Hounsfield units", "RescaleType", rescale_type)
+    refuse_other_units(_rescale_type(header, ct_slice.frame), uid)
     for keyword, value in (
         ("RescaleSlope", ct_slice.rescale_slope),
         ("RescaleIntercept", ct_slice.rescale_intercept),

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from pdl1es.dicom.geometry import angle_degrees, canonical_axes, normal_vector, position_along
 from pdl1es.dicom.protocol import ProtocolRules, check_protocol, kernel_text, series_sharpness
+from pdl1es.dicom.rescale import refuse_other_units
 from pdl1es.dicom.segmentation import (
     SEGMENTATION_SOP_CLASSES,
     Segment,
@@ -48,8 +49,6 @@ from pdl1es.dicom.tumour_codes import (
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.score_warning import ScoreWarning
 
-HOUNSFIELD_TYPES: Final = frozenset({"HU", "HU_MOD", "US"})
-"""Rescale Types (PS3.3 C.11.1.1.2) under which a CT's values may be HU; US, unspecified, is what converters write."""
 MAX_LABEL: Final = 64
 """Characters of a label that the rules look at: VR LO has no more."""
 HEAD: Final = np.array([0.0, 0.0, 1.0])
@@ -124,7 +123,8 @@ class SelectionRules(BaseModel):
     """Which CT series can be scored, and which segment.
 
     A series is eligible where its images are CT by SOP Class, are no localizers or projections by Image Type, form one
-    stack, and lie across the patient. Image Type's second value (PRIMARY, SECONDARY) only ranks.
+    stack, lie across the patient, and are in Hounsfield units by Rescale Type. Image Type's second value (PRIMARY,
+    SECONDARY) only ranks.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -272,7 +272,7 @@ def select(study: Study, rules: SelectionRules, protocol_rules: ProtocolRules) -
     Refusal
         In this order: SEVERAL_PATIENTS, SEVERAL_STUDIES, NO_CT, NO_SEG, SEG_UNREADABLE, NO_TUMOUR_SEGMENT,
         SEVERAL_TUMOUR_SEGMENTS, SEG_REFERENCES_OTHER_SERIES, SEG_REFERENCES_ABSENT_INSTANCES, SEG_FRAME_OF_REFERENCE,
-        NO_ELIGIBLE_CT, then what `ct_series` and `check_protocol` raise. With ``choose: largest``, what
+        NO_ELIGIBLE_CT, then what `ct_series` raises, NOT_HU, and what `check_protocol` raises. With ``choose: largest``, what
         `read_segment_mask` raises as well.
     """
     result = survey(study, rules, protocol_rules)
@@ -566,13 +566,12 @@ class _Assessed:
         return self.ct is not None or self.refusal is not None
 
     @property
-    def rank(self) -> tuple[bool, int, float, float, bool, str]:
-        """Sorts the better series first: HU, sharp kernel, thinner slices, coverage, PRIMARY images, UID."""
+    def rank(self) -> tuple[int, float, float, bool, str]:
+        """Sorts the better series first: sharp kernel, thinner slices, coverage, PRIMARY images, UID."""
         assert self.ct is not None  # only eligible series are ranked
         sharp = ("sharp", "unknown", "smooth").index(self.sharpness)
-        foreign = any((s.rescale_type or "HU") not in HOUNSFIELD_TYPES for s in self.ct.slices)
         secondary = any(s.image_type[1:2] != ("PRIMARY",) for s in self.ct.slices)
-        return foreign, sharp, median_slice_spacing(self.ct), -(self.coverage or 0.0), secondary, self.uid
+        return sharp, median_slice_spacing(self.ct), -(self.coverage or 0.0), secondary, self.uid
 
 
 def _assess(
@@ -584,6 +583,8 @@ def _assess(
     try:
         series = ct_series(images, minimum_slices=rules.minimum_slices)
         _refuse_oblique(series, rules)
+        for ct_slice in series.slices:
+            refuse_other_units(ct_slice.rescale_type, ct_slice.instance.sop_instance_uid)
     except Refusal as refusal:
         return _Assessed(uid, instances, None, refusal, "unknown")
     return _Assessed(uid, instances, series, None, series_sharpness(series, protocol_rules))

@@ -464,12 +464,25 @@ def test_a_malformed_seg_alone_is_refused_and_beside_a_good_one_is_ignored_with_
         ((*ct_stack(), ct_instance(60.0, Rows=128)), RefusalCode.GEOMETRY_INCONSISTENT),
         (ct_stack([9, 12]), RefusalCode.TOO_FEW_SLICES),
         ((*ct_stack(), ct_instance(9.0, uid="1.5")), RefusalCode.DUPLICATE_SLICES),
+        (ct_stack(RescaleType="US"), RefusalCode.NOT_HU),
+        (ct_stack(RescaleType="HU_MOD"), RefusalCode.NOT_HU),
     ],
 )
 def test_what_is_wrong_with_the_referenced_series_is_said(stack: tuple[Instance, ...], code: RefusalCode) -> None:
     """Not that there is no series: which one it is and why it cannot be used."""
     good = ct_stack(series="1.2.3.60")
     assert refusal_of(study_of(stack, good, seg_instance(references=references_to(stack)))).code is code
+
+
+def test_a_series_in_other_units_is_told_and_never_chosen() -> None:
+    """What the survey promises, the reading of the pixels keeps: it refuses the same values with the same words."""
+    modified = ct_stack(series="1.2.3.10", RescaleType="HU_MOD")
+    plain = ct_stack(series="1.2.3.20", RescaleType=None, ConvolutionKernel="B30f")
+    reasons = {c.series_instance_uid: c.reasons for c in chosen(study_of(modified, plain, seg_instance())).candidates}
+    assert reasons["1.2.3.10"] == ("NOT_HU: the image is not rescaled to Hounsfield units",)
+    refusal = refusal_of(study_of(modified, seg_instance()))
+    assert (refusal.code, refusal.tag, refusal.value) == (RefusalCode.NOT_HU, "RescaleType (0028,1054)", "HU_MOD")
+    assert refusal.uid in {i.sop_instance_uid for i in modified}
 
 
 def test_a_stack_of_coronal_reformats_is_not_axial() -> None:
