@@ -13,11 +13,12 @@ from pdl1es.assessment import Assessment
 from pdl1es.report import wording
 from pdl1es.report.clock import in_study_zone
 from pdl1es.report.codes import REPORT_TITLE
+from pdl1es.report.options import DEFAULT_SERIES_NUMBER
 from pdl1es.report.pdf_page import report_page
 from pdl1es.report.roi_picture import roi_pictures
 from pdl1es.report.software import SoftwareIdentity
 from pdl1es.report.structured_report import roi_image
-from pdl1es.report.study_context import DEFAULT_SERIES_NUMBER, complete, copy_patient_and_study, plain
+from pdl1es.report.study_context import complete, copy_patient_and_study, plain
 from pdl1es.report.uids import series_uid
 
 

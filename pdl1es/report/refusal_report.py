@@ -14,9 +14,10 @@ from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.report import codes as concept
 from pdl1es.report.clock import in_study_zone
 from pdl1es.report.content import LANGUAGE, container, observation_context, procedure_code
+from pdl1es.report.options import DEFAULT_SERIES_NUMBER
 from pdl1es.report.software import SoftwareIdentity
 from pdl1es.report.structured_report import comprehensive_sr
-from pdl1es.report.study_context import DEFAULT_SERIES_NUMBER, complete
+from pdl1es.report.study_context import complete
 from pdl1es.report.uids import derived_uid
 
 NOTICE: Final = "PD-L1ES did not analyse this study: there is no score. This says nothing about the tumour."

@@ -17,11 +17,11 @@ from pdl1es.dicom.study import Instance
 from pdl1es.report import wording
 from pdl1es.report.clock import in_study_zone
 from pdl1es.report.content import report_content
+from pdl1es.report.options import DEFAULT_SERIES_NUMBER
 from pdl1es.report.predecessors import Predecessor, predecessor_sequence
 from pdl1es.report.software import SOFTWARE, SoftwareIdentity
 from pdl1es.report.study_context import (
     CHARACTER_SET,
-    DEFAULT_SERIES_NUMBER,
     PATIENT_AND_STUDY,
     TYPE_2,
     complete,

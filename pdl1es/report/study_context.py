@@ -21,8 +21,6 @@ from pdl1es.report.uids import content_uid
 
 CHARACTER_SET: Final = "ISO_IR 192"
 """UTF-8 holds every name that any character set of DICOM can, whatever the images were written in."""
-DEFAULT_SERIES_NUMBER: Final = 9601
-"""Of the structured reports, above what scanners number their series with; pictures and PDF follow with the next two."""
 
 PATIENT_AND_STUDY: Final = (
     "PatientName",

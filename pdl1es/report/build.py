@@ -1,0 +1,158 @@
+"""One function for each kind of report; each loads what its kind needs when it is called.
+
+An order follows from what refers to what: the picture is built before the structured report that refers to it. The ROI
+slices are drawn once (`draw_roi`) for picture and page.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pdl1es.report.delivery import BuiltReport
+from pdl1es.report.options import ReportOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pdl1es.assessment import Assessment
+    from pdl1es.dicom.study import Study
+    from pdl1es.errors import Refusal
+
+
+def draw_roi(assessment: Assessment) -> NDArray[np.uint8]:
+    """Draw the ROI slices with the class activation map, for `build_cam` and `build_pdf`.
+
+    Returns
+    -------
+    ndarray
+        uint8 RGB, shape (S, rows, columns, 3), from the feet to the head.
+    """
+    from pdl1es.report.roi_picture import roi_pictures
+
+    return roi_pictures(assessment)
+
+
+def build_sr(
+    assessment: Assessment, options: ReportOptions, *, study: Study | None = None, cam: BuiltReport | None = None
+) -> BuiltReport:
+    """Build the structured report of one scored tumour.
+
+    Parameters
+    ----------
+    assessment
+        What is reported.
+    options
+        How.
+    study
+        What the input held: earlier reports in it are named as replaced.
+    cam
+        The picture, where one is written; the report refers to it.
+
+    Returns
+    -------
+    BuiltReport
+        Comprehensive SR, TID 1500.
+    """
+    from pdl1es.report.predecessors import find_predecessors
+    from pdl1es.report.structured_report import build_structured_report
+
+    dataset = build_structured_report(
+        assessment,
+        options.software,
+        options.when,
+        series_number=options.series_number_of("sr"),
+        show_clinical_values=options.show_clinical_values,
+        predecessors=(
+            find_predecessors(study, assessment.selection.ct.study_instance_uid) if study is not None else ()
+        ),
+        cam=cam.dataset if cam is not None else None,
+    )
+    return BuiltReport("sr", dataset)
+
+
+def build_cam(assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8]) -> BuiltReport:
+    """Build the picture of the class activation map.
+
+    Parameters
+    ----------
+    assessment
+        What is drawn.
+    options
+        How.
+    pictures
+        From `draw_roi`.
+
+    Returns
+    -------
+    BuiltReport
+        Multi-frame True Color Secondary Capture.
+    """
+    from pdl1es.report.cam_overlay import build_cam_overlay
+
+    dataset = build_cam_overlay(
+        assessment,
+        options.software,
+        options.when,
+        series_number=options.series_number_of("cam"),
+        pictures=pictures,
+    )
+    return BuiltReport("cam", dataset)
+
+
+def build_pdf(assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8]) -> BuiltReport:
+    """Build the page.
+
+    Parameters
+    ----------
+    assessment
+        What is reported.
+    options
+        How.
+    pictures
+        From `draw_roi`.
+
+    Returns
+    -------
+    BuiltReport
+        Encapsulated PDF.
+    """
+    from pdl1es.report.encapsulated_pdf import build_encapsulated_pdf
+
+    dataset = build_encapsulated_pdf(
+        assessment,
+        options.software,
+        options.when,
+        series_number=options.series_number_of("pdf"),
+        show_clinical_values=options.show_clinical_values,
+        pictures=pictures,
+    )
+    return BuiltReport("pdf", dataset)
+
+
+def build_refusal_sr(refusal: Refusal, study: Study, options: ReportOptions) -> BuiltReport | None:
+    """Build the short report that says that a study was not analysed, and why.
+
+    Parameters
+    ----------
+    refusal
+        Why.
+    study
+        What the input held.
+    options
+        How.
+
+    Returns
+    -------
+    BuiltReport or None
+        Comprehensive SR of no template; None where it is not known whose report it would be.
+    """
+    from pdl1es.report.refusal_report import build_refusal_report, header_to_file_under
+
+    instance = header_to_file_under(refusal, study)
+    if instance is None:
+        return None
+    dataset = build_refusal_report(
+        refusal, instance, options.software, options.when, series_number=options.series_number_of("sr")
+    )
+    return BuiltReport("sr", dataset)

@@ -1,0 +1,54 @@
+"""What a result rests on: what the input folder held, and the versions of the software."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from functools import cache
+from importlib import metadata
+from typing import Final
+
+from pdl1es import __version__
+from pdl1es.dicom.study import Study
+from pdl1es.report.result_schema import InputResult, InputSeriesResult, UnreadableFilesResult
+
+PACKAGES: Final = (
+    "highdicom",
+    "monai-deploy-app-sdk",
+    "numpy",
+    "onnxruntime-gpu",
+    "pydicom",
+    "pyradiomics",
+    "scipy",
+    "SimpleITK",
+)
+"""Packages whose version can change a result."""
+
+
+@cache
+def software_versions() -> tuple[tuple[str, str], ...]:
+    """Return name and version of this software, Python and the packages that can change a result."""
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append((package, metadata.version(package)))
+        except metadata.PackageNotFoundError:
+            found.append((package, "not installed"))
+    return (("pdl1es", __version__), ("python", platform.python_version()), *found)
+
+
+def input_result(study: Study) -> InputResult:
+    """Return how many objects of each series the input held, and how many files could not be read, by reason."""
+    series = Counter((i.series_instance_uid, str(i.header.get("Modality", "") or "")) for i in study.instances)
+    reasons = Counter(file.reason for file in study.unreadable)
+    return InputResult(
+        study_instance_uids=tuple(sorted({i.study_instance_uid for i in study.instances})),
+        series=tuple(
+            InputSeriesResult(series_instance_uid=uid, modality=modality, instances=count)
+            for (uid, modality), count in sorted(series.items())
+        ),
+        ignored_files=study.ignored,
+        unreadable=tuple(
+            UnreadableFilesResult(reason=reason, files=count) for reason, count in sorted(reasons.items())
+        ),
+    )

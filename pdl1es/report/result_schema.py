@@ -1,0 +1,284 @@
+"""The form of ``result.json``: one model for each of its parts; `docs/result-schema.md` explains each field.
+
+No field holds a patient's name, id or date. Run this module to print the JSON Schema.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pdl1es.model.fusion import TrainingData
+
+SCHEMA_VERSION: Final = 1
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class GroupResult(_Part):
+    """A cut-off of the model, and on which side of it this tumour lies."""
+
+    cut_off: float = Field(description="a value strictly above it is the upper group")
+    method: str = Field(description="how the cut-off was found")
+    above: str = Field(description="the upper group, in the model's words")
+    below: str = Field(description="the lower group, in the model's words")
+    value: float | None = Field(description="the quantity that is cut; null where it was not computed")
+    group: str | None = Field(description="this tumour's group; null where it is withheld")
+
+
+class GroupsResult(_Part):
+    """The groups; each is withheld (null) where a warning says so."""
+
+    expression: GroupResult = Field(description="on the score: high PD-L1 expression or not")
+    risk: GroupResult = Field(description="on the score: risk of progression under first-line pembrolizumab")
+    clinical_risk: GroupResult | None = Field(
+        description="on the clinical Cox model's linear predictor; null without one"
+    )
+    fusion_risk: GroupResult | None = Field(description="on the fusion Cox model's linear predictor; null without one")
+    withheld: str | None = Field(description="why the groups are withheld; null where they are not")
+
+
+class SliceResult(_Part):
+    """One of the patches that the network saw."""
+
+    offset_mm: int = Field(description="from the ROI slice, along the CT's axis towards the head")
+    score: Probability = Field(description="the score that this slice alone would give")
+    cam: list[list[float]] = Field(description="class activation map, rows of cells, log-odds; sums to its deep term")
+
+
+class TermResult(_Part):
+    """One term of the score's log-odds."""
+
+    name: str
+    log_odds: float
+
+
+class ContributionsResult(_Part):
+    """The score's log-odds as an exact sum; what the model added up, not what causes anything."""
+
+    logit: float = Field(description="bias + deep + radiomic_total + clinical_total; its sigmoid is the score")
+    bias: float
+    deep: float
+    radiomic_total: float
+    clinical_total: float
+    radiomic: tuple[TermResult, ...] = Field(description="one for every feature that the model uses, in its order")
+    clinical: tuple[TermResult, ...] = Field(description="one for every clinical variable")
+    largest: tuple[TermResult, ...] = Field(
+        description="the ten largest by absolute value among deep, radiomic and clinical terms"
+    )
+
+
+class ContourVariantResult(_Part):
+    """The score for one other contour."""
+
+    contour: str
+    score: Probability | None = Field(description="null where this contour cannot be scored")
+
+
+class ContourStabilityResult(_Part):
+    """The score with contours that differ by 1 mm."""
+
+    lowest: Probability = Field(description="of all contours, the drawn one among them")
+    highest: Probability
+    variants: tuple[ContourVariantResult, ...]
+
+
+class ClinicalVariableResult(_Part):
+    """One clinical variable."""
+
+    name: str = Field(description="age, sex, smoking or family_history")
+    value: float | None = Field(description="as given; null where missing or hidden by the settings")
+    source: str = Field(description="where it came from, or 'missing'")
+    used: float | None = Field(description="what the model used, after imputation; null where hidden by the settings")
+    imputed: bool
+
+
+class WarningResult(_Part):
+    """A warning, as in the report."""
+
+    code: str
+    message: str
+    effect: Literal["warn", "withhold_group"]
+
+
+class SeriesResult(_Part):
+    """One series of the study in the light of the selection's rules."""
+
+    series_instance_uid: str
+    series_number: int | None
+    modality: str
+    images: int
+    kernel: str | None
+    sharpness: str
+    slice_spacing_mm: float | None
+    tumour_coverage: float | None = Field(description="share of the tumour's planes that the series shows, 0 to 1")
+    chosen: bool
+    reasons: tuple[str, ...]
+
+
+class SegmentResult(_Part):
+    """The segment that was scored."""
+
+    number: int
+    label: str
+    tracking_uid: str | None = Field(description="the segment's own; null where it has none")
+
+
+class SelectionResult(_Part):
+    """What was scored, and every series that was not."""
+
+    study_instance_uid: str
+    ct_series_instance_uid: str
+    frame_of_reference_uid: str
+    segmentation_sop_instance_uid: str
+    segment: SegmentResult
+    series: tuple[SeriesResult, ...] = Field(description="the chosen one first")
+
+
+class TumourResult(_Part):
+    """The tumour's size."""
+
+    source_voxels: int = Field(description="voxels of the segment on its own grid")
+    volume_ml: float
+    longest_diameter_mm: float
+
+
+class RoiResult(_Part):
+    """The slice of largest tumour area."""
+
+    sop_instance_uid: str
+    frame_number: int | None
+    instance_number: int | None
+    table_position_mm: float
+    grid_z_mm: int = Field(description="the slice on the 1 mm grid")
+    rectangle_mm: tuple[int, int, int, int] = Field(
+        description="x low, y low, x high, y high on the 1 mm grid, both ends included"
+    )
+
+
+class FeaturesResult(_Part):
+    """Selected radiomic features that need a second look."""
+
+    missing: tuple[str, ...] = Field(description="not computable: counted as the training mean")
+    clipped: tuple[str, ...] = Field(description="more than 5 standard deviations from the training mean: clipped")
+
+
+class ModelResult(_Part):
+    """The model, as its file describes itself."""
+
+    name: str
+    version: str
+    training_data: TrainingData
+    trained_on: str
+    intended_use: str
+    limitations: tuple[str, ...]
+    calibrated: bool = Field(description="only then may the score be called a probability")
+    method_digest: str
+    provider: str = Field(description="execution provider of onnxruntime that ran it")
+
+
+class ReportFile(_Part):
+    """A report that was written beside this file."""
+
+    kind: Literal["sr", "cam", "pdf"]
+    file: str = Field(description="name in the output folder")
+    sop_instance_uid: str
+
+
+class AssessmentResult(_Part):
+    """One scored tumour; only in a document whose status is ``scored``."""
+
+    notice: str = Field(description="must be shown wherever the score is shown")
+    score_name: str = Field(description="what the score may be called")
+    score: Probability = Field(description="PD-L1ES")
+    groups: GroupsResult
+    applies_to: str
+    slices: tuple[SliceResult, ...] = Field(description="from the lowest to the highest")
+    contour_stability: ContourStabilityResult | None = Field(description="null where it was not asked for")
+    contributions: ContributionsResult
+    clinical: tuple[ClinicalVariableResult, ...]
+    features: FeaturesResult
+    tumour: TumourResult
+    roi: RoiResult
+    selection: SelectionResult
+    model: ModelResult
+
+
+class UnreadableFilesResult(_Part):
+    """Files that were given up for one reason; their names are not repeated, a name may be a patient's."""
+
+    reason: str
+    files: int
+
+
+class InputSeriesResult(_Part):
+    """One series of the input."""
+
+    series_instance_uid: str
+    modality: str
+    instances: int
+
+
+class InputResult(_Part):
+    """What the input folder held."""
+
+    study_instance_uids: tuple[str, ...]
+    series: tuple[InputSeriesResult, ...]
+    ignored_files: int = Field(description="files that are not DICOM")
+    unreadable: tuple[UnreadableFilesResult, ...]
+
+
+class RefusalResult(_Part):
+    """Why the study was turned away; codes are listed in docs/refusals.md."""
+
+    code: str
+    stage: str
+    meaning: str
+    found: str
+    tag: str | None
+    value: str | None
+    uid: str | None
+    remedy: str
+
+
+class DefectResult(_Part):
+    """What kind of defect ended the run; its message stays out, it may quote a header."""
+
+    kind: str
+
+
+class ResultDocument(_Part):
+    """The whole of ``result.json``."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    status: Literal["scored", "refused", "failed"]
+    created: str = Field(description="time of the run, ISO 8601 with its offset")
+    assessment: AssessmentResult | None
+    warnings: tuple[WarningResult, ...] = Field(description="in the order in which a reader should see them")
+    refusal: RefusalResult | None
+    defect: DefectResult | None
+    reports: tuple[ReportFile, ...]
+    input: InputResult | None = Field(description="null where the run ended before the input was read")
+    versions: dict[str, str]
+    seconds: dict[str, float] = Field(description="wall time of each operator, in the order in which they ran")
+
+    def text(self) -> str:
+        """Return the file's content."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+def result_schema_text() -> str:
+    """Return the JSON Schema of ``result.json`` as it lies in the docs."""
+    schema = ResultDocument.model_json_schema(mode="serialization")
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    print(result_schema_text(), end="")
