@@ -17,7 +17,15 @@ release = re.search(r'__version__ = "([^"]+)"', (REPOSITORY / "pdl1es" / "__init
 
 extensions = ["myst_parser", "autoapi.extension", "sphinx.ext.napoleon"]
 root_doc = "docs/index"
-include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/**", "models/*/MODEL_CARD.md", "benchmarks/results/*.md"]
+include_patterns = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "docs/**",
+    "models/*/MODEL_CARD.md",
+    "benchmarks/results/*.md",
+]
 exclude_patterns = [".*", "build", "out", "runs", "cohort", "docs/requirements.txt"]
 
 myst_enable_extensions = ["colon_fence"]

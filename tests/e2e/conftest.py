@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import pydicom
 import pytest
-from containers import Docker, docker_daemon, readable
-from pacs import PLUGIN, Pacs, running_pacs
 from pydicom.dataset import Dataset
-from viewer import served_viewer, viewer_files
-from written_reports import WHEN, Written
+
+from tests.e2e.containers import Docker, docker_daemon, readable
+from tests.e2e.pacs import PLUGIN, Pacs, running_pacs
+from tests.e2e.viewer import served_viewer, viewer_files
+from tests.e2e.written_reports import WHEN, Written
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy

@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
-from written_reports import one_line
+
+from tests.e2e.written_reports import one_line
 
 
 def page_text(pdftotext: str, pdf: bytes) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from written_reports import WHEN, Written
 
 from app.run import run_study
 from pdl1es.settings import DEFAULT_FILE, load_settings
+from tests.e2e.written_reports import WHEN, Written
 
 RequireTool = Callable[[str], str]
 

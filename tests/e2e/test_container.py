@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pydicom
 import pytest
-from containers import (
+
+from pdl1es.settings import Settings, load_settings
+from tests.e2e.containers import (
     Container,
     Docker,
     Ended,
@@ -27,8 +29,6 @@ from containers import (
     tail,
     timeless,
 )
-
-from pdl1es.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     pass

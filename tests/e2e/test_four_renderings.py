@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
-from written_reports import Line, Written, lines, one_line
+
+from tests.e2e.written_reports import Line, Written, lines, one_line
 
 RequireTool = Callable[[str], str]
 PIXELMED = "/usr/share/java/pixelmed.jar"

@@ -13,7 +13,9 @@ from types import ModuleType
 
 import pytest
 import yaml
-from containers import (
+from packaging.utils import canonicalize_name
+
+from tests.e2e.containers import (
     Container,
     Docker,
     bare_run,
@@ -24,7 +26,6 @@ from containers import (
     tail,
     timeless,
 )
-from packaging.utils import canonicalize_name
 
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for a daemon and a build
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from pacs import Pacs, is_listening, running_pacs
 from PIL import Image
 from pydicom.dataset import Dataset
-from viewer import BROWSER_FLAGS
-from written_reports import Line, Written, lines, one_line
 
 from pdl1es.report import wording
+from tests.e2e.pacs import Pacs, is_listening, running_pacs
+from tests.e2e.viewer import BROWSER_FLAGS
+from tests.e2e.written_reports import Line, Written, lines, one_line
 
 RequireTool = Callable[[str], str]
 README_PICTURE = {"x": 286, "y": 50, "width": 1276, "height": 945}
@@ -169,7 +169,7 @@ def test_the_page_is_served_and_reads_as_text(
     stored: str, pacs: Pacs, written: Written, require_tool: RequireTool, artefacts: Path
 ) -> None:
     """The headless browser has no PDF viewer of its own, so that the page is rendered by poppler, from the PACS's copy."""
-    from poppler import page_text, rendered_page
+    from tests.e2e.poppler import page_text, rendered_page
 
     sent = pydicom.dcmread(written.reports["pdf"])
     (instance,) = pacs.get(f"/studies/{stored}/series/{sent.SeriesInstanceUID}/metadata")

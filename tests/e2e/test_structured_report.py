@@ -13,10 +13,10 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from report_cases import SMOOTH, WHEN, Case, metadata, prediction, report_case
 
 from pdl1es.model.fusion import CutOff
 from pdl1es.report.structured_report import SOFTWARE, build_structured_report, encode
+from tests.report_cases import SMOOTH, WHEN, Case, metadata, prediction, report_case
 
 RequireTool = Callable[[str], str]
 
@@ -72,7 +72,7 @@ def all_parts(tmp_path_factory: pytest.TempPathFactory) -> Files:
 def withheld(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """A case without groups, site and patient's data."""
     absent = dict.fromkeys(("PatientName", "PatientBirthDate", "PatientSex", "StudyTime", "StudyID", "AccessionNumber"))
-    return write(report_case(findings=(SMOOTH,), site=False, ct=absent), tmp_path_factory.mktemp("withheld"))
+    return write(report_case(warnings=(SMOOTH,), site=False, ct=absent), tmp_path_factory.mktemp("withheld"))
 
 
 @pytest.fixture(params=["plain", "all_parts", "withheld"])

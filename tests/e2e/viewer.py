@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from pacs import LOOPBACK, Pacs
+from tests.e2e.pacs import LOOPBACK, Pacs
 
 PACKAGE = "@ohif/app"
 VERSION = "3.13.2"

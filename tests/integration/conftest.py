@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chain_runs import WHEN, Score, Scored
 
 from app.run import run_study
 from pdl1es.settings import DEFAULT_FILE, Settings, load_settings
+from tests.integration.chain_runs import WHEN, Score, Scored
 
 
 @pytest.fixture(scope="session")

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from chain_runs import WHEN, Score, Scored
 
 from pdl1es.dicom.selection.survey import SegmentRules, SelectionRules
 from pdl1es.phantom.ct_series import Storage, Volume, volume_of, write_ct_series, write_enhanced_ct
 from pdl1es.phantom.scanner import ScannerParameters
 from pdl1es.phantom.segmentation import GTV, HEART_SEGMENT, LUNGS_SEGMENT, write_segmentation
 from pdl1es.settings import Settings
+from tests.integration.chain_runs import WHEN, Score, Scored
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy

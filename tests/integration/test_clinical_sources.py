@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chain_runs import Score, Scored
+from tests.integration.chain_runs import Score, Scored
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from chain_runs import Score
 
 from pdl1es.model.fusion import CutOff
 from pdl1es.stability import ContourStability, contour_warning
+from tests.integration.chain_runs import Score
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy

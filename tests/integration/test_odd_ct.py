@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pydicom
 import pytest
-from chain_runs import Score, Scored
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
@@ -20,6 +19,7 @@ from pdl1es.dicom.protocol import ProtocolRules
 from pdl1es.dicom.selection.survey import SegmentRules, SelectionRules
 from pdl1es.phantom.ct_series import uid_of
 from pdl1es.phantom.segmentation import SegmentDescription, write_segmentation_for
+from tests.integration.chain_runs import Score, Scored
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 import pydicom
 import pytest
-from chain_runs import Score
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
+
+from tests.integration.chain_runs import Score
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy

@@ -13,13 +13,13 @@ from unittest.mock import patch
 import numpy as np
 import pydicom
 import pytest
-from chain_runs import Score, Scored
 from numpy.typing import NDArray
 
 import operators.radiomics
 import operators.resample
 import operators.roi_patches
 from pdl1es.phantom.ct_series import uid_of
+from tests.integration.chain_runs import Score, Scored
 
 MORE: Final = 400
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import pydicom
 import pytest
-from chain_runs import WHEN, Scored
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
@@ -36,6 +35,7 @@ from pdl1es.phantom.ct_series import PatientRecord, Storage, StoredSeries, Volum
 from pdl1es.phantom.scanner import ScannerParameters
 from pdl1es.phantom.segmentation import GTV, HEART_SEGMENT, TUMOUR, SegmentDescription, write_segmentation_for
 from pdl1es.settings import ModelSettings, Settings
+from tests.integration.chain_runs import WHEN, Scored
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import typer
-from documented_commands import commands, misunderstood
 
+from tests.training.documented_commands import commands, misunderstood
 from training.cohort.truth import TruthSettings
 from training.commands.cli import app
 from training.train.config import TrainingConfig, read_configuration

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from exported_models import export_random_model
 
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.model.fusion import FusionModel
+from tests.training.exported_models import export_random_model
 from training import scoring
 from training.cohort.prepared import PreparedCohort, case_table, write_prepared_cohort
 from training.evaluation.scored import score_models

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from evaluation_cohorts import draw_cohort
 
+from tests.training.evaluation.evaluation_cohorts import draw_cohort
 from training.evaluation.predictions import Predictions
 
 

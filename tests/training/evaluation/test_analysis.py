@@ -9,13 +9,13 @@ from typing import NoReturn
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_cohorts import draw_cohort
-from exported_models import export_random_model
 from lifelines.utils import concordance_index
 from typer.testing import CliRunner
 
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.model.fusion import CutOff, FusionModel
+from tests.training.evaluation.evaluation_cohorts import draw_cohort
+from tests.training.exported_models import export_random_model
 from training import scoring
 from training.cohort.prepared import PreparedCohort, case_table, write_prepared_cohort
 from training.cohort.truth import TruthSettings, draw_labels, draw_patients, draw_survival, true_model

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_cohorts import draw_cohort
 from scipy.special import expit, logit
 
+from tests.training.evaluation.evaluation_cohorts import draw_cohort
 from training.evaluation.calibration_claim import (
     CalibrationClaim,
     TestedCalibration,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_cohorts import draw_cohort
 
 from pdl1es.grid.patches import extract_patches
 from pdl1es.grid.resample import TumourVolume
+from tests.training.evaluation.evaluation_cohorts import draw_cohort
 from training.evaluation.controls import (
     VOLUME,
     NoRoomError,

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_cohorts import draw_cohort
 from scipy.special import expit, logit
 
+from tests.training.evaluation.evaluation_cohorts import draw_cohort
 from training.evaluation.estimability import NotEstimable
 from training.evaluation.evaluate import (
     EXTERNAL,

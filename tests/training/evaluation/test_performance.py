@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_cohorts import draw_cohort, imputed
 from scipy.special import expit
 
+from tests.training.evaluation.evaluation_cohorts import draw_cohort, imputed
 from training.evaluation.cut_offs import ModelCutOffs, model_cut_offs, read_cut_offs, write_cut_offs
 from training.evaluation.evaluate import BAYES, Evaluation, evaluate
 from training.evaluation.gates import expression_gates

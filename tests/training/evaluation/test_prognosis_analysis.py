@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_cohorts import draw_cohort, imputed
 
 from pdl1es.clinical import TREATMENTS, VARIABLES
+from tests.training.evaluation.evaluation_cohorts import draw_cohort, imputed
 from training.cohort.truth import TruthSettings, draw_labels, draw_patients, draw_survival, true_model
 from training.evaluation.cut_offs import ModelCutOffs, model_cut_offs, read_cut_offs, write_cut_offs
 from training.evaluation.estimability import NotEstimable

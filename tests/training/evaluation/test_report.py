@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_cohorts import draw_cohort, imputed
 
 from pdl1es.clinical import VARIABLES
+from tests.training.evaluation.evaluation_cohorts import draw_cohort, imputed
 from training.evaluation.attention import AttentionSummary
 from training.evaluation.document import json_bytes, plain
 from training.evaluation.estimability import NotEstimable, estimated

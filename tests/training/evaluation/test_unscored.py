@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_cohorts import draw_cohort
 from lifelines import CoxPHFitter, KaplanMeierFitter
 from lifelines.statistics import logrank_test
 from typer.testing import CliRunner
 
+from tests.training.evaluation.evaluation_cohorts import draw_cohort
 from training.cohort.table import read_cohort
 from training.commands.cli import app
 from training.evaluation.unscored import NO_SCORE, followed_table

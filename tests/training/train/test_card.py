@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documented_commands import commands, misunderstood
 
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.model.fusion import CutOff, ModelMetadata
+from tests.training.documented_commands import commands, misunderstood
 from training.evaluation.calibration_claim import CalibrationClaim
 from training.train.card import METADATA_FILE, bundle_metadata, model_card
 from training.train.config import PAPER_STAGES, Stage, TrainingConfig, read_configuration

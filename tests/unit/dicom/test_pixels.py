@@ -20,7 +20,6 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     RLELossless,
 )
-from small_files import ENHANCED_CT_IMAGE, ct_dataset, encapsulated, items, write
 
 from pdl1es.dicom.geometry import SlicePlane
 from pdl1es.dicom.pixels import frames as pixels
@@ -28,6 +27,7 @@ from pdl1es.dicom.pixels.frames import read_ct_slice, read_stored_frames
 from pdl1es.dicom.series import CTSlice
 from pdl1es.dicom.study import Instance, NotDicomError, UnreadableFileError, read_instance
 from pdl1es.errors import Refusal, RefusalCode
+from tests.unit.dicom.small_files import ENHANCED_CT_IMAGE, ct_dataset, encapsulated, items, write
 
 
 @pytest.fixture(autouse=True)

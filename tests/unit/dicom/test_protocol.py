@@ -9,13 +9,13 @@ import pydicom
 import pytest
 from pydantic import ValidationError
 from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGLSNearLossless
-from synthetic_ct import ct_instance, ct_stack
 
 from pdl1es.dicom.protocol import ProtocolRules, check_protocol, classify_kernel, kernel_text, series_sharpness
 from pdl1es.dicom.series import ct_series
 from pdl1es.dicom.study import Instance
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.score_warning import ScoreWarning
+from tests.unit.dicom.synthetic_ct import ct_instance, ct_stack
 
 
 def warnings_of(rules: ProtocolRules | None = None, **attributes: Any) -> dict[str, ScoreWarning]:

@@ -19,11 +19,11 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     RLELossless,
 )
-from small_files import encapsulated, items, segmentation_dataset, write
 
 from pdl1es.dicom.segmentation import Code, Segmentation, SegmentMask, parse_segmentation, read_segment_mask
 from pdl1es.dicom.study import NotDicomError, UnreadableFileError, read_instance, scan_study
 from pdl1es.errors import Refusal, RefusalCode
+from tests.unit.dicom.small_files import encapsulated, items, segmentation_dataset, write
 
 Voxels = set[tuple[int, int, int]]
 OFF_TIES = 0.137

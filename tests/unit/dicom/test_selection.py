@@ -16,7 +16,14 @@ from pydantic import ValidationError
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from synthetic_ct import (
+
+from pdl1es.dicom.protocol import ProtocolRules
+from pdl1es.dicom.segmentation import Code, Segment, Segmentation, SegmentMask
+from pdl1es.dicom.selection import survey as selection
+from pdl1es.dicom.selection.survey import SegmentRules, Selection, SelectionRules, Survey, judge_segment, select, survey
+from pdl1es.dicom.study import Instance, ScanLimits, Study, scan_study
+from pdl1es.errors import Refusal, RefusalCode
+from tests.unit.dicom.synthetic_ct import (
     ALTERED,
     LUNG,
     NEOPLASM,
@@ -28,13 +35,6 @@ from synthetic_ct import (
     segment_item,
     study_of,
 )
-
-from pdl1es.dicom.protocol import ProtocolRules
-from pdl1es.dicom.segmentation import Code, Segment, Segmentation, SegmentMask
-from pdl1es.dicom.selection import survey as selection
-from pdl1es.dicom.selection.survey import SegmentRules, Selection, SelectionRules, Survey, judge_segment, select, survey
-from pdl1es.dicom.study import Instance, ScanLimits, Study, scan_study
-from pdl1es.errors import Refusal, RefusalCode
 
 Triple = tuple[str, str, str]
 

@@ -10,7 +10,6 @@ from typing import Any
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from synthetic_ct import ENHANCED_CT_IMAGE, SERIES, ct_header, ct_instance, ct_stack
 
 from pdl1es.dicom.series import (
     CT_SOP_CLASSES,
@@ -25,6 +24,7 @@ from pdl1es.dicom.series import (
 )
 from pdl1es.dicom.study import Instance
 from pdl1es.errors import Refusal, RefusalCode
+from tests.unit.dicom.synthetic_ct import ENHANCED_CT_IMAGE, SERIES, ct_header, ct_instance, ct_stack
 
 
 def refusal_of(*instances: Instance, **options: Any) -> Refusal:

@@ -18,10 +18,10 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
-from small_files import ct_dataset, items, write, write_bare
 
 from pdl1es.dicom.study import ScanLimits, Study, scan_study
 from pdl1es.errors import Refusal, RefusalCode
+from tests.unit.dicom.small_files import ct_dataset, items, write, write_bare
 
 UNDEFINED = 0xFFFFFFFF
 

@@ -13,10 +13,10 @@ import SimpleITK
 import yaml
 from numpy.typing import NDArray
 from radiomics.featureextractor import RadiomicsFeatureExtractor
-from tumours import Array, Tumour, synthetic_tumour
 
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method import radiomics_settings_text
+from tests.unit.features.tumours import Array, Tumour, synthetic_tumour
 
 
 @pytest.fixture(autouse=True)

@@ -11,11 +11,11 @@ import SimpleITK
 import yaml
 from numpy.typing import NDArray
 from radiomics.featureextractor import RadiomicsFeatureExtractor
-from tumours import KINDS, Array, Tumour, assert_same_features, synthetic_tumour
 
 from pdl1es.features.extraction import extract_features
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method import RADIOMICS_MARGIN_MM, radiomics_settings_text
+from tests.unit.features.tumours import KINDS, Array, Tumour, assert_same_features, synthetic_tumour
 
 Reference = Callable[[NDArray[np.int16], NDArray[np.bool_]], Array]
 

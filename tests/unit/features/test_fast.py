@@ -20,7 +20,6 @@ from radiomics.glrlm import RadiomicsGLRLM
 from radiomics.glszm import RadiomicsGLSZM
 from radiomics.ngtdm import RadiomicsNGTDM
 from radiomics.shape import RadiomicsShape
-from tumours import KINDS, assert_same_features, synthetic_tumour
 
 from pdl1es.features import fast
 from pdl1es.features.fast import (
@@ -39,6 +38,7 @@ from pdl1es.features.fast import (
 )
 from pdl1es.features.filters import Crop
 from pdl1es.features.names import FEATURES_BY_CLASS
+from tests.unit.features.tumours import KINDS, assert_same_features, synthetic_tumour
 
 STOCK: dict[str, type[RadiomicsFeaturesBase]] = {
     "firstorder": RadiomicsFirstOrder,

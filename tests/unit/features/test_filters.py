@@ -7,10 +7,10 @@ import pytest
 import SimpleITK
 from numpy.typing import NDArray
 from radiomics import imageoperations
-from tumours import KINDS, synthetic_tumour
 
 from pdl1es.features.filters import Crop, gradient, image_filters, laplacian_of_gaussian
 from pdl1es.features.names import IMAGE_TYPES
+from tests.unit.features.tumours import KINDS, synthetic_tumour
 
 STOCK = {
     "Original": {},

@@ -7,10 +7,10 @@ import pytest
 import SimpleITK
 import yaml
 from radiomics.featureextractor import RadiomicsFeatureExtractor
-from tumours import synthetic_tumour
 
 from pdl1es.features.maps import feature_map
 from pdl1es.method import radiomics_settings_text
+from tests.unit.features.tumours import synthetic_tumour
 
 PAPER = ("wavelet-HL_glcm_SumEntropy", "wavelet-LL_glrlm_GrayLevelNonUniformityNormalized")
 """The two that the paper shows."""

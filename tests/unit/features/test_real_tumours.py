@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tumours import Array, Tumour, assert_same_features, real_tumour
 
 from pdl1es.features.extraction import extract_features
 from pdl1es.features.maps import feature_map
+from tests.unit.features.tumours import Array, Tumour, assert_same_features, real_tumour
 
 Reference = Callable[[NDArray[np.int16], NDArray[np.bool_]], Array]
 

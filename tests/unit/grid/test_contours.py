@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from stacks import make_mask, make_scan, noise, planes_of, sphere
 
 from pdl1es.grid.contours import contour_variants
 from pdl1es.grid.patches import extract_patches
 from pdl1es.grid.resample import tumour_volume
+from tests.unit.grid.stacks import make_mask, make_scan, noise, planes_of, sphere
 
 
 @pytest.fixture(scope="module")

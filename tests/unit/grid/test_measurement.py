@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.spatial.distance import pdist
-from stacks import make_mask, make_scan, noise, planes_of, sphere, tilted
 
 from pdl1es.dicom.pixels.frames import read_ct_slice
 from pdl1es.dicom.segmentation import parse_segmentation, read_segment_mask
@@ -17,6 +16,7 @@ from pdl1es.grid.diameter import longest_diameter
 from pdl1es.grid.measurement import measure_tumour, roi_slice_reference
 from pdl1es.grid.patches import extract_patches
 from pdl1es.grid.resample import tumour_volume
+from tests.unit.grid.stacks import make_mask, make_scan, noise, planes_of, sphere, tilted
 
 
 class TestLongestDiameter:

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from stacks import make_mask, make_scan, noise, planes_of, ramp, sphere, tilted, turned
 
 from pdl1es.grid.patches import extract_patches
 from pdl1es.grid.resample import TumourVolume, tumour_volume
+from tests.unit.grid.stacks import make_mask, make_scan, noise, planes_of, ramp, sphere, tilted, turned
 
 
 def make_volume(hu, mask, origin=(0, 0, 0), scan_low=None, scan_high=None) -> TumourVolume:

@@ -5,7 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from stacks import (
+
+from pdl1es.dicom.segmentation import SegmentMask
+from pdl1es.errors import Refusal, RefusalCode
+from pdl1es.grid.resample import CROP_MARGIN_MM, place_mask, tumour_volume
+from tests.unit.grid.stacks import (
     make_mask,
     make_scan,
     node_points,
@@ -17,10 +21,6 @@ from stacks import (
     tilted,
     turned,
 )
-
-from pdl1es.dicom.segmentation import SegmentMask
-from pdl1es.errors import Refusal, RefusalCode
-from pdl1es.grid.resample import CROP_MARGIN_MM, place_mask, tumour_volume
 
 Z = np.arange(18) * 2.5
 """Slices from 20.1 mm below the origin to 22.4 above it."""

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from report_cases import WHEN, Case, report_case
 
 from pdl1es.dicom.study import Instance, Study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.report.build import build_cam, build_pdf, build_refusal_sr, build_sr, draw_roi
 from pdl1es.report.delivery import BuiltReport, Delivery
 from pdl1es.report.options import ReportOptions
+from tests.report_cases import WHEN, Case, report_case
 
 
 @pytest.fixture(scope="module")

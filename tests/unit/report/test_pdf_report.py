@@ -10,7 +10,6 @@ from io import BytesIO
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from report_cases import CLINICAL, SMOOTH, WHEN, Case, metadata, prediction, report_case
 
 from pdl1es.assessment import Assessment
 from pdl1es.model.fusion import CutOff
@@ -19,6 +18,7 @@ from pdl1es.report.encapsulated_pdf import build_encapsulated_pdf
 from pdl1es.report.structured_report import SOFTWARE
 from pdl1es.report.study_context import encode
 from pdl1es.score_warning import ScoreWarning
+from tests.report_cases import CLINICAL, SMOOTH, WHEN, Case, metadata, prediction, report_case
 
 
 def written(assessment: Assessment, **options: bool) -> Dataset:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from report_cases import ROOT, WHEN, Case, as_read, metadata, report_case
 
 from pdl1es.dicom.study import Instance, Study
 from pdl1es.errors import Refusal, RefusalCode
@@ -22,6 +21,7 @@ from pdl1es.report.refusal_report import (
     refusal_code,
 )
 from pdl1es.report.structured_report import SOFTWARE, build_structured_report, encode
+from tests.report_cases import ROOT, WHEN, Case, as_read, metadata, report_case
 
 REFUSAL = Refusal(
     RefusalCode.SEG_FRAME_OF_REFERENCE,

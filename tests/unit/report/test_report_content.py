@@ -11,7 +11,6 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from report_cases import CLINICAL, ROOT, SMOOTH, WHEN, Case, metadata, prediction, report_case, with_segment
 
 from pdl1es.assessment import Assessment
 from pdl1es.clinical import ClinicalValue
@@ -19,6 +18,7 @@ from pdl1es.dicom.segmentation import Code
 from pdl1es.model.fusion import CutOff
 from pdl1es.report.structured_report import SOFTWARE, build_structured_report, encode
 from pdl1es.report.wording import log_odds_text
+from tests.report_cases import CLINICAL, ROOT, SMOOTH, WHEN, Case, metadata, prediction, report_case, with_segment
 
 SCORE = "Score for PD-L1 TPS >= 50 % (0 to 1, not a probability)"
 RISK = "Risk group: progression under first-line pembrolizumab"

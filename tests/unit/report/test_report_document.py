@@ -12,13 +12,13 @@ import highdicom as hd
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from report_cases import ROOT, SMOOTH, WHEN, Case, metadata, prediction, report_case, with_segment
 
 from pdl1es.assessment import Assessment
 from pdl1es.dicom.segmentation import Code
 from pdl1es.dicom.study import HEADER_KEYWORDS
 from pdl1es.report.software import this_software
 from pdl1es.report.structured_report import PATIENT_AND_STUDY, SOFTWARE, build_structured_report, encode
+from tests.report_cases import ROOT, SMOOTH, WHEN, Case, metadata, prediction, report_case, with_segment
 
 JAPANESE = "Yamada^Tarou=山田^太郎=やまだ^たろう"
 CHINESE = "Wang^XiaoDong=王^小东=㐀𠮷"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
-from report_cases import SMOOTH, WHEN, Case, report_case
 
 from pdl1es.dicom.study import Instance, Study, UnreadableFile
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.report.result import failed_result, refused_result, scored_result
 from pdl1es.report.result_schema import ReportFile, ResultDocument, result_schema_text
+from tests.report_cases import SMOOTH, WHEN, Case, report_case
 
 SECONDS = {"study_loader": 0.12345, "resample": 1.0}
 REPORTS = (ReportFile(kind="sr", file="2.25.1.dcm", sop_instance_uid="2.25.1"),)

@@ -10,13 +10,13 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from report_cases import ROOT, WHEN, Case, metadata, prediction, report_case
 
 from pdl1es.assessment import Assessment
 from pdl1es.report.cam_overlay import build_cam_overlay
 from pdl1es.report.roi_picture import LOWERS, NOTICE_FILL, PANEL, PANEL_TOP, PANELS_LEFT, RAISES, roi_pictures
 from pdl1es.report.structured_report import SOFTWARE, build_structured_report
 from pdl1es.report.study_context import encode
+from tests.report_cases import ROOT, WHEN, Case, metadata, prediction, report_case
 
 CENTRES = [PANEL // 6, PANEL // 2, PANEL - PANEL // 6]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_cases import ROOT, Case, metadata, report_case, with_segment
 
 from pdl1es.report.uids import content_uid, derived_uid, series_uid, tracking
+from tests.report_cases import ROOT, Case, metadata, report_case, with_segment
 
 
 @pytest.fixture(scope="module")
