@@ -15,7 +15,8 @@ def main() -> None:
     Arguments, where there are any, are those of ``pdl1es run``, or a command of ``pdl1es`` and its arguments.
     """
     import operators  # noqa: F401 - prepares Holoscan before MONAI Deploy imports it
-    from pdl1es.command_line.cli import DEFAULT_MODELS, app
+    from pdl1es.command_line.cli import app
+    from pdl1es.model.folder import DEFAULT_MODELS
 
     arguments = sys.argv[1:]
     if not arguments:

@@ -7,7 +7,6 @@ import os
 import traceback
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
 from pathlib import Path
 
 from app.application import PDL1ESApplication, RunRequest
@@ -17,6 +16,8 @@ from pdl1es.atomic import require_writable
 from pdl1es.clinical import ClinicalFileError
 from pdl1es.dicom.study import scan_study
 from pdl1es.errors import Refusal
+from pdl1es.exit_code import ExitCode
+from pdl1es.model.folder import model_folder_of
 from pdl1es.model.fusion import FusionModel
 from pdl1es.report.clock import report_time
 from pdl1es.report.refusal_report import build_refusal_report, header_to_file_under
@@ -26,19 +27,6 @@ from pdl1es.report.study_context import encode
 from pdl1es.settings import Settings
 
 logger = logging.getLogger("pdl1es")
-
-MODEL_FILE = "model.onnx"
-MODEL_SUBFOLDER = "pdl1es"
-"""Below the folder that ``HOLOSCAN_MODEL_PATH`` names, as the MAP packager lays models out."""
-
-
-class ExitCode(IntEnum):
-    """What the process tells its caller."""
-
-    REPORT_WRITTEN = 0
-    DEFECT = 1
-    USAGE = 2
-    REFUSED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +46,6 @@ class Outcome:
     exit_code: ExitCode
     result: ResultDocument | None
     refusal: Refusal | None = None
-
-
-def model_folder_of(folder: Path) -> Path:
-    """Return the folder that holds ``model.onnx``: the given one, or the model's own below it."""
-    below = folder / MODEL_SUBFOLDER
-    return below if not (folder / MODEL_FILE).is_file() and (below / MODEL_FILE).is_file() else folder
 
 
 def run_study(

@@ -10,9 +10,11 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.run import MODEL_FILE, ExitCode, model_folder_of, run_study
+from app.run import run_study
 from pdl1es.atomic import write_atomically
 from pdl1es.errors import Refusal
+from pdl1es.exit_code import ExitCode
+from pdl1es.model.folder import MODEL_FILE, model_folder_of
 from pdl1es.phantom.dicom import make_phantom_study
 from pdl1es.report.clock import report_time
 from pdl1es.settings import Settings

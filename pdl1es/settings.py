@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pdl1es import __version__
 from pdl1es.dicom.protocol import ProtocolRules
 from pdl1es.dicom.selection.survey import SelectionRules
 from pdl1es.dicom.study import ScanLimits
+from pdl1es.shipped import shipped_path
 
-DEFAULT_FILE = Path(__file__).resolve().parent.parent / "app.yaml"
+DEFAULT_FILE: Final = shipped_path("app.yaml")
+"""The settings that ship; every key that another file leaves out has the value that stands in it."""
 
 OutputKind = Literal["sr", "cam", "pdf", "json"]
 
@@ -26,8 +29,10 @@ class ApplicationSection(BaseModel):
     """What the MAP packager writes into the manifests; other keys of the packager's are let through."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
-    title: str
-    version: str
+    title: str = "PD-L1ES - PD-L1 expression score from chest CT"
+    version: str = __version__
+    input_formats: tuple[str, ...] = Field(default=("file",), alias="input-formats")
+    output_formats: tuple[str, ...] = Field(default=("file",), alias="output-formats")
 
 
 class ModelSettings(BaseModel):
@@ -60,11 +65,14 @@ class LogSettings(BaseModel):
 
 
 class Settings(BaseModel):
-    """The whole of ``app.yaml``."""
+    """The whole of ``app.yaml``; every key may be left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    application: ApplicationSection
-    resources: dict[str, int | str] = Field(description="for the MAP packager and the orchestrator")
+    application: ApplicationSection = ApplicationSection()
+    resources: dict[str, int | str] = Field(
+        default={"cpu": 2, "gpu": 0, "memory": "4Gi", "gpuMemory": "0Gi"},
+        description="for the MAP packager and the orchestrator",
+    )
     selection: SelectionRules = SelectionRules()
     protocol: ProtocolRules = ProtocolRules()
     limits: ScanLimits = ScanLimits()
@@ -107,6 +115,8 @@ def load_settings(file: Path) -> Settings:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise SettingsError(f"{file} is not YAML: {error}") from error
+    if document is None:
+        document = {}
     if not isinstance(document, dict):
         raise SettingsError(f"{file} must hold a mapping with the sections of app.yaml")
     try:

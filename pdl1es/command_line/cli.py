@@ -11,13 +11,13 @@ from typing import Annotated, Optional
 
 import typer
 from pydicom import config as pydicom_config
-from rich.console import Console
 
 from pdl1es import __version__
 from pdl1es.clinical import ClinicalFileError
+from pdl1es.command_line.console import say, standard_error, standard_output, usage_error
+from pdl1es.exit_code import ExitCode
+from pdl1es.model.folder import DEFAULT_MODELS
 from pdl1es.settings import Settings, SettingsError, load_settings, settings_file
-
-DEFAULT_MODELS = Path(__file__).resolve().parents[2] / "models"
 
 app = typer.Typer(
     name="pdl1es",
@@ -69,21 +69,12 @@ def _settings(config: Path | None) -> Settings:
     try:
         return load_settings(settings_file(config))
     except SettingsError as error:
-        raise _usage(str(error)) from error
-
-
-def _usage(message: str) -> typer.Exit:
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {_escaped(message)}", highlight=False)
-    return typer.Exit(2)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+        raise usage_error(str(error)) from error
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"pdl1es {__version__}")
+        say(f"pdl1es {__version__}")
         raise typer.Exit
 
 
@@ -147,17 +138,17 @@ def run(
     try:
         outcome = run_study(study, output, settings=settings, model_folder=model, clinical_file=clinical)
     except ClinicalFileError as error:
-        raise _usage(f"--clinical: {error}") from error
+        raise usage_error(f"--clinical: {error}") from error
     if outcome.refusal is not None:
         from pdl1es.command_line.display import show_refusal, show_reports
 
-        show_refusal(outcome.refusal, Console(stderr=True))
+        show_refusal(outcome.refusal, standard_error())
         if outcome.result is not None:
-            show_reports(outcome.result, output, Console())
+            show_reports(outcome.result, output, standard_output())
     elif outcome.result is not None:
         from pdl1es.command_line.display import show_result
 
-        show_result(outcome.result, output, Console())
+        show_result(outcome.result, output, standard_output())
     raise typer.Exit(outcome.exit_code)
 
 
@@ -179,11 +170,11 @@ def inspect(
     try:
         found = scan_study(study, settings.limits)
     except Refusal as refusal:
-        show_refusal(refusal, Console(stderr=True))
-        raise typer.Exit(3) from refusal
+        show_refusal(refusal, standard_error())
+        raise typer.Exit(ExitCode.REFUSED) from refusal
     seen = survey(found, settings.selection, settings.protocol)
-    show_survey(found, seen, Console())
-    raise typer.Exit(0 if seen.refusal is None else 3)
+    show_survey(found, seen, standard_output())
+    raise typer.Exit(ExitCode.REPORT_WRITTEN if seen.refusal is None else ExitCode.REFUSED)
 
 
 @app.command()
@@ -209,15 +200,13 @@ def phantom(
     try:
         manufacturer_of(kernel)
     except ValueError as error:
-        raise _usage(f"--kernel: {error}") from error
+        raise usage_error(f"--kernel: {error}") from error
     prepare_process("INFO")
-    with Console(stderr=True).status("Making a phantom study ..."):
+    with standard_error().status("Making a phantom study ..."):
         made = make_phantom_study(
             output, seed=seed, slice_thickness=slice_thickness, kernel=kernel, tumour_diameter=tumour_diameter
         )
-    Console().print(
-        f"Phantom study: {made.folder} ({made.true_volume_mm3 / 1000:.1f} mL tumour)", highlight=False, soft_wrap=True
-    )
+    say(f"Phantom study: {made.folder} ({made.true_volume_mm3 / 1000:.1f} mL tumour)")
 
 
 @app.command(name="self-test")
@@ -238,11 +227,10 @@ def self_test(
     settings = _settings(config)
     prepare_process(settings.log.level)
     outcome = run_self_test(settings, model)
-    console = Console()
     if record and outcome.measured is not None:
-        console.print(f"recorded: {record_expectation(outcome.measured, model)}", highlight=False, soft_wrap=True)
-        raise typer.Exit(0)
-    show_self_test(outcome, console)
+        say(f"recorded: {record_expectation(outcome.measured, model)}")
+        raise typer.Exit(ExitCode.REPORT_WRITTEN)
+    show_self_test(outcome, standard_output())
     raise typer.Exit(outcome.exit_code)
 
 

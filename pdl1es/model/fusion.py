@@ -21,9 +21,9 @@ from pdl1es.clinical import VARIABLES, ClinicalData
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method import MAX_MISSING_FEATURES, PATCH_SIZE, Z_CLIP, method_digest
+from pdl1es.model.folder import MODEL_FILE
 from pdl1es.model.provider import CUDA, cuda_obstacle, providers
 
-MODEL_FILE: Final = "model.onnx"
 METADATA_KEY: Final = "pdl1es"
 """Key of the metadata's JSON among the ONNX file's own metadata."""
 MAX_MODEL_BYTES: Final = 512 * 1024 * 1024

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.run import ExitCode
+from pdl1es.exit_code import ExitCode
 from pdl1es.self_test import EXPECTATION_FILE, run_self_test
 from pdl1es.settings import Settings
 

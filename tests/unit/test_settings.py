@@ -18,13 +18,17 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_the_file_that_ships_spells_out_the_defaults() -> None:
-    shipped = load_settings(DEFAULT_FILE)
-    assert shipped == Settings(application=shipped.application, resources=shipped.resources)
+    assert load_settings(DEFAULT_FILE) == Settings()
 
 
 def test_keys_that_are_left_out_have_their_defaults(tmp_path: Path) -> None:
     short = SHIPPED.split("# Which series")[0]
     assert load_settings(write(tmp_path, short)) == load_settings(DEFAULT_FILE)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "# nothing is said here\n", "log:\n  level: INFO\n"])
+def test_every_section_may_be_left_out(tmp_path: Path, text: str) -> None:
+    assert load_settings(write(tmp_path, text)) == load_settings(DEFAULT_FILE)
 
 
 @pytest.mark.parametrize(
