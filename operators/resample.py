@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from operators.step import Step
-from pdl1es.dicom.pixels.frames import read_ct_slice
+from pdl1es.dicom.pixels.hounsfield import read_ct_slice
 from pdl1es.dicom.segmentation import read_segment_mask
 from pdl1es.dicom.selection.survey import Selection
 from pdl1es.grid.measurement import measure_tumour

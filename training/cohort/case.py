@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from pydicom.dataset import Dataset
 
-from pdl1es.dicom.pixels.frames import read_ct_slice
+from pdl1es.dicom.pixels.hounsfield import read_ct_slice
 from pdl1es.dicom.protocol import ProtocolRules, check_protocol, kernel_text
 from pdl1es.dicom.segmentation import SegmentMask, read_segment_mask
 from pdl1es.dicom.selection.survey import SelectionRules, select

@@ -1,7 +1,7 @@
 """A process of its own that decodes JPEG, JPEG-LS and JPEG 2000 frames: run by path, fed through its standard input.
 
 The decoders are C and C++ libraries, and damaged frames were seen to abort the process (GDCM), to hang (CharLS) and to
-take half a minute (OpenJPEG). Here that costs one process, which `pdl1es.dicom.pixels.frames` replaces, and never the study.
+take half a minute (OpenJPEG). Here that costs one process, which `pdl1es.dicom.pixels.decoder` replaces, and never the study.
 It imports nothing of this project, so that it starts in a tenth of a second.
 """
 
@@ -28,7 +28,24 @@ _JPEG_EXTENDED: Final = "1.2.840.10008.1.2.4.51"
 
 
 def decode(codec: int, precision: int, rows: int, columns: int, frame: bytes) -> bytes | None:
-    """Return a frame's samples, little endian, one, two or four bytes each by the precision; None where it is damaged."""
+    """Decode a frame.
+
+    Parameters
+    ----------
+    codec
+        One of ``JPEG``, ``JPEG_LS``, ``JPEG_2000``.
+    precision
+        Bits of a sample, as the frame's own header says.
+    rows, columns
+        Size of the frame.
+    frame
+        The compressed frame.
+
+    Returns
+    -------
+    bytes or None
+        Samples, little endian, one, two or four bytes each by the precision; None where the frame is damaged.
+    """
     if codec == JPEG:
         return _decode_jpeg(precision, rows, columns, frame)
     try:
@@ -68,7 +85,15 @@ def _decode_jpeg(precision: int, rows: int, columns: int, frame: bytes) -> bytes
 
 
 def serve(requests: BinaryIO, replies: BinaryIO, complaints: BinaryIO) -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until there are no more.
+
+    Parameters
+    ----------
+    requests, replies
+        Where `REQUEST` and `REPLY` go, each with the bytes that it announces.
+    complaints
+        Where the decoders' own prints go; a frame is damaged where libjpeg says so there.
+    """
     while len(head := requests.read(REQUEST.size)) == REQUEST.size:
         codec, precision, rows, columns, length = REQUEST.unpack(head)
         frame = requests.read(length)

@@ -21,7 +21,7 @@ from pydicom.misc import is_dicom
 import operators.radiomics
 import operators.roi_patches
 from app.run import run_study
-from pdl1es.dicom.pixels.frames import read_ct_slice
+from pdl1es.dicom.pixels.hounsfield import read_ct_slice
 from pdl1es.model.fusion import FusionModel
 from pdl1es.settings import DEFAULT_FILE, load_settings
 from training.cohort.case import CaseSource, PreparationSettings, prepare_case, read_case

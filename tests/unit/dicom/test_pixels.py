@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import shutil
+import tracemalloc
 import warnings
 import zlib
 from pathlib import Path
@@ -18,12 +19,14 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
     RLELossless,
 )
 
 from pdl1es.dicom.geometry import SlicePlane
-from pdl1es.dicom.pixels import frames as pixels
-from pdl1es.dicom.pixels.frames import read_ct_slice, read_stored_frames
+from pdl1es.dicom.pixels import decoder, frames
+from pdl1es.dicom.pixels.frames import read_stored_frames
+from pdl1es.dicom.pixels.hounsfield import read_ct_slice
 from pdl1es.dicom.series import CTSlice
 from pdl1es.dicom.study import Instance, NotDicomError, UnreadableFileError, read_instance
 from pdl1es.errors import Refusal, RefusalCode
@@ -33,7 +36,7 @@ from tests.unit.dicom.small_files import ENHANCED_CT_IMAGE, ct_dataset, encapsul
 @pytest.fixture(autouse=True)
 def impatient_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait half a minute for a decoder that hangs on damaged bytes."""
-    monkeypatch.setattr(pixels, "DECODE_SECONDS", 2.0)
+    monkeypatch.setattr(decoder, "DECODE_SECONDS", 2.0)
 
 
 def ct_slice(instance: Instance, frame: int = 0, slope: Any = None, intercept: Any = None) -> CTSlice:
@@ -41,9 +44,10 @@ def ct_slice(instance: Instance, frame: int = 0, slope: Any = None, intercept: A
     header = instance.header
     if slope is None:
         slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
+    units = header.get("RescaleType")
     for group in header.get("SharedFunctionalGroupsSequence") or ():
         for item in group.get("PixelValueTransformationSequence") or ():
-            slope, intercept = item.RescaleSlope, item.RescaleIntercept
+            slope, intercept, units = item.RescaleSlope, item.RescaleIntercept, item.get("RescaleType")
     plane = SlicePlane((0, 0, 0), (1, 0, 0), (0, 1, 0), 1, 1, header.get("Rows", 1), header.get("Columns", 1))
     return CTSlice(
         instance=instance,
@@ -51,6 +55,7 @@ def ct_slice(instance: Instance, frame: int = 0, slope: Any = None, intercept: A
         plane=plane,
         rescale_slope=None if slope is None else float(slope),
         rescale_intercept=None if intercept is None else float(intercept),
+        rescale_type=None if units is None else str(units),
     )
 
 
@@ -335,7 +340,7 @@ def test_damaged_compressed_frames_cost_a_refusal_and_never_the_process(
     tmp_path: Path, shared_data: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """GDCM aborts, CharLS hangs and OpenJPEG takes half a minute on some of these."""
-    monkeypatch.setattr(pixels, "DECODE_SECONDS", 0.5)
+    monkeypatch.setattr(decoder, "DECODE_SECONDS", 0.5)
     chance = random.Random(20210501)
     outcomes = []
     for source in compressed_cts(shared_data):
@@ -358,6 +363,55 @@ def test_damaged_compressed_frames_cost_a_refusal_and_never_the_process(
     sound = read_instance(compressed_cts(shared_data)[2])
     assert read_ct_slice(ct_slice(sound)).shape == (512, 512)
     assert capfd.readouterr() == ("", "")
+
+
+def fragment(data: bytes) -> bytes:
+    return b"\xfe\xff\x00\xe0" + len(data).to_bytes(4, "little") + data
+
+
+def encapsulated_ct(path: Path, value: bytes, transfer_syntax: str, **attributes: Any) -> Instance:
+    """Write a CT whose encapsulated pixel data are these bytes, after an empty offset table."""
+    dataset = encapsulated(ct_dataset(**attributes), [bytes(2)])
+    dataset.PixelData = fragment(b"") + value
+    return read_instance(write(path, dataset, transfer_syntax))
+
+
+def test_hostile_fragments_are_refused_before_they_take_time_and_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pydicom lists as many as there are: 64 MB of empty ones take 7 s and 300 MB."""
+    monkeypatch.setattr(frames, "MAX_FRAGMENTS", 1000)
+    instance = encapsulated_ct(tmp_path / "ct", fragment(b"") * 1001, RLELossless)
+    refusal = refusal_of(instance)
+    assert refusal.code is RefusalCode.PIXEL_DATA_CORRUPT
+    assert refusal.found == "the pixel data are more than 1000 fragments"
+
+
+def test_a_file_that_ends_within_a_fragment_is_corrupt_though_the_frame_before_it_is_whole(tmp_path: Path) -> None:
+    value = fragment(bytes(96)) * 2
+    instance = encapsulated_ct(tmp_path / "ct", value, "1.2.840.10008.1.2.1.98", NumberOfFrames=2)
+    assert read_stored_frames(instance, [0]).shape == (1, 8, 6)
+    instance.path.write_bytes(instance.path.read_bytes()[:-20])
+    assert refusal_of(instance).code is RefusalCode.PIXEL_DATA_CORRUPT
+
+
+def test_an_rle_segment_is_expanded_no_further_than_the_image_needs(tmp_path: Path) -> None:
+    """Each two bytes are a run of 128: pydicom makes 256 MB of 4."""
+    header = np.array([2, 64, 64 + 4_000_000, *[0] * 13], "<u4").tobytes()
+    segment = b"\x81\x07" * 2_000_000
+    instance = encapsulated_ct(tmp_path / "ct", fragment(header + segment + segment), RLELossless)
+    tracemalloc.start()
+    frame = read_stored_frames(instance, [0])[0]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (frame == 0x0707).all()
+    assert peak < 50e6
+
+
+def test_a_jpeg_2000_box_of_no_length_does_not_hang(tmp_path: Path) -> None:
+    """pydicom's reader never returns from it."""
+    value = fragment(b"\x00\x00\x00\x0c\x6a\x50\x20\x20" + bytes(100))
+    assert refusal_of(encapsulated_ct(tmp_path / "ct", value, JPEG2000Lossless)).code is RefusalCode.PIXEL_DATA_CORRUPT
 
 
 def test_any_damage_to_a_ct_gives_a_result_or_a_refusal(tmp_path: Path) -> None:

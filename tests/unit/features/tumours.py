@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, gaussian_filter
 
-from pdl1es.dicom.pixels.frames import read_ct_slice
+from pdl1es.dicom.pixels.hounsfield import read_ct_slice
 from pdl1es.dicom.segmentation import parse_segmentation, read_segment_mask
 from pdl1es.dicom.series import ct_series
 from pdl1es.dicom.study import read_instance

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.spatial.distance import pdist
 
-from pdl1es.dicom.pixels.frames import read_ct_slice
+from pdl1es.dicom.pixels.hounsfield import read_ct_slice
 from pdl1es.dicom.segmentation import parse_segmentation, read_segment_mask
 from pdl1es.dicom.series import ct_series
 from pdl1es.dicom.study import read_instance
