@@ -26,6 +26,7 @@ from operators.step import Step
 from operators.structured_report import StructuredReportOperator
 from operators.study_loader import StudyLoaderOperator
 from pdl1es.model.fusion import FusionModel
+from pdl1es.report.options import ReportOptions
 from pdl1es.settings import Settings
 
 
@@ -69,9 +70,7 @@ class PDL1ESApplication(Application):
         delivery = Delivery(
             ask.output_folder,
             settings.outputs,
-            settings.report.series_number,
-            settings.report.show_clinical_values,
-            ask.when,
+            ReportOptions(ask.when, settings.report.series_number, settings.report.show_clinical_values),
         )
 
         once = CountCondition(self, 1)

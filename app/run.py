@@ -19,11 +19,11 @@ from pdl1es.errors import Refusal
 from pdl1es.exit_code import ExitCode
 from pdl1es.model.folder import model_folder_of
 from pdl1es.model.fusion import FusionModel
+from pdl1es.report.build import build_refusal_sr
 from pdl1es.report.clock import report_time
-from pdl1es.report.refusal_report import build_refusal_report, header_to_file_under
-from pdl1es.report.result import ReportFile, ResultDocument, failed_result, refused_result
-from pdl1es.report.software import this_software
-from pdl1es.report.study_context import encode
+from pdl1es.report.options import ReportOptions
+from pdl1es.report.result import failed_result, refused_result
+from pdl1es.report.result_schema import ReportFile, ResultDocument
 from pdl1es.settings import Settings
 
 logger = logging.getLogger("pdl1es")
@@ -128,17 +128,15 @@ def _report_refusal(
             record.study = scan_study(study_folder, settings.limits)
         except Refusal:
             return ()
-    instance = header_to_file_under(refusal, record.study)
-    if instance is None:
+    report = build_refusal_sr(refusal, record.study, ReportOptions(when, settings.report.series_number))
+    if report is None:
         return ()
-    report = build_refusal_report(refusal, instance, this_software(), when, series_number=settings.report.series_number)
-    file = f"{report.SOPInstanceUID}.dcm"
     try:
-        record.deliver(output_folder / file, encode(report))
+        record.deliver(output_folder / report.file_name, report.data)
     except Refusal as unwritable:
         logger.error("%s", unwritable)
         return ()
-    return (ReportFile(kind="sr", file=file, sop_instance_uid=str(report.SOPInstanceUID)),)
+    return (report.file,)
 
 
 def _ended(

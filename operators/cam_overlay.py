@@ -9,10 +9,7 @@ from operators.delivery import Delivery
 from operators.run_record import RunRecord
 from operators.step import Step
 from pdl1es.assessment import Assessment
-from pdl1es.report.cam_overlay import build_cam_overlay
-from pdl1es.report.result import ReportFile
-from pdl1es.report.software import this_software
-from pdl1es.report.study_context import encode
+from pdl1es.report.build import build_cam, draw_roi
 
 
 class CamOverlayOperator(Step):
@@ -29,12 +26,6 @@ class CamOverlayOperator(Step):
         """Draw, encode and write it."""
         if "cam" not in self.delivery.outputs:
             return {"cam": None, "cam_report": ()}
-        cam = build_cam_overlay(
-            assessment, this_software(), self.delivery.when, series_number=self.delivery.series_number + 1
-        )
-        file = f"{cam.SOPInstanceUID}.dcm"
-        self.record.deliver(self.delivery.folder / file, encode(cam))
-        return {
-            "cam": cam,
-            "cam_report": (ReportFile(kind="cam", file=file, sop_instance_uid=str(cam.SOPInstanceUID)),),
-        }
+        cam = build_cam(assessment, self.delivery.options, draw_roi(assessment))
+        self.record.deliver(self.delivery.folder / cam.file_name, cam.data)
+        return {"cam": cam, "cam_report": (cam.file,)}

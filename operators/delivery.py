@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
+
+from pdl1es.report.options import ReportOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +18,10 @@ class Delivery:
         The output folder.
     outputs
         The reports that the settings want: ``sr``, ``cam``, ``pdf``; result.json is always written.
-    series_number
-        Of the SR; the picture's is one more, the page's two.
-    show_clinical_values
-        Whether the values of age, sex, smoking and family history stand in the reports.
-    when
-        The date and time that the reports carry.
+    options
+        What the reports have in common.
     """
 
     folder: Path
     outputs: tuple[str, ...]
-    series_number: int
-    show_clinical_values: bool
-    when: datetime
+    options: ReportOptions

@@ -9,10 +9,8 @@ from operators.delivery import Delivery
 from operators.run_record import RunRecord
 from operators.step import Step
 from pdl1es.assessment import Assessment
-from pdl1es.report.encapsulated_pdf import build_encapsulated_pdf
-from pdl1es.report.result import ReportFile
-from pdl1es.report.software import this_software
-from pdl1es.report.study_context import encode
+from pdl1es.report.build import build_pdf, draw_roi
+from pdl1es.report.result_schema import ReportFile
 
 
 class PdfReportOperator(Step):
@@ -29,13 +27,6 @@ class PdfReportOperator(Step):
         """Lay out, encode and write it."""
         if "pdf" not in self.delivery.outputs:
             return {"pdf": ()}
-        page = build_encapsulated_pdf(
-            assessment,
-            this_software(),
-            self.delivery.when,
-            series_number=self.delivery.series_number + 2,
-            show_clinical_values=self.delivery.show_clinical_values,
-        )
-        file = f"{page.SOPInstanceUID}.dcm"
-        self.record.deliver(self.delivery.folder / file, encode(page))
-        return {"pdf": (ReportFile(kind="pdf", file=file, sop_instance_uid=str(page.SOPInstanceUID)),)}
+        page = build_pdf(assessment, self.delivery.options, draw_roi(assessment))
+        self.record.deliver(self.delivery.folder / page.file_name, page.data)
+        return {"pdf": (page.file,)}

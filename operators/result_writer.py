@@ -11,14 +11,14 @@ from operators.run_record import RunRecord
 from operators.step import Step
 from pdl1es.assessment import Assessment
 from pdl1es.atomic import write_atomically
-from pdl1es.report.result import ReportFile, ResultDocument, scored_result
-
-RESULT_FILE = "result.json"
+from pdl1es.report.delivery import RESULT_FILE
+from pdl1es.report.result import scored_result
+from pdl1es.report.result_schema import ReportFile, ResultDocument
 
 
 def write_result(result: ResultDocument, folder: Path) -> None:
     """Write ``result.json``, whole or not at all."""
-    write_atomically(folder / RESULT_FILE, (result.model_dump_json(indent=2) + "\n").encode("utf-8"))
+    write_atomically(folder / RESULT_FILE, result.text().encode("utf-8"))
 
 
 class ResultWriterOperator(Step):
@@ -43,8 +43,8 @@ class ResultWriterOperator(Step):
             study=self.record.study,
             reports=(*sr, *cam_report, *pdf),
             seconds=self.record.seconds,
-            when=self.delivery.when,
-            show_clinical_values=self.delivery.show_clinical_values,
+            when=self.delivery.options.when,
+            show_clinical_values=self.delivery.options.show_clinical_values,
         )
         write_result(result, self.delivery.folder)
         self.record.result = result

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pdl1es.atomic import write_atomically
 from pdl1es.dicom.study import Study
-from pdl1es.report.result import ResultDocument
+from pdl1es.report.result_schema import ResultDocument
 
 
 @dataclass(slots=True)

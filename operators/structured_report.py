@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydicom.dataset import Dataset
-
 from operators.delivery import Delivery
 from operators.run_record import RunRecord
 from operators.step import Step
 from pdl1es.assessment import Assessment
 from pdl1es.dicom.study import Study
-from pdl1es.report.predecessors import find_predecessors
-from pdl1es.report.result import ReportFile
-from pdl1es.report.software import this_software
-from pdl1es.report.structured_report import build_structured_report, encode
+from pdl1es.report.build import build_sr
+from pdl1es.report.delivery import BuiltReport
+from pdl1es.report.result_schema import ReportFile
 
 
 class StructuredReportOperator(Step):
@@ -32,20 +29,11 @@ class StructuredReportOperator(Step):
         super().__init__(fragment, record=record, name=name)
 
     def process(
-        self, study: Study, assessment: Assessment, cam: Dataset | None
+        self, study: Study, assessment: Assessment, cam: BuiltReport | None
     ) -> Mapping[str, tuple[ReportFile, ...]]:
         """Build, encode and write the report, unless the settings want none."""
         if "sr" not in self.delivery.outputs:
             return {"sr": ()}
-        report = build_structured_report(
-            assessment,
-            this_software(),
-            self.delivery.when,
-            series_number=self.delivery.series_number,
-            show_clinical_values=self.delivery.show_clinical_values,
-            predecessors=find_predecessors(study, assessment.selection.ct.study_instance_uid),
-            cam=cam,
-        )
-        file = f"{report.SOPInstanceUID}.dcm"
-        self.record.deliver(self.delivery.folder / file, encode(report))
-        return {"sr": (ReportFile(kind="sr", file=file, sop_instance_uid=str(report.SOPInstanceUID)),)}
+        report = build_sr(assessment, self.delivery.options, study=study, cam=cam)
+        self.record.deliver(self.delivery.folder / report.file_name, report.data)
+        return {"sr": (report.file,)}

@@ -25,9 +25,11 @@ from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.grid.patches import RoiPatches
 from pdl1es.method import method_digest
 from pdl1es.model.fusion import Contribution, CutOff, ModelMetadata, Prediction
+from pdl1es.report.options import ReportOptions
 from pdl1es.score_warning import ScoreWarning
 
 WHEN = datetime(2026, 3, 1, 9, 30, 15, tzinfo=UTC)
+OPTIONS = ReportOptions(WHEN)
 ROOT = "1.2.826.0.1.3680043.8.498.77"
 SLICES = 8
 SIZE = 32

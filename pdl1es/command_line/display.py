@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from operators.result_writer import RESULT_FILE
 from pdl1es.dicom.selection.survey import Survey
 from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal
-from pdl1es.report.result import ResultDocument
+from pdl1es.report.delivery import RESULT_FILE
+from pdl1es.report.result_schema import ResultDocument
 from pdl1es.self_test import SelfTest
 
 

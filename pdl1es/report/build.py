@@ -59,10 +59,7 @@ def build_sr(
 
     dataset = build_structured_report(
         assessment,
-        options.software,
-        options.when,
-        series_number=options.series_number_of("sr"),
-        show_clinical_values=options.show_clinical_values,
+        options,
         predecessors=(
             find_predecessors(study, assessment.selection.ct.study_instance_uid) if study is not None else ()
         ),
@@ -92,10 +89,8 @@ def build_cam(assessment: Assessment, options: ReportOptions, pictures: NDArray[
 
     dataset = build_cam_overlay(
         assessment,
-        options.software,
-        options.when,
-        series_number=options.series_number_of("cam"),
-        pictures=pictures,
+        options,
+        pictures,
     )
     return BuiltReport("cam", dataset)
 
@@ -121,11 +116,8 @@ def build_pdf(assessment: Assessment, options: ReportOptions, pictures: NDArray[
 
     dataset = build_encapsulated_pdf(
         assessment,
-        options.software,
-        options.when,
-        series_number=options.series_number_of("pdf"),
-        show_clinical_values=options.show_clinical_values,
-        pictures=pictures,
+        options,
+        pictures,
     )
     return BuiltReport("pdf", dataset)
 
@@ -152,7 +144,5 @@ def build_refusal_sr(refusal: Refusal, study: Study, options: ReportOptions) -> 
     instance = header_to_file_under(refusal, study)
     if instance is None:
         return None
-    dataset = build_refusal_report(
-        refusal, instance, options.software, options.when, series_number=options.series_number_of("sr")
-    )
+    dataset = build_refusal_report(refusal, instance, options)
     return BuiltReport("sr", dataset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,38 +10,28 @@ from pydicom.dataset import Dataset
 from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage
 
 from pdl1es.assessment import Assessment
+from pdl1es.dicom.segmentation import Code
 from pdl1es.report import wording
-from pdl1es.report.clock import in_study_zone
-from pdl1es.report.options import DEFAULT_SERIES_NUMBER
-from pdl1es.report.roi_picture import roi_pictures
-from pdl1es.report.software import SoftwareIdentity
-from pdl1es.report.structured_report import roi_image
-from pdl1es.report.study_context import complete
+from pdl1es.report.codes import code_sequence_item
+from pdl1es.report.options import ReportOptions
+from pdl1es.report.study_context import scored_study
 from pdl1es.report.uids import series_uid
 
+SOURCE_IMAGE: Final = Code("121322", "DCM", "Source image for image processing operation")
+"""Of CID 7202."""
 
-def build_cam_overlay(
-    assessment: Assessment,
-    software: SoftwareIdentity,
-    when: datetime,
-    *,
-    series_number: int = DEFAULT_SERIES_NUMBER + 1,
-    pictures: NDArray[np.uint8] | None = None,
-) -> Dataset:
+
+def build_cam_overlay(assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8]) -> Dataset:
     """Return the ROI slices with the class activation map burnt in, one frame a slice.
 
     Parameters
     ----------
     assessment
         What is drawn; its headers give patient and study.
-    software
-        Who drew it.
-    when
-        Aware time of the report. The same arguments give the same dataset.
-    series_number
-        Of the picture's series.
+    options
+        What the run's reports have in common. The same arguments give the same dataset.
     pictures
-        From `roi_picture.roi_pictures`, where they have been drawn already.
+        uint8 RGB, shape (S, rows, columns, 3), from `roi_picture.roi_pictures`.
 
     Returns
     -------
@@ -49,32 +39,21 @@ def build_cam_overlay(
         A Multi-frame True Color Secondary Capture Image (PS3.3 A.8.5), uncompressed RGB, with file meta information;
         `study_context.encode` makes a file of it.
     """
-    frames = roi_pictures(assessment) if pictures is None else pictures
-    image = roi_image(assessment)
-    segmentation = assessment.selection.segmentation.instance
-    local, offset = in_study_zone(when, image.header)
-    return complete(
-        _picture(assessment, software, frames, series_number),
-        header=image.header,
-        software=software,
-        model=assessment.model,
-        contribution="Scored the tumour and drew the class activation map",
-        when=local,
-        offset=offset,
-        input_schemes=list(segmentation.header.get("CodingSchemeIdentificationSequence") or []),
+    study = scored_study(assessment, options)
+    return study.complete(
+        _picture(assessment, options, pictures), "Scored the tumour and drew the class activation map"
     )
 
 
-def _picture(
-    assessment: Assessment, software: SoftwareIdentity, frames: NDArray[np.uint8], series_number: int
-) -> Dataset:
+def _picture(assessment: Assessment, options: ReportOptions, frames: NDArray[np.uint8]) -> Dataset:
+    software = options.software
     count, rows, columns, _ = frames.shape
     picture = Dataset()
     picture.SOPClassUID = MultiFrameTrueColorSecondaryCaptureImageStorage
     # General Series, General Equipment, SC Equipment
     picture.Modality = "OT"
     picture.SeriesInstanceUID = series_uid(assessment, "CAM")
-    picture.SeriesNumber = series_number
+    picture.SeriesNumber = options.series_number_of("cam")
     picture.SeriesDescription = wording.series_description(assessment.model, "map")
     picture.BodyPartExamined = "CHEST"
     picture.Manufacturer = software.manufacturer
@@ -114,8 +93,5 @@ def _source(assessment: Assessment) -> Dataset:
     source.ReferencedSOPInstanceUID = roi.sop_instance_uid
     if roi.frame_number is not None:
         source.ReferencedFrameNumber = roi.frame_number
-    purpose = Dataset()
-    purpose.CodeValue, purpose.CodingSchemeDesignator = "121322", "DCM"
-    purpose.CodeMeaning = "Source image for image processing operation"
-    source.PurposeOfReferenceCodeSequence = [purpose]
+    source.PurposeOfReferenceCodeSequence = [code_sequence_item(SOURCE_IMAGE)]
     return source

@@ -6,9 +6,9 @@ C184941) are never used: the score is no measurement on tissue.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 
 from pdl1es.dicom.segmentation import Code
@@ -26,20 +26,20 @@ MAX_VALUE: Final = 16
 """Code Value is SH."""
 
 
-def _dcm(value: str, meaning: str) -> CodedConcept:
-    return CodedConcept(value, "DCM", meaning)
+def _dcm(value: str, meaning: str) -> Code:
+    return Code(value, "DCM", meaning)
 
 
-def _sct(value: str, meaning: str) -> CodedConcept:
-    return CodedConcept(value, "SCT", meaning)
+def _sct(value: str, meaning: str) -> Code:
+    return Code(value, "SCT", meaning)
 
 
-def _ucum(value: str, meaning: str) -> CodedConcept:
-    return CodedConcept(value, "UCUM", meaning)
+def _ucum(value: str, meaning: str) -> Code:
+    return Code(value, "UCUM", meaning)
 
 
-def _own(value: str, meaning: str) -> CodedConcept:
-    return CodedConcept(value, SCHEME, meaning)
+def _own(value: str, meaning: str) -> Code:
+    return Code(value, SCHEME, meaning)
 
 
 # DICOM (PS3.16 annex D)
@@ -68,7 +68,7 @@ HIGH_RISK: Final = _sct("15508007", "High risk")
 LOW_RISK: Final = _sct("75976002", "Low risk")
 
 # LOINC (CID 100 Quantitative Diagnostic Imaging Procedure)
-CT_CHEST: Final = CodedConcept("24627-2", "LN", "CT Chest")
+CT_CHEST: Final = Code("24627-2", "LN", "CT Chest")
 
 # Units. An annotation in braces is UCUM's unit 1 with a name: viewers show the unit's code behind the number, and a
 # bare '1' behind a score reads as part of it.
@@ -77,7 +77,6 @@ SCORE_UNIT: Final = _ucum("{score}", "score")
 LOG_ODDS: Final = _ucum("{log-odds}", "log-odds")
 MILLILITRE: Final = _ucum("mL", "milliliter")
 MILLIMETRE: Final = _ucum("mm", "millimeter")
-YEAR: Final = _ucum("a", "year")
 
 # Private: results
 PROBABILITY: Final = _own("PDL1-PROB", "Estimated probability of PD-L1 TPS >= 50 %")
@@ -132,9 +131,9 @@ REFUSAL_REMEDY: Final = _own("REFUSAL-REMEDY", "What to do")
 REFUSAL_OBJECT: Final = _own("REFUSAL-OBJECT", "Object at fault")
 REFUSAL_ATTRIBUTE: Final = _own("REFUSAL-TAG", "Attribute at fault")
 
-PROCESSING_ALGORITHM: Final = CodedConcept("Newcode1", IHE_SCHEME, "Processing Algorithm")
+PROCESSING_ALGORITHM: Final = Code("Newcode1", IHE_SCHEME, "Processing Algorithm")
 
-GROUP_CODES: Final[dict[str, CodedConcept]] = {
+GROUP_CODES: Final[dict[str, Code]] = {
     "high risk": HIGH_RISK,
     "low risk": LOW_RISK,
     "high expression": HIGH_EXPRESSION,
@@ -148,23 +147,26 @@ GROUP_CODES: Final[dict[str, CodedConcept]] = {
 
 def code_table() -> str:
     """Return the codes of the reports as Markdown, by scheme and value, for the conformance statement."""
-    found = {
-        (str(code.scheme_designator), str(code.value)): str(code.meaning)
-        for code in globals().values()
-        if isinstance(code, CodedConcept)
-    }
+    found = {(code.scheme, code.value): code.meaning for code in globals().values() if isinstance(code, Code)}
     ordered = sorted(found.items(), key=lambda entry: (entry[0][0].startswith("99"), entry[0]))
     lines = ["| scheme | code value | code meaning |", "|---|---|---|"]
     return "\n".join([*lines, *(f"| {scheme} | {value} | {meaning} |" for (scheme, value), meaning in ordered)]) + "\n"
 
 
-def group_code(words: str) -> CodedConcept | None:
+def group_code(words: str) -> Code | None:
     """Return the code for a group in the model's words, or None where there is none."""
     return GROUP_CODES.get(" ".join(words.replace("-", " ").split()).lower().replace("pd l1", "pd-l1"))
 
 
-def usable_code(code: Code | None) -> CodedConcept | None:
-    """Return a segmentation's code as a concept of the report, or None where it cannot be one.
+def code_sequence_item(code: Code) -> Dataset:
+    """Return a code as an item of a code sequence (PS3.3 8.8)."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme, code.meaning
+    return item
+
+
+def usable_code(code: Code | None) -> Code | None:
+    """Return a segmentation's or a header's code, stripped, or None where the report cannot use it.
 
     A code is left out where value, scheme or meaning is missing or longer than DICOM allows (a Long Code Value, say):
     the report then falls back on a general one instead of failing on another software's object.
@@ -176,10 +178,10 @@ def usable_code(code: Code | None) -> CodedConcept | None:
         return None
     if len(value) > MAX_VALUE or len(scheme) > MAX_VALUE or len(meaning) > MAX_MEANING:
         return None
-    return CodedConcept(value, scheme, meaning)
+    return Code(value, scheme, meaning)
 
 
-def coding_scheme_identification(schemes_of_input: list[Dataset], used: set[str]) -> list[Dataset]:
+def coding_scheme_identification(schemes_of_input: Sequence[Dataset], used: set[str]) -> list[Dataset]:
     """Return the items of the Coding Scheme Identification Sequence (PS3.3 C.12.1.1.7).
 
     Parameters

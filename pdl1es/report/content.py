@@ -1,7 +1,7 @@
 """The content tree of the structured report (PS3.16 TID 1500), in the order in which a radiologist reads.
 
-Every container is SEPARATE: viewers drop the labels of continuous ones. TID 1500 and 1411 are extensible; what they do
-not foresee (notices, limits, clinical values) stands as labelled text, never in place of a coded item.
+TID 1500 and 1411 are extensible; what they do not foresee (notices, limits, clinical values) stands as labelled text,
+never in place of a coded item.
 """
 
 from __future__ import annotations
@@ -11,39 +11,35 @@ from typing import Final
 from highdicom import UID
 from highdicom.sr import (
     AlgorithmIdentification,
-    CodeContentItem,
-    CodedConcept,
     ContainerContentItem,
     ContentItem,
     ContentSequence,
-    DeviceObserverIdentifyingAttributes,
     FindingSite,
-    ImageContentItem,
-    LanguageOfContentItemAndDescendants,
-    NumContentItem,
-    ObservationContext,
-    ObserverContext,
-    RelationshipTypeValues,
-    TextContentItem,
     TrackingIdentifier,
     UIDRefContentItem,
 )
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes
-from pydicom.valuerep import DSfloat
 
 from pdl1es.assessment import Assessment
 from pdl1es.clinical import PEMBROLIZUMAB
 from pdl1es.dicom.segmentation import Code
 from pdl1es.report import codes as concept
 from pdl1es.report import wording
+from pdl1es.report.content_items import (
+    CONTAINS,
+    HAS_CONCEPT_MOD,
+    code_item,
+    coded,
+    container,
+    header_items,
+    image_item,
+    number_item,
+    text_container,
+    text_item,
+)
+from pdl1es.report.options import ReportOptions
 from pdl1es.report.predecessors import Predecessor
-from pdl1es.report.software import SoftwareIdentity
 from pdl1es.report.uids import tracking
-
-CONTAINS: Final = RelationshipTypeValues.CONTAINS
-HAS_CONCEPT_MOD: Final = RelationshipTypeValues.HAS_CONCEPT_MOD
-LANGUAGE: Final = CodedConcept("en-GB", "RFC5646", "English (United Kingdom)")
 
 _CLINICAL_CONCEPTS: Final = {
     "age": concept.SUBJECT_AGE,
@@ -55,10 +51,9 @@ _CLINICAL_CONCEPTS: Final = {
 
 def report_content(
     assessment: Assessment,
-    software: SoftwareIdentity,
+    options: ReportOptions,
     image_header: Dataset,
     *,
-    show_clinical_values: bool = True,
     predecessors: tuple[Predecessor, ...] = (),
     cam: Dataset | None = None,
 ) -> ContainerContentItem:
@@ -68,12 +63,10 @@ def report_content(
     ----------
     assessment
         What is reported.
-    software
-        The device that observes.
+    options
+        Who observes, and whether clinical values are shown.
     image_header
         Header of the CT image nearest to the ROI slice.
-    show_clinical_values
-        Whether clinical values stand in it, or only where they came from.
     predecessors
         Earlier reports that this one replaces.
     cam
@@ -87,38 +80,22 @@ def report_content(
     root = container(concept.REPORT_TITLE, template="1500", root=True)
     content = root.ContentSequence
     # What must be read first stands before language and observer, which every viewer shows as lines of their own.
-    content.append(_text(concept.NOTICE, wording.notice(assessment.model)))
+    content.append(text_item(concept.NOTICE, wording.notice(assessment.model)))
     first = [warning for warning in assessment.warnings if warning.code in wording.FIRST_WARNINGS]
-    content.extend(_text(concept.WARNING, warning.message) for warning in first)
-    content.append(_text(concept.SUMMARY, wording.summary(assessment)))
+    content.extend(text_item(concept.WARNING, warning.message) for warning in first)
+    content.append(text_item(concept.SUMMARY, wording.summary(assessment)))
     if predecessors:
-        content.append(_text(concept.REPLACES, wording.replaces(predecessors)))
-    content.extend(LanguageOfContentItemAndDescendants(LANGUAGE))
-    content.extend(observation_context(software))
-    content.append(
-        CodeContentItem(concept.PROCEDURE_REPORTED, procedure_code(image_header), relationship_type=HAS_CONCEPT_MOD)
-    )
+        content.append(text_item(concept.REPLACES, wording.replaces(predecessors)))
+    content.extend(header_items(options.software, image_header))
     measurements = container(concept.IMAGING_MEASUREMENTS)
-    measurements.ContentSequence.append(_measurement_group(assessment, show_clinical_values, cam))
+    measurements.ContentSequence.append(_measurement_group(assessment, options, image_header, cam))
     content.append(measurements)
     return root
 
 
-def procedure_code(header: Dataset) -> CodedConcept:
-    """Return the procedure that the images belong to: as the header codes it, else CT of the chest."""
-    sources = [header, *(header.get("RequestAttributesSequence") or [])]
-    for source in sources:
-        for keyword in ("RequestedProcedureCodeSequence", "ProcedureCodeSequence"):
-            for item in source.get(keyword) or []:
-                code = concept.usable_code(
-                    Code(*(str(item.get(k, "") or "") for k in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")))
-                )
-                if code is not None:
-                    return code
-    return concept.CT_CHEST
-
-
-def _measurement_group(assessment: Assessment, show_clinical_values: bool, cam: Dataset | None) -> ContainerContentItem:
+def _measurement_group(
+    assessment: Assessment, options: ReportOptions, image_header: Dataset, cam: Dataset | None
+) -> ContainerContentItem:
     """Return the tumour's measurement group (TID 1411), in a reader's order.
 
     Results; why; what there is to distrust; the tumour; what went in; how; and the references, which no one reads, last.
@@ -129,15 +106,15 @@ def _measurement_group(assessment: Assessment, show_clinical_values: bool, cam: 
     content.extend(_contributions(assessment))
     others = [warning for warning in assessment.warnings if warning.code not in wording.FIRST_WARNINGS]
     if others:
-        content.append(_texts(concept.WARNINGS, [(concept.WARNING, warning.message) for warning in others]))
+        content.append(text_container(concept.WARNINGS, [(concept.WARNING, warning.message) for warning in others]))
     content.extend(_scope(assessment))
-    content.extend(_lesion(assessment))
+    content.extend(_lesion(assessment, image_header))
     content.append(
-        _texts(
+        text_container(
             concept.CLINICAL_VALUES,
             [
                 (_CLINICAL_CONCEPTS[name], line)
-                for name, line in wording.clinical_lines(assessment, show_values=show_clinical_values)
+                for name, line in wording.clinical_lines(assessment, show_values=options.show_clinical_values)
             ],
         )
     )
@@ -154,7 +131,7 @@ def _results(assessment: Assessment) -> list[ContentItem]:
         (concept.PROBABILITY, concept.PROBABILITY_UNIT) if model.calibrated else (concept.SCORE, concept.SCORE_UNIT)
     )
     items = [
-        _number(name, prediction.score, wording.score_text(prediction.score), unit),
+        number_item(name, prediction.score, wording.score_text(prediction.score), unit),
         _group(concept.EXPRESSION_GROUP, assessment.expression_group, assessment),
         _group(concept.RISK_GROUP, assessment.risk_group, assessment),
     ]
@@ -164,11 +141,11 @@ def _results(assessment: Assessment) -> list[ContentItem]:
         items.append(
             _group(concept.FUSION_RISK_GROUP, assessment.fusion_risk_group, assessment)
             if assessment.clinical.treatment in PEMBROLIZUMAB
-            else _text(concept.FUSION_RISK_GROUP, wording.TREATMENT_UNKNOWN)
+            else text_item(concept.FUSION_RISK_GROUP, wording.TREATMENT_UNKNOWN)
         )
     disagreement = wording.disagreement(assessment)
     if disagreement:
-        items.append(_text(concept.WARNING, disagreement))
+        items.append(text_item(concept.WARNING, disagreement))
     extremes = [
         (concept.SLICE_SCORE_LOWEST, float(scores.min())),
         (concept.SLICE_SCORE_HIGHEST, float(scores.max())),
@@ -178,35 +155,33 @@ def _results(assessment: Assessment) -> list[ContentItem]:
             (concept.CONTOUR_SCORE_LOWEST, assessment.stability.lowest),
             (concept.CONTOUR_SCORE_HIGHEST, assessment.stability.highest),
         ]
-    return items + [_number(what, value, wording.score_text(value), unit) for what, value in extremes]
+    return items + [number_item(what, value, wording.score_text(value), unit) for what, value in extremes]
 
 
 def _scope(assessment: Assessment) -> list[ContentItem]:
     return [
-        _text(concept.APPLIES_TO, wording.APPLIES_TO),
-        _text(concept.NO_SUBSTITUTE, wording.NO_SUBSTITUTE),
-        *(_text(concept.LIMITATION, limitation) for limitation in assessment.model.limitations),
+        text_item(concept.APPLIES_TO, wording.APPLIES_TO),
+        text_item(concept.NO_SUBSTITUTE, wording.NO_SUBSTITUTE),
+        *(text_item(concept.LIMITATION, limitation) for limitation in assessment.model.limitations),
     ]
 
 
-def _lesion(assessment: Assessment) -> list[ContentItem]:
+def _lesion(assessment: Assessment, image_header: Dataset) -> list[ContentItem]:
     segment, tumour = assessment.selection.segment, assessment.tumour
     identifier, uid = tracking(assessment)
     finding = concept.usable_code(segment.property_type) or concept.NEOPLASM
     site = concept.usable_code(segment.anatomic_region)
-    diameter = _number(
+    diameter = number_item(
         concept.DIAMETER, tumour.longest_diameter_mm, f"{tumour.longest_diameter_mm:.1f}", concept.MILLIMETRE
     )
-    diameter.ContentSequence = ContentSequence(
-        [CodeContentItem(concept.DERIVATION, concept.MAXIMUM, relationship_type=HAS_CONCEPT_MOD)]
-    )
+    diameter.ContentSequence = ContentSequence([code_item(concept.DERIVATION, concept.MAXIMUM, HAS_CONCEPT_MOD)])
     return [
         *TrackingIdentifier(uid=UID(str(uid)), identifier=identifier),
-        CodeContentItem(concept.FINDING, finding, relationship_type=CONTAINS),
-        *([FindingSite(anatomic_location=site)] if site is not None else []),
-        _number(concept.VOLUME, tumour.volume_ml, f"{tumour.volume_ml:.2f}", concept.MILLILITRE),
+        code_item(concept.FINDING, finding),
+        *([FindingSite(anatomic_location=coded(site))] if site is not None else []),
+        number_item(concept.VOLUME, tumour.volume_ml, f"{tumour.volume_ml:.2f}", concept.MILLILITRE),
         diameter,
-        *_place(assessment),
+        *_place(assessment, image_header),
     ]
 
 
@@ -214,7 +189,7 @@ def _contributions(assessment: Assessment) -> list[ContentItem]:
     prediction = assessment.prediction
     return [
         *(
-            _number(name, value, wording.log_odds_text(value), concept.LOG_ODDS)
+            number_item(name, value, wording.log_odds_text(value), concept.LOG_ODDS)
             for name, value in (
                 (concept.CONTRIBUTION_DEEP, prediction.deep),
                 (concept.CONTRIBUTION_RADIOMIC, prediction.radiomic_total),
@@ -223,26 +198,23 @@ def _contributions(assessment: Assessment) -> list[ContentItem]:
                 (concept.CONTRIBUTION_SUM, prediction.logit),
             )
         ),
-        _text(concept.READING_OF_CONTRIBUTIONS, wording.READING_OF_CONTRIBUTIONS),
+        text_item(concept.READING_OF_CONTRIBUTIONS, wording.READING_OF_CONTRIBUTIONS),
     ]
 
 
-def _place(assessment: Assessment) -> list[ContentItem]:
+def _place(assessment: Assessment, image_header: Dataset) -> list[ContentItem]:
     """Return where in the CT the tumour is found: words to scroll by, which must not stand among the measurements."""
     roi = assessment.roi_slice
-    image = next(
-        ct.instance for ct in assessment.selection.ct.slices if ct.instance.sop_instance_uid == roi.sop_instance_uid
-    )
     items: list[ContentItem] = [
-        _text(name, str(number))
+        text_item(name, str(number))
         for name, number in (
-            (concept.CT_SERIES_NUMBER, image.header.get("SeriesNumber")),
+            (concept.CT_SERIES_NUMBER, image_header.get("SeriesNumber")),
             (concept.ROI_INSTANCE_NUMBER, roi.instance_number),
             (concept.ROI_FRAME_NUMBER, roi.frame_number),
         )
         if number is not None
     ]
-    return [*items, _text(concept.ROI_TABLE_POSITION, f"{roi.table_position_mm:.1f} mm")]
+    return [*items, text_item(concept.ROI_TABLE_POSITION, f"{roi.table_position_mm:.1f} mm")]
 
 
 def _references(assessment: Assessment, cam: Dataset | None) -> list[ContentItem]:
@@ -251,32 +223,18 @@ def _references(assessment: Assessment, cam: Dataset | None) -> list[ContentItem
     segmentation = selection.segmentation.instance
     items: list[ContentItem] = [
         # highdicom cannot make this reference from a segmentation with a single segment, so it is made here.
-        ImageContentItem(
+        image_item(
             concept.REFERENCED_SEGMENT,
-            referenced_sop_class_uid=segmentation.sop_class_uid,
-            referenced_sop_instance_uid=segmentation.sop_instance_uid,
-            referenced_segment_numbers=selection.segment.number,
-            relationship_type=CONTAINS,
+            segmentation.sop_class_uid,
+            segmentation.sop_instance_uid,
+            segment=selection.segment.number,
         ),
         # One line for the series, where TID 1411 would also take one for each of its images.
-        UIDRefContentItem(concept.SOURCE_SERIES, selection.ct.series_instance_uid, relationship_type=CONTAINS),
-        ImageContentItem(
-            concept.ILLUSTRATION_OF_ROI,
-            referenced_sop_class_uid=roi.sop_class_uid,
-            referenced_sop_instance_uid=roi.sop_instance_uid,
-            referenced_frame_numbers=roi.frame_number,
-            relationship_type=CONTAINS,
-        ),
+        UIDRefContentItem(coded(concept.SOURCE_SERIES), selection.ct.series_instance_uid, relationship_type=CONTAINS),
+        image_item(concept.ILLUSTRATION_OF_ROI, roi.sop_class_uid, roi.sop_instance_uid, frame=roi.frame_number),
     ]
     if cam is not None:
-        items.append(
-            ImageContentItem(
-                concept.CLASS_ACTIVATION_MAP,
-                referenced_sop_class_uid=cam.SOPClassUID,
-                referenced_sop_instance_uid=cam.SOPInstanceUID,
-                relationship_type=CONTAINS,
-            )
-        )
+        items.append(image_item(concept.CLASS_ACTIVATION_MAP, cam.SOPClassUID, cam.SOPInstanceUID))
     return items
 
 
@@ -292,7 +250,7 @@ def _algorithm(assessment: Assessment) -> AlgorithmIdentification:
 
 def _method(assessment: Assessment) -> ContainerContentItem:
     model = assessment.model
-    return _texts(
+    return text_container(
         concept.METHOD,
         [
             (concept.MODEL, f"{model.name}, version {model.version}"),
@@ -303,48 +261,8 @@ def _method(assessment: Assessment) -> ContainerContentItem:
     )
 
 
-def observation_context(software: SoftwareIdentity) -> ObservationContext:
-    return ObservationContext(
-        observer_device_context=ObserverContext(
-            observer_type=codes.DCM.Device,
-            observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
-                uid=UID(str(software.device_uid)),
-                name=software.name,
-                manufacturer_name=software.manufacturer,
-                model_name=f"{software.name} {software.version}",
-            ),
-        )
-    )
-
-
-def _group(name: CodedConcept, group: str | None, assessment: Assessment) -> ContentItem:
+def _group(name: Code, group: str | None, assessment: Assessment) -> ContentItem:
     code = concept.group_code(group) if group is not None else None
     if code is not None:
-        return CodeContentItem(name, code, relationship_type=CONTAINS)
-    return _text(name, wording.group_text(group, assessment.warnings))
-
-
-def _number(name: CodedConcept, value: float, text: str, unit: CodedConcept) -> NumContentItem:
-    """Return a NUM that shows ``text`` and keeps the whole value as Floating Point Value (PS3.3 C.18.1)."""
-    item = NumContentItem(name, value=float(value), unit=unit, relationship_type=CONTAINS)
-    item.MeasuredValueSequence[0].NumericValue = DSfloat(text)
-    return item
-
-
-def _text(name: CodedConcept, text: str) -> TextContentItem:
-    return TextContentItem(name, text or "not stated", relationship_type=CONTAINS)
-
-
-def _texts(name: CodedConcept, lines: list[tuple[CodedConcept, str]]) -> ContainerContentItem:
-    parent = container(name)
-    parent.ContentSequence.extend(_text(line_name, line) for line_name, line in lines)
-    return parent
-
-
-def container(name: CodedConcept, template: str | None = None, root: bool = False) -> ContainerContentItem:
-    """Return an empty container whose items viewers show as labelled lines (SEPARATE)."""
-    item = ContainerContentItem(
-        name, is_content_continuous=False, template_id=template, relationship_type=None if root else CONTAINS
-    )
-    item.ContentSequence = ContentSequence([], is_root=False)
-    return item
+        return code_item(name, code)
+    return text_item(name, wording.group_text(group, assessment.warnings))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
@@ -11,67 +9,41 @@ from pydicom.uid import EncapsulatedPDFStorage
 
 from pdl1es.assessment import Assessment
 from pdl1es.report import wording
-from pdl1es.report.clock import in_study_zone
-from pdl1es.report.codes import REPORT_TITLE
-from pdl1es.report.options import DEFAULT_SERIES_NUMBER
+from pdl1es.report.codes import REPORT_TITLE, code_sequence_item
+from pdl1es.report.options import ReportOptions
 from pdl1es.report.pdf_page import report_page
-from pdl1es.report.roi_picture import roi_pictures
-from pdl1es.report.software import SoftwareIdentity
-from pdl1es.report.structured_report import roi_image
-from pdl1es.report.study_context import complete, copy_patient_and_study, plain
+from pdl1es.report.study_context import copy_patient_and_study, scored_study
 from pdl1es.report.uids import series_uid
 
 
-def build_encapsulated_pdf(
-    assessment: Assessment,
-    software: SoftwareIdentity,
-    when: datetime,
-    *,
-    series_number: int = DEFAULT_SERIES_NUMBER + 2,
-    show_clinical_values: bool = True,
-    pictures: NDArray[np.uint8] | None = None,
-) -> Dataset:
+def build_encapsulated_pdf(assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8]) -> Dataset:
     """Return the one-page report as a DICOM object.
 
     Parameters
     ----------
     assessment
         What is reported; its headers give patient and study.
-    software
-        Who wrote it.
-    when
-        Aware time of the report. The same arguments give the same dataset.
-    series_number
-        Of the PDF's series.
-    show_clinical_values
-        Whether the clinical values stand on it.
+    options
+        What the run's reports have in common. The same arguments give the same dataset.
     pictures
-        From `roi_picture.roi_pictures`, where they have been drawn already.
+        uint8 RGB, shape (S, rows, columns, 3), from `roi_picture.roi_pictures`.
 
     Returns
     -------
     Dataset
         An Encapsulated PDF (PS3.3 A.45.1) with file meta information; `study_context.encode` makes a file of it.
     """
-    image = roi_image(assessment)
-    segmentation = assessment.selection.segmentation.instance
-    local, offset = in_study_zone(when, image.header)
+    study = scored_study(assessment, options)
     patient = Dataset()
-    copy_patient_and_study(image.header, patient)
-    page = report_page(
-        assessment,
-        software,
-        local,
-        patient,
-        roi_pictures(assessment) if pictures is None else pictures,
-        show_clinical_values=show_clinical_values,
-    )
+    copy_patient_and_study(study.header, patient)
+    page = report_page(assessment, options, study.when, patient, pictures)
+    software = options.software
     document = Dataset()
     document.SOPClassUID = EncapsulatedPDFStorage
     # Encapsulated Document Series, General Equipment, SC Equipment
     document.Modality = "DOC"
     document.SeriesInstanceUID = series_uid(assessment, "PDF")
-    document.SeriesNumber = series_number
+    document.SeriesNumber = options.series_number_of("pdf")
     document.SeriesDescription = wording.series_description(assessment.model, "page")
     document.Manufacturer = software.manufacturer
     document.ManufacturerModelName = software.name
@@ -87,24 +59,16 @@ def build_encapsulated_pdf(
         if wording.is_demonstration(assessment.model)
         else f"PD-L1ES report: {wording.RESEARCH_NOTICE}"
     )
-    document.ConceptNameCodeSequence = [plain(REPORT_TITLE)]
+    document.ConceptNameCodeSequence = [code_sequence_item(REPORT_TITLE)]
     document.VerificationFlag = "UNVERIFIED"
     document.SourceInstanceSequence = [
-        _reference(instance.sop_class_uid, instance.sop_instance_uid) for instance in (image, segmentation)
+        _reference(source.sop_class_uid, source.sop_instance_uid)
+        for source in (assessment.roi_slice, assessment.selection.segmentation.instance)
     ]
     document.MIMETypeOfEncapsulatedDocument = "application/pdf"
     document.EncapsulatedDocument = page + b"\0" * (len(page) % 2)
     document.EncapsulatedDocumentLength = len(page)
-    return complete(
-        document,
-        header=image.header,
-        software=software,
-        model=assessment.model,
-        contribution="Scored the tumour and wrote this page",
-        when=local,
-        offset=offset,
-        input_schemes=list(segmentation.header.get("CodingSchemeIdentificationSequence") or []),
-    )
+    return study.complete(document, "Scored the tumour and wrote this page")
 
 
 def _reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:

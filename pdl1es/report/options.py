@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, get_args
 
-from pdl1es.report.software import SoftwareIdentity, this_software
+from pdl1es.report.software import SOFTWARE, SoftwareIdentity
 
 ReportKind = Literal["sr", "cam", "pdf"]
 """Structured report, picture of the class activation map, page."""
@@ -35,7 +35,7 @@ class ReportOptions:
     when: datetime
     series_number: int = DEFAULT_SERIES_NUMBER
     show_clinical_values: bool = True
-    software: SoftwareIdentity = field(default_factory=this_software)
+    software: SoftwareIdentity = SOFTWARE
 
     def series_number_of(self, kind: ReportKind) -> int:
         """Return the number of the series that holds the reports of one kind."""

@@ -20,6 +20,7 @@ from reportlab.pdfgen.canvas import Canvas
 from pdl1es.assessment import Assessment
 from pdl1es.clinical import PEMBROLIZUMAB
 from pdl1es.report import wording
+from pdl1es.report.options import ReportOptions
 from pdl1es.report.roi_picture import LOWERS, PANELS_BOX, RAISES
 from pdl1es.report.software import SoftwareIdentity
 from pdl1es.report.typeface import typeface
@@ -33,6 +34,7 @@ COLUMN: Final = (WIDTH - GAP) / 2
 REGULAR: Final = "PDL1ES-NotoSans"
 BOLD: Final = "PDL1ES-NotoSans-Bold"
 LEADING: Final = 1.28
+PARAGRAPH_SIZE: Final = 7.2
 
 NOTICE_FILL: Final = (0.69, 0.08, 0.13)
 SHADE: Final = (0.94, 0.95, 0.96)
@@ -47,12 +49,10 @@ CUT: Final = "... (in full in the structured report)"
 
 def report_page(
     assessment: Assessment,
-    software: SoftwareIdentity,
+    options: ReportOptions,
     when: datetime,
     patient: Dataset,
     pictures: NDArray[np.uint8],
-    *,
-    show_clinical_values: bool = True,
 ) -> bytes:
     """Write the page.
 
@@ -60,15 +60,14 @@ def report_page(
     ----------
     assessment
         What is reported.
-    software, when
-        Who wrote it, and the time in the study's zone.
+    options
+        What the run's reports have in common.
+    when
+        Their time in the study's zone.
     patient
         Patient and study, decoded (`study_context.copy_patient_and_study`): a page that is filed must say whose it is.
     pictures
         From `roi_picture.roi_pictures`; the ROI slice is shown.
-    show_clinical_values
-        Whether the clinical values stand on it.
-
     Returns
     -------
     bytes
@@ -80,16 +79,16 @@ def report_page(
     # invariant: no time of writing and no random id in the file.
     canvas = Canvas(buffer, pagesize=A4, invariant=1, pageCompression=1, initialFontName=REGULAR)
     canvas.setTitle("PD-L1ES report")
-    canvas.setAuthor(f"{software.name} {software.version}")
+    canvas.setAuthor(f"{options.software.name} {options.software.version}")
     canvas.setSubject(wording.notice(assessment.model))
     page = _Page(canvas)
     _heading(page, assessment)
     _patient(page, patient)
     _result(page, assessment)
-    _picture(page, assessment, pictures)
+    _picture(page, pictures)
     _reasons_and_warnings(page, assessment)
-    _scope_and_model(page, assessment, show_clinical_values)
-    _footer(page, assessment, software, when)
+    _scope_and_model(page, assessment, options.show_clinical_values)
+    _footer(page, assessment, options.software, when)
     canvas.showPage()
     canvas.save()
     return buffer.getvalue()
@@ -156,17 +155,11 @@ class _Page:
         height: float,
         title: str,
         texts: list[tuple[str, tuple[float, float, float]]],
-        size: float = 7.2,
-    ) -> float:
-        """Write a title and paragraphs into a box; what does not fit is left out, and said to be.
-
-        Returns
-        -------
-        float
-            Where it ended.
-        """
+    ) -> None:
+        """Write a title and paragraphs into a box; what does not fit is left out, and said to be."""
         self.line(x, top - 9, title, 8.5, bold=True)
-        y, step = top - 12.0, size * LEADING
+        y, size = top - 12.0, PARAGRAPH_SIZE
+        step = size * LEADING
         lines = [
             (line, colour, first)
             for text, colour in texts
@@ -180,7 +173,6 @@ class _Page:
         for line, colour, first in lines:
             y -= step + (1.2 if first and len(lines) < room - len(texts) else 0.0)
             self.line(x, y, line, size, colour=colour)
-        return y
 
 
 def _heading(page: _Page, assessment: Assessment) -> None:
@@ -311,7 +303,7 @@ def _scale(page: _Page, assessment: Assessment, y: float) -> None:
     canvas.circle(x, y, 3.4, stroke=0, fill=1)
 
 
-def _picture(page: _Page, assessment: Assessment, pictures: NDArray[np.uint8]) -> None:
+def _picture(page: _Page, pictures: NDArray[np.uint8]) -> None:
     left, top, right, bottom = PANELS_BOX
     image = Image.fromarray(pictures[len(pictures) // 2]).crop((left, top, right, bottom))
     width = 462.0

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Final
 
-from highdicom.sr import CodeContentItem, CodedConcept, ContentItem, RelationshipTypeValues, TextContentItem
-from highdicom.sr import LanguageOfContentItemAndDescendants as Language
+from highdicom.sr import ContentItem
 from pydicom.dataset import Dataset
 
+from pdl1es.dicom.segmentation import Code
 from pdl1es.dicom.study import Instance, Study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.report import codes as concept
-from pdl1es.report.clock import in_study_zone
-from pdl1es.report.content import LANGUAGE, container, observation_context, procedure_code
-from pdl1es.report.options import DEFAULT_SERIES_NUMBER
-from pdl1es.report.software import SoftwareIdentity
+from pdl1es.report.content_items import code_item, container, header_items, text_item
+from pdl1es.report.options import ReportOptions
 from pdl1es.report.structured_report import comprehensive_sr
-from pdl1es.report.study_context import complete
+from pdl1es.report.study_context import refused_study
 from pdl1es.report.uids import derived_uid
 
 NOTICE: Final = "PD-L1ES did not analyse this study: there is no score. This says nothing about the tumour."
@@ -63,13 +60,20 @@ REASON_CODES: Final[dict[RefusalCode, str]] = {
 """Code Values of the reasons (a Code Value holds 16 characters); their meanings are the table's own names."""
 
 
-def refusal_code(code: RefusalCode) -> CodedConcept:
+def refusal_code(code: RefusalCode) -> Code:
     """Return the coded reason: a short value, and the name that stands in docs/refusals.md as its meaning."""
-    return CodedConcept(REASON_CODES[code], concept.SCHEME, code.name)
+    return Code(REASON_CODES[code], concept.SCHEME, code.name)
 
 
 def header_to_file_under(refusal: Refusal, study: Study | None) -> Instance | None:
     """Return the object whose patient and study the report can be filed under.
+
+    Parameters
+    ----------
+    refusal
+        Why there is no score.
+    study
+        What the input held; None where it was not read.
 
     Returns
     -------
@@ -84,14 +88,7 @@ def header_to_file_under(refusal: Refusal, study: Study | None) -> Instance | No
     return next(ct, filable[0] if filable else None)
 
 
-def build_refusal_report(
-    refusal: Refusal,
-    instance: Instance,
-    software: SoftwareIdentity,
-    when: datetime,
-    *,
-    series_number: int = DEFAULT_SERIES_NUMBER,
-) -> Dataset:
+def build_refusal_report(refusal: Refusal, instance: Instance, options: ReportOptions) -> Dataset:
     """Return the structured report that says that a study was not analysed.
 
     Parameters
@@ -100,12 +97,8 @@ def build_refusal_report(
         Why.
     instance
         From `header_to_file_under`.
-    software
-        Who refused it.
-    when
-        Aware time of the report.
-    series_number
-        Of the report's series.
+    options
+        What the run's reports have in common.
 
     Returns
     -------
@@ -114,8 +107,7 @@ def build_refusal_report(
         (111065, DCM, "Summary of Analyses") = (111225, DCM, "Not Attempted"), the coded reason, what was found, what
         to do.
     """
-    local, offset = in_study_zone(when, instance.header)
-    contains = RelationshipTypeValues.CONTAINS
+    study = refused_study(instance.header, options)
     root = container(concept.NOT_ANALYSED_TITLE, root=True)
     texts = [
         (concept.REFUSAL_FOUND, refusal.found),
@@ -127,36 +119,19 @@ def build_refusal_report(
         (concept.REFUSAL_REMEDY, refusal.remedy),
     ]
     items: list[ContentItem] = [
-        TextContentItem(concept.NOTICE, NOTICE, relationship_type=contains),
-        CodeContentItem(concept.SUMMARY_OF_ANALYSES, concept.NOT_ATTEMPTED, relationship_type=contains),
-        CodeContentItem(concept.REFUSAL_REASON, refusal_code(refusal.code), relationship_type=contains),
-        TextContentItem(concept.REFUSAL_MEANING, refusal.code.row.meaning, relationship_type=contains),
-        *(TextContentItem(name, text, relationship_type=contains) for name, text in texts if text),
-        *Language(LANGUAGE),
-        *observation_context(software),
-        CodeContentItem(
-            concept.PROCEDURE_REPORTED,
-            procedure_code(instance.header),
-            relationship_type=RelationshipTypeValues.HAS_CONCEPT_MOD,
-        ),
+        text_item(concept.NOTICE, NOTICE),
+        code_item(concept.SUMMARY_OF_ANALYSES, concept.NOT_ATTEMPTED),
+        code_item(concept.REFUSAL_REASON, refusal_code(refusal.code)),
+        text_item(concept.REFUSAL_MEANING, refusal.code.row.meaning),
+        *(text_item(name, text) for name, text in texts if text),
+        *header_items(options.software, instance.header),
     ]
     root.ContentSequence.extend(items)
     report = comprehensive_sr(
         root,
+        study,
         evidence=[instance.header],
-        software=software,
-        when=local,
         series_instance_uid=derived_uid("series", "refusal", instance.study_instance_uid),
-        series_number=series_number,
         series_description=SERIES_DESCRIPTION,
     )
-    return complete(
-        report,
-        header=instance.header,
-        software=software,
-        model=None,
-        contribution="Refused the study and said why",
-        when=local,
-        offset=offset,
-        input_schemes=[],
-    )
+    return study.complete(report, "Refused the study and said why")

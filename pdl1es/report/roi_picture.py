@@ -36,6 +36,8 @@ RAISES: Final = (240, 120, 20)
 LOWERS: Final = (40, 130, 240)
 """Orange and blue are told apart by every common kind of colour blindness."""
 STRONGEST_TINT: Final = 0.55
+SMALLEST_LETTERS: Final = 6
+"""Pixels."""
 
 POSITIONS: Final = {-1: "1 mm below the ROI slice", 0: "ROI slice (largest tumour area)", 1: "1 mm above the ROI slice"}
 
@@ -148,11 +150,11 @@ def _cells(draw: ImageDraw.ImageDraw, left: int, size: tuple[int, int], cells: N
             )
 
 
-def _fitting(texts: list[str], width: float, largest: int, smallest: int = 6) -> ImageFont.FreeTypeFont:
+def _fitting(texts: list[str], width: float, largest: int) -> ImageFont.FreeTypeFont:
     """Return the largest bold letters with which every text fits into a width, pixels."""
-    fonts = (picture_font(size, bold=True) for size in range(largest, smallest, -1))
+    fonts = (picture_font(size, bold=True) for size in range(largest, SMALLEST_LETTERS, -1))
     fitting = (font for font in fonts if max(font.getlength(text) for text in texts) <= width)
-    return next(fitting, picture_font(smallest, bold=True))
+    return next(fitting, picture_font(SMALLEST_LETTERS, bold=True))
 
 
 def _heading(draw: ImageDraw.ImageDraw, assessment: Assessment, index: int) -> None:

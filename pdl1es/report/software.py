@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from pydicom.uid import UID
 
@@ -19,7 +20,7 @@ class SoftwareIdentity:
     name, version, manufacturer
         As DICOM's Manufacturer's Model Name, Software Versions and Manufacturer; each at most 64 characters.
     device_uid
-        Device Observer UID; the same for every copy of a version unless a site gives its installation one of its own.
+        Device Observer UID; the same for every copy of a version.
     """
 
     name: str
@@ -28,13 +29,11 @@ class SoftwareIdentity:
     device_uid: UID
 
 
-def this_software(device_uid: str | None = None) -> SoftwareIdentity:
-    """Return this software's identity, with a site's own device UID where it has one."""
+def _this_software() -> SoftwareIdentity:
     name, manufacturer = "PD-L1ES", "PD-L1ES open-source project"
-    uid = UID(device_uid) if device_uid else derived_uid("device", manufacturer, name, __version__)
-    return SoftwareIdentity(name, __version__, manufacturer, uid)
+    return SoftwareIdentity(name, __version__, manufacturer, derived_uid("device", manufacturer, name, __version__))
 
 
-SOFTWARE = this_software()
-IMPLEMENTATION_CLASS_UID = derived_uid("implementation", "pdl1es")
-IMPLEMENTATION_VERSION_NAME = f"PDL1ES_{__version__}"[:16]
+SOFTWARE: Final = _this_software()
+IMPLEMENTATION_CLASS_UID: Final = derived_uid("implementation", "pdl1es")
+IMPLEMENTATION_VERSION_NAME: Final = f"PDL1ES_{__version__}"[:16]

@@ -6,39 +6,23 @@ referred to as a segment), and more archives and viewers take it.
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from highdicom.sr import ComprehensiveSR, ContainerContentItem
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from pdl1es.assessment import Assessment
-from pdl1es.dicom.study import Instance
 from pdl1es.report import wording
-from pdl1es.report.clock import in_study_zone
 from pdl1es.report.content import report_content
-from pdl1es.report.options import DEFAULT_SERIES_NUMBER
+from pdl1es.report.options import ReportOptions
 from pdl1es.report.predecessors import Predecessor, predecessor_sequence
-from pdl1es.report.software import SOFTWARE, SoftwareIdentity
-from pdl1es.report.study_context import (
-    CHARACTER_SET,
-    PATIENT_AND_STUDY,
-    TYPE_2,
-    complete,
-    encode,
-)
+from pdl1es.report.study_context import CHARACTER_SET, TYPE_2, StudyContext, scored_study
 from pdl1es.report.uids import derived_uid, series_uid
-
-__all__ = ["PATIENT_AND_STUDY", "SOFTWARE", "SoftwareIdentity", "build_structured_report", "encode", "roi_image"]
 
 
 def build_structured_report(
     assessment: Assessment,
-    software: SoftwareIdentity,
-    when: datetime,
+    options: ReportOptions,
     *,
-    series_number: int = DEFAULT_SERIES_NUMBER,
-    show_clinical_values: bool = True,
     predecessors: tuple[Predecessor, ...] = (),
     cam: Dataset | None = None,
 ) -> Dataset:
@@ -48,14 +32,8 @@ def build_structured_report(
     ----------
     assessment
         What is reported; its headers give patient and study.
-    software
-        The device that observes.
-    when
-        Aware time of the report. The same arguments give the same dataset.
-    series_number
-        Of the report's series.
-    show_clinical_values
-        Whether the values of age, sex, smoking and family history stand in it; where they came from always does.
+    options
+        What the run's reports have in common. The same arguments give the same dataset.
     predecessors
         Earlier reports that this one replaces.
     cam
@@ -64,58 +42,53 @@ def build_structured_report(
     Returns
     -------
     Dataset
-        A Comprehensive SR with file meta information; `encode` makes a file of it.
+        A Comprehensive SR with file meta information; `study_context.encode` makes a file of it.
     """
-    image = roi_image(assessment)
+    study = scored_study(assessment, options)
     segmentation = assessment.selection.segmentation.instance
-    local, offset = in_study_zone(when, image.header)
-    content = report_content(
-        assessment,
-        software,
-        image.header,
-        show_clinical_values=show_clinical_values,
-        predecessors=predecessors,
-        cam=cam,
-    )
     report = comprehensive_sr(
-        content,
-        evidence=[image.header, segmentation.header, *([cam] if cam is not None else [])],
-        software=software,
-        when=local,
+        report_content(assessment, options, study.header, predecessors=predecessors, cam=cam),
+        study,
+        evidence=[study.header, segmentation.header, *([cam] if cam is not None else [])],
         series_instance_uid=series_uid(assessment, "SR"),
-        series_number=series_number,
         series_description=wording.series_description(assessment.model),
     )
     if predecessors:
         report.PredecessorDocumentsSequence = predecessor_sequence(predecessors)
-    return complete(
-        report,
-        header=image.header,
-        software=software,
-        model=assessment.model,
-        contribution="Scored the tumour and wrote this report",
-        when=local,
-        offset=offset,
-        input_schemes=list(segmentation.header.get("CodingSchemeIdentificationSequence") or []),
-    )
+    return study.complete(report, "Scored the tumour and wrote this report")
 
 
 def comprehensive_sr(
     content: ContainerContentItem,
+    study: StudyContext,
     *,
     evidence: list[Dataset],
-    software: SoftwareIdentity,
-    when: datetime,
     series_instance_uid: UID,
-    series_number: int,
     series_description: str,
 ) -> Dataset:
-    """Return a Comprehensive SR, complete, preliminary and unverified, that `complete` has still to fill in."""
+    """Return a Comprehensive SR, complete, preliminary and unverified, without what `StudyContext.complete` adds.
+
+    Parameters
+    ----------
+    content
+        Root of its content tree.
+    study
+        On which it reports.
+    evidence
+        Headers of the objects to which it refers.
+    series_instance_uid, series_description
+        Of its series.
+
+    Returns
+    -------
+    Dataset
+    """
+    software = study.options.software
     report: Dataset = ComprehensiveSR(
         evidence=[_evidence(header) for header in evidence],
         content=content,
         series_instance_uid=series_instance_uid,
-        series_number=series_number,
+        series_number=study.options.series_number_of("sr"),
         # Replaced by the one that follows from the content.
         sop_instance_uid=derived_uid("placeholder"),
         instance_number=1,
@@ -128,23 +101,17 @@ def comprehensive_sr(
         specific_character_set=CHARACTER_SET,
         series_description=series_description,
         manufacturer_model_name=software.name,
-        content_date=when.date(),
-        content_time=when.time().replace(microsecond=0),
+        content_date=study.when.date(),
+        content_time=study.when.time().replace(microsecond=0),
     )
     return report
 
 
-def roi_image(assessment: Assessment) -> Instance:
-    """Return the CT image nearest to the ROI slice."""
-    uid = assessment.roi_slice.sop_instance_uid
-    return next(ct.instance for ct in assessment.selection.ct.slices if ct.instance.sop_instance_uid == uid)
-
-
 def _evidence(header: Dataset) -> Dataset:
-    """Return what highdicom needs of a referenced object; `complete` gives the report its patient and study.
+    """Return what highdicom needs of a referenced object; `StudyContext.complete` adds patient and study.
 
-    highdicom would re-read every value and fail on one that breaks its representation (a birth date of ``19500000``),
-    which must not cost the study its report.
+    highdicom would read every value again and fail on one that breaks its representation (a birth date of
+    ``19500000``), which must not cost the study its report.
     """
     evidence = Dataset()
     for keyword in TYPE_2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
 from typing import Final
@@ -14,8 +15,12 @@ from pydicom.multival import MultiValue
 from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import PersonName
 
+from pdl1es.assessment import Assessment
+from pdl1es.dicom.study import Instance
 from pdl1es.model.fusion import ModelMetadata
-from pdl1es.report.codes import PROCESSING_ALGORITHM, coding_scheme_identification
+from pdl1es.report.clock import in_study_zone
+from pdl1es.report.codes import PROCESSING_ALGORITHM, code_sequence_item, coding_scheme_identification
+from pdl1es.report.options import ReportOptions
 from pdl1es.report.software import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, SoftwareIdentity
 from pdl1es.report.uids import content_uid
 
@@ -90,50 +95,103 @@ def copy_patient_and_study(header: Dataset, target: Dataset) -> None:
             setattr(target, keyword, "")
 
 
-def complete(
-    target: Dataset,
-    *,
-    header: Dataset,
-    software: SoftwareIdentity,
-    model: ModelMetadata | None,
-    contribution: str,
-    when: datetime,
-    offset: str | None,
-    input_schemes: list[Dataset],
-) -> Dataset:
-    """Give an object patient and study, its times, its contributing equipment, its coding schemes and its UID.
+@dataclass(frozen=True, slots=True)
+class StudyContext:
+    """What the objects on one study take from it, from the run's options and from the model.
+
+    Attributes
+    ----------
+    header
+        Of an image of the study; of a scored one, the image nearest to the ROI slice.
+    options
+        What the run's reports have in common.
+    when, offset
+        The reports' time in the study's zone, and that zone (`clock.in_study_zone`).
+    model
+        By which they were made; None for a refusal.
+    input_schemes
+        Coding schemes that the input declares.
+    """
+
+    header: Dataset
+    options: ReportOptions
+    when: datetime
+    offset: str | None
+    model: ModelMetadata | None = None
+    input_schemes: tuple[Dataset, ...] = ()
+
+    def complete(self, target: Dataset, contribution: str) -> Dataset:
+        """Give an object patient and study, its times, its contributing equipment, its coding schemes and its UID.
+
+        Parameters
+        ----------
+        target
+            The object without them; not changed.
+        contribution
+            What the software did, as Contribution Description.
+
+        Returns
+        -------
+        Dataset
+            The whole object in pydicom's own classes, with file meta information. Its SOP Instance UID follows from all
+            the rest.
+        """
+        whole = plain(target)
+        copy_patient_and_study(self.header, whole)
+        whole.SpecificCharacterSet = CHARACTER_SET
+        whole.ContentDate, whole.ContentTime = self.when.strftime("%Y%m%d"), self.when.strftime("%H%M%S")
+        whole.InstanceCreationDate, whole.InstanceCreationTime = whole.ContentDate, whole.ContentTime
+        if self.offset is not None:
+            whole.TimezoneOffsetFromUTC = self.offset
+        whole.ContributingEquipmentSequence = [
+            _contributing_equipment(self.options.software, self.model, contribution, self.when)
+        ]
+        whole.CodingSchemeIdentificationSequence = coding_scheme_identification(self.input_schemes, _designators(whole))
+        return _identified(whole)
+
+
+def scored_study(assessment: Assessment, options: ReportOptions) -> StudyContext:
+    """Return what the objects on a scored study have in common.
 
     Parameters
     ----------
-    target
-        The object without them; not changed.
-    header
-        Header of an image of the study.
-    software, model
-        Who made it, and by which model; without one none is named.
-    contribution
-        What the software did, as Contribution Description.
-    when, offset
-        From `clock.in_study_zone`.
-    input_schemes
-        Coding schemes that the input declares.
+    assessment
+        Its headers give patient and study.
+    options
+        What the run's reports have in common.
 
     Returns
     -------
-    Dataset
-        The whole object in pydicom's own classes, with file meta information. Its SOP Instance UID follows from all
-        the rest.
+    StudyContext
     """
-    whole = plain(target)
-    copy_patient_and_study(header, whole)
-    whole.SpecificCharacterSet = CHARACTER_SET
-    whole.ContentDate, whole.ContentTime = when.strftime("%Y%m%d"), when.strftime("%H%M%S")
-    whole.InstanceCreationDate, whole.InstanceCreationTime = whole.ContentDate, whole.ContentTime
-    if offset is not None:
-        whole.TimezoneOffsetFromUTC = offset
-    whole.ContributingEquipmentSequence = [_contributing_equipment(software, model, contribution, when)]
-    whole.CodingSchemeIdentificationSequence = coding_scheme_identification(input_schemes, _designators(whole))
-    return _identified(whole)
+    header = _roi_image(assessment).header
+    when, offset = in_study_zone(options.when, header)
+    schemes = assessment.selection.segmentation.instance.header.get("CodingSchemeIdentificationSequence")
+    return StudyContext(header, options, when, offset, assessment.model, tuple(schemes or ()))
+
+
+def refused_study(header: Dataset, options: ReportOptions) -> StudyContext:
+    """Return what the report on a refused study takes from it.
+
+    Parameters
+    ----------
+    header
+        Of an object of the study.
+    options
+        What the run's reports have in common.
+
+    Returns
+    -------
+    StudyContext
+    """
+    when, offset = in_study_zone(options.when, header)
+    return StudyContext(header, options, when, offset)
+
+
+def _roi_image(assessment: Assessment) -> Instance:
+    """Return the CT image nearest to the ROI slice."""
+    uid = assessment.roi_slice.sop_instance_uid
+    return next(ct.instance for ct in assessment.selection.ct.slices if ct.instance.sop_instance_uid == uid)
 
 
 def encode(report: Dataset) -> bytes:
@@ -167,7 +225,7 @@ def _contributing_equipment(
 ) -> Dataset:
     """Return the algorithm as IHE AI Results asks for it (AIR 6.5.3.1)."""
     equipment = Dataset()
-    equipment.PurposeOfReferenceCodeSequence = [plain(PROCESSING_ALGORITHM)]
+    equipment.PurposeOfReferenceCodeSequence = [code_sequence_item(PROCESSING_ALGORITHM)]
     equipment.Manufacturer = software.manufacturer
     equipment.ManufacturerModelName = software.name
     versions = [f"{software.name} {software.version}"]

@@ -10,11 +10,13 @@ import hashlib
 import json
 import re
 import uuid
+from typing import TYPE_CHECKING
 
-import pydicom
+from pydicom import config
 from pydicom.uid import UID
 
-from pdl1es.assessment import Assessment
+if TYPE_CHECKING:
+    from pdl1es.assessment import Assessment
 
 NAMESPACE = uuid.UUID("6f5b3b0e-4c1d-5b7a-9a3e-2f0c7d1e8b94")
 """Drawn once for this project; another value would rename every series ever written."""
@@ -71,7 +73,7 @@ def tracking(assessment: Assessment) -> tuple[str, UID]:
     own_id = (segment.tracking_id or "").strip()
     if not own_id or VIEWER_TRACKING.search(own_id):
         own_id = f"PD-L1ES tumour, segment {segment.number}"
-    own_uid = UID((segment.tracking_uid or "").strip(), validation_mode=pydicom.config.IGNORE)
+    own_uid = UID((segment.tracking_uid or "").strip(), validation_mode=config.IGNORE)
     return own_id[:64], own_uid if own_uid and own_uid.is_valid else derived_uid("tracking", *lesion_key(assessment))
 
 

@@ -15,8 +15,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from pdl1es.model.fusion import CutOff
-from pdl1es.report.structured_report import SOFTWARE, build_structured_report, encode
-from tests.report_cases import SMOOTH, WHEN, Case, metadata, prediction, report_case
+from pdl1es.report.build import build_sr
+from tests.report_cases import OPTIONS, SMOOTH, Case, metadata, prediction, report_case
 
 RequireTool = Callable[[str], str]
 
@@ -45,7 +45,7 @@ class Files:
 def write(case: Case, folder: Path) -> Files:
     ct, segmentation = case.write(folder)
     report = folder / "report.dcm"
-    report.write_bytes(encode(build_structured_report(case.assessment, SOFTWARE, WHEN)))
+    report.write_bytes(build_sr(case.assessment, OPTIONS).data)
     return Files(case, report, segmentation, ct)
 
 

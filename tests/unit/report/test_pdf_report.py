@@ -14,18 +14,22 @@ from pydicom.dataset import Dataset
 from pdl1es.assessment import Assessment
 from pdl1es.model.fusion import CutOff
 from pdl1es.report import pdf_page
-from pdl1es.report.encapsulated_pdf import build_encapsulated_pdf
-from pdl1es.report.structured_report import SOFTWARE
-from pdl1es.report.study_context import encode
+from pdl1es.report.build import build_pdf, draw_roi
+from pdl1es.report.delivery import BuiltReport
+from pdl1es.report.options import ReportOptions
 from pdl1es.score_warning import ScoreWarning
-from tests.report_cases import CLINICAL, SMOOTH, WHEN, Case, metadata, prediction, report_case
+from tests.report_cases import CLINICAL, OPTIONS, SMOOTH, WHEN, Case, metadata, prediction, report_case
 
 
-def written(assessment: Assessment, **options: bool) -> Dataset:
-    return pydicom.dcmread(BytesIO(encode(build_encapsulated_pdf(assessment, SOFTWARE, WHEN, **options))))
+def built(assessment: Assessment, options: ReportOptions = OPTIONS) -> BuiltReport:
+    return build_pdf(assessment, options, draw_roi(assessment))
 
 
-def drawn(assessment: Assessment, monkeypatch: pytest.MonkeyPatch, **options: bool) -> list[str]:
+def written(assessment: Assessment, options: ReportOptions = OPTIONS) -> Dataset:
+    return pydicom.dcmread(BytesIO(built(assessment, options).data))
+
+
+def drawn(assessment: Assessment, monkeypatch: pytest.MonkeyPatch, options: ReportOptions = OPTIONS) -> list[str]:
     """Every line of text that is written on the page."""
     texts: list[str] = []
     original = pdf_page._Page.line
@@ -37,7 +41,7 @@ def drawn(assessment: Assessment, monkeypatch: pytest.MonkeyPatch, **options: bo
         original(page, x, y, text, *rest, **style)
 
     monkeypatch.setattr(pdf_page._Page, "line", keep)
-    written(assessment, **options)
+    written(assessment, options)
     return texts
 
 
@@ -73,10 +77,10 @@ def test_it_holds_one_page_and_no_time_of_its_own(document: Dataset) -> None:
 
 
 def test_the_same_assessment_and_clock_give_the_same_bytes_and_another_clock_another_uid(case: Case) -> None:
-    first, second = (encode(build_encapsulated_pdf(case.assessment, SOFTWARE, WHEN)) for _ in range(2))
+    first, second = (built(case.assessment).data for _ in range(2))
     assert first == second
-    later = build_encapsulated_pdf(case.assessment, SOFTWARE, WHEN + timedelta(minutes=1))
-    assert later.SOPInstanceUID != pydicom.dcmread(BytesIO(first)).SOPInstanceUID
+    later = built(case.assessment, ReportOptions(WHEN + timedelta(minutes=1)))
+    assert later.sop_instance_uid != pydicom.dcmread(BytesIO(first)).SOPInstanceUID
 
 
 def test_the_page_says_what_a_reader_needs(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +101,7 @@ def test_a_withheld_group_is_said_to_be_withheld(monkeypatch: pytest.MonkeyPatch
 
 
 def test_clinical_values_can_be_kept_off_the_page(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = " ".join(drawn(case.assessment, monkeypatch, show_clinical_values=False))
+    whole = " ".join(drawn(case.assessment, monkeypatch, ReportOptions(WHEN, show_clinical_values=False)))
     assert "66 years" not in whole
     assert "age from DICOM PatientAge" in whole
 

@@ -13,15 +13,12 @@ from pydicom.dataset import Dataset
 
 from pdl1es.dicom.study import Instance, Study
 from pdl1es.errors import Refusal, RefusalCode
-from pdl1es.report.predecessors import find_predecessors
-from pdl1es.report.refusal_report import (
-    REASON_CODES,
-    build_refusal_report,
-    header_to_file_under,
-    refusal_code,
-)
-from pdl1es.report.structured_report import SOFTWARE, build_structured_report, encode
-from tests.report_cases import ROOT, WHEN, Case, as_read, metadata, report_case
+from pdl1es.report.build import build_refusal_sr, build_sr
+from pdl1es.report.options import ReportOptions
+from pdl1es.report.refusal_report import REASON_CODES, header_to_file_under, refusal_code
+from pdl1es.report.software import SOFTWARE
+from pdl1es.report.study_context import encode
+from tests.report_cases import OPTIONS, ROOT, WHEN, Case, as_read, metadata, report_case
 
 REFUSAL = Refusal(
     RefusalCode.SEG_FRAME_OF_REFERENCE,
@@ -44,9 +41,9 @@ def study_of(case: Case, *more: Dataset) -> Study:
 
 
 def refused(case: Case, refusal: Refusal = REFUSAL) -> Dataset:
-    instance = header_to_file_under(refusal, study_of(case))
-    assert instance is not None
-    return pydicom.dcmread(BytesIO(encode(build_refusal_report(refusal, instance, SOFTWARE, WHEN))))
+    report = build_refusal_sr(refusal, study_of(case), OPTIONS)
+    assert report is not None
+    return pydicom.dcmread(BytesIO(report.data))
 
 
 def items(report: Dataset) -> dict[str, str]:
@@ -127,13 +124,7 @@ def test_a_refusal_without_ct_is_filed_by_whatever_is_there(case: Case) -> None:
 
 def report_of(case: Case, study: Study, minutes: int = 0) -> Dataset:
     """The report on a case, in the light of what the study holds."""
-    assessment = case.assessment
-    return build_structured_report(
-        assessment,
-        SOFTWARE,
-        WHEN + timedelta(minutes=minutes),
-        predecessors=find_predecessors(study, assessment.selection.ct.study_instance_uid),
-    )
+    return build_sr(case.assessment, ReportOptions(WHEN + timedelta(minutes=minutes)), study=study).dataset
 
 
 def predecessors_of(report: Dataset) -> list[tuple[str, str, str, str]]:

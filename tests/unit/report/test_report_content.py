@@ -16,9 +16,10 @@ from pdl1es.assessment import Assessment
 from pdl1es.clinical import ClinicalValue
 from pdl1es.dicom.segmentation import Code
 from pdl1es.model.fusion import CutOff
-from pdl1es.report.structured_report import SOFTWARE, build_structured_report, encode
+from pdl1es.report.build import build_sr
+from pdl1es.report.software import SOFTWARE
 from pdl1es.report.wording import log_odds_text
-from tests.report_cases import CLINICAL, ROOT, SMOOTH, WHEN, Case, metadata, prediction, report_case, with_segment
+from tests.report_cases import CLINICAL, OPTIONS, ROOT, SMOOTH, Case, metadata, prediction, report_case, with_segment
 
 SCORE = "Score for PD-L1 TPS >= 50 % (0 to 1, not a probability)"
 RISK = "Risk group: progression under first-line pembrolizumab"
@@ -29,7 +30,7 @@ COX = {
 
 
 def written(assessment: Assessment) -> Dataset:
-    return pydicom.dcmread(BytesIO(encode(build_structured_report(assessment, SOFTWARE, WHEN))))
+    return pydicom.dcmread(BytesIO(build_sr(assessment, OPTIONS).data))
 
 
 def lines(node: Dataset) -> Iterator[tuple[str, Any]]:

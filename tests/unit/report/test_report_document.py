@@ -12,13 +12,16 @@ import highdicom as hd
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from pdl1es.assessment import Assessment
 from pdl1es.dicom.segmentation import Code
 from pdl1es.dicom.study import HEADER_KEYWORDS
-from pdl1es.report.software import this_software
-from pdl1es.report.structured_report import PATIENT_AND_STUDY, SOFTWARE, build_structured_report, encode
-from tests.report_cases import ROOT, SMOOTH, WHEN, Case, metadata, prediction, report_case, with_segment
+from pdl1es.report.build import build_sr
+from pdl1es.report.options import ReportOptions
+from pdl1es.report.software import SOFTWARE
+from pdl1es.report.study_context import PATIENT_AND_STUDY, encode
+from tests.report_cases import OPTIONS, ROOT, SMOOTH, WHEN, Case, metadata, prediction, report_case, with_segment
 
 JAPANESE = "Yamada^Tarou=山田^太郎=やまだ^たろう"
 CHINESE = "Wang^XiaoDong=王^小东=㐀𠮷"
@@ -26,7 +29,7 @@ CHINESE = "Wang^XiaoDong=王^小东=㐀𠮷"
 
 def written(assessment: Assessment) -> Dataset:
     """The report as it is read from its file."""
-    return pydicom.dcmread(BytesIO(encode(build_structured_report(assessment, SOFTWARE, WHEN))))
+    return pydicom.dcmread(BytesIO(build_sr(assessment, OPTIONS).data))
 
 
 @pytest.fixture(scope="module")
@@ -47,31 +50,31 @@ def items(node: Dataset) -> Iterator[Dataset]:
 
 
 def test_the_same_assessment_and_clock_give_the_same_bytes(case: Case) -> None:
-    first, second = (encode(build_structured_report(c.assessment, SOFTWARE, WHEN)) for c in (case, report_case()))
+    first, second = (build_sr(c.assessment, OPTIONS).data for c in (case, report_case()))
     assert first == second
 
 
 def test_reading_and_writing_the_file_again_changes_nothing(case: Case) -> None:
-    encoded = encode(build_structured_report(case.assessment, SOFTWARE, WHEN))
+    encoded = build_sr(case.assessment, OPTIONS).data
     assert encode(pydicom.dcmread(BytesIO(encoded))) == encoded
 
 
 def test_one_uid_never_names_two_reports(case: Case, report: Dataset) -> None:
     assessment = case.assessment
     others = [
-        build_structured_report(assessment, SOFTWARE, WHEN + timedelta(seconds=1)),
-        build_structured_report(assessment, this_software(f"{ROOT}.99"), WHEN),
-        build_structured_report(report_case(warnings=()).assessment, SOFTWARE, WHEN),
-        build_structured_report(report_case(ct={"PatientID": "P-0816"}).assessment, SOFTWARE, WHEN),
-        build_structured_report(report_case(model=metadata(version="2")).assessment, SOFTWARE, WHEN),
-        build_structured_report(replace(assessment, prediction=prediction(score=0.7312345678901235)), SOFTWARE, WHEN),
+        build_sr(assessment, ReportOptions(WHEN + timedelta(seconds=1))).dataset,
+        build_sr(assessment, ReportOptions(WHEN, software=replace(SOFTWARE, device_uid=UID(f"{ROOT}.99")))).dataset,
+        build_sr(report_case(warnings=()).assessment, OPTIONS).dataset,
+        build_sr(report_case(ct={"PatientID": "P-0816"}).assessment, OPTIONS).dataset,
+        build_sr(report_case(model=metadata(version="2")).assessment, OPTIONS).dataset,
+        build_sr(replace(assessment, prediction=prediction(score=0.7312345678901235)), OPTIONS).dataset,
     ]
     uids = {report.SOPInstanceUID, *(other.SOPInstanceUID for other in others)}
     assert len(uids) == len(others) + 1
 
 
 def test_later_reports_join_the_same_series(case: Case, report: Dataset) -> None:
-    later = build_structured_report(case.assessment, SOFTWARE, WHEN + timedelta(days=30))
+    later = build_sr(case.assessment, ReportOptions(WHEN + timedelta(days=30))).dataset
     for keyword in ("SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "Manufacturer"):
         assert later[keyword].value == report[keyword].value
 

@@ -12,13 +12,17 @@ import pytest
 from pydicom.dataset import Dataset
 
 from pdl1es.assessment import Assessment
-from pdl1es.report.cam_overlay import build_cam_overlay
+from pdl1es.report.build import build_cam, build_sr, draw_roi
+from pdl1es.report.delivery import BuiltReport
+from pdl1es.report.options import ReportOptions
 from pdl1es.report.roi_picture import LOWERS, NOTICE_FILL, PANEL, PANEL_TOP, PANELS_LEFT, RAISES, roi_pictures
-from pdl1es.report.structured_report import SOFTWARE, build_structured_report
-from pdl1es.report.study_context import encode
-from tests.report_cases import ROOT, WHEN, Case, metadata, prediction, report_case
+from tests.report_cases import OPTIONS, ROOT, WHEN, Case, metadata, prediction, report_case
 
 CENTRES = [PANEL // 6, PANEL // 2, PANEL - PANEL // 6]
+
+
+def built(assessment: Assessment, options: ReportOptions = OPTIONS) -> BuiltReport:
+    return build_cam(assessment, options, draw_roi(assessment))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +32,7 @@ def case() -> Case:
 
 @pytest.fixture(scope="module")
 def picture(case: Case) -> Dataset:
-    return pydicom.dcmread(BytesIO(encode(build_cam_overlay(case.assessment, SOFTWARE, WHEN))))
+    return pydicom.dcmread(BytesIO(built(case.assessment).data))
 
 
 def with_cam(assessment: Assessment, cam: np.ndarray) -> Assessment:
@@ -70,9 +74,9 @@ def test_it_belongs_to_the_patient_and_study_of_the_images(case: Case, picture: 
 
 
 def test_the_same_assessment_and_clock_give_the_same_bytes_and_another_clock_another_uid(case: Case) -> None:
-    first, second = (encode(build_cam_overlay(case.assessment, SOFTWARE, WHEN)) for _ in range(2))
+    first, second = (built(case.assessment).data for _ in range(2))
     assert first == second
-    later = build_cam_overlay(case.assessment, SOFTWARE, WHEN + timedelta(seconds=1))
+    later = built(case.assessment, ReportOptions(WHEN + timedelta(seconds=1))).dataset
     assert later.SOPInstanceUID != pydicom.dcmread(BytesIO(first)).SOPInstanceUID
 
 
@@ -154,7 +158,7 @@ def test_the_contour_is_the_tumours(case: Case) -> None:
 
 def test_a_model_trained_on_patients_is_still_for_research() -> None:
     case = report_case(model=metadata(training_data="patients"))
-    picture = build_cam_overlay(case.assessment, SOFTWARE, WHEN)
+    picture = built(case.assessment).dataset
     assert picture.SeriesDescription == "RESEARCH USE ONLY - NOT A MEDICAL DEVICE - PD-L1ES map"
     assert "DEMONSTRATION" not in picture.ImageComments
 
@@ -166,7 +170,7 @@ def test_long_names_of_models_and_large_terms_still_fit(case: Case) -> None:
 
 
 def test_the_report_refers_to_the_picture(case: Case, picture: Dataset) -> None:
-    report = build_structured_report(case.assessment, SOFTWARE, WHEN, cam=picture)
+    report = build_sr(case.assessment, OPTIONS, cam=BuiltReport("cam", picture)).dataset
     group = report.ContentSequence[-1].ContentSequence[0]
     (item,) = [i for i in group.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "130402"]
     assert item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == picture.SOPInstanceUID
