@@ -78,6 +78,7 @@ def real_cases(data: Path) -> Iterator[Case]:
     from pdl1es.dicom.segmentation import parse_segmentation, read_segment_mask
     from pdl1es.dicom.series import ct_series
     from pdl1es.dicom.study import read_instance
+    from pdl1es.grid.placement import place_mask
     from pdl1es.grid.resample import tumour_volume
 
     for name, ct, seg in (
@@ -87,7 +88,7 @@ def real_cases(data: Path) -> Iterator[Case]:
         series = ct_series([read_instance(path) for path in sorted((data / ct).iterdir())])
         segmentation = parse_segmentation(read_instance(data / seg))
         mask = read_segment_mask(segmentation, segmentation.segments[0].number)
-        volume = tumour_volume(series, mask, read_ct_slice, margin_mm=SURROUNDINGS_MM)
+        volume = tumour_volume(place_mask(mask, series), read_ct_slice, margin_mm=SURROUNDINGS_MM)
         yield Case(f"{name}, {np.count_nonzero(volume.mask) / 1000:.0f} mL", volume.hu, volume.mask)
 
 

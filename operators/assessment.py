@@ -7,11 +7,11 @@ from typing import Any
 
 from operators.run_record import RunRecord
 from operators.step import Step
-from pdl1es.assessment import Assessment, TumourMeasurement, assess
+from pdl1es.assessment import Assessment, assess
 from pdl1es.clinical import ClinicalData
 from pdl1es.dicom.selection.survey import Selection
 from pdl1es.dicom.study import Study
-from pdl1es.grid.measurement import roi_slice_reference
+from pdl1es.grid.measurement import TumourMeasurement, roi_slice_reference
 from pdl1es.grid.patches import RoiPatches
 from pdl1es.grid.resample import TumourVolume
 from pdl1es.model.fusion import FusionModel, Prediction

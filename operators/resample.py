@@ -10,6 +10,7 @@ from pdl1es.dicom.pixels.hounsfield import read_ct_slice
 from pdl1es.dicom.segmentation import read_segment_mask
 from pdl1es.dicom.selection.survey import Selection
 from pdl1es.grid.measurement import measure_tumour
+from pdl1es.grid.placement import place_mask
 from pdl1es.grid.resample import tumour_volume
 
 
@@ -22,5 +23,6 @@ class ResampleOperator(Step):
     def process(self, selection: Selection) -> Mapping[str, Any]:
         """Read the segment, and the slices around it alone."""
         mask = read_segment_mask(selection.segmentation, selection.segment.number)
-        volume = tumour_volume(selection.ct, mask, read_ct_slice)
-        return {"volume": volume, "tumour": measure_tumour(mask, selection.ct, volume)}
+        placed = place_mask(mask, selection.ct)
+        volume = tumour_volume(placed, read_ct_slice)
+        return {"volume": volume, "tumour": measure_tumour(placed, volume)}

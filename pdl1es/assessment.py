@@ -6,52 +6,11 @@ from dataclasses import dataclass
 
 from pdl1es.clinical import PEMBROLIZUMAB, ClinicalData
 from pdl1es.dicom.selection.survey import Selection
+from pdl1es.grid.measurement import RoiSlice, TumourMeasurement
 from pdl1es.grid.patches import RoiPatches
 from pdl1es.model.fusion import CutOff, ModelMetadata, Prediction
 from pdl1es.score_warning import ScoreWarning
 from pdl1es.stability import ContourStability, contour_warning
-
-
-@dataclass(frozen=True, slots=True)
-class TumourMeasurement:
-    """The tumour's size.
-
-    Attributes
-    ----------
-    source_voxels
-        Voxels of the segment on its own grid.
-    volume_ml
-        Their volume, mL.
-    longest_diameter_mm
-        Largest distance between two voxels of the mask on the 1 mm grid, mm.
-    """
-
-    source_voxels: int
-    volume_ml: float
-    longest_diameter_mm: float
-
-
-@dataclass(frozen=True, slots=True)
-class RoiSlice:
-    """The CT image nearest to the ROI slice, so that a reader can find it.
-
-    Attributes
-    ----------
-    sop_class_uid, sop_instance_uid
-        The image.
-    frame_number
-        One-based frame of an enhanced object, None for a single-frame image.
-    instance_number
-        As the viewer shows it, or None.
-    table_position_mm
-        The slice's coordinate along the patient's axis (z of Image Position (Patient)).
-    """
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    frame_number: int | None
-    instance_number: int | None
-    table_position_mm: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-from pdl1es.assessment import Assessment, RoiSlice, TumourMeasurement, assess
+from pdl1es.assessment import Assessment, assess
 from pdl1es.clinical import ClinicalData, ClinicalValue
 from pdl1es.dicom.geometry import SlicePlane
 from pdl1es.dicom.segmentation import Code, Segment, Segmentation
@@ -22,6 +22,7 @@ from pdl1es.dicom.selection.survey import Selection, SeriesCandidate
 from pdl1es.dicom.series import CTSeries, CTSlice
 from pdl1es.dicom.study import Instance
 from pdl1es.features.names import FEATURE_NAMES
+from pdl1es.grid.measurement import RoiSlice, TumourMeasurement
 from pdl1es.grid.patches import RoiPatches
 from pdl1es.method import method_digest
 from pdl1es.model.fusion import Contribution, CutOff, ModelMetadata, Prediction

@@ -29,6 +29,7 @@ from pdl1es.dicom.study import Instance
 from pdl1es.features.extraction import extract_features
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.grid.patches import extract_patches
+from pdl1es.grid.placement import place_mask
 from pdl1es.grid.resample import TumourVolume, tumour_volume
 from pdl1es.imputation import build_profiles, impute
 from pdl1es.model.fusion import MODEL_FILE, CutOff, ModelMetadata
@@ -142,7 +143,8 @@ def _on_grid(scanned: Scan) -> TumourVolume:
     slices = tuple(CTSlice(instance, index, plane, 1.0, 0.0) for index, plane in enumerate(planes))
     occupied = [index for index in range(depth) if scanned.mask[index].any()]
     mask = SegmentMask(tuple(planes[index] for index in occupied), scanned.mask[occupied])
-    return tumour_volume(CTSeries("", "", "", slices, 0.0), mask, lambda ct_slice: scanned.hu[ct_slice.frame])
+    placed = place_mask(mask, CTSeries("", "", "", slices, 0.0))
+    return tumour_volume(placed, lambda ct_slice: scanned.hu[ct_slice.frame])
 
 
 def sample_phantoms(count: int = PHANTOMS) -> PhantomSample:

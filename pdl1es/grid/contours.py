@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, binary_erosion, generate_binary_structure
 
-from pdl1es.grid.diameter import longest_diameter
+from pdl1es.grid.minimum_size import shortfall
 from pdl1es.grid.resample import TumourVolume
-from pdl1es.method import MIN_TUMOUR_DIAMETER_MM, MIN_TUMOUR_VOLUME_MM3
 
 _SHIFTS: Final = (
     ("shifted 1 mm to the right", 2, -1),
@@ -41,7 +41,7 @@ class ContourVariant:
 
 
 def contour_variants(volume: TumourVolume) -> tuple[ContourVariant, ...]:
-    """Return the tumour eroded, dilated and shifted by 1 mm, as the method's own TumourVolume.
+    """Return the tumour eroded, dilated and shifted by 1 mm, each as a TumourVolume of its own.
 
     Parameters
     ----------
@@ -51,22 +51,30 @@ def contour_variants(volume: TumourVolume) -> tuple[ContourVariant, ...]:
     Returns
     -------
     tuple of ContourVariant
-        Eroded, dilated (by a ball of 1 mm: the six neighbours), and shifted either way along x, y and z: always all
-        eight, in this order. Voxels shifted or grown beyond the scan are lost.
+        Eroded and dilated (by a ball of 1 mm: a voxel and its six neighbours), then shifted either way along x, y and z:
+        always all eight, in this order. Voxels that leave the scan are lost.
     """
-    ball = generate_binary_structure(3, 1)
-    # beyond the scan the tumour may go on: a scan's edge erodes nothing
-    masks = [
-        ("eroded by 1 mm", binary_erosion(volume.mask, ball, border_value=1)),
-        ("dilated by 1 mm", binary_dilation(volume.mask, ball)),
-        *((name, _shifted(volume.mask, axis, step)) for name, axis, step in _SHIFTS),
-    ]
+    shifted = {name: _shifted(volume.mask, axis, step) for name, axis, step in _SHIFTS}
+    outside = ~volume.mask
+    masks = {
+        # Nothing is outside beyond the scan, where the tumour may go on: a scan's edge erodes nothing.
+        "eroded by 1 mm": ~_dilated(outside, [_shifted(outside, axis, step) for _, axis, step in _SHIFTS]),
+        "dilated by 1 mm": _dilated(volume.mask, shifted.values()),
+        **shifted,
+    }
     return tuple(
-        ContourVariant(name, replace(volume, mask=mask) if _is_measurable(mask) else None) for name, mask in masks
+        ContourVariant(name, replace(volume, mask=mask) if shortfall(mask) is None else None)
+        for name, mask in masks.items()
     )
 
 
+def _dilated(mask: NDArray[np.bool_], shifted: Iterable[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """Return a mask grown by a ball of 1 mm, from the mask shifted along each axis either way."""
+    return reduce(np.logical_or, shifted, mask)
+
+
 def _shifted(mask: NDArray[np.bool_], axis: int, step: int) -> NDArray[np.bool_]:
+    """Return a mask moved along an axis; what enters is empty."""
     shifted = np.zeros_like(mask)
     source, target = [slice(None)] * mask.ndim, [slice(None)] * mask.ndim
     source[axis], target[axis] = (
@@ -74,7 +82,3 @@ def _shifted(mask: NDArray[np.bool_], axis: int, step: int) -> NDArray[np.bool_]
     )
     shifted[tuple(target)] = mask[tuple(source)]
     return shifted
-
-
-def _is_measurable(mask: NDArray[np.bool_]) -> bool:
-    return float(np.count_nonzero(mask)) >= MIN_TUMOUR_VOLUME_MM3 and longest_diameter(mask) >= MIN_TUMOUR_DIAMETER_MM

@@ -3,52 +3,96 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pdl1es.assessment import RoiSlice, TumourMeasurement
 from pdl1es.dicom.geometry import position_along
-from pdl1es.dicom.segmentation import SegmentMask
 from pdl1es.dicom.series import MULTI_FRAME_CT_SOP_CLASSES, CTSeries
 from pdl1es.grid.diameter import longest_diameter
 from pdl1es.grid.patches import RoiPatches
-from pdl1es.grid.resample import TumourVolume, place_mask
+from pdl1es.grid.placement import PlacedMask
+from pdl1es.grid.resample import TumourVolume
 
 
-def measure_tumour(mask: SegmentMask, ct: CTSeries, volume: TumourVolume) -> TumourMeasurement:
+@dataclass(frozen=True, slots=True)
+class TumourMeasurement:
+    """The tumour's size.
+
+    Attributes
+    ----------
+    source_voxels
+        Voxels of the segment on its own grid.
+    volume_ml
+        Their volume, mL.
+    longest_diameter_mm
+        Largest distance between two voxels of the mask on the 1 mm grid, mm.
+    """
+
+    source_voxels: int
+    volume_ml: float
+    longest_diameter_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoiSlice:
+    """The CT image nearest to the ROI slice, so that a reader can find it.
+
+    Attributes
+    ----------
+    sop_class_uid, sop_instance_uid
+        The image.
+    frame_number
+        One-based frame of an enhanced object, None for a single-frame image.
+    instance_number
+        As the viewer shows it, or None.
+    table_position_mm
+        The slice's coordinate along the patient's axis (z of Image Position (Patient)).
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    frame_number: int | None
+    instance_number: int | None
+    table_position_mm: float
+
+
+def measure_tumour(placed: PlacedMask, volume: TumourVolume) -> TumourMeasurement:
     """Measure the tumour: voxels and volume as they were drawn, the diameter on the 1 mm grid.
 
     Parameters
     ----------
-    mask
-        The segment on its own grid.
-    ct
-        The series on which it is scored.
+    placed
+        The segment on its own lattice.
     volume
         The same tumour on the 1 mm grid.
 
     Returns
     -------
     TumourMeasurement
-        A source voxel's volume is the segmentation's own pixel spacing times half the distance between the
-        neighbouring planes of its lattice (`resample.place_mask`); the slice thickness that a header states is not
-        used. The diameter is the largest distance between voxel centres.
-
-    Raises
-    ------
-    Refusal
-        SEG_GEOMETRY and SEGMENT_EMPTY, as `resample.place_mask`.
+        A source voxel is as thick as half the distance between the planes beside its own; the slice thickness that a
+        header states is not used. The diameter is the largest distance between voxel centres.
     """
-    frames = place_mask(mask, ct).occupied()
-    voxels = [int(np.count_nonzero(frame.mask)) for frame in frames]
-    volume_mm3 = math.fsum(
-        count * frame.pixel_area * frame.thickness for count, frame in zip(voxels, frames, strict=True)
-    )
+    frames = placed.occupied()
+    volume_mm3 = segment_volume_mm3((frame.mask, frame.pixel_area, frame.thickness) for frame in frames)
     return TumourMeasurement(
-        source_voxels=sum(voxels),
+        source_voxels=sum(int(np.count_nonzero(frame.mask)) for frame in frames),
         volume_ml=volume_mm3 / 1000.0,
         longest_diameter_mm=longest_diameter(volume.mask),
     )
+
+
+def segment_volume_mm3(frames: Iterable[tuple[NDArray[np.bool_], float, float]]) -> float:
+    """Return the volume of a segment's voxels, mm3.
+
+    Parameters
+    ----------
+    frames
+        Of each frame the mask, the area of a pixel (mm2) and the frame's thickness (mm).
+    """
+    return math.fsum(int(np.count_nonzero(mask)) * area * thickness for mask, area, thickness in frames)
 
 
 def roi_slice_reference(ct: CTSeries, volume: TumourVolume, patches: RoiPatches) -> RoiSlice:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pdl1es.grid.bounding_box import bounding_box
 from pdl1es.grid.interpolation import LinearWeights, interpolate_plane, linear_weights
 from pdl1es.grid.resample import TumourVolume
 from pdl1es.method import MASK_THRESHOLD, PATCH_MARGIN_MM, PATCH_SIZE, PATCH_SLICES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RoiPatches:
     """What the network looks at.
 
@@ -32,6 +33,10 @@ class RoiPatches:
     mask: NDArray[np.bool_]
     roi_z: int
     rectangle: tuple[int, int, int, int]
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.hu.shape))
+        return f"RoiPatches({shape} pixels at z {self.roi_z} mm, rectangle {self.rectangle} mm)"
 
 
 def extract_patches(volume: TumourVolume) -> RoiPatches:
@@ -58,10 +63,10 @@ def extract_patches(volume: TumourVolume) -> RoiPatches:
     roi = int(np.argmax(areas))
     if areas[roi] == 0:
         raise ValueError("the mask is empty")
-    x, y = np.flatnonzero(volume.mask[roi].any(axis=0)), np.flatnonzero(volume.mask[roi].any(axis=1))
+    y, x = bounding_box(volume.mask[roi])
     beside = PATCH_SLICES // 2
-    low = (int(x[0]) - PATCH_MARGIN_MM, int(y[0]) - PATCH_MARGIN_MM, roi - beside)
-    high = (int(x[-1]) + PATCH_MARGIN_MM, int(y[-1]) + PATCH_MARGIN_MM, roi + beside)
+    low = (x.start - PATCH_MARGIN_MM, y.start - PATCH_MARGIN_MM, roi - beside)
+    high = (x.stop - 1 + PATCH_MARGIN_MM, y.stop - 1 + PATCH_MARGIN_MM, roi + beside)
     _require_held(volume, low, high)
 
     margins = (beside, PATCH_MARGIN_MM, PATCH_MARGIN_MM)
@@ -86,7 +91,7 @@ def extract_patches(volume: TumourVolume) -> RoiPatches:
 
 
 def _stretched(size: int) -> LinearWeights:
-    """Return the weights that stretch ``size`` pixels to a patch's, both divided evenly over the same length."""
+    """Return the weights that stretch ``size`` pixels over the pixels of a patch; both cover the same length."""
     nodes = (np.arange(PATCH_SIZE, dtype=np.float64) + 0.5) * (size / PATCH_SIZE) - 0.5
     return linear_weights(np.arange(size, dtype=np.float64), nodes)
 

@@ -36,6 +36,7 @@ from pdl1es.features.extraction import extract_features
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.grid.measurement import measure_tumour
 from pdl1es.grid.patches import extract_patches
+from pdl1es.grid.placement import place_mask
 from pdl1es.grid.resample import SliceReader, TumourVolume, tumour_volume
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES, method_digest
 from pdl1es.score_warning import ScoreWarning
@@ -170,7 +171,7 @@ class ReadCase:
 
     def volume(self) -> TumourVolume:
         """Return the tumour on the 1 mm grid."""
-        return tumour_volume(self.ct, self.mask, self.read_slice)
+        return tumour_volume(place_mask(self.mask, self.ct), self.read_slice)
 
 
 def read_case(source: CaseSource, settings: PreparationSettings) -> ReadCase:
@@ -214,8 +215,9 @@ def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedC
         A volume cannot be used.
     """
     case = read_case(source, settings)
-    volume = case.volume()
-    tumour = measure_tumour(case.mask, case.ct, volume)
+    placed = place_mask(case.mask, case.ct)
+    volume = tumour_volume(placed, case.read_slice)
+    tumour = measure_tumour(placed, volume)
     patches = extract_patches(volume)
     return PreparedCase(
         # Whole HU within int16, as the grid's are: nothing is lost.

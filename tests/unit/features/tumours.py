@@ -14,6 +14,7 @@ from pdl1es.dicom.segmentation import parse_segmentation, read_segment_mask
 from pdl1es.dicom.series import ct_series
 from pdl1es.dicom.study import read_instance
 from pdl1es.features.names import FEATURE_NAMES
+from pdl1es.grid.placement import place_mask
 from pdl1es.grid.resample import tumour_volume
 
 Array = NDArray[np.float64]
@@ -112,5 +113,5 @@ def real_tumour(ct: Path, seg: Path) -> Tumour:
     series = ct_series([read_instance(path) for path in sorted(ct.iterdir())])
     segmentation = parse_segmentation(read_instance(seg))
     mask = read_segment_mask(segmentation, segmentation.segments[0].number)
-    volume = tumour_volume(series, mask, read_ct_slice)
+    volume = tumour_volume(place_mask(mask, series), read_ct_slice)
     return Tumour(ct.parent.name, volume.hu, volume.mask)

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from pdl1es.grid.contours import contour_variants
 from pdl1es.grid.patches import extract_patches
+from pdl1es.grid.placement import place_mask
 from pdl1es.grid.resample import tumour_volume
 from tests.unit.grid.stacks import make_mask, make_scan, noise, planes_of, sphere
 
@@ -15,7 +17,7 @@ def scan():
 
 
 def volume_of(scan, inside, **options):
-    return tumour_volume(scan.ct, make_mask(inside, planes_of(scan)), scan.read_slice, **options)
+    return tumour_volume(place_mask(make_mask(inside, planes_of(scan)), scan.ct), scan.read_slice, **options)
 
 
 def test_eight_contours_1_mm_off_are_made_of_one_tumour(scan):
@@ -63,3 +65,11 @@ def test_the_scans_edge_erodes_nothing(scan):
     eroded = contour_variants(volume)[0].volume
     assert volume.origin[0] + volume.hu.shape[2] - 1 == volume.scan_high[0]
     assert eroded.mask[:, :, -1].any()
+
+
+def test_the_ball_of_erosion_and_dilation_is_scipys(scan):
+    volume = volume_of(scan, sphere((35.0, 2.3, 0.4), 9.0))
+    eroded, dilated, *_ = contour_variants(volume)
+    ball = ndimage.generate_binary_structure(3, 1)
+    np.testing.assert_array_equal(eroded.volume.mask, ndimage.binary_erosion(volume.mask, ball, border_value=1))
+    np.testing.assert_array_equal(dilated.volume.mask, ndimage.binary_dilation(volume.mask, ball))

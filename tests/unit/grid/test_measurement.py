@@ -4,61 +4,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis.extra.numpy import array_shapes, arrays
-from scipy.spatial.distance import pdist
 
 from pdl1es.dicom.pixels.hounsfield import read_ct_slice
 from pdl1es.dicom.segmentation import parse_segmentation, read_segment_mask
 from pdl1es.dicom.series import ct_series
 from pdl1es.dicom.study import read_instance
-from pdl1es.grid.diameter import longest_diameter
 from pdl1es.grid.measurement import measure_tumour, roi_slice_reference
 from pdl1es.grid.patches import extract_patches
+from pdl1es.grid.placement import place_mask
 from pdl1es.grid.resample import tumour_volume
 from tests.unit.grid.stacks import make_mask, make_scan, noise, planes_of, sphere, tilted
 
 
-class TestLongestDiameter:
-    @settings(max_examples=200, deadline=None)
-    @given(arrays(np.bool_, array_shapes(min_dims=3, max_dims=3, max_side=9)))
-    def test_it_is_the_largest_distance_between_any_two_voxels(self, mask):
-        points = np.argwhere(mask)
-        expected = pdist(points).max() if len(points) > 1 else 0.0
-        assert longest_diameter(mask) == pytest.approx(expected, abs=1e-12)
-
-    @pytest.mark.parametrize("radius", [12, 30])
-    def test_a_large_ragged_tumour_is_measured_exactly(self, radius):
-        z, y, x = np.indices((2 * radius + 9,) * 3) - radius - 4
-        rng = np.random.default_rng(radius)
-        mask = (z**2 + 1.3 * y**2 + x**2 + rng.integers(0, radius * 4, z.shape)) <= radius**2
-        surface = np.argwhere(mask & (z**2 + 1.3 * y**2 + x**2 >= (0.8 * radius) ** 2))
-        # the farthest pair by brute force over the outer shell, in chunks
-        farthest = (
-            max(
-                float(((surface[i : i + 200, None] - surface[None]) ** 2).sum(-1).max())
-                for i in range(0, len(surface), 200)
-            )
-            if radius < 20
-            else None
-        )
-        found = longest_diameter(mask)
-        if farthest is None:
-            assert 2 * radius * 0.95 <= found <= 2 * radius
-        else:
-            assert found == np.sqrt(farthest)
-
-    def test_flat_straight_and_oblique_sheets_are_measured(self):
-        flat = np.zeros((3, 60, 80), dtype=bool)
-        flat[1] = True
-        assert longest_diameter(flat) == np.hypot(59, 79)
-        line = np.zeros((1, 1, 1500), dtype=bool)
-        line[...] = True
-        assert longest_diameter(line) == 1499
-        sheet = np.zeros((60, 60, 60), dtype=bool)  # a plane across all three axes: no hull has a volume
-        z, y, x = np.indices(sheet.shape)
-        sheet[x + y - z == 20] = True
-        assert longest_diameter(sheet) == pytest.approx(pdist(np.argwhere(sheet)).max())
+def measured(mask, scan):
+    placed = place_mask(mask, scan.ct)
+    return measure_tumour(placed, tumour_volume(placed, scan.read_slice))
 
 
 class TestMeasurement:
@@ -66,11 +26,11 @@ class TestMeasurement:
         """Spacing 0.9 x 0.95 mm and slices 2.5 mm apart, whatever Slice Thickness says."""
         scan = make_scan(noise, np.arange(24) * 2.5, first=(-35.3, -30.7, -26.1))
         mask = make_mask(sphere((1.2, 2.3, 0.4), 9.0), planes_of(scan))
-        measured = measure_tumour(mask, scan.ct, tumour_volume(scan.ct, mask, scan.read_slice))
-        assert measured.source_voxels == np.count_nonzero(mask.masks)
-        assert measured.volume_ml == pytest.approx(measured.source_voxels * 0.9 * 0.95 * 2.5 / 1000, rel=1e-6)
-        assert measured.volume_ml == pytest.approx(4 / 3 * np.pi * 0.9**3, rel=0.03)
-        assert measured.longest_diameter_mm == pytest.approx(18.0, abs=1.25)
+        size = measured(mask, scan)
+        assert size.source_voxels == np.count_nonzero(mask.masks)
+        assert size.volume_ml == pytest.approx(size.source_voxels * 0.9 * 0.95 * 2.5 / 1000, rel=1e-6)
+        assert size.volume_ml == pytest.approx(4 / 3 * np.pi * 0.9**3, rel=0.03)
+        assert size.longest_diameter_mm == pytest.approx(18.0, abs=1.25)
 
     def test_a_tilted_stacks_voxel_is_as_thick_as_its_slices_are_apart(self):
         """Positions 4 mm apart along the table are 4 cos 20 mm apart along the normal."""
@@ -83,21 +43,21 @@ class TestMeasurement:
             rows=90,
         )
         mask = make_mask(sphere((1.2, 2.3, 0.4), 12.0), planes_of(scan))
-        measured = measure_tumour(mask, scan.ct, tumour_volume(scan.ct, mask, scan.read_slice))
+        size = measured(mask, scan)
         voxel = 0.9 * 0.95 * 4.0 * np.cos(np.radians(20))
-        assert measured.volume_ml == pytest.approx(measured.source_voxels * voxel / 1000, rel=1e-5)
+        assert size.volume_ml == pytest.approx(size.source_voxels * voxel / 1000, rel=1e-5)
 
     def test_unevenly_spaced_slices_each_count_with_their_own_share(self):
         z = np.array([-30, -25, -20, -15, -10, -6, -3, 0, 3, 6, 10, 15, 20, 25, 30.0])
         scan = make_scan(noise, z, first=(-35.3, -30.7, 0.0))
         mask = make_mask(sphere((1.2, 2.3, 4.0), 12.0), planes_of(scan))
-        measured = measure_tumour(mask, scan.ct, tumour_volume(scan.ct, mask, scan.read_slice))
+        size = measured(mask, scan)
         shares = {z[i]: (z[i + 1] - z[i - 1]) / 2 for i in range(1, len(z) - 1)}
         expected = sum(
             np.count_nonzero(drawn) * 0.9 * 0.95 * shares[plane.position[2]]
             for plane, drawn in zip(mask.planes, mask.masks, strict=True)
         )
-        assert measured.volume_ml == pytest.approx(expected / 1000, rel=1e-6)
+        assert size.volume_ml == pytest.approx(expected / 1000, rel=1e-6)
 
     def test_the_real_tumour_is_measured_as_its_segmentation_says(self, shared_data):
         """4D-Lung patient 113, a SEG that dcmqi wrote: 23611 voxels of 0.9766 x 0.9766 x 3 mm."""
@@ -106,10 +66,11 @@ class TestMeasurement:
         segmentation = parse_segmentation(read_instance(case / "seg_dcmqi.dcm"))
         mask = read_segment_mask(segmentation, segmentation.segments[0].number)
         read = []
-        volume = tumour_volume(ct, mask, lambda ct_slice: (read.append(ct_slice), read_ct_slice(ct_slice))[1])
-        measured = measure_tumour(mask, ct, volume)
-        assert measured.source_voxels == 23611
-        assert round(measured.volume_ml, 2) == 67.56
+        placed = place_mask(mask, ct)
+        volume = tumour_volume(placed, lambda ct_slice: (read.append(ct_slice), read_ct_slice(ct_slice))[1])
+        size = measure_tumour(placed, volume)
+        assert size.source_voxels == 23611
+        assert round(size.volume_ml, 2) == 67.56
         assert np.count_nonzero(volume.mask) / 1000 == pytest.approx(67.56, rel=0.01)
         assert len(ct.slices) == 99
         assert len(read) == 36  # (83 mm of tumour + 22 mm of margin) / 3 mm, and one
@@ -119,7 +80,7 @@ class TestRoiSlice:
     def test_it_is_the_nearest_ct_image(self):
         scan = make_scan(noise, np.arange(24) * 2.5, first=(-35.3, -30.7, -26.1))
         mask = make_mask(sphere((1.2, 2.3, 0.4), 9.0), planes_of(scan))
-        volume = tumour_volume(scan.ct, mask, scan.read_slice)
+        volume = tumour_volume(place_mask(mask, scan.ct), scan.read_slice)
         patches = extract_patches(volume)
         found = roi_slice_reference(scan.ct, volume, patches)
         assert patches.roi_z in (-1, 0, 1, 2)
@@ -132,7 +93,7 @@ class TestRoiSlice:
     def test_a_frame_of_an_enhanced_ct_is_named_by_its_one_based_number(self):
         scan = make_scan(noise, np.arange(24) * 2.5, first=(-35.3, -30.7, -26.1))
         mask = make_mask(sphere((1.2, 2.3, 0.4), 9.0), planes_of(scan))
-        volume = tumour_volume(scan.ct, mask, scan.read_slice)
+        volume = tumour_volume(place_mask(mask, scan.ct), scan.read_slice)
         for ct_slice in scan.ct.slices:
             ct_slice.instance.header.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
         frames = replace(scan.ct, slices=tuple(replace(s, frame=i) for i, s in enumerate(scan.ct.slices)))

@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from pdl1es.grid.patches import extract_patches
+from pdl1es.grid.placement import place_mask
 from pdl1es.grid.resample import TumourVolume, tumour_volume
 from tests.unit.grid.stacks import make_mask, make_scan, noise, planes_of, ramp, sphere, tilted, turned
 
@@ -109,7 +110,7 @@ class TestBeyondTheScan:
     def test_a_tumour_at_the_scans_lower_end_repeats_the_lowest_slice(self):
         scan = make_scan(noise, np.arange(20) * 2.0, first=(-35.3, -30.7, -20.0))
         mask = make_mask(sphere((0, 0, -20.0), 7.0), planes_of(scan))
-        patches = extract_patches(tumour_volume(scan.ct, mask, scan.read_slice))
+        patches = extract_patches(tumour_volume(place_mask(mask, scan.ct), scan.read_slice))
         assert patches.roi_z == -20
         np.testing.assert_array_equal(patches.hu[0], patches.hu[1])
         assert not np.array_equal(patches.hu[1], patches.hu[2])
@@ -121,7 +122,7 @@ class TestThinTumours:
         """The ramp along the normal shows that the neighbours are the CT's, 1 mm off, not copies."""
         scan = make_scan(ramp((0.0, 0.0, 30.0), 0.0), np.arange(16) * 1.0, first=(-35.3, -30.7, -8.0))
         mask = make_mask(sphere((0.3, 0.2, 0.0), 8.0), planes_of(scan)[8 : 8 + drawn])
-        patches = extract_patches(tumour_volume(scan.ct, mask, scan.read_slice))
+        patches = extract_patches(tumour_volume(place_mask(mask, scan.ct), scan.read_slice))
         assert patches.hu.shape == (3, 112, 112)
         z = patches.roi_z + np.arange(-1, 2)
         np.testing.assert_array_equal(patches.hu, np.broadcast_to((30.0 * z)[:, None, None], (3, 112, 112)))
@@ -138,7 +139,8 @@ class TestCrop:
         scan = make_scan(noise, np.arange(24) * 2.5, first=(-35.3, -30.7, -26.1), **geometry)
         mask = make_mask(sphere(centre, 7.6), planes_of(scan))
         small, large = (
-            extract_patches(tumour_volume(scan.ct, mask, scan.read_slice, margin_mm=margin)) for margin in (11, 200)
+            extract_patches(tumour_volume(place_mask(mask, scan.ct), scan.read_slice, margin_mm=margin))
+            for margin in (11, 200)
         )
         assert small.hu.tobytes() == large.hu.tobytes()
         assert small.mask.tobytes() == large.mask.tobytes()

@@ -8,7 +8,9 @@ import SimpleITK as sitk
 
 from pdl1es.dicom.segmentation import SegmentMask
 from pdl1es.errors import Refusal, RefusalCode
-from pdl1es.grid.resample import CROP_MARGIN_MM, place_mask, tumour_volume
+from pdl1es.grid.patches import extract_patches
+from pdl1es.grid.placement import place_mask
+from pdl1es.grid.resample import CROP_MARGIN_MM, tumour_volume
 from tests.unit.grid.stacks import (
     make_mask,
     make_scan,
@@ -36,7 +38,7 @@ GEOMETRIES = {
 
 
 def volume_of(scan, mask=None, **options):
-    return tumour_volume(scan.ct, mask or make_mask(TUMOUR, planes_of(scan)), scan.read_slice, **options)
+    return tumour_volume(place_mask(mask or make_mask(TUMOUR, planes_of(scan)), scan.ct), scan.read_slice, **options)
 
 
 def the_same(first, second) -> bool:
@@ -436,7 +438,7 @@ class TestRefusals:
 
         mask = make_mask(TUMOUR, planes_of(scan))
         with pytest.raises(Refusal) as caught:
-            tumour_volume(scan.ct, mask, corrupt)
+            tumour_volume(place_mask(mask, scan.ct), corrupt)
         assert caught.value.code is RefusalCode.PIXEL_DATA_CORRUPT
 
 
@@ -448,3 +450,11 @@ def test_a_placed_frame_knows_its_own_thickness(upright):
     drawn = np.concatenate([pixel_centres(p)[m] for p, m in zip(mask.planes, mask.masks, strict=True)])
     assert min(frame.x[1] for frame in frames) == pytest.approx(drawn[:, 0].min(), abs=1e-5)
     assert max(frame.y[-2] for frame in frames) == pytest.approx(drawn[:, 1].max(), abs=1e-5)
+
+
+def test_what_the_grid_returns_is_shown_in_a_line(upright):
+    placed = place_mask(make_mask(TUMOUR, planes_of(upright)), upright.ct)
+    volume = tumour_volume(placed, upright.read_slice)
+    shown = [placed, placed.stack, placed.occupied()[0], volume, extract_patches(volume)]
+    assert [len(repr(one)) < 120 and "\n" not in repr(one) for one in shown] == [True] * len(shown)
+    assert f"{np.count_nonzero(volume.mask)} of them tumour" in repr(volume)
