@@ -1,7 +1,7 @@
 """One function for each kind of report; each loads what its kind needs when it is called.
 
-An order follows from what refers to what: the picture is built before the structured report that refers to it. The ROI
-slices are drawn once (`draw_roi`) for picture and page.
+The picture is built before the structured report that refers to it. The ROI slices are drawn once (`draw_roi`), for
+picture and page.
 """
 
 from __future__ import annotations
@@ -57,12 +57,11 @@ def build_sr(
     from pdl1es.report.predecessors import find_predecessors
     from pdl1es.report.structured_report import build_structured_report
 
+    study_instance_uid = assessment.selection.ct.study_instance_uid
     dataset = build_structured_report(
         assessment,
         options,
-        predecessors=(
-            find_predecessors(study, assessment.selection.ct.study_instance_uid) if study is not None else ()
-        ),
+        predecessors=find_predecessors(study, study_instance_uid) if study is not None else (),
         cam=cam.dataset if cam is not None else None,
     )
     return BuiltReport("sr", dataset)
@@ -87,12 +86,7 @@ def build_cam(assessment: Assessment, options: ReportOptions, pictures: NDArray[
     """
     from pdl1es.report.cam_overlay import build_cam_overlay
 
-    dataset = build_cam_overlay(
-        assessment,
-        options,
-        pictures,
-    )
-    return BuiltReport("cam", dataset)
+    return BuiltReport("cam", build_cam_overlay(assessment, options, pictures))
 
 
 def build_pdf(assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8]) -> BuiltReport:
@@ -114,12 +108,7 @@ def build_pdf(assessment: Assessment, options: ReportOptions, pictures: NDArray[
     """
     from pdl1es.report.encapsulated_pdf import build_encapsulated_pdf
 
-    dataset = build_encapsulated_pdf(
-        assessment,
-        options,
-        pictures,
-    )
-    return BuiltReport("pdf", dataset)
+    return BuiltReport("pdf", build_encapsulated_pdf(assessment, options, pictures))
 
 
 def build_refusal_sr(refusal: Refusal, study: Study, options: ReportOptions) -> BuiltReport | None:
@@ -144,5 +133,4 @@ def build_refusal_sr(refusal: Refusal, study: Study, options: ReportOptions) -> 
     instance = header_to_file_under(refusal, study)
     if instance is None:
         return None
-    dataset = build_refusal_report(refusal, instance, options)
-    return BuiltReport("sr", dataset)
+    return BuiltReport("sr", build_refusal_report(refusal, instance, options))

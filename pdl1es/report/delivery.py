@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pdl1es.atomic import write_atomically
-from pdl1es.report.options import ReportKind
+from pdl1es.report.kinds import ReportKind
 from pdl1es.report.result_schema import ReportFile, ResultDocument
 
 if TYPE_CHECKING:

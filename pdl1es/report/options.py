@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal, get_args
 
+from pdl1es.report.kinds import DEFAULT_SERIES_NUMBER, ReportKind, series_number_of
 from pdl1es.report.software import SOFTWARE, SoftwareIdentity
-
-ReportKind = Literal["sr", "cam", "pdf"]
-"""Structured report, picture of the class activation map, page."""
-REPORT_KINDS: Final[tuple[ReportKind, ...]] = get_args(ReportKind)
-"""In the order in which ``result.json`` lists them, and of their series numbers."""
-DEFAULT_SERIES_NUMBER: Final = 9601
-"""Of the structured reports: above what scanners number their series with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +32,4 @@ class ReportOptions:
 
     def series_number_of(self, kind: ReportKind) -> int:
         """Return the number of the series that holds the reports of one kind."""
-        return self.series_number + REPORT_KINDS.index(kind)
+        return series_number_of(kind, self.series_number)

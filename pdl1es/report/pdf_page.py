@@ -111,7 +111,7 @@ def _shown(text: str) -> str:
 
 
 class _Page:
-    """A page with a cursor that moves down."""
+    """A page with a cursor ``y`` that moves down, points from the lower edge."""
 
     def __init__(self, canvas: Canvas) -> None:
         self.canvas = canvas
@@ -139,7 +139,7 @@ class _Page:
         write(x, y, _shown(text))
 
     def fitted(self, x: float, y: float, text: str, width: float, size: float = 8.0) -> None:
-        """Write one line, its end left out where it is too long."""
+        """Write one line; where it is too long, its end is replaced by three dots."""
         text = _shown(text)
         if pdfmetrics.stringWidth(text, REGULAR, size) > width:
             while text and pdfmetrics.stringWidth(text + "...", REGULAR, size) > width:
@@ -156,7 +156,7 @@ class _Page:
         title: str,
         texts: list[tuple[str, tuple[float, float, float]]],
     ) -> None:
-        """Write a title and paragraphs into a box; what does not fit is left out, and said to be."""
+        """Write a title and paragraphs into a box; a last line says so where text was left out."""
         self.line(x, top - 9, title, 8.5, bold=True)
         y, size = top - 12.0, PARAGRAPH_SIZE
         step = size * LEADING

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pdl1es.model.fusion import TrainingData
+from pdl1es.report.kinds import ReportKind
 
 SCHEMA_VERSION: Final = 1
 
@@ -186,7 +187,7 @@ class ModelResult(_Part):
 class ReportFile(_Part):
     """A report that was written beside this file."""
 
-    kind: Literal["sr", "cam", "pdf"]
+    kind: ReportKind
     file: str = Field(description="name in the output folder")
     sop_instance_uid: str
 
@@ -267,6 +268,14 @@ class ResultDocument(_Part):
     input: InputResult | None = Field(description="null where the run ended before the input was read")
     versions: dict[str, str]
     seconds: dict[str, float] = Field(description="wall time of each operator, in the order in which they ran")
+
+    def __repr__(self) -> str:
+        score = f", score={self.assessment.score:.3f}" if self.assessment is not None else ""
+        return (
+            f"ResultDocument(status={self.status!r}{score}, warnings={len(self.warnings)}, reports={len(self.reports)})"
+        )
+
+    __str__ = __repr__
 
     def text(self) -> str:
         """Return the file's content."""

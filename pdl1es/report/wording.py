@@ -40,7 +40,19 @@ def notice(model: ModelMetadata) -> str:
 
 
 def series_description(model: ModelMetadata, kind: str = "") -> str:
-    """Return a Series Description of at most 64 characters; ``kind`` names what is no structured report."""
+    """Return a Series Description of at most 64 characters.
+
+    Parameters
+    ----------
+    model
+        It decides whether the reports are a demonstration.
+    kind
+        ``"map"`` or ``"page"``; empty for a structured report.
+
+    Returns
+    -------
+    str
+    """
     name = f"PD-L1ES {kind}".rstrip()
     return f"{DEMONSTRATION_NOTICE if is_demonstration(model) else RESEARCH_NOTICE} - {name}"
 
@@ -82,7 +94,19 @@ def score_name(model: ModelMetadata) -> str:
 
 
 def side_text(value: float, cut_off: CutOff) -> str:
-    """Return where a score lies, as ``"above the cut-off 0.660"``."""
+    """Return where a score lies, as ``"above the cut-off 0.660"``.
+
+    Parameters
+    ----------
+    value
+        The score.
+    cut_off
+        A score at the cut-off is not above it.
+
+    Returns
+    -------
+    str
+    """
     side = "above" if value > cut_off.value else "not above"
     return f"{side} the cut-off {score_text(cut_off.value)}"
 
@@ -94,7 +118,19 @@ def withheld_reason(warnings: tuple[ScoreWarning, ...]) -> str:
 
 
 def group_text(group: str | None, warnings: tuple[ScoreWarning, ...]) -> str:
-    """Return a group in the model's words, or that it is withheld and why."""
+    """Return a group in the model's words, or that it is withheld and why.
+
+    Parameters
+    ----------
+    group
+        None where it is withheld.
+    warnings
+        Of the assessment; those that withhold the groups say why.
+
+    Returns
+    -------
+    str
+    """
     return group if group is not None else withheld_reason(warnings)
 
 
@@ -132,9 +168,19 @@ def disagreement(assessment: Assessment) -> str | None:
 
 
 def clinical_lines(assessment: Assessment, *, show_values: bool = True) -> tuple[tuple[str, str], ...]:
-    """Return the four clinical variables: name as in `VARIABLES`, and value with its source or that it was imputed.
+    """Return what is said of the four clinical variables.
 
-    Without ``show_values`` only the source is said, or that the value was imputed.
+    Parameters
+    ----------
+    assessment
+        What is reported.
+    show_values
+        Without it only the source is said, or that the value was imputed.
+
+    Returns
+    -------
+    tuple of (str, str)
+        Name as in `clinical.VARIABLES`, and value with its source or that it was imputed.
     """
     names = assessment.model.clinical_names
     lines = []
@@ -154,7 +200,7 @@ def clinical_lines(assessment: Assessment, *, show_values: bool = True) -> tuple
 
 
 def _clinical_text(name: str, value: float) -> str:
-    """Return a variable's code in words; an imputed value between two codes stays a number with its scale."""
+    """Return a variable's code in words. An imputed value between two codes stays a number, with its scale."""
     if name == "age":
         return f"{value:.0f} years" if value == round(value) else f"{value:.1f} years"
     grades = {"sex": ("female", "male"), "smoking": SMOKING_GRADES, "family_history": ("no", "yes")}[name]

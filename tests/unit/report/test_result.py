@@ -46,7 +46,7 @@ def refused() -> ResultDocument:
 
 
 def test_the_schema_in_the_docs_is_current(repository: Path) -> None:
-    """Renew it with: python -m pdl1es.report.result > docs/result.schema.json"""
+    """Renew it with: python -m pdl1es.report.result_schema > docs/result.schema.json"""
     assert (repository / "docs" / "result.schema.json").read_text(encoding="utf-8") == result_schema_text()
 
 
@@ -66,6 +66,11 @@ def test_every_kind_of_document_follows_the_schema(scored: ResultDocument) -> No
 
 def test_a_document_reads_back_as_it_was_written(scored: ResultDocument) -> None:
     assert ResultDocument.model_validate_json(scored.model_dump_json()) == scored
+
+
+def test_it_shows_itself_in_one_line(scored: ResultDocument) -> None:
+    assert repr(scored) == "ResultDocument(status='scored', score=0.731, warnings=3, reports=1)" == str(scored)
+    assert repr(refused()) == "ResultDocument(status='refused', warnings=0, reports=0)"
 
 
 def test_nothing_in_it_identifies_the_patient(case: Case, scored: ResultDocument) -> None:
