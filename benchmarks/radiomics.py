@@ -74,10 +74,11 @@ def synthetic_case(volume_ml: float, seed: int = 0) -> Case:
 
 def real_cases(data: Path) -> Iterator[Case]:
     """Read the two real tumours and resample them as the chain does."""
+    from pdl1es.dicom.header import read_instance
     from pdl1es.dicom.pixels.hounsfield import read_ct_slice
-    from pdl1es.dicom.segmentation import parse_segmentation, read_segment_mask
-    from pdl1es.dicom.series import ct_series
-    from pdl1es.dicom.study import read_instance
+    from pdl1es.dicom.segment_mask import read_segment_mask
+    from pdl1es.dicom.segmentation import parse_segmentation
+    from pdl1es.dicom.stack import ct_series
     from pdl1es.grid.placement import place_mask
     from pdl1es.grid.resample import tumour_volume
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from operators.step import Step
 from pdl1es.dicom.pixels.hounsfield import read_ct_slice
-from pdl1es.dicom.segmentation import read_segment_mask
+from pdl1es.dicom.segment_mask import read_segment_mask
 from pdl1es.dicom.selection.survey import Selection
 from pdl1es.grid.measurement import measure_tumour
 from pdl1es.grid.placement import place_mask

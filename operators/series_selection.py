@@ -7,8 +7,9 @@ from typing import Any
 
 from operators.run_record import RunRecord
 from operators.step import Step
-from pdl1es.dicom.protocol import ProtocolRules
-from pdl1es.dicom.selection.survey import Selection, SelectionRules, select
+from pdl1es.dicom.protocol.rules import ProtocolRules
+from pdl1es.dicom.selection.rules import SelectionRules
+from pdl1es.dicom.selection.survey import Selection, select
 from pdl1es.dicom.study import Study
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from operators.run_record import RunRecord
 from operators.step import Step
-from pdl1es.dicom.study import ScanLimits, Study, scan_study
+from pdl1es.dicom.limits import ScanLimits
+from pdl1es.dicom.study import Study, scan_study
 
 
 class StudyLoaderOperator(Step):

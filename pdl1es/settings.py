@@ -10,9 +10,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pdl1es import __version__
-from pdl1es.dicom.protocol import ProtocolRules
-from pdl1es.dicom.selection.survey import SelectionRules
-from pdl1es.dicom.study import ScanLimits
+from pdl1es.dicom.limits import ScanLimits
+from pdl1es.dicom.protocol.rules import ProtocolRules
+from pdl1es.dicom.selection.rules import SelectionRules
 from pdl1es.shipped import shipped_path
 
 DEFAULT_FILE: Final = shipped_path("app.yaml")

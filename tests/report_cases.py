@@ -16,11 +16,13 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from pdl1es.assessment import Assessment, assess
 from pdl1es.clinical import ClinicalData, ClinicalValue
+from pdl1es.dicom.coded_concept import Code
 from pdl1es.dicom.geometry import SlicePlane
-from pdl1es.dicom.segmentation import Code, Segment, Segmentation
-from pdl1es.dicom.selection.survey import Selection, SeriesCandidate
+from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.segmentation import Segment, Segmentation
+from pdl1es.dicom.selection.series import SeriesCandidate
+from pdl1es.dicom.selection.survey import Selection
 from pdl1es.dicom.series import CTSeries, CTSlice
-from pdl1es.dicom.study import Instance
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.grid.measurement import RoiSlice, TumourMeasurement
 from pdl1es.grid.patches import RoiPatches

@@ -23,9 +23,9 @@ import pdl1es
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
 from pdl1es.dicom.geometry import SlicePlane
-from pdl1es.dicom.segmentation import SegmentMask
+from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.segment_mask import SegmentMask
 from pdl1es.dicom.series import CTSeries, CTSlice
-from pdl1es.dicom.study import Instance
 from pdl1es.features.extraction import extract_features
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.grid.patches import extract_patches

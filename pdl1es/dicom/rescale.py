@@ -1,11 +1,11 @@
 """Rescale Type: in which units a CT's values are after slope and intercept (PS3.3 C.11.1.1.2).
 
-One rule for the choice of the series and for the reading of its pixels, so that no series is chosen that can't be read.
+One rule for the choice of the series and for the reading of its pixels, so that no series is chosen that cannot be read.
 """
 
 from __future__ import annotations
 
-from pdl1es.dicom.study import tag_text
+from pdl1es.dicom.header_elements import tag_text
 from pdl1es.errors import Refusal, RefusalCode
 
 
@@ -14,7 +14,7 @@ def refuse_other_units(rescale_type: object, uid: str) -> None:
 
     An image without Rescale Type is in Hounsfield units, because a CT must have one only where the units are others
     (PS3.3 C.8.2.1). ``US`` (unspecified) and ``HU_MOD`` (modified Hounsfield units) are no Hounsfield units: the values
-    of two such scanners can't be compared.
+    of two such scanners cannot be compared.
 
     Parameters
     ----------

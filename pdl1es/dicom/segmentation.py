@@ -1,4 +1,4 @@
-"""DICOM SEG objects: binary, fractional and labelmap; their segments, and one segment's mask."""
+"""Headers of DICOM SEG objects (binary, fractional and labelmap): segments, frames and references."""
 
 from __future__ import annotations
 
@@ -6,28 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import SegmentationStorage
 
+from pdl1es.dicom.coded_concept import Code
+from pdl1es.dicom.functional_groups import FunctionalGroups, sequence_items
 from pdl1es.dicom.geometry import SlicePlane, create_slice_plane
-from pdl1es.dicom.pixels.frames import MAX_DECODED_BYTES, iterate_stored_frames
-from pdl1es.dicom.study import Instance, tag_text
+from pdl1es.dicom.header_elements import tag_text
+from pdl1es.dicom.instance import Instance
 from pdl1es.errors import Refusal, RefusalCode
 
 LABEL_MAP_SEGMENTATION_STORAGE: Final = "1.2.840.10008.5.1.4.1.1.66.7"
 SEGMENTATION_SOP_CLASSES: Final = frozenset({str(SegmentationStorage), LABEL_MAP_SEGMENTATION_STORAGE})
 """Storage classes that `parse_segmentation` reads; surface and height map segmentations are others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """A coded concept: Code Value, Coding Scheme Designator, Code Meaning."""
-
-    value: str
-    scheme: str
-    meaning: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +38,24 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class SegmentationFrame:
-    """One frame: its index (zero-based), the segment it shows (None in a labelmap, which shows all), and its plane."""
+    """One frame.
+
+    Attributes
+    ----------
+    index
+        Zero-based.
+    segment_number
+        The segment that it shows; None in a labelmap, whose frames show all segments.
+    plane
+        Where it lies; None where the object does not say it.
+    """
 
     index: int
     segment_number: int | None
     plane: SlicePlane | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Segmentation:
     """A SEG's header.
 
@@ -81,31 +82,22 @@ class Segmentation:
     referenced_series_uids: tuple[str, ...]
     referenced_sop_instance_uids: frozenset[str]
 
+    def __repr__(self) -> str:
+        return (
+            f"<Segmentation {self.instance.sop_instance_uid}: {self.segmentation_type}, "
+            f"{len(self.segments)} segments, {len(self.frames)} frames>"
+        )
 
-@dataclass(frozen=True, slots=True)
-class SegmentMask:
-    """One segment's non-empty frames.
-
-    Attributes
-    ----------
-    planes
-        Their places.
-    masks
-        bool, shape (frames, rows, columns), same order.
-    sop_instance_uid
-        The segmentation's, for a refusal; None where the mask comes from elsewhere.
-    """
-
-    planes: tuple[SlicePlane, ...]
-    masks: NDArray[np.bool_]
-    sop_instance_uid: str | None = None
+    def frames_of(self, segment_number: int) -> tuple[SegmentationFrame, ...]:
+        """Return the frames that can show a segment: its own, or all of a labelmap."""
+        return tuple(frame for frame in self.frames if frame.segment_number in (None, segment_number))
 
 
 def parse_segmentation(instance: Instance) -> Segmentation:
     """Read a SEG's header (PS3.3 C.8.20.2, C.8.20.3).
 
-    Tolerant where nothing is lost: a segment may lack label, category, type and algorithm (syngo.via leaves out the
-    category); position, orientation and spacing may stand in the shared or the per-frame groups; a frame that does not
+    What loses nothing is accepted. A segment may lack label, category, type and algorithm (syngo.via leaves out the
+    category). Position, orientation and spacing may stand in the shared or the per-frame groups. A frame that does not
     say its segment belongs to the only one. A frame without a place has no plane.
 
     Parameters
@@ -124,7 +116,9 @@ def parse_segmentation(instance: Instance) -> Segmentation:
     """
     header = instance.header
     if instance.sop_class_uid not in SEGMENTATION_SOP_CLASSES:
-        raise _unreadable(instance, "the object is not a segmentation", "SOPClassUID", instance.sop_class_uid or None)
+        raise seg_unreadable(
+            instance, "the object is not a segmentation", "SOPClassUID", instance.sop_class_uid or None
+        )
     segmentation_type = _segmentation_type(instance)
     segments = _segments(instance)
     frames = tuple(_frames(instance, segmentation_type, {segment.number for segment in segments}))
@@ -139,91 +133,25 @@ def parse_segmentation(instance: Instance) -> Segmentation:
     )
 
 
-def read_segment_mask(
-    segmentation: Segmentation, segment_number: int, fractional_threshold: float = 0.5
-) -> SegmentMask:
-    """Read one segment's voxels.
-
-    Only frames that can show the segment are read and decoded; those without a voxel of it are dropped. A fractional
-    voxel belongs to the segment where value / Maximum Fractional Value is at least the threshold; in a labelmap, where
-    its value is the segment's number.
+def seg_unreadable(instance: Instance, found: str, keyword: str, value: object = None) -> Refusal:
+    """Return the refusal of a malformed SEG.
 
     Parameters
     ----------
-    segmentation
+    instance
         The SEG.
-    segment_number
-        Segment Number of one of its segments.
-    fractional_threshold
-        Above 0, at most 1.
+    found
+        What was found, as in `Refusal`.
+    keyword
+        Of the attribute at fault.
+    value
+        Its value; None where it is absent.
 
     Returns
     -------
-    SegmentMask
-        Without planes where the segment is empty.
-
-    Raises
-    ------
     Refusal
-        SEG_GEOMETRY: a frame of the segment has no place in space. SEG_UNREADABLE: a fractional object does not say its
-        maximum. PIXEL_DATA_CORRUPT, UNSUPPORTED_TRANSFER_SYNTAX, LIMIT_EXCEEDED: as `read_stored_frames`.
-    ValueError
-        There is no such segment, or the threshold is out of range.
+        SEG_UNREADABLE.
     """
-    if segment_number not in {segment.number for segment in segmentation.segments}:
-        raise ValueError(f"the segmentation has no segment {segment_number}")
-    if not 0.0 < fractional_threshold <= 1.0:
-        raise ValueError(f"the fractional threshold must lie above 0 and at most at 1, got {fractional_threshold}")
-    instance = segmentation.instance
-    shown = [frame for frame in segmentation.frames if frame.segment_number in (None, segment_number)]
-    limit = None
-    if segmentation.segmentation_type == "FRACTIONAL":
-        maximum = instance.header.get("MaximumFractionalValue")
-        if not isinstance(maximum, int) or not 1 <= maximum <= 255:
-            raise _unreadable(
-                instance, "a fractional segmentation does not say its maximum", "MaximumFractionalValue", maximum
-            )
-        limit = fractional_threshold * maximum
-
-    planes: list[SlicePlane] = []
-    masks: list[NDArray[np.bool_]] = []
-    size = 0
-    for frame, stored in zip(shown, iterate_stored_frames(instance, [frame.index for frame in shown]), strict=True):
-        if limit is not None:
-            mask = stored >= limit
-        elif segmentation.segmentation_type == "LABELMAP":
-            mask = stored == segment_number
-        else:
-            mask = stored != 0
-        if not mask.any():
-            continue
-        if frame.plane is None:
-            raise Refusal(
-                RefusalCode.SEG_GEOMETRY,
-                f"frame {frame.index + 1} of the segmentation has no place in space",
-                tag=tag_text("ImagePositionPatient"),
-                uid=instance.sop_instance_uid,
-            )
-        size += mask.nbytes
-        if size > MAX_DECODED_BYTES:
-            raise Refusal(
-                RefusalCode.LIMIT_EXCEEDED,
-                "the segment has more voxels than may be decoded",
-                tag=tag_text("NumberOfFrames"),
-                value=str(len(segmentation.frames)),
-                uid=instance.sop_instance_uid,
-            )
-        planes.append(frame.plane)
-        masks.append(mask)
-    shape = (0, int(instance.header.get("Rows") or 0), int(instance.header.get("Columns") or 0))
-    return SegmentMask(
-        planes=tuple(planes),
-        masks=np.stack(masks) if masks else np.zeros(shape, dtype=bool),
-        sop_instance_uid=instance.sop_instance_uid,
-    )
-
-
-def _unreadable(instance: Instance, found: str, keyword: str, value: object = None) -> Refusal:
     return Refusal(
         RefusalCode.SEG_UNREADABLE,
         found,
@@ -240,18 +168,18 @@ def _segmentation_type(instance: Instance) -> str:
         return str(value)
     if not value and instance.sop_class_uid == LABEL_MAP_SEGMENTATION_STORAGE:
         return "LABELMAP"
-    raise _unreadable(instance, "the type of the segmentation is not known", "SegmentationType", value or None)
+    raise seg_unreadable(instance, "the type of the segmentation is not known", "SegmentationType", value or None)
 
 
 def _segments(instance: Instance) -> tuple[Segment, ...]:
     """Return the segments by number."""
     segments: dict[int, Segment] = {}
-    for item in instance.header.get("SegmentSequence") or ():
+    for item in sequence_items(instance.header, "SegmentSequence"):
         number = item.get("SegmentNumber")
         if not isinstance(number, int) or not 0 <= number < 2**16:
-            raise _unreadable(instance, "a segment has no number", "SegmentNumber", number)
+            raise seg_unreadable(instance, "a segment has no number", "SegmentNumber", number)
         if number in segments:
-            raise _unreadable(instance, "two segments have the same number", "SegmentNumber", number)
+            raise seg_unreadable(instance, "two segments have the same number", "SegmentNumber", number)
         segments[number] = Segment(
             number=number,
             label=_text(item, "SegmentLabel") or "",
@@ -264,12 +192,12 @@ def _segments(instance: Instance) -> tuple[Segment, ...]:
             algorithm_type=_text(item, "SegmentAlgorithmType"),
         )
     if not segments:
-        raise _unreadable(instance, "the segmentation has no segments", "SegmentSequence")
+        raise seg_unreadable(instance, "the segmentation has no segments", "SegmentSequence")
     return tuple(segments[number] for number in sorted(segments))
 
 
 def _text(item: Dataset, keyword: str) -> str | None:
-    """Return a text value; one that a stray backslash split is put together again."""
+    """Return a text value. Pydicom splits a text at a backslash; it is put together again."""
     value = item.get(keyword)
     if value is None or isinstance(value, str):
         return str(value).strip() or None if value else None
@@ -278,7 +206,7 @@ def _text(item: Dataset, keyword: str) -> str | None:
 
 def _code(item: Dataset, keyword: str) -> Code | None:
     """Return the first item of a code sequence (PS3.3 8.8), or None where there is none with a value."""
-    for code in item.get(keyword) or ():
+    for code in sequence_items(item, keyword):
         value = _text(code, "CodeValue") or _text(code, "LongCodeValue") or _text(code, "URNCodeValue")
         if value:
             scheme, meaning = _text(code, "CodingSchemeDesignator"), _text(code, "CodeMeaning")
@@ -289,47 +217,37 @@ def _code(item: Dataset, keyword: str) -> Code | None:
 def _frames(instance: Instance, segmentation_type: str, numbers: set[int]) -> Iterator[SegmentationFrame]:
     """Yield the frames in the order of the file."""
     header = instance.header
-    groups = header.get("PerFrameFunctionalGroupsSequence") or ()
+    described = len(sequence_items(header, "PerFrameFunctionalGroupsSequence"))
     count = header.get("NumberOfFrames")
-    if not isinstance(count, int) or count != len(groups) or count < 1:
-        raise _unreadable(
-            instance, f"{len(groups)} frames are described, and not as many are there", "NumberOfFrames", count
+    if not isinstance(count, int) or count != described or count < 1:
+        raise seg_unreadable(
+            instance, f"{described} frames are described, and not as many are there", "NumberOfFrames", count
         )
-    shared = next(iter(header.get("SharedFunctionalGroupsSequence") or ()), Dataset())
-    for index, group in enumerate(groups):
+    for index in range(described):
+        groups = FunctionalGroups.of(header, index)
         number: int | None = None
         if segmentation_type != "LABELMAP":
-            named = _in_groups(group, shared, "SegmentIdentificationSequence", "ReferencedSegmentNumber")
+            named = groups.value("SegmentIdentificationSequence", "ReferencedSegmentNumber")
             if named is None and len(numbers) == 1:
                 (named,) = numbers
             if not isinstance(named, int) or named not in numbers:
-                raise _unreadable(
+                raise seg_unreadable(
                     instance,
                     f"frame {index + 1} shows a segment that is not described",
                     "ReferencedSegmentNumber",
                     named,
                 )
             number = int(named)
-        yield SegmentationFrame(index=index, segment_number=number, plane=_plane(instance, group, shared))
+        yield SegmentationFrame(index=index, segment_number=number, plane=_plane(instance, groups))
 
 
-def _in_groups(group: Dataset, shared: Dataset, sequence: str, keyword: str) -> object:
-    """Return an attribute of a functional group macro: the frame's own, else the shared one."""
-    for groups in (group, shared):
-        for item in groups.get(sequence) or ():
-            value = item.get(keyword)
-            if value is not None and value != "":
-                return value
-    return None
-
-
-def _plane(instance: Instance, group: Dataset, shared: Dataset) -> SlicePlane | None:
+def _plane(instance: Instance, groups: FunctionalGroups) -> SlicePlane | None:
     """Return where a frame lies, or None where the object does not say it."""
     try:
         return create_slice_plane(
-            position=_in_groups(group, shared, "PlanePositionSequence", "ImagePositionPatient"),
-            orientation=_in_groups(group, shared, "PlaneOrientationSequence", "ImageOrientationPatient"),
-            pixel_spacing=_in_groups(group, shared, "PixelMeasuresSequence", "PixelSpacing"),
+            position=groups.value("PlanePositionSequence", "ImagePositionPatient"),
+            orientation=groups.value("PlaneOrientationSequence", "ImageOrientationPatient"),
+            pixel_spacing=groups.value("PixelMeasuresSequence", "PixelSpacing"),
             rows=instance.header.get("Rows"),
             columns=instance.header.get("Columns"),
             uid=instance.sop_instance_uid,
@@ -343,24 +261,27 @@ def _plane(instance: Instance, group: Dataset, shared: Dataset) -> SlicePlane | 
 
 
 def _references(header: Dataset) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Return the series and the images that the object names, wherever it does (PS3.3 C.12.1.1.8, C.7.6.16.2.6)."""
+    """Return the series and the images that the object references (PS3.3 C.12.2, C.7.6.16.2.6).
+
+    They may stand in the Common Instance Reference Module, in Source Image Sequence, or in the derivations of frames.
+    """
     series: dict[str, None] = {}
     images: set[str] = set()
-    elsewhere = header.get("StudiesContainingOtherReferencedInstancesSequence") or ()
+    elsewhere = sequence_items(header, "StudiesContainingOtherReferencedInstancesSequence")
     for source in (header, *elsewhere):
-        for item in source.get("ReferencedSeriesSequence") or ():
+        for item in sequence_items(source, "ReferencedSeriesSequence"):
             if uid := _text(item, "SeriesInstanceUID"):
                 series[uid] = None
             images.update(_image_uids(item, "ReferencedInstanceSequence"))
     images.update(_image_uids(header, "SourceImageSequence"))
-    shared = header.get("SharedFunctionalGroupsSequence") or ()
-    for group in (*shared, *(header.get("PerFrameFunctionalGroupsSequence") or ())):
-        for derivation in group.get("DerivationImageSequence") or ():
-            images.update(_image_uids(derivation, "SourceImageSequence"))
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for group in sequence_items(header, groups):
+            for derivation in sequence_items(group, "DerivationImageSequence"):
+                images.update(_image_uids(derivation, "SourceImageSequence"))
     return tuple(series), frozenset(images)
 
 
 def _image_uids(item: Dataset, sequence: str) -> Iterator[str]:
-    for reference in item.get(sequence) or ():
+    for reference in sequence_items(item, sequence):
         if uid := _text(reference, "ReferencedSOPInstanceUID"):
             yield uid

@@ -1,17 +1,12 @@
 """Codes by which a segment is known as a tumour of the lung: tables after PS3.16 and SNOMED CT.
 
-Each entry is written ``scheme:value``. The retired SNOMED RT codes that PS3.16 annex O maps (``SRT:M-80003`` and so on)
-match the SNOMED CT code that they were mapped to; pydicom holds that table.
+Each entry is written ``scheme:value``. A SNOMED RT code that PS3.16 annex O maps to one of these SNOMED CT codes
+matches it (`code_is_among`), so that only codes that no table maps stand here as ``SRT``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
-
-from pydicom.sr.coding import Code as CodedConcept
-
-from pdl1es.dicom.segmentation import Code
 
 TUMOUR_CODES: Final = (
     "SCT:86049000",  # malignant neoplasm, primary ('Neoplasm, Primary' of dcmqi and 3D Slicer)
@@ -107,29 +102,3 @@ LUNG_SITES: Final = (
     "RADLEX:RID1301",  # lung
 )
 """Anatomic Regions in which a primary tumour of the lung can lie."""
-
-_PUBLIC_SCHEMES: Final = frozenset({"SCT", "SRT", "SNM3", "99SDM", "DCM", "FMA", "NCIT", "RADLEX", "UMLS"})
-_SNOMED_RT_NAMES: Final = frozenset({"SNM3", "99SDM"})
-"""Other Coding Scheme Designators under which SNOMED RT codes are found (PS3.16 section 8.1)."""
-
-
-def code_text(code: Code) -> str:
-    """Return a code for a message: ``Neoplasm, Primary (86049000, SCT)``."""
-    return f"{code.meaning} ({code.value}, {code.scheme})"
-
-
-def code_is_among(code: Code, table: Iterable[str]) -> bool:
-    """Tell whether a coded concept is in a table of ``scheme:value`` entries, whichever form of SNOMED it uses."""
-    concept = _concept(f"{code.scheme}:{code.value}")
-    return any(concept == _concept(entry) for entry in table)
-
-
-def comes_from_public_scheme(code: Code) -> bool:
-    """Tell whether a code belongs to a terminology that others read; a private code says nothing that can be checked."""
-    return code.scheme.strip().upper() in _PUBLIC_SCHEMES
-
-
-def _concept(entry: str) -> CodedConcept:
-    scheme, _, value = entry.partition(":")
-    scheme = scheme.strip().upper()
-    return CodedConcept(value.strip(), "SRT" if scheme in _SNOMED_RT_NAMES else scheme, "")

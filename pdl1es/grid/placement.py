@@ -24,7 +24,7 @@ from pdl1es.dicom.geometry import (
     position_along,
     to_canonical,
 )
-from pdl1es.dicom.segmentation import SegmentMask
+from pdl1es.dicom.segment_mask import SegmentMask
 from pdl1es.dicom.series import CTSeries, series_axes, slice_positions
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.grid.bounding_box import bounding_box

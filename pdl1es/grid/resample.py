@@ -15,8 +15,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pdl1es.dicom.gaps import refuse_gaps
 from pdl1es.dicom.geometry import to_canonical
-from pdl1es.dicom.series import CTSlice, refuse_gaps
+from pdl1es.dicom.series import CTSlice
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.grid.bounding_box import bounding_box
 from pdl1es.grid.interpolation import between, interpolate_plane, linear_weights

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage
 
 from pdl1es.assessment import Assessment
-from pdl1es.dicom.segmentation import Code
+from pdl1es.dicom.coded_concept import Code
 from pdl1es.report import wording
 from pdl1es.report.codes import code_sequence_item
 from pdl1es.report.options import ReportOptions

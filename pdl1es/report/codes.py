@@ -11,7 +11,7 @@ from typing import Final
 
 from pydicom.dataset import Dataset
 
-from pdl1es.dicom.segmentation import Code
+from pdl1es.dicom.coded_concept import Code
 
 SCHEME: Final = "99PDL1ES"
 SCHEME_VERSION: Final = "1"

@@ -22,7 +22,7 @@ from pydicom.dataset import Dataset
 
 from pdl1es.assessment import Assessment
 from pdl1es.clinical import PEMBROLIZUMAB
-from pdl1es.dicom.segmentation import Code
+from pdl1es.dicom.coded_concept import Code
 from pdl1es.report import codes as concept
 from pdl1es.report import wording
 from pdl1es.report.content_items import (

@@ -26,7 +26,7 @@ from highdicom.sr import (
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DSfloat
 
-from pdl1es.dicom.segmentation import Code
+from pdl1es.dicom.coded_concept import Code
 from pdl1es.report import codes as concept
 from pdl1es.report.software import SoftwareIdentity
 

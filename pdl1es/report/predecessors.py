@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage
 
-from pdl1es.dicom.study import Instance, Study
+from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.study import Study
 from pdl1es.report.codes import REPORT_TITLE
 from pdl1es.report.software import SOFTWARE
 

@@ -7,8 +7,9 @@ from typing import Final
 from highdicom.sr import ContentItem
 from pydicom.dataset import Dataset
 
-from pdl1es.dicom.segmentation import Code
-from pdl1es.dicom.study import Instance, Study
+from pdl1es.dicom.coded_concept import Code
+from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.report import codes as concept
 from pdl1es.report.content_items import code_item, container, header_items, text_item

@@ -16,7 +16,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import PersonName
 
 from pdl1es.assessment import Assessment
-from pdl1es.dicom.study import Instance
+from pdl1es.dicom.instance import Instance
 from pdl1es.model.fusion import ModelMetadata
 from pdl1es.report.clock import in_study_zone
 from pdl1es.report.codes import PROCESSING_ALGORITHM, code_sequence_item, coding_scheme_identification

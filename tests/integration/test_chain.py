@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pdl1es.dicom.selection.survey import SegmentRules, SelectionRules
+from pdl1es.dicom.selection.rules import SegmentRules, SelectionRules
 from pdl1es.phantom.ct_series import Storage, Volume, volume_of, write_ct_series, write_enhanced_ct
 from pdl1es.phantom.scanner import ScannerParameters
 from pdl1es.phantom.segmentation import GTV, HEART_SEGMENT, LUNGS_SEGMENT, write_segmentation

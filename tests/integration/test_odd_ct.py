@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
-from pdl1es.dicom.protocol import ProtocolRules
-from pdl1es.dicom.selection.survey import SegmentRules, SelectionRules
+from pdl1es.dicom.protocol.rules import ProtocolRules
+from pdl1es.dicom.selection.rules import SegmentRules, SelectionRules
 from pdl1es.phantom.ct_series import uid_of
 from pdl1es.phantom.segmentation import SegmentDescription, write_segmentation_for
 from tests.integration.chain_runs import Score, Scored

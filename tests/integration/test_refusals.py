@@ -26,9 +26,9 @@ from pydicom.uid import UID
 
 import pdl1es.model.fusion
 from app.run import run_study
-from pdl1es.dicom.protocol import ProtocolRules
-from pdl1es.dicom.selection.survey import SelectionRules
-from pdl1es.dicom.study import ScanLimits
+from pdl1es.dicom.limits import ScanLimits
+from pdl1es.dicom.protocol.rules import ProtocolRules
+from pdl1es.dicom.selection.rules import SelectionRules
 from pdl1es.errors import RefusalCode
 from pdl1es.model.fusion import FusionModel
 from pdl1es.phantom.ct_series import PatientRecord, Storage, StoredSeries, Volume, uid_of, write_ct_series

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pdl1es.dicom.protocol import ProtocolRules
+from pdl1es.dicom.protocol.rules import ProtocolRules
 
 PLACE_OF_CODE = {"ScoreWarning": 0, "_Breach": 1}
 """Calls that make a warning, and which of their arguments is its code; the protocol's breaches become warnings."""

@@ -17,20 +17,20 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from pydicom.dataset import Dataset
 
+from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError
+from pdl1es.dicom.header import read_instance
+from pdl1es.dicom.header_elements import header_number
+from pdl1es.dicom.limits import ScanLimits
 from pdl1es.dicom.pixels.hounsfield import read_ct_slice
-from pdl1es.dicom.protocol import ProtocolRules, check_protocol, kernel_text
-from pdl1es.dicom.segmentation import SegmentMask, read_segment_mask
-from pdl1es.dicom.selection.survey import SelectionRules, select
-from pdl1es.dicom.series import CT_SOP_CLASSES, CTSeries, ct_series, kernels_of, series_of
-from pdl1es.dicom.study import (
-    NotDicomError,
-    ScanLimits,
-    Study,
-    UnreadableFileError,
-    header_number,
-    read_instance,
-    scan_study,
-)
+from pdl1es.dicom.protocol.check import check_protocol
+from pdl1es.dicom.protocol.kernels import kernel_text
+from pdl1es.dicom.protocol.rules import ProtocolRules
+from pdl1es.dicom.segment_mask import SegmentMask, read_segment_mask
+from pdl1es.dicom.selection.rules import SelectionRules
+from pdl1es.dicom.selection.survey import select
+from pdl1es.dicom.series import CT_SOP_CLASSES, CTSeries, kernels_of, series_of
+from pdl1es.dicom.stack import ct_series
+from pdl1es.dicom.study import Study, scan_study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.features.extraction import extract_features
 from pdl1es.features.names import FEATURE_NAMES

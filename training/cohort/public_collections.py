@@ -17,9 +17,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError
+from pdl1es.dicom.header import read_instance
 from pdl1es.dicom.segmentation import SEGMENTATION_SOP_CLASSES
 from pdl1es.dicom.series import CT_SOP_CLASSES
-from pdl1es.dicom.study import NotDicomError, UnreadableFileError, read_instance
 
 DAYS_PER_MONTH: Final = 365.25 / 12
 _SMOKING: Final = {

@@ -33,9 +33,9 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
+from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.pixels import decoder_process
 from pdl1es.dicom.pixels.layout import PixelLayout, corrupt_pixels
-from pdl1es.dicom.study import Instance
 
 CODECS: Final[dict[str, int]] = {
     JPEGBaseline8Bit: decoder_process.JPEG,

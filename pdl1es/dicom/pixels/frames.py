@@ -27,18 +27,13 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError, data_set_start, inflate_data_set
+from pdl1es.dicom.header import read_instance
+from pdl1es.dicom.header_elements import tag_text
+from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.pixels.decoder import CODECS, decode_frame
 from pdl1es.dicom.pixels.layout import PixelLayout, corrupt_pixels, read_layout
 from pdl1es.dicom.pixels.rle import decode_rle_frame
-from pdl1es.dicom.study import (
-    Instance,
-    NotDicomError,
-    UnreadableFileError,
-    data_set_start,
-    inflate_data_set,
-    read_instance,
-    tag_text,
-)
 from pdl1es.errors import Refusal, RefusalCode
 
 NATIVE_TRANSFER_SYNTAXES: Final = frozenset(

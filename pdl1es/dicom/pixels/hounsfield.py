@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdl1es.dicom.header_elements import tag_text
 from pdl1es.dicom.pixels.frames import read_stored_frames
 from pdl1es.dicom.pixels.layout import read_layout
 from pdl1es.dicom.rescale import refuse_other_units
 from pdl1es.dicom.series import CTSlice
-from pdl1es.dicom.study import tag_text
 from pdl1es.errors import Refusal, RefusalCode
 
 

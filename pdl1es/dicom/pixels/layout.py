@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pdl1es.dicom.study import Instance, tag_text
+from pdl1es.dicom.header_elements import tag_text
+from pdl1es.dicom.instance import Instance
 from pdl1es.errors import Refusal, RefusalCode
 
 MAX_FRAME_PIXELS: Final = 2**26

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.pixels.layout import PixelLayout, corrupt_pixels
-from pdl1es.dicom.study import Instance
 
 
 def decode_rle_frame(instance: Instance, layout: PixelLayout, encoded: bytes) -> NDArray[Any]:

@@ -9,7 +9,8 @@ from typing import Any
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from pdl1es.dicom.study import Instance, Study
+from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.study import Study
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2.1"

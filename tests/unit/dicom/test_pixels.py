@@ -23,12 +23,14 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError
 from pdl1es.dicom.geometry import SlicePlane
+from pdl1es.dicom.header import read_instance
+from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.pixels import decoder, frames
 from pdl1es.dicom.pixels.frames import read_stored_frames
 from pdl1es.dicom.pixels.hounsfield import read_ct_slice
 from pdl1es.dicom.series import CTSlice
-from pdl1es.dicom.study import Instance, NotDicomError, UnreadableFileError, read_instance
 from pdl1es.errors import Refusal, RefusalCode
 from tests.unit.dicom.small_files import ENHANCED_CT_IMAGE, ct_dataset, encapsulated, items, write
 

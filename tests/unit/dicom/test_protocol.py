@@ -10,9 +10,11 @@ import pytest
 from pydantic import ValidationError
 from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGLSNearLossless
 
-from pdl1es.dicom.protocol import ProtocolRules, check_protocol, classify_kernel, kernel_text, series_sharpness
-from pdl1es.dicom.series import ct_series
-from pdl1es.dicom.study import Instance
+from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.protocol.check import check_protocol, series_sharpness
+from pdl1es.dicom.protocol.kernels import classify_kernel, kernel_text
+from pdl1es.dicom.protocol.rules import ProtocolRules
+from pdl1es.dicom.stack import ct_series
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.score_warning import ScoreWarning
 from tests.unit.dicom.synthetic_ct import ct_instance, ct_stack
@@ -74,7 +76,7 @@ def warnings_of(rules: ProtocolRules | None = None, **attributes: Any) -> dict[s
     ],
 )
 def test_a_kernel_is_sharp_or_smooth_by_its_vendors_table(manufacturer: str, kernel: list[str], sharpness: str) -> None:
-    assert classify_kernel(tuple(kernel), manufacturer) == sharpness
+    assert classify_kernel(tuple(kernel), manufacturer, ProtocolRules()) == sharpness
 
 
 def test_the_settings_overrule_the_tables() -> None:

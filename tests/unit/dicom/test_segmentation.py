@@ -20,8 +20,13 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from pdl1es.dicom.segmentation import Code, Segmentation, SegmentMask, parse_segmentation, read_segment_mask
-from pdl1es.dicom.study import NotDicomError, UnreadableFileError, read_instance, scan_study
+from pdl1es.dicom import segment_mask
+from pdl1es.dicom.coded_concept import Code
+from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError
+from pdl1es.dicom.header import read_instance
+from pdl1es.dicom.segment_mask import SegmentMask, read_segment_mask
+from pdl1es.dicom.segmentation import Segmentation, parse_segmentation
+from pdl1es.dicom.study import scan_study
 from pdl1es.errors import Refusal, RefusalCode
 from tests.unit.dicom.small_files import encapsulated, items, segmentation_dataset, write
 
@@ -248,13 +253,16 @@ def test_an_empty_segment_has_no_planes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("threshold", "voxels"), [(0.5, [0, 0, 1, 1]), (0.2, [0, 1, 1, 1]), (1.0, [0, 0, 0, 1])])
-def test_a_fractional_voxel_counts_from_the_threshold_up(tmp_path: Path, threshold: float, voxels: list[int]) -> None:
+def test_a_fractional_voxel_counts_from_the_threshold_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threshold: float, voxels: list[int]
+) -> None:
+    monkeypatch.setattr(segment_mask, "FRACTIONAL_THRESHOLD", threshold)
     stored = np.array([[[19, 20, 50, 100]]], dtype=np.uint8)
     dataset = segmentation_dataset(
         stored, (1,), SegmentationType="FRACTIONAL", SegmentationFractionalType="OCCUPANCY",
         MaximumFractionalValue=100, BitsAllocated=8, BitsStored=8, HighBit=7, PixelData=stored.tobytes(),
     )  # fmt: skip
-    mask = read_segment_mask(read(write(tmp_path / "seg", dataset)), 1, threshold)
+    mask = read_segment_mask(read(write(tmp_path / "seg", dataset)), 1)
     assert mask.masks.astype(int).ravel().tolist() == voxels
 
 
@@ -338,12 +346,10 @@ def test_a_fractional_seg_without_its_maximum_is_refused(tmp_path: Path) -> None
     assert refused.value.code is RefusalCode.SEG_UNREADABLE
 
 
-def test_a_segment_or_threshold_that_cannot_be_is_a_callers_mistake(tmp_path: Path) -> None:
+def test_a_segment_that_is_not_there_is_a_callers_mistake(tmp_path: Path) -> None:
     segmentation = read(write(tmp_path / "seg", segmentation_dataset(some_masks(1), (1,))))
     with pytest.raises(ValueError, match="no segment 2"):
         read_segment_mask(segmentation, 2)
-    with pytest.raises(ValueError, match="threshold"):
-        read_segment_mask(segmentation, 1, 0.0)
 
 
 def test_truncated_pixel_data_are_refused(tmp_path: Path) -> None:

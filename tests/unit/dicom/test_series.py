@@ -11,18 +11,10 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from pdl1es.dicom.series import (
-    CT_SOP_CLASSES,
-    CTSeries,
-    ct_series,
-    find_gaps,
-    median_slice_spacing,
-    refuse_gaps,
-    series_of,
-    slice_gaps,
-    slice_positions,
-)
-from pdl1es.dicom.study import Instance
+from pdl1es.dicom.gaps import find_gaps, refuse_gaps, slice_gaps
+from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.series import CT_SOP_CLASSES, CTSeries, median_slice_spacing, series_of, slice_positions
+from pdl1es.dicom.stack import ct_series
 from pdl1es.errors import Refusal, RefusalCode
 from tests.unit.dicom.synthetic_ct import ENHANCED_CT_IMAGE, SERIES, ct_header, ct_instance, ct_stack
 

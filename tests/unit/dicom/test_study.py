@@ -19,7 +19,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from pdl1es.dicom.study import ScanLimits, Study, scan_study
+from pdl1es.dicom.limits import ScanLimits
+from pdl1es.dicom.study import Study, scan_study
 from pdl1es.errors import Refusal, RefusalCode
 from tests.unit.dicom.small_files import ct_dataset, items, write, write_bare
 

@@ -12,9 +12,10 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import format_number_as_ds
 
 from pdl1es.dicom.geometry import SlicePlane
-from pdl1es.dicom.segmentation import SegmentMask
-from pdl1es.dicom.series import CT_IMAGE, CTSeries, CTSlice, ct_series
-from pdl1es.dicom.study import Instance
+from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.segment_mask import SegmentMask
+from pdl1es.dicom.series import CT_IMAGE, CTSeries, CTSlice
+from pdl1es.dicom.stack import ct_series
 from pdl1es.grid.resample import TumourVolume
 
 Field = Callable[[NDArray[np.float64]], NDArray]

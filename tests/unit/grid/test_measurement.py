@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pdl1es.dicom.header import read_instance
 from pdl1es.dicom.pixels.hounsfield import read_ct_slice
-from pdl1es.dicom.segmentation import parse_segmentation, read_segment_mask
-from pdl1es.dicom.series import ct_series
-from pdl1es.dicom.study import read_instance
+from pdl1es.dicom.segment_mask import read_segment_mask
+from pdl1es.dicom.segmentation import parse_segmentation
+from pdl1es.dicom.stack import ct_series
 from pdl1es.grid.measurement import measure_tumour, roi_slice_reference
 from pdl1es.grid.patches import extract_patches
 from pdl1es.grid.placement import place_mask

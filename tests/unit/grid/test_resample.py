@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from pdl1es.dicom.segmentation import SegmentMask
+from pdl1es.dicom.segment_mask import SegmentMask
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.grid.patches import extract_patches
 from pdl1es.grid.placement import place_mask

@@ -7,7 +7,8 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from pdl1es.dicom.study import Instance, Study
+from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.report.build import build_cam, build_pdf, build_refusal_sr, build_sr, draw_roi
 from pdl1es.report.delivery import BuiltReport, Delivery

@@ -11,7 +11,8 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from pdl1es.dicom.study import Instance, Study
+from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.report.build import build_refusal_sr, build_sr
 from pdl1es.report.options import ReportOptions

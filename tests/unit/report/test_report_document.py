@@ -15,8 +15,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from pdl1es.assessment import Assessment
-from pdl1es.dicom.segmentation import Code
-from pdl1es.dicom.study import HEADER_KEYWORDS
+from pdl1es.dicom.coded_concept import Code
+from pdl1es.dicom.header_keywords import HEADER_KEYWORDS
 from pdl1es.report.build import build_sr
 from pdl1es.report.options import ReportOptions
 from pdl1es.report.software import SOFTWARE

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from pdl1es.dicom.study import Instance, Study, UnreadableFile
+from pdl1es.dicom.files import UnreadableFile
+from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.report.result import failed_result, refused_result, scored_result
 from pdl1es.report.result_schema import ReportFile, ResultDocument, result_schema_text

@@ -1,0 +1,110 @@
+"""The files of a folder, within limits."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pdl1es.dicom.limits import ScanLimits
+from pdl1es.errors import Refusal, RefusalCode
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableFile:
+    """A file that looks like DICOM and could not be read. It is left out; the study goes on.
+
+    Attributes
+    ----------
+    path
+        Relative to the study's folder.
+    reason
+        Why, without any value of the file.
+    """
+
+    path: str
+    reason: str
+
+
+def list_files(root: Path, limits: ScanLimits, deadline: float) -> tuple[list[Path], list[UnreadableFile], int]:
+    """List the files under a folder.
+
+    Parameters
+    ----------
+    root
+        The folder, resolved.
+    limits
+        Number and size of the files that are accepted.
+    deadline
+        Of `time.monotonic`, s.
+
+    Returns
+    -------
+    files, unreadable, ignored
+        The regular files in order of path, those that were given up, and the number of special files.
+
+    Raises
+    ------
+    Refusal
+        LIMIT_EXCEEDED.
+    """
+    files: list[Path] = []
+    unreadable: list[UnreadableFile] = []
+    ignored = count = total = 0
+
+    def no_folder(error: OSError) -> None:
+        unreadable.append(
+            UnreadableFile(relative_path(Path(error.filename or root), root), "the folder cannot be opened")
+        )
+
+    for folder, folders, names in os.walk(root, onerror=no_folder):
+        check_time(deadline)
+        folders.sort()
+        for name in names:
+            count += 1
+            if count > limits.max_files:
+                raise Refusal(
+                    RefusalCode.LIMIT_EXCEEDED, f"the folder holds more files than max_files = {limits.max_files}"
+                )
+            path = Path(folder, name)
+            try:
+                if path.is_symlink() and not path.resolve().is_relative_to(root):
+                    unreadable.append(UnreadableFile(relative_path(path, root), "a symbolic link out of the folder"))
+                    continue
+                status = path.stat()
+            except OSError:
+                unreadable.append(UnreadableFile(relative_path(path, root), "the file cannot be opened"))
+                continue
+            if not stat.S_ISREG(status.st_mode):
+                ignored += 1
+                continue
+            total += status.st_size
+            if total > limits.max_total_bytes:
+                raise Refusal(
+                    RefusalCode.LIMIT_EXCEEDED,
+                    f"the folder's files are larger than max_total_bytes = {limits.max_total_bytes}",
+                )
+            files.append(path)
+    return sorted(files), unreadable, ignored
+
+
+def relative_path(path: Path, root: Path) -> str:
+    """Return a path relative to a folder, as text that any encoder takes.
+
+    Parameters
+    ----------
+    path
+        The path; one outside the folder is shown by its name alone.
+    root
+        The folder.
+    """
+    text = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
+def check_time(deadline: float) -> None:
+    """Refuse the study where the deadline (of `time.monotonic`, s) is past."""
+    if time.monotonic() > deadline:
+        raise Refusal(RefusalCode.LIMIT_EXCEEDED, "reading the headers took longer than limits.seconds allows")

@@ -1,0 +1,168 @@
+"""What a study holds, parsed once: its series, the stacks that they form, its segmentations, and what is wrong with them.
+
+Nothing is judged here: a fault is kept as the refusal that it would be, and `survey` decides which of them counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pdl1es.dicom.header_elements import attribute_value
+from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.segmentation import SEGMENTATION_SOP_CLASSES, Segmentation, parse_segmentation
+from pdl1es.dicom.series import CT_SOP_CLASSES, CTSeries, series_of
+from pdl1es.dicom.stack import ct_series
+from pdl1es.dicom.study import Study
+from pdl1es.errors import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFacts:
+    """One series of the study.
+
+    Attributes
+    ----------
+    uid
+        Series Instance UID.
+    instances
+        Its objects.
+    stack
+        The stack that its CT images form; None where they form none, and for a series without CT images.
+    fault
+        Why its CT images form no stack, else None.
+    """
+
+    uid: str
+    instances: tuple[Instance, ...] = field(repr=False)
+    stack: CTSeries | None
+    fault: Refusal | None
+
+    @property
+    def has_ct(self) -> bool:
+        """Whether any of its objects is a CT image."""
+        return self.stack is not None or self.fault is not None
+
+    @property
+    def modality(self) -> str:
+        """Modality of its first object, as `modality_of`."""
+        return modality_of(self.instances[0])
+
+    @property
+    def number(self) -> int | None:
+        """Series Number, or None."""
+        try:
+            return int(_text(self.instances[0], "SeriesNumber"))
+        except ValueError:
+            return None
+
+    @property
+    def frames_of_reference(self) -> frozenset[str]:
+        """Frame of Reference UIDs of its objects."""
+        return frozenset(instance.frame_of_reference_uid for instance in self.instances) - {""}
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFacts:
+    """What a study holds.
+
+    Attributes
+    ----------
+    objects
+        Number of DICOM objects.
+    patients
+        Number of patients whose objects they are. An object that names none does not count.
+    study_uids
+        Study Instance UIDs, ascending.
+    modalities
+        Modalities, ascending.
+    sop_instance_uids
+        UIDs of all objects.
+    series
+        By UID.
+    segmentations
+        Every readable SEG, by SOP Instance UID.
+    unreadable
+        Why the other SEG objects cannot be read, by SOP Instance UID.
+    """
+
+    objects: int
+    patients: int
+    study_uids: tuple[str, ...]
+    modalities: tuple[str, ...]
+    sop_instance_uids: frozenset[str] = field(repr=False)
+    series: tuple[SeriesFacts, ...]
+    segmentations: tuple[Segmentation, ...]
+    unreadable: tuple[Refusal, ...]
+
+
+def parse_study(study: Study, minimum_slices: int) -> StudyFacts:
+    """Parse a study's headers.
+
+    Parameters
+    ----------
+    study
+        The headers.
+    minimum_slices
+        Fewest slices that form a stack.
+
+    Returns
+    -------
+    StudyFacts
+        Independent of the order of ``study.instances``.
+    """
+    instances = sorted(study.instances, key=lambda instance: (instance.sop_instance_uid, str(instance.path)))
+    segmentations, unreadable = _parse_segmentations(instances)
+    return StudyFacts(
+        objects=len(instances),
+        patients=_count_patients(instances),
+        study_uids=tuple(sorted({instance.study_instance_uid for instance in instances} - {""})),
+        modalities=tuple(sorted({modality_of(instance) for instance in instances})),
+        sop_instance_uids=frozenset(instance.sop_instance_uid for instance in instances),
+        series=tuple(_parse_series(uid, objects, minimum_slices) for uid, objects in series_of(instances).items()),
+        segmentations=segmentations,
+        unreadable=unreadable,
+    )
+
+
+def modality_of(instance: Instance) -> str:
+    """Return Modality where it looks like a code, else ``unknown``: other text could be a name."""
+    text = _text(instance, "Modality")
+    return text if re.fullmatch(r"[A-Z0-9_ ]{1,16}", text) else "unknown"
+
+
+def _parse_series(uid: str, instances: tuple[Instance, ...], minimum_slices: int) -> SeriesFacts:
+    images = [instance for instance in instances if instance.sop_class_uid in CT_SOP_CLASSES]
+    if not images:
+        return SeriesFacts(uid, instances, stack=None, fault=None)
+    try:
+        return SeriesFacts(uid, instances, stack=ct_series(images, minimum_slices=minimum_slices), fault=None)
+    except Refusal as refusal:
+        return SeriesFacts(uid, instances, stack=None, fault=refusal)
+
+
+def _parse_segmentations(instances: Iterable[Instance]) -> tuple[tuple[Segmentation, ...], tuple[Refusal, ...]]:
+    objects = {i.sop_instance_uid: i for i in instances if i.sop_class_uid in SEGMENTATION_SOP_CLASSES}
+    segmentations, unreadable = [], []
+    for uid in sorted(objects):
+        try:
+            segmentations.append(parse_segmentation(objects[uid]))
+        except Refusal as refusal:
+            unreadable.append(refusal)
+    return tuple(segmentations), tuple(unreadable)
+
+
+def _count_patients(instances: Iterable[Instance]) -> int:
+    """Count the patients: an id with and without an issuer is one patient, the same id of two issuers is two."""
+    issuers: dict[str, set[str]] = {}
+    for instance in instances:
+        patient = _text(instance, "PatientID")
+        if patient:
+            issuers.setdefault(patient, set()).add(_text(instance, "IssuerOfPatientID"))
+    return sum(max(1, len(known - {""})) for known in issuers.values())
+
+
+def _text(instance: Instance, keyword: str) -> str:
+    value = attribute_value(instance.header, keyword)
+    return "" if value is None else str(value).strip()

@@ -1,0 +1,291 @@
+"""Which segment is the primary tumour: every segment judged, and the one that is chosen."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from pdl1es.dicom.coded_concept import Code, code_is_among, code_text, comes_from_public_scheme
+from pdl1es.dicom.geometry import canonical_axes, position_along
+from pdl1es.dicom.segmentation import Segment, Segmentation
+from pdl1es.dicom.selection.rules import SegmentRules
+from pdl1es.dicom.tumour_codes import ANATOMICAL_STRUCTURE, FOREIGN_CATEGORIES, NEUTRAL_CODES
+from pdl1es.errors import Refusal, RefusalCode
+from pdl1es.score_warning import ScoreWarning
+
+MAX_LABEL: Final = 64
+"""Characters of a label that the rules look at: VR LO has no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentCandidate:
+    """One segment of the study in the light of the rules.
+
+    Attributes
+    ----------
+    sop_instance_uid
+        The SEG that holds it.
+    number, label
+        As the SEG says.
+    property_type, anatomic_region
+        Their codes as text, or None.
+    accepted
+        Whether the rules take it for a primary tumour.
+    chosen
+        True for exactly one segment of a selection.
+    reason
+        Why it is accepted, or why not.
+    """
+
+    sop_instance_uid: str
+    number: int
+    label: str
+    property_type: str | None
+    anatomic_region: str | None
+    accepted: bool
+    chosen: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedSegment:
+    """One segment and the verdict on it.
+
+    Attributes
+    ----------
+    segmentation, segment
+        The segment, and the SEG that holds it.
+    accepted
+        Whether the rules take it for a primary tumour.
+    reason
+        Why it is accepted, or why not, as a clause.
+    """
+
+    segmentation: Segmentation
+    segment: Segment
+    accepted: bool
+    reason: str
+
+    @property
+    def description(self) -> str:
+        """The segment for a message: ``segment 2 'Heart' coded Heart (80891009, SCT)``."""
+        kind = self.segment.property_type
+        coded = " without a code" if kind is None else f" coded {_code_words(kind)}"
+        return f"segment {self.segment.number} '{_printable(self.segment.label)}'{coded}"
+
+
+def judge_segments(segmentations: Iterable[Segmentation], rules: SegmentRules) -> tuple[JudgedSegment, ...]:
+    """Judge every segment of a study.
+
+    Parameters
+    ----------
+    segmentations
+        The study's SEGs.
+    rules
+        Which segments are primary tumours.
+
+    Returns
+    -------
+    tuple of JudgedSegment
+        In the order of the SEGs and the segments' numbers.
+    """
+    return tuple(
+        JudgedSegment(segmentation, segment, *judge_segment(segment, rules))
+        for segmentation in segmentations
+        for segment in segmentation.segments
+    )
+
+
+def judge_segment(segment: Segment, rules: SegmentRules) -> tuple[bool, str]:
+    """Tell whether the rules take a segment for a primary tumour of the lung, and why.
+
+    Parameters
+    ----------
+    segment
+        The segment.
+    rules
+        Which segments are primary tumours.
+
+    Returns
+    -------
+    accepted, reason
+        The reason reads as a clause: ``coded as Neoplasm, Primary (86049000, SCT)``.
+    """
+    if rules.names_one:
+        if _is_named(segment, rules):
+            return True, "named by the settings"
+        return False, "not the one the settings name"
+    obstacle = _exclusion(segment, rules)
+    if obstacle is not None:
+        return False, obstacle
+    is_tumour, reason = _is_tumour(segment, rules)
+    if not is_tumour:
+        return False, reason
+    site = segment.anatomic_region
+    if site is not None and not rules.any_site and not code_is_among(site, rules.sites):
+        return False, f"{reason}, but it lies in {_code_words(site)}, not in the lung"
+    return True, reason
+
+
+def _is_named(segment: Segment, rules: SegmentRules) -> bool:
+    """Tell whether a segment matches everything by which the settings name one."""
+    pairs = (
+        (rules.label and rules.label.strip().casefold(), segment.label.strip().casefold()),
+        (rules.tracking_id, segment.tracking_id),
+        (rules.tracking_uid, segment.tracking_uid),
+        (rules.number, segment.number),
+    )
+    return all(wanted is None or wanted == found for wanted, found in pairs)
+
+
+def _exclusion(segment: Segment, rules: SegmentRules) -> str | None:
+    """Return why a segment is never a primary tumour, whatever else is said of it, or None."""
+    label = segment.label.strip()[:MAX_LABEL]
+    excluding = next((pattern for pattern in rules.excluded_labels if re.search(pattern, label, re.IGNORECASE)), None)
+    if excluding is not None and not rules.accept_metastases:
+        return f"the label matches {excluding!r}, which excludes it"
+    if segment.category is not None and code_is_among(segment.category, FOREIGN_CATEGORIES):
+        return f"of the category {_code_words(segment.category)}"
+    return None
+
+
+def _is_tumour(segment: Segment, rules: SegmentRules) -> tuple[bool, str]:
+    """Tell whether a segment is a tumour by its code, or by its label where its codes name nothing else; and why."""
+    kind, category = segment.property_type, segment.category
+    if kind is not None and code_is_among(kind, rules.secondary_codes):
+        if not rules.accept_metastases:
+            return False, f"coded as a metastasis: {_code_words(kind)}"
+        return True, f"coded as {_code_words(kind)}"
+    if kind is not None and code_is_among(kind, rules.codes):
+        return True, f"coded as {_code_words(kind)}"
+    label = segment.label.strip()[:MAX_LABEL]
+    if not any(re.search(pattern, label, re.IGNORECASE) for pattern in rules.labels):
+        return False, "neither coded nor labelled as a tumour"
+    if kind is not None and comes_from_public_scheme(kind) and not code_is_among(kind, NEUTRAL_CODES):
+        return False, f"labelled as a tumour but coded as {_code_words(kind)}"
+    if category is not None and code_is_among(category, ANATOMICAL_STRUCTURE):
+        return False, f"labelled as a tumour but of the category {_code_words(category)}"
+    return True, "labelled as a tumour"
+
+
+def choose_segment(
+    judged: Sequence[JudgedSegment], unreadable: Sequence[Refusal], rules: SegmentRules
+) -> tuple[JudgedSegment, tuple[ScoreWarning, ...]]:
+    """Choose the one tumour.
+
+    Parameters
+    ----------
+    judged
+        Every segment of the study.
+    unreadable
+        Why the study's other SEG objects cannot be read.
+    rules
+        What to do where several segments are tumours.
+
+    Returns
+    -------
+    tumour, warnings
+        The segment, and what the choice passed over.
+
+    Raises
+    ------
+    Refusal
+        SEG_UNREADABLE, NO_TUMOUR_SEGMENT, SEVERAL_TUMOUR_SEGMENTS. Where the largest of several is chosen, what
+        `read_segment_mask` raises.
+    """
+    accepted = [candidate for candidate in judged if candidate.accepted]
+    if not accepted and unreadable:
+        raise unreadable[0]
+    if not accepted:
+        raise _no_tumour(judged, rules)
+    if len(accepted) > 1 and rules.choose != "largest":
+        listed = "; ".join(candidate.description for candidate in accepted[:8])
+        raise Refusal(
+            RefusalCode.SEVERAL_TUMOUR_SEGMENTS,
+            f"{len(accepted)} segments are tumours: {listed}",
+            tag="SegmentSequence (0062,0002)",
+            value=f"{len(accepted)} tumours",
+            uid=accepted[0].segmentation.instance.sop_instance_uid,
+        )
+    warnings = []
+    if unreadable:
+        message = f"{len(unreadable)} further segmentation object(s) could not be read and were ignored."
+        warnings.append(ScoreWarning("SEG_IGNORED", message))
+    if len(accepted) > 1:
+        message = f"{len(accepted)} segments are tumours; the largest one was scored."
+        warnings.append(ScoreWarning("LARGEST_OF_SEVERAL", message))
+        return max(accepted, key=_volume_mm3), tuple(warnings)
+    return accepted[0], tuple(warnings)
+
+
+def _no_tumour(judged: Sequence[JudgedSegment], rules: SegmentRules) -> Refusal:
+    listed = "; ".join(f"{candidate.description}: {candidate.reason}" for candidate in judged[:12])
+    more = f"; and {len(judged) - 12} more" if len(judged) > 12 else ""
+    what = "no segment is the one that the settings name" if rules.names_one else "no segment is a primary lung tumour"
+    first = segment_candidate(judged[0]) if judged else None
+    return Refusal(
+        RefusalCode.NO_TUMOUR_SEGMENT,
+        f"{what}; there is {listed or 'no segment at all'}{more}",
+        tag="SegmentedPropertyTypeCodeSequence (0062,000F)",
+        value=first.property_type if first else None,
+        uid=first.sop_instance_uid if first else None,
+    )
+
+
+def _volume_mm3(candidate: JudgedSegment) -> float:
+    """Return a segment's volume, mm3: voxels times pixel area times the median distance between the SEG's planes.
+
+    It only ranks segments: the volume that is reported is measured on the CT. A SEG with a single plane counts as 1 mm
+    thick.
+    """
+    # imported here, because the decoders behind it are not needed where one segment is a tumour
+    from pdl1es.dicom.segment_mask import read_segment_mask
+
+    mask = read_segment_mask(candidate.segmentation, candidate.segment.number)
+    if not mask.planes:
+        return 0.0
+    normal = canonical_axes(mask.planes[0])[2]
+    frames = candidate.segmentation.frames
+    places = sorted({position_along(frame.plane, normal) for frame in frames if frame.plane is not None})
+    distances = [high - low for low, high in pairwise(places)]
+    thickness = statistics.median_low(distances) if distances else 1.0
+    area = mask.planes[0].row_spacing * mask.planes[0].column_spacing
+    return float(np.count_nonzero(mask.masks)) * area * thickness
+
+
+def segment_candidate(judged: JudgedSegment, *, chosen: bool = False) -> SegmentCandidate:
+    """Return a judged segment as it is shown.
+
+    Parameters
+    ----------
+    judged
+        The segment.
+    chosen
+        Whether it will be scored.
+    """
+    segment = judged.segment
+    return SegmentCandidate(
+        sop_instance_uid=judged.segmentation.instance.sop_instance_uid,
+        number=segment.number,
+        label=_printable(segment.label),
+        property_type=_code_words(segment.property_type) if segment.property_type else None,
+        anatomic_region=_code_words(segment.anatomic_region) if segment.anatomic_region else None,
+        accepted=judged.accepted,
+        chosen=chosen,
+        reason=judged.reason,
+    )
+
+
+def _code_words(code: Code) -> str:
+    return _printable(code_text(code))
+
+
+def _printable(text: str) -> str:
+    """Return a text of a file for a message: one line, at most 100 characters, no control characters."""
+    return "".join(character if character.isprintable() else "?" for character in text)[:100]

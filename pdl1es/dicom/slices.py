@@ -1,0 +1,176 @@
+"""CT objects to slices: where each image lies, and which images are set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from pdl1es.dicom.functional_groups import FunctionalGroups, sequence_items
+from pdl1es.dicom.geometry import create_slice_plane
+from pdl1es.dicom.header_elements import attribute_value
+from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.series import CT_IMAGE, MULTI_FRAME_CT_SOP_CLASSES, CTSlice, SetAside
+from pdl1es.errors import Refusal, RefusalCode
+
+NOT_A_CT_SLICE: Final = (
+    "LOCALIZER",
+    "SCOUT",
+    "TOPOGRAM",
+    "SCREEN SAVE",
+    "SCREENSAVE",
+    "DOSE_INFO",
+    "MIP",
+    "MINIP",
+    "MAX_IP",
+    "MIN_IP",
+    "PROJECTION IMAGE",
+    "VRT",
+    "VOLUME_RENDER",
+    "SURFACE_RENDER",
+    "CURVED_MPR",
+    "PERFUSION",
+)
+"""Values of Image Type or Frame Type (PS3.3 C.8.2.1.1.1, C.8.16.1) and of Volume Based Calculation Technique
+(C.8.16.2.1.3) whose pixels are not the attenuation in one plane. Plain reformats are not among them, because their
+geometry tells whether they can be used."""
+
+
+def slices_of(objects: Sequence[Instance]) -> tuple[list[CTSlice], list[SetAside]]:
+    """Return the images of CT objects as slices, and those that are none.
+
+    Parameters
+    ----------
+    objects
+        CT objects, each once.
+
+    Returns
+    -------
+    slices, set_aside
+        In the order of the objects and their frames. Localizers, projections, renderings and colour images are set
+        aside, each with the reason.
+
+    Raises
+    ------
+    Refusal
+        GEOMETRY_MISSING, GEOMETRY_INCONSISTENT: an image does not say where it lies, or an enhanced object contradicts
+        itself.
+    """
+    slices: list[CTSlice] = []
+    aside: list[SetAside] = []
+    for instance in objects:
+        for frame in range(_frame_count(instance)):
+            image = _Image(instance, frame)
+            reason = _reason_to_set_aside(image)
+            if reason is None:
+                slices.append(_slice(image))
+            else:
+                aside.append(SetAside(instance.sop_instance_uid, frame, reason))
+    return slices, aside
+
+
+class _Image:
+    """One image: a single-frame object, or one frame of an enhanced one."""
+
+    __slots__ = ("frame", "groups", "instance")
+
+    def __init__(self, instance: Instance, frame: int) -> None:
+        self.instance = instance
+        self.frame = frame
+        enhanced = instance.sop_class_uid in MULTI_FRAME_CT_SOP_CLASSES
+        self.groups = FunctionalGroups.of(instance.header, frame) if enhanced else FunctionalGroups(())
+
+    def value(self, macro: str, keyword: str) -> Any:
+        """Return an attribute's value from a functional group macro, else from the top level of the header."""
+        value = self.groups.value(macro, keyword)
+        return attribute_value(self.instance.header, keyword) if value is None else value
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if np.isfinite(number) else None
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """Return the values of a text attribute, however many there are, without padding."""
+    if value is None:
+        return ()
+    items = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+    return tuple(text for text in (str(item).strip() for item in items) if text)
+
+
+def _frame_count(instance: Instance) -> int:
+    """Return how many frames the object has; refuse where Number of Frames and its functional groups differ."""
+    if instance.sop_class_uid not in MULTI_FRAME_CT_SOP_CLASSES:
+        return 1
+    described = len(sequence_items(instance.header, "PerFrameFunctionalGroupsSequence"))
+    if described == 0:
+        raise Refusal(
+            RefusalCode.GEOMETRY_MISSING,
+            "the enhanced object does not describe its frames",
+            tag="PerFrameFunctionalGroupsSequence (5200,9230)",
+            uid=instance.sop_instance_uid,
+        )
+    declared = _number(attribute_value(instance.header, "NumberOfFrames"))
+    if declared != described:
+        raise Refusal(
+            RefusalCode.GEOMETRY_INCONSISTENT,
+            f"the object describes {described} frames",
+            tag="NumberOfFrames (0028,0008)",
+            value=None if declared is None else f"{declared:g}",
+            uid=instance.sop_instance_uid,
+        )
+    return described
+
+
+def _image_type(image: _Image) -> tuple[str, ...]:
+    frame_type = _texts(image.value("CTImageFrameTypeSequence", "FrameType"))
+    return tuple(text.upper() for text in frame_type or _texts(attribute_value(image.instance.header, "ImageType")))
+
+
+def _reason_to_set_aside(image: _Image) -> str | None:
+    """Return why an image is no CT slice, or None."""
+    for value in _image_type(image):
+        if value in NOT_A_CT_SLICE:
+            return f"Image Type {value}"
+    technique = _texts(image.value("CTImageFrameTypeSequence", "VolumeBasedCalculationTechnique"))
+    if technique and technique[0].upper() in NOT_A_CT_SLICE:
+        return f"Volume Based Calculation Technique {technique[0].upper()}"
+    presentation = _texts(image.value("CTImageFrameTypeSequence", "PixelPresentation"))
+    if presentation and presentation[0].upper() in {"COLOR", "COLOR_REF"}:
+        return "Pixel Presentation COLOR"
+    return None
+
+
+def _slice(image: _Image) -> CTSlice:
+    header, uid = image.instance.header, image.instance.sop_instance_uid
+    plane = create_slice_plane(
+        position=image.value("PlanePositionSequence", "ImagePositionPatient"),
+        orientation=image.value("PlaneOrientationSequence", "ImageOrientationPatient"),
+        pixel_spacing=image.value("PixelMeasuresSequence", "PixelSpacing"),
+        rows=attribute_value(header, "Rows"),
+        columns=attribute_value(header, "Columns"),
+        uid=uid,
+    )
+    transformation = "PixelValueTransformationSequence"
+    number = image.value("FrameContentSequence", "InStackPositionNumber")
+    if number is None and image.instance.sop_class_uid == CT_IMAGE:
+        number = attribute_value(header, "InstanceNumber")
+    whole = _number(number)
+    units = _texts(image.value(transformation, "RescaleType"))
+    return CTSlice(
+        instance=image.instance,
+        frame=image.frame,
+        plane=plane,
+        rescale_slope=_number(image.value(transformation, "RescaleSlope")),
+        rescale_intercept=_number(image.value(transformation, "RescaleIntercept")),
+        rescale_type=units[0] if units else None,
+        image_type=_image_type(image),
+        convolution_kernel=_texts(image.value("CTReconstructionSequence", "ConvolutionKernel")),
+        slice_thickness=_number(image.value("PixelMeasuresSequence", "SliceThickness")),
+        instance_number=None if whole is None else int(whole),
+    )

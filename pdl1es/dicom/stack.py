@@ -1,0 +1,282 @@
+"""CT objects of one series to one stack of slices, or the reason why they are none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdl1es.dicom.geometry import (
+    ORIENTATION_TAG,
+    PIXEL_MATRIX_TAGS,
+    POSITION_TAG,
+    SPACING_TAG,
+    SlicePlane,
+    lies_across,
+    position_along,
+    stack_axes,
+)
+from pdl1es.dicom.header_elements import attribute_value
+from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.selection.rules import SMALLEST_STACK
+from pdl1es.dicom.series import CT_SOP_CLASSES, CTSeries, CTSlice, SetAside
+from pdl1es.dicom.slices import slices_of
+from pdl1es.errors import Refusal, RefusalCode
+
+SAME_POSITION_MM: Final = 0.01
+"""Slices closer than this are the same slice twice."""
+SPACING_TOLERANCE_MM: Final = 1e-4
+"""Step to which pixel spacings are rounded before they are compared: 0.05 mm over 512 pixels."""
+LINE_TOLERANCE_MM: Final = 1.0
+"""How far a slice's centre may lie from the straight line through the centres of all slices."""
+MOST_LAYOUTS: Final = 32
+"""Most ways in which the images of one series may lie: a reformat that rotates has about as many."""
+
+_IDENTITY: Final = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+
+
+def ct_series(instances: Iterable[Instance], *, minimum_slices: int = SMALLEST_STACK) -> CTSeries:
+    """Form a stack of slices from the CT objects of one series.
+
+    Parameters
+    ----------
+    instances
+        Objects of one series, in any order. A copy of an object (the same SOP Instance UID) counts once.
+    minimum_slices
+        Fewest slices that are accepted.
+
+    Returns
+    -------
+    CTSeries
+        Independent of the order of ``instances``.
+
+    Raises
+    ------
+    Refusal
+        NO_ELIGIBLE_CT: no image is a CT slice (all are localizers, say). GEOMETRY_MISSING, GEOMETRY_INCONSISTENT: an
+        image cannot be placed, or does not fit the others. TOO_FEW_SLICES. DUPLICATE_SLICES: two images at one
+        position, or two stacks that interleave.
+
+    Notes
+    -----
+    Geometry comes from Image Position and Orientation (Patient) of every slice. Unequal distances between slices are
+    no fault in themselves, because the resampling interpolates between true positions; see `slice_gaps`.
+    """
+    objects = _without_copies(i for i in instances if i.sop_class_uid in CT_SOP_CLASSES)
+    if not objects:
+        raise Refusal(RefusalCode.NO_ELIGIBLE_CT, "the series has no CT image")
+    series_uid = objects[0].series_instance_uid
+    slices, aside = slices_of(objects)
+    if not slices:
+        reasons = ", ".join(sorted({entry.reason for entry in aside}))
+        raise Refusal(RefusalCode.NO_ELIGIBLE_CT, f"no image of the series is a CT slice: {reasons}", uid=series_uid)
+
+    slices, misfits = _one_geometry(slices)
+    aside += misfits
+    frame_of_reference = _frame_of_reference(slices, series_uid)
+    if len(slices) < minimum_slices:
+        raise Refusal(
+            RefusalCode.TOO_FEW_SLICES,
+            f"the series has {len(slices)} slices and {minimum_slices} are needed",
+            uid=series_uid,
+        )
+    normal = stack_axes(slices[0].plane)[2]
+    slices.sort(key=lambda s: (position_along(s.plane, normal), s.instance.sop_instance_uid, s.frame))
+    axes = stack_axes(slices[0].plane)
+    _refuse_duplicates(slices, axes[2], series_uid)
+    slope, beside = _drift(slices, axes)
+    _refuse_stray(slices, beside)
+    return CTSeries(
+        series_instance_uid=series_uid,
+        frame_of_reference_uid=frame_of_reference,
+        study_instance_uid=objects[0].study_instance_uid,
+        slices=tuple(slices),
+        tilt_degrees=round(math.degrees(math.atan(float(np.linalg.norm(slope)))), 3),
+        set_aside=tuple(aside),
+    )
+
+
+def _without_copies(instances: Iterable[Instance]) -> list[Instance]:
+    """Return the objects in the order of their UIDs, each once; refuse one UID that names different images."""
+    known: dict[str, Instance] = {}
+    for instance in instances:
+        first = known.setdefault(instance.sop_instance_uid, instance)
+        if any(
+            attribute_value(first.header, keyword) != attribute_value(instance.header, keyword) for keyword in _IDENTITY
+        ):
+            raise Refusal(
+                RefusalCode.DUPLICATE_SLICES,
+                "two different images have one SOP Instance UID",
+                tag="SOPInstanceUID (0008,0018)",
+                value=instance.sop_instance_uid,
+                uid=instance.sop_instance_uid,
+            )
+    return [known[uid] for uid in sorted(known)]
+
+
+def _frame_of_reference(slices: Sequence[CTSlice], series_uid: str) -> str:
+    """Return the one frame of reference of the slices, empty where they name none; refuse several."""
+    found = sorted({s.instance.frame_of_reference_uid for s in slices})
+    if len(found) > 1:
+        raise Refusal(
+            RefusalCode.GEOMETRY_INCONSISTENT,
+            f"the images of one series have {len(found)} frames of reference",
+            tag="FrameOfReferenceUID (0020,0052)",
+            value=found[-1] or "absent",
+            uid=series_uid,
+        )
+    return found[0]
+
+
+def _one_geometry(slices: Sequence[CTSlice]) -> tuple[list[CTSlice], list[SetAside]]:
+    """Return the slices of the commonest orientation, size and spacing, and the images that lie differently.
+
+    An image that lies differently is set aside where its Image Type differs too, as that of a reformat does. Where its
+    Image Type is one of the stack's, the series is refused.
+    """
+    groups: list[list[CTSlice]] = []
+    layouts: list[_Layout] = []
+    for candidate in slices:
+        place = next((n for n, layout in enumerate(layouts) if layout.fits(candidate.plane)), None)
+        if place is not None:
+            groups[place].append(candidate)
+        elif len(groups) == MOST_LAYOUTS:
+            raise _misfit(groups[0][0], candidate)
+        else:
+            groups.append([candidate])
+            layouts.append(_Layout.of(candidate.plane))
+    groups.sort(key=lambda g: (-len(g), g[0].instance.sop_instance_uid, g[0].frame))
+    stack, *others = groups
+    types = {s.image_type[:3] for s in stack}
+    aside = []
+    for stray in (s for group in others for s in group):
+        if stray.image_type[:3] in types or not stray.image_type:
+            raise _misfit(stack[0], stray)
+        aside.append(
+            SetAside(
+                stray.instance.sop_instance_uid,
+                stray.frame,
+                "Image Type " + "\\".join(stray.image_type[:3]) + ", and it lies differently",
+            )
+        )
+    return stack, aside
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How the images of one stack lie.
+
+    Attributes
+    ----------
+    axes
+        Of the stack (`stack_axes`), shape (3, 3).
+    matrix
+        Columns, rows, and their distances in steps of `SPACING_TOLERANCE_MM`, along the first and the second axis.
+    """
+
+    axes: NDArray[np.float64]
+    matrix: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, plane: SlicePlane) -> _Layout:
+        axes = stack_axes(plane)
+        return cls(axes, _matrix_along(plane, axes))
+
+    def fits(self, plane: SlicePlane) -> bool:
+        """Tell whether a plane is parallel and has pixels of the same size in the same matrix, stored either way."""
+        return lies_across(plane, self.axes) and self.matrix == _matrix_along(plane, self.axes)
+
+
+def _matrix_along(plane: SlicePlane, axes: NDArray[np.float64]) -> tuple[int, int, int, int]:
+    across = (plane.columns, round(plane.column_spacing / SPACING_TOLERANCE_MM))
+    down = (plane.rows, round(plane.row_spacing / SPACING_TOLERANCE_MM))
+    row_is_x = abs(float(np.dot(plane.row_direction, axes[0]))) > abs(float(np.dot(plane.row_direction, axes[1])))
+    (columns, column_step), (rows, row_step) = (across, down) if row_is_x else (down, across)
+    return columns, rows, column_step, row_step
+
+
+def _misfit(first: CTSlice, stray: CTSlice) -> Refusal:
+    """Return the refusal that says in what an image differs from the rest of its series."""
+    a, b = first.plane, stray.plane
+    if not lies_across(b, stack_axes(a)):
+        found, tag = "the image is oriented otherwise than the rest of its series", ORIENTATION_TAG
+        value = "\\".join(f"{cosine:g}" for cosine in (*b.row_direction, *b.column_direction))
+    elif sorted((a.rows, a.columns)) != sorted((b.rows, b.columns)):
+        found, tag = "the image is of another size than the rest of its series", PIXEL_MATRIX_TAGS
+        value = f"{b.rows} x {b.columns}"
+    else:
+        found, tag = "the image has another pixel spacing than the rest of its series", SPACING_TAG
+        value = f"{b.row_spacing:g}\\{b.column_spacing:g}"
+    return Refusal(RefusalCode.GEOMETRY_INCONSISTENT, found, tag=tag, value=value, uid=stray.instance.sop_instance_uid)
+
+
+def _refuse_duplicates(slices: Sequence[CTSlice], normal: NDArray[np.float64], series_uid: str) -> None:
+    """Refuse two slices at one position, and two stacks that interleave."""
+    positions = [position_along(s.plane, normal) for s in slices]
+    same = [i for i in range(len(slices) - 1) if positions[i + 1] - positions[i] < SAME_POSITION_MM]
+    if same:
+        i = same[0]
+        places = len({round(positions[i], 2) for i in same})
+        raise Refusal(
+            RefusalCode.DUPLICATE_SLICES,
+            f"several images at {places} of {len(slices) - len(same)} positions",
+            tag=POSITION_TAG,
+            value=f"{positions[i]:.2f} mm along the stack",
+            uid=slices[i + 1].instance.sop_instance_uid,
+        )
+    distances = np.diff(positions)
+    around = np.minimum(np.r_[np.inf, distances[:-1]], np.r_[distances[1:], np.inf])
+    close = distances < 0.5 * around
+    # A distance of less than half its neighbours is a dip. One dip is accepted, because two blocks of one scan can
+    # overlap by a slice. Dips in more than a quarter of the distances mean two stacks that interleave.
+    if np.count_nonzero(close) > max(1.0, len(distances) / 4):
+        usual = float(np.median(distances[~close]))
+        raise Refusal(
+            RefusalCode.DUPLICATE_SLICES,
+            f"{np.count_nonzero(close)} of {len(distances)} distances between slices are dips: two stacks are interleaved",
+            tag=POSITION_TAG,
+            value=f"{distances.min():.2f} mm apart, then {usual:.2f} mm",
+            uid=series_uid,
+        )
+
+
+def _refuse_stray(slices: Sequence[CTSlice], beside: NDArray[np.float64]) -> None:
+    """Refuse a slice that lies beside the line through the others (`_drift`)."""
+    worst = int(np.argmax(beside))
+    if beside[worst] > LINE_TOLERANCE_MM:
+        raise Refusal(
+            RefusalCode.GEOMETRY_INCONSISTENT,
+            f"the image lies {beside[worst]:.1f} mm beside the line through the series' other images",
+            tag=POSITION_TAG,
+            value="\\".join(f"{coordinate:g}" for coordinate in slices[worst].plane.position),
+            uid=slices[worst].instance.sop_instance_uid,
+        )
+
+
+def _drift(slices: Sequence[CTSlice], axes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return how the slices shift within their own plane.
+
+    Returns
+    -------
+    slope
+        Shift along x and y for each mm along the normal, shape (2,): the median over neighbours, so that one stray
+        slice does not bend it.
+    beside
+        Distance of each slice's centre from the straight line of that slope, mm, shape (slices,).
+    """
+    along = np.array([_centre(s.plane) for s in slices]) @ axes.T
+    steps = np.diff(along, axis=0)
+    slope = np.median(steps[:, :2] / steps[:, 2:], axis=0)
+    offsets = along[:, :2] - along[:, 2:] * slope
+    return slope, np.linalg.norm(offsets - np.median(offsets, axis=0), axis=1)
+
+
+def _centre(plane: SlicePlane) -> NDArray[np.float64]:
+    """Return the centre of the image, mm, shape (3,). Unlike the first pixel, it does not depend on how the image is stored."""
+    across = np.array(plane.row_direction) * (plane.column_spacing * (plane.columns - 1) / 2)
+    down = np.array(plane.column_direction) * (plane.row_spacing * (plane.rows - 1) / 2)
+    return np.array(plane.position) + across + down
