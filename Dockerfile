@@ -12,27 +12,21 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
 WORKDIR /build
-COPY constraints.txt ./
-COPY package/requirements.txt package/constraints.build.txt package/pyradiomics.txt package/
-COPY package/python312 package/python312
+COPY lock.txt pyproject.toml requirements.txt ./
 RUN python3 -m venv /opt/tools \
- && /opt/tools/bin/python -m pip install --no-cache-dir --quiet -c constraints.txt pip \
- && /opt/tools/bin/python -m pip install --no-cache-dir --quiet \
-      -c constraints.txt -c package/constraints.build.txt -r package/requirements.txt \
- # pyradiomics builds only where numpy and setuptools are already there, without build isolation
- && PYTHONPATH=/build/package/python312 /opt/tools/bin/python -m pip wheel --no-cache-dir --quiet --no-deps \
-      --no-build-isolation --require-hashes --wheel-dir /wheels -r package/pyradiomics.txt
-COPY requirements.txt ./
-COPY package/image_packages.py package/left_out.txt package/gpu.txt package/
+ && awk '/^[^ ]/ { own = /^pip==/ } own' lock.txt >/tmp/pip.txt \
+ && /opt/tools/bin/python -m pip install --no-cache-dir --quiet --require-hashes -r /tmp/pip.txt \
+ && /opt/tools/bin/python -m pip install --no-cache-dir --quiet -c lock.txt --group image
+COPY package/image_packages.py package/left_out.txt package/
 ARG ORT=onnxruntime-gpu
 RUN python3 -m venv --without-pip /opt/venv \
- && if [ "$ORT" = onnxruntime-gpu ]; then also="--also package/gpu.txt"; else also=""; fi \
+ && case "$ORT" in onnxruntime) for="" ;; onnxruntime-gpu) for="--gpu pyproject.toml" ;; *) exit 2 ;; esac \
  && /opt/tools/bin/python package/image_packages.py --python /opt/venv/bin/python --requirements requirements.txt \
-      --constraints constraints.txt --left-out package/left_out.txt --onnxruntime "$ORT" $also --find-links /wheels \
+      --lock lock.txt --left-out package/left_out.txt $for \
  # holoscan's wheel makes the links of its libraries at the next start of Python, by a package that goes afterwards
  && pip="/opt/tools/bin/python -m pip --disable-pip-version-check --quiet --python /opt/venv/bin/python" \
  && links="wheel-axle-runtime pip setuptools filelock" \
- && $pip install --no-cache-dir --no-deps -c constraints.txt $links \
+ && $pip install --no-cache-dir --no-deps -c lock.txt $links \
  && /opt/venv/bin/python -c pass \
  && test -L "$(echo /opt/venv/lib/python3*/site-packages/holoscan/lib/libholoscan_core.so)" \
  && $pip uninstall --yes $links
@@ -45,7 +39,7 @@ COPY package/manifests.py package/map_main.py package/
 COPY app application/app
 COPY operators application/operators
 COPY pdl1es application/pdl1es
-RUN /opt/tools/bin/python -m pip download --no-cache-dir --quiet --no-deps --dest /wheels -c constraints.txt holoscan-cli \
+RUN /opt/tools/bin/python -m pip download --no-cache-dir --quiet --no-deps --dest /wheels -c lock.txt holoscan-cli \
  && /opt/tools/bin/python -m zipfile -e /wheels/holoscan_cli-*.whl /tmp/packager \
  && mkdir -p /root-of-image/var/holoscan /root-of-image/opt/holoscan \
  && cp /tmp/packager/holoscan_cli/packager/templates/tools.sh /root-of-image/var/holoscan/tools \

@@ -4,20 +4,28 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-PYTHON ?= $(firstword $(shell command -v python3.11) $(shell command -v python3) python3.11)
+# The machine's python3 where it will do, else the newest that will
+IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+ifndef PYTHON
+PYTHON := $(shell for one in python3 python3.13 python3.12 python3.11; do \
+  if "$$one" -c '$(IN_RANGE)' 2>/dev/null; then command -v "$$one"; break; fi; done)
+endif
 VENV := .venv
 TRAINING_VENV := .venv-training
 MAP_VENV := .venv-map
+LOCK_VENV := .venv-lock
 CONTAINER_TESTS := tests/e2e/test_container.py tests/e2e/test_map.py
 OUT ?= out/demo
 RUNS ?= runs
 # As --accelerator gpu
 REPRODUCE_FLAGS ?=
-PIP := -m pip --disable-pip-version-check --quiet
+PIP := -m pip --disable-pip-version-check --quiet --no-input
 # In CI a missing tool fails its test; elsewhere the test is skipped with the reason.
 PYTEST_FLAGS ?=
 
-.PHONY: help demo map test test-runtime test-container test-training lint env env-training machine untrained-model reproduce lock clean
+GROUPS := build image lock test training-test
+
+.PHONY: help demo map wheel test test-runtime test-container test-training lint env env-training machine untrained-model reproduce lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -25,11 +33,11 @@ help:
 ## make demo [STUDY=folder]   score a phantom study, or a study of yours, into out/demo
 demo: $(VENV)/ready
 ifdef STUDY
-	@$(VENV)/bin/pdl1es run "$(STUDY)" "$(OUT)/report"
+	@$(VENV)/bin/python app "$(STUDY)" "$(OUT)/report"
 else
 	@rm -rf "$(OUT)"
 	@$(VENV)/bin/pdl1es phantom "$(OUT)/study"
-	@$(VENV)/bin/pdl1es run "$(OUT)/study" "$(OUT)/report"
+	@$(VENV)/bin/python app "$(OUT)/study" "$(OUT)/report"
 endif
 
 ## make test                  all tests: the chain in its own environment without torch, then the training's
@@ -62,53 +70,74 @@ env-training: $(TRAINING_VENV)/ready
 map: $(MAP_VENV)/ready
 	@package/map.sh $(MAP_VENV)
 
-# What has to be on the machine is asked for before anything is installed, each with its remedy.
+# What has to be on the machine is asked for before anything is installed: all of it at once, with the remedy.
 machine:
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
-	  echo "Python 3.11 is needed (pyradiomics 3.0.1 builds on no newer one); '$(PYTHON)' is not it." >&2; \
-	  echo "Remedy: apt-get install python3.11 python3.11-venv python3.11-dev, or make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
-	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { \
-	  echo "Python's venv module is missing. Remedy: apt-get install python3.11-venv" >&2; exit 2; }
-	@"$(PYTHON)" -c 'import os, sys, sysconfig; sys.exit(not os.path.isfile(os.path.join(sysconfig.get_path("include"), "Python.h")))' || { \
-	  echo "Python's headers are missing (pyradiomics is compiled). Remedy: apt-get install python3.11-dev" >&2; exit 2; }
-	@command -v cc >/dev/null || command -v gcc >/dev/null || { \
-	  echo "A C compiler is missing (pyradiomics is compiled). Remedy: apt-get install gcc libc6-dev" >&2; exit 2; }
+	@[ "$$(uname -sm)" = "Linux x86_64" ] || { \
+	  echo "The locked packages are for Linux on x86-64; this is $$(uname -sm)." >&2; \
+	  echo "Remedy: install the wheel with pip, which takes what suits the machine (docs/install.md)." >&2; exit 2; }
+	@why=(); packages=(); \
+	need() { why+=("$$1"); packages+=("$${@:2}"); }; \
+	python="$(PYTHON)"; \
+	if ! "$$python" -c '$(IN_RANGE)' 2>/dev/null; then \
+	  need "Python 3.11, 3.12 or 3.13 is needed$${python:+; '$$python' is not one}." python3 python3-venv python3-dev; \
+	else \
+	  version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  "$$python" -c 'import venv, ensurepip' 2>/dev/null || need "Python's venv module is missing." "python$$version-venv"; \
+	  "$$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.isfile(os.path.join(sysconfig.get_path("include"), "Python.h")))' \
+	    || need "Python's headers are missing (pyradiomics is compiled)." "python$$version-dev"; \
+	fi; \
+	cc=$$(command -v cc || command -v gcc || true); \
+	if [ -z "$$cc" ] || ! echo '#include <stdlib.h>' | "$$cc" -E - >/dev/null 2>&1; then \
+	  need "A C compiler is missing (pyradiomics is compiled)." gcc libc6-dev; \
+	fi; \
+	if [ $${#why[@]} -gt 0 ]; then \
+	  printf '%s\n' "$${why[@]}" >&2; \
+	  echo "Remedy: apt-get install $${packages[*]}" >&2; \
+	  echo "(or make PYTHON=/path/to/python ..., where another one lies)" >&2; exit 2; \
+	fi
 
-# The packager looks at the versions of the framework that are installed, and imports none of it.
-$(MAP_VENV)/ready: constraints.txt | machine
-	@"$(PYTHON)" -m venv $(MAP_VENV)
-	@$(MAP_VENV)/bin/python $(PIP) install -c constraints.txt pip
-	@$(MAP_VENV)/bin/python $(PIP) install -c constraints.txt holoscan-cli wheel-axle-runtime
-	@$(MAP_VENV)/bin/python $(PIP) install -c constraints.txt --no-deps holoscan-cu13 monai-deploy-app-sdk
-	@touch $@
-
-# pyradiomics 3.0.1 builds only where numpy and setuptools are already there, without build isolation. The first start
-# of Python after holoscan's installation makes its links, which needs write access: so it happens here.
-define install_base
+# $(call new_venv,FOLDER): an environment with the locked pip, which an older pip takes from a file of its own alone
+define new_venv
+	rm -rf $(1)
 	"$(PYTHON)" -m venv $(1)
-	$(1)/bin/python $(PIP) install -c constraints.txt pip setuptools wheel numpy
-	$(1)/bin/python $(PIP) install -c constraints.txt --no-build-isolation pyradiomics==3.0.1
-	$(1)/bin/python $(PIP) install -c constraints.txt -r requirements.txt
+	awk '/^[^ ]/ { own = /^pip==/ } own' lock.txt >$(1)/pip.txt
+	$(1)/bin/python $(PIP) install --require-hashes -r $(1)/pip.txt
 endef
 
-$(VENV)/ready: requirements.txt constraints.txt pyproject.toml | machine
-	@echo "Preparing $(VENV) (about a minute the first time) ..." >&2
-	@$(call install_base,$(VENV))
-	@$(VENV)/bin/python $(PIP) install --no-deps --no-build-isolation -e .
-	@$(VENV)/bin/python -c pass
+# $(call install,FOLDER,WHAT): packages by the versions and hashes of lock.txt, those that build pyradiomics too; then
+# this checkout. The first start of Python after Holoscan's installation makes its links, which needs write access: so
+# it happens here.
+define install
+	$(1)/bin/python $(PIP) install -c lock.txt --build-constraint lock.txt --group build $(2)
+	$(1)/bin/python $(PIP) install --no-deps --no-build-isolation -e .
+	$(1)/bin/python -c pass
+endef
+
+# The packager looks at the versions of the framework that are installed, and imports none of it.
+$(MAP_VENV)/ready: lock.txt | machine
+	@$(call new_venv,$(MAP_VENV))
+	@$(MAP_VENV)/bin/python $(PIP) install -c lock.txt holoscan-cli wheel-axle-runtime
+	@$(MAP_VENV)/bin/python $(PIP) install -c lock.txt --no-deps holoscan-cu13 monai-deploy-app-sdk
 	@touch $@
 
-$(VENV)/tested: $(VENV)/ready tests/requirements.txt
-	@$(VENV)/bin/python $(PIP) install -c constraints.txt -r tests/requirements.txt
+$(VENV)/ready: requirements.txt lock.txt pyproject.toml setup.py | machine
+	@echo "Preparing $(VENV) with $(PYTHON) (about two minutes the first time) ..." >&2
+	@$(call new_venv,$(VENV))
+	@$(call install,$(VENV),-r requirements.txt)
 	@touch $@
 
-$(TRAINING_VENV)/ready: requirements.txt training/requirements.txt tests/requirements.txt constraints.txt pyproject.toml | machine
-	@echo "Preparing $(TRAINING_VENV) (torch and monai: a few minutes the first time) ..." >&2
-	@$(call install_base,$(TRAINING_VENV))
-	@$(TRAINING_VENV)/bin/python $(PIP) install -c constraints.txt torch==2.13.0
-	@$(TRAINING_VENV)/bin/python $(PIP) install -c constraints.txt -r training/requirements.txt -r tests/requirements.txt
-	@$(TRAINING_VENV)/bin/python $(PIP) install --no-deps --no-build-isolation -e .
-	@$(TRAINING_VENV)/bin/python -c pass
+$(VENV)/tested: $(VENV)/ready
+	@$(VENV)/bin/python $(PIP) install -c lock.txt --group test
+	@touch $@
+
+# torch has builds for CPUs and for CUDA under one version, and hashes of its own on every index: it is installed as the
+# index gives it, between what it needs and what needs it.
+$(TRAINING_VENV)/ready: training/requirements.txt lock.txt pyproject.toml setup.py | machine
+	@echo "Preparing $(TRAINING_VENV) with $(PYTHON) (torch and monai: a few minutes the first time) ..." >&2
+	@$(call new_venv,$(TRAINING_VENV))
+	@$(TRAINING_VENV)/bin/python $(PIP) install -c lock.txt numpy filelock fsspec jinja2 networkx setuptools sympy typing_extensions
+	@$(TRAINING_VENV)/bin/python $(PIP) install "$$(grep -o 'torch==[0-9.]*' pyproject.toml)"
+	@$(call install,$(TRAINING_VENV),-r training/requirements.txt --group test --group training-test)
 	@touch $@
 
 ## make untrained-model       write a seeded, untrained model into out/untrained, to try the chain's contract with
@@ -119,12 +148,25 @@ untrained-model: $(TRAINING_VENV)/ready
 reproduce: $(TRAINING_VENV)/ready
 	@$(TRAINING_VENV)/bin/pdl1es reproduce $(if $(SMALL),--small "$(RUNS)/small","$(RUNS)/full") $(REPRODUCE_FLAGS)
 
-## make lock                  write constraints.txt from the two environments as they are
-lock: $(VENV)/tested $(TRAINING_VENV)/ready
-	@{ echo '# The exact version of everything that run time, training and tests install; made by `make lock`.'; \
-	   for venv in $(VENV) $(TRAINING_VENV); do $$venv/bin/python -m pip freeze --all --exclude-editable; done \
-	   | grep '==' | sed 's/+cpu$$//' | sort -f -u; } > constraints.txt
+## make wheel                 build the package that pip installs, into dist/
+wheel: $(VENV)/ready
+	@rm -rf build/lib build/bdist.*
+	@$(VENV)/bin/python $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/pdl1es-*.whl
+
+## make lock [UPGRADE=1]      write lock.txt and the lists of requirements from pyproject.toml
+COMPILE := $(LOCK_VENV)/bin/uv pip compile pyproject.toml --quiet --universal --no-header --no-emit-index-url --no-emit-package torch
+lock: $(LOCK_VENV)/ready
+	@$(COMPILE) --all-extras $(GROUPS:%=--group %) --generate-hashes $(if $(UPGRADE),--upgrade) --output-file lock.txt >/dev/null
+	@list() { echo "# Written by \`make lock\`: $$1"; echo "-c $$2lock.txt"; $(COMPILE) --no-annotate --no-deps -c lock.txt "$${@:3}" | sed 's/ ;.*//'; }; \
+	list "what scores a study, with MONAI Deploy" "" --extra map >requirements.txt; \
+	list "the run time, and what the training needs beside torch" ../ --extra map --extra training >training/requirements.txt
+
+$(LOCK_VENV)/ready: | machine
+	@$(call new_venv,$(LOCK_VENV))
+	@$(LOCK_VENV)/bin/python $(PIP) install -c lock.txt --group lock
+	@touch $@
 
 ## make clean                 remove environments and outputs
 clean:
-	rm -rf $(VENV) $(TRAINING_VENV) $(MAP_VENV) out build dist *.egg-info
+	rm -rf $(VENV) $(TRAINING_VENV) $(MAP_VENV) $(LOCK_VENV) out build dist *.egg-info

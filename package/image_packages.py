@@ -1,7 +1,8 @@
 """Install what the run time imports, and nothing that pip would only bring along.
 
-pip resolves ``requirements.txt`` under ``constraints.txt`` without installing anything; the packages that
-``left_out.txt`` names are then taken out, with all that only they need, and the rest is installed without dependencies.
+pip resolves ``requirements.txt`` with the versions and hashes of ``lock.txt`` without installing anything; the packages
+that ``left_out.txt`` names are then taken out, with all that only they need, and the rest is installed without
+dependencies.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,32 +20,44 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ONNXRUNTIME = "onnxruntime-gpu"
-"""The distribution that ``requirements.txt`` names; the image may take another one of the same version."""
+ONNXRUNTIME = "onnxruntime"
+"""The distribution that ``requirements.txt`` names; ``[gpu]`` of ``pyproject.toml`` has another for its place."""
 
 Need = tuple[str, frozenset[str]]
 """A package's canonical name and the extras that are asked of it."""
 
 
 def read_list(file: Path) -> list[str]:
-    """Return the entries of a list: what stands before a blank, without comments."""
+    """Return the entries of a list: what stands before a blank, without comments and options."""
     lines = (line.partition("#")[0].split() for line in file.read_text(encoding="utf-8").splitlines())
-    return [words[0] for words in lines if words]
+    return [words[0] for words in lines if words and not words[0].startswith("-")]
 
 
-def requested(requirements: Path, onnxruntime: str) -> list[str]:
-    """Return the requirements with the onnxruntime that the image wants.
+def requested(requirements: Path, gpu: Iterable[str] | None = None) -> list[str]:
+    """Return the requirements, with what runs the model on a GPU in the place of what runs it on a CPU.
+
+    Parameters
+    ----------
+    requirements
+        The run time's list.
+    gpu
+        The extra ``[gpu]``; None for a CPU.
 
     Raises
     ------
     ValueError
-        Where ``onnxruntime-gpu==`` does not stand there exactly once.
+        Where ``onnxruntime==`` does not stand in the list exactly once.
     """
     wanted = read_list(requirements)
-    pinned = [line for line in wanted if line.startswith(f"{ONNXRUNTIME}==")]
-    if len(pinned) != 1:
-        raise ValueError(f"{requirements.name} must pin {ONNXRUNTIME} once, it does so {len(pinned)} times")
-    return [line.replace(ONNXRUNTIME, onnxruntime, 1) if line == pinned[0] else line for line in wanted]
+    rest = [line for line in wanted if not line.startswith(f"{ONNXRUNTIME}==")]
+    if len(rest) != len(wanted) - 1:
+        raise ValueError(f"{requirements.name} must pin {ONNXRUNTIME} once, it does so {len(wanted) - len(rest)} times")
+    return wanted if gpu is None else [*rest, *gpu]
+
+
+def gpu_extra(project: Path) -> list[str]:
+    """Return the extra ``[gpu]`` of a ``pyproject.toml``."""
+    return tomllib.loads(project.read_text(encoding="utf-8"))["project"]["optional-dependencies"]["gpu"]
 
 
 def kept(resolved: Mapping[str, Mapping[str, Any]], roots: Iterable[str], left_out: Iterable[str]) -> list[str]:
@@ -92,20 +106,15 @@ def main() -> None:
     parser.add_argument("--python", type=Path, help="interpreter of the environment to install into")
     parser.add_argument("--list", type=Path, help="file to write the packages to; pyradiomics is left to its wheel")
     parser.add_argument("--requirements", type=Path, required=True)
-    parser.add_argument("--constraints", type=Path, action="append", required=True)
+    parser.add_argument("--lock", type=Path, required=True)
     parser.add_argument("--left-out", type=Path, help="without it, everything that pip brings")
-    parser.add_argument("--onnxruntime", default=ONNXRUNTIME)
-    parser.add_argument("--also", type=Path, help="further requirements, as those of the GPU image")
-    parser.add_argument("--find-links", type=Path, required=True, help="folder of wheels that were built here")
+    parser.add_argument("--gpu", type=Path, metavar="PYPROJECT", help="for a GPU: the file whose extra [gpu] says with what")
     arguments = parser.parse_args()
 
-    roots = requested(arguments.requirements, arguments.onnxruntime)
-    if arguments.also:
-        roots += read_list(arguments.also)
+    roots = requested(arguments.requirements, gpu_extra(arguments.gpu) if arguments.gpu else None)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
-    options = ["--no-cache-dir", "--find-links", str(arguments.find_links)]
-    for file in arguments.constraints:
-        options += ["--constraint", str(file)]
+    lock = str(arguments.lock)
+    options = ["--no-cache-dir", "--constraint", lock, "--build-constraint", lock]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         resolve = [*pip, "install", "--quiet", "--dry-run", "--ignore-installed", "--report", str(report)]
@@ -117,7 +126,7 @@ def main() -> None:
     print("left out:", *(package for package in gone if package not in packages), sep="\n  ")
     print("installed:", *packages, sep="\n  ")
     if arguments.list:
-        indexed = [package for package in packages if not package.startswith("pyradiomics==")]
+        indexed = [package for package in packages if not package.startswith("pyradiomics-bhklab==")]
         arguments.list.write_text("\n".join(indexed) + "\n", encoding="utf-8")
     if arguments.python is None:
         return

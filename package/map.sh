@@ -29,19 +29,19 @@ build=build/map
 rm -rf "$build"
 mkdir -p "$build/app" "$build/docs" "$build/bin" "$build/cache"
 
-# ---- what no index has for the image's Python
+# ---- what the image cannot build: it has no compiler
 # shellcheck disable=SC2086
 DOCKER_BUILDKIT=1 "$DOCKER" build ${DOCKER_BUILD_FLAGS:-} --build-arg "ORT=${ORT:-onnxruntime-gpu}" \
   -f package/wheel.Dockerfile --output "type=local,dest=$build/wheel" .
 
-# ---- the application's folder: the packager puts every folder below `--add` on PYTHONPATH, where pdl1es/features
-# would hide pyradiomics' own package of that name; so all packages lie beside __main__.py instead
+# ---- the application's folder: the packager puts every folder below `--add` on PYTHONPATH, where each room of pdl1es
+# (model, report...) would become a package of its own; so all packages lie beside __main__.py instead
 cp package/map_main.py "$build/app/__main__.py"
 for package in app operators pdl1es; do
   mkdir "$build/app/$package"
   tar --exclude=__pycache__ -C "$package" -c . | tar -C "$build/app/$package" -x
 done
-"$venv/bin/python" -m zipfile -e "$build"/wheel/pyradiomics-3.0.1-*.whl "$build/app"
+"$venv/bin/python" -m zipfile -e "$build"/wheel/pyradiomics_bhklab-*.whl "$build/app"
 # The packager's Dockerfile upgrades pip for the user and installs this list. The next start of Python is pip's own: it
 # makes holoscan's links, by the system's pip 24, which then is the one that runs. The script `pip` has to fit it:
 # that of 26.3 does not, that of 25.3 does, and holoscan-cli wants one after 25.1.

@@ -49,6 +49,8 @@ Floats = NDArray[np.float64]
 
 UPSTREAM_VERSION: Final = "3.0.1"
 """The version of pyradiomics whose internals are used here."""
+SAME_CODE_VERSION: Final = "3.1.4"
+"""What pyradiomics-bhklab calls itself: 3.0.1's code, with a build file that pip understands on every Python."""
 
 SILENT: Final = logging.Logger("pdl1es.features.silent", level=logging.CRITICAL + 1)
 """A logger of our own for pyradiomics' objects: its global loggers stay as they are, and nothing is written."""
@@ -1030,7 +1032,7 @@ def check_upstream(version: str = radiomics.__version__, relied_on: dict[type, I
     UpstreamChanged
         Another version; a class, method or feature is missing; or a compiled matrix holds other counts than ours.
     """
-    if version.removeprefix("v") != UPSTREAM_VERSION:
+    if version.removeprefix("v") not in (UPSTREAM_VERSION, SAME_CODE_VERSION):
         raise UpstreamChanged(f"pyradiomics {UPSTREAM_VERSION} is needed, {version} is installed")
     for owner, methods in (relied_on or _RELIED_ON).items():
         missing = [name for name in methods if not callable(getattr(owner, name, None))]

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from packaging.requirements import Requirement
 
 RESOLVED = {
     "framework": {
@@ -50,18 +51,22 @@ def test_a_list_that_leaves_out_what_nobody_asks_for_is_refused(image_packages: 
         image_packages.kept(RESOLVED, ["framework==1.0"], ["ghost"])
 
 
-def test_the_image_takes_the_onnxruntime_that_it_is_built_for_in_the_pinned_version(
+def test_the_image_for_gpus_has_the_other_onnxruntime_of_the_same_version_in_the_place_of_the_first(
     image_packages: ModuleType, repository: Path
 ) -> None:
     requirements = repository / "requirements.txt"
-    (gpu,) = [line for line in image_packages.requested(requirements, "onnxruntime-gpu") if "onnxruntime" in line]
-    (cpu,) = [line for line in image_packages.requested(requirements, "onnxruntime") if "onnxruntime" in line]
-    assert gpu.replace("-gpu", "") == cpu
-    assert cpu.startswith("onnxruntime==")
+    gpu = image_packages.gpu_extra(repository / "pyproject.toml")
+    (cpu,) = [line for line in image_packages.requested(requirements) if "onnxruntime" in line]
+    (other,) = [line for line in image_packages.requested(requirements, gpu) if "onnxruntime" in line]
+    assert Requirement(cpu).name == "onnxruntime"
+    assert Requirement(other).name == "onnxruntime-gpu"
+    (version,) = Requirement(cpu).specifier
+    assert version.version in Requirement(other).specifier
+    assert set(gpu) <= set(image_packages.requested(requirements, gpu))
 
 
 def test_requirements_without_a_pinned_onnxruntime_are_refused(image_packages: ModuleType, tmp_path: Path) -> None:
     file = tmp_path / "requirements.txt"
-    file.write_text("numpy==2.0\nonnxruntime-gpu>=1\n")
-    with pytest.raises(ValueError, match="must pin onnxruntime-gpu once"):
-        image_packages.requested(file, "onnxruntime")
+    file.write_text("numpy==2.0\nonnxruntime>=1\n")
+    with pytest.raises(ValueError, match="must pin onnxruntime once"):
+        image_packages.requested(file)
