@@ -108,7 +108,9 @@ def main() -> None:
     parser.add_argument("--requirements", type=Path, required=True)
     parser.add_argument("--lock", type=Path, required=True)
     parser.add_argument("--left-out", type=Path, help="without it, everything that pip brings")
-    parser.add_argument("--gpu", type=Path, metavar="PYPROJECT", help="for a GPU: the file whose extra [gpu] says with what")
+    parser.add_argument(
+        "--gpu", type=Path, metavar="PYPROJECT", help="for a GPU: the file whose extra [gpu] says with what"
+    )
     arguments = parser.parse_args()
 
     roots = requested(arguments.requirements, gpu_extra(arguments.gpu) if arguments.gpu else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from typing import Final
@@ -16,13 +17,15 @@ PACKAGES: Final = (
     "highdicom",
     "monai-deploy-app-sdk",
     "numpy",
+    "onnxruntime",
     "onnxruntime-gpu",
     "pydicom",
     "pyradiomics",
+    "pyradiomics-bhklab",
     "scipy",
     "SimpleITK",
 )
-"""Packages whose version can change a result."""
+"""Packages whose version can change a result. Of the pairs one is installed; MONAI Deploy need not be."""
 
 
 @cache
@@ -30,10 +33,8 @@ def software_versions() -> tuple[tuple[str, str], ...]:
     """Return name and version of this software, Python and the packages that can change a result."""
     found = []
     for package in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found.append((package, metadata.version(package)))
-        except metadata.PackageNotFoundError:
-            found.append((package, "not installed"))
     return (("pdl1es", __version__), ("python", platform.python_version()), *found)
 
 

@@ -117,7 +117,9 @@ def test_the_context_holds_the_application_the_model_and_the_documents_and_nothi
     expected |= {f"docs/{name}": (repository / name).read_bytes() for name in ("LICENSE", "README.md")}
     expected["app.config"] = (repository / "app.yaml").read_bytes()
     assert {name: found.get(name) == data for name, data in expected.items()} == dict.fromkeys(expected, True)
-    made_here = {name for name in found if name.startswith(("app/radiomics/", "app/pyradiomics_bhklab-3.1.4.dist-info/"))}
+    made_here = {
+        name for name in found if name.startswith(("app/radiomics/", "app/pyradiomics_bhklab-3.1.4.dist-info/"))
+    }
     by_packager = {"Dockerfile", ".dockerignore", "tools", "map/app.json", "map/pkg.json", "pip/requirements.txt"}
     assert found.keys() - expected.keys() - made_here - by_packager == {"app/requirements.txt"}
     assert found["app/requirements.txt"].split() == found["pip/requirements.txt"].split()
@@ -149,7 +151,9 @@ def test_the_entry_point_differs_from_the_packagers_in_the_one_word_that_keeps_t
 def test_every_package_of_the_map_has_its_exact_version(context: Path, repository: Path) -> None:
     packages = (context / "pip" / "requirements.txt").read_text().split()
     assert all(re.fullmatch(r"[a-z0-9-]+==[\w.+]+", package) for package in packages)
-    locked = [line.split()[0] for line in (repository / "lock.txt").read_text().splitlines() if "==" in line.split(";")[0]]
+    locked = [
+        line.split()[0] for line in (repository / "lock.txt").read_text().splitlines() if "==" in line.split(";")[0]
+    ]
     versions = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in locked)}
     own = dict(package.split("==") for package in packages)
     # pip is the one exception: package/map.sh says why.

@@ -6,6 +6,8 @@ import shlex
 from importlib.metadata import version
 from typing import Any, Final
 
+import onnxruntime
+
 from pdl1es.clinical import VARIABLES
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES
 from pdl1es.model.fusion import CAM_SIZE, MODEL_FILE, CutOff, ModelMetadata
@@ -72,7 +74,7 @@ def bundle_metadata(
         "monai_version": version("monai"),
         "pytorch_version": summary["versions"]["torch"],
         "numpy_version": summary["versions"]["numpy"],
-        "required_packages_version": {"onnxruntime-gpu": version("onnxruntime-gpu")},
+        "required_packages_version": {"onnxruntime": onnxruntime.__version__},
         "name": metadata.name,
         "task": "PD-L1 expression score of non-small cell lung cancer from chest CT",
         "description": warning + metadata.trained_on,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,9 +172,10 @@ def test_a_defects_message_stays_out() -> None:
 
 
 def test_versions_of_what_can_change_a_result_are_recorded(scored: ResultDocument) -> None:
-    assert {"pdl1es", "python", "pyradiomics", "onnxruntime-gpu", "pydicom", "highdicom", "SimpleITK", "numpy"} <= set(
-        scored.versions
-    )
+    assert {"pdl1es", "python", "pydicom", "highdicom", "SimpleITK", "numpy"} <= set(scored.versions)
+    assert {"pyradiomics", "pyradiomics-bhklab"} & set(scored.versions)
+    assert {"onnxruntime", "onnxruntime-gpu"} & set(scored.versions)
+    assert all(re.match(r"\d", version) for version in scored.versions.values())
 
 
 def test_the_series_of_the_input_are_counted(case: Case) -> None:
