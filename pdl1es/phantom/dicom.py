@@ -11,28 +11,14 @@ from typing import Any
 import numpy as np
 
 from pdl1es.phantom.anatomy import Chest, build_chest, draw_chest, place_tumour
-from pdl1es.phantom.ct_series import PatientRecord, Storage, StoredSeries, Volume, uid_of, volume_of, write_ct_series
+from pdl1es.phantom.ct_series import CTSeries, PatientRecord, write_ct_series
 from pdl1es.phantom.scanner import Crop, Scan, ScannerParameters, manufacturer_of, scan
-from pdl1es.phantom.segmentation import SegmentDescription, write_segmentation, write_segmentation_for
+from pdl1es.phantom.segmentation import write_segmentation
 from pdl1es.phantom.tumour import TumourParameters, draw_tumour
 
-__all__ = [
-    "PatientRecord",
-    "PhantomStudy",
-    "SegmentDescription",
-    "Storage",
-    "StoredSeries",
-    "Volume",
-    "make_phantom_study",
-    "uid_of",
-    "volume_of",
-    "write_ct_series",
-    "write_segmentation",
-    "write_segmentation_for",
-    "write_study",
-]
-
 CLINICAL_FILE = "clinical.json"
+MOST_THREADS = 4
+"""Threads that make one study."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +42,7 @@ class PhantomStudy:
     """
 
     folder: Path
-    ct: StoredSeries
+    ct: CTSeries
     seg_path: Path
     clinical_path: Path
     tumour: TumourParameters
@@ -77,7 +63,6 @@ def make_phantom_study(
     tumour_diameter: float = 30.0,
     matrix: int = 512,
     slices: tuple[int, int] | None = None,
-    workers: int | None = None,
 ) -> PhantomStudy:
     """Make a phantom study: a chest CT with a lung tumour, its SEG, and clinical variables.
 
@@ -97,8 +82,6 @@ def make_phantom_study(
         Pixels on each side of the field of view of 384 mm.
     slices
         First slice and the one behind the last, for a part of the chest; all where None.
-    workers
-        Threads; all the machine's, up to four, where None.
 
     Raises
     ------
@@ -143,7 +126,7 @@ def make_phantom_study(
         patient=patient,
         clinical={"age": age, "sex": "female" if female else "male", "smoking": smoking, "family_history": family},
         slices=slices,
-        workers=workers,
+        workers=min(MOST_THREADS, os.cpu_count() or 1),
     )
 
 
@@ -157,7 +140,7 @@ def write_study(
     patient: PatientRecord,
     clinical: dict[str, Any],
     slices: tuple[int, int] | None = None,
-    workers: int | None = None,
+    workers: int,
 ) -> PhantomStudy:
     """Scan a chest with a tumour and write CT, SEG and ``clinical.json``.
 
@@ -176,7 +159,7 @@ def write_study(
     slices
         First slice and the one behind the last; all where None.
     workers
-        Threads; all the machine's, up to four, where None.
+        Threads; they change nothing in the files.
 
     Raises
     ------
@@ -187,14 +170,12 @@ def write_study(
         raise ValueError("a study needs a chest with a tumour")
     first, last = slices or (0, scanner.slices)
     crop = Crop((first, min(last, scanner.slices)), (0, scanner.matrix), (0, scanner.matrix))
-    threads = min(4, os.cpu_count() or 1) if workers is None else workers
-    made = scan(chest, scanner, seed=noise_seed, crop=crop, workers=threads)
+    made = scan(chest, scanner, seed=noise_seed, crop=crop, workers=workers)
     if not made.mask.any():
         raise ValueError("the slices do not show the tumour")
-    series = write_ct_series(output / "CT", volume_of(made), scanner, key=key, patient=patient)
-    seg_path = write_segmentation(
-        output / "SEG" / "tumour.dcm", series.datasets, [series.frames_of(made.mask)], key=f"{key}/seg"
-    )
+    series = write_ct_series(output / "CT", made, key=key, patient=patient)
+    seg_path = output / "SEG" / "tumour.dcm"
+    write_segmentation(seg_path, series.datasets, made.mask, key=f"{key}/seg")
     clinical_path = output / CLINICAL_FILE
     clinical_path.write_text(json.dumps(clinical, indent=2) + "\n", encoding="utf-8")
     return PhantomStudy(output, series, seg_path, clinical_path, chest.tumour.parameters, made)

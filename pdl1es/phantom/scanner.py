@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from pdl1es.phantom.anatomy import Z_HIGH_MM, Z_LOW_MM, Chest, render_planes
+from pdl1es.phantom.anatomy import Z_HIGH_MM, Z_LOW_MM, Chest
+from pdl1es.phantom.rendering import render_planes
 from pdl1es.phantom.shapes import Floats, plane_grid
 
 FIELD_CENTRE_Y_MM: Final = 12.0

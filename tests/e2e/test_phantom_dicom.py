@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from pdl1es.phantom.ct_series import Storage, volume_of, write_ct_series, write_enhanced_ct
 from pdl1es.phantom.dicom import PhantomStudy
-from pdl1es.phantom.segmentation import write_segmentation, write_segmentation_for
+from tests.enhanced_ct import write_enhanced_ct
+from tests.odd_segmentations import write_odd_segmentation, write_segmentation_for
+from tests.odd_series import Storage, write_odd_series
 
 pytestmark = pytest.mark.skipif(
     shutil.which("dciodvfy") is None, reason="dciodvfy is not installed (Debian package dicom3tools)"
@@ -37,12 +38,12 @@ def test_the_phantoms_objects_agree_about_patient_study_and_series(phantom_study
 
 @pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP", "by hand"])
 def test_each_kind_of_seg_is_valid_dicom(phantom_study: PhantomStudy, tmp_path: Path, kind: str) -> None:
-    frames = phantom_study.ct.frames_of(phantom_study.scan.mask)
+    frames = phantom_study.scan.mask
     datasets, path = phantom_study.ct.datasets, tmp_path / "seg.dcm"
     if kind == "by hand":
         write_segmentation_for(path, datasets, [frames], key="s")
     else:
-        write_segmentation(path, datasets, [frames], key="s", segmentation_type=kind)  # type: ignore[arg-type]  # by id
+        write_odd_segmentation(path, datasets, [frames], key="s", segmentation_type=kind)  # type: ignore[arg-type]  # by id
     errors = _errors(path)
     if kind == "LABELMAP":
         # This verifier is older than the SOP class (2024) and expects a BINARY one: nothing else may be wrong.
@@ -51,13 +52,12 @@ def test_each_kind_of_seg_is_valid_dicom(phantom_study: PhantomStudy, tmp_path: 
 
 
 def test_the_enhanced_ct_is_valid_dicom(phantom_study: PhantomStudy, tmp_path: Path) -> None:
-    volume = volume_of(phantom_study.scan, phantom_study.scan.hu[:4])
-    series = write_enhanced_ct(tmp_path / "enhanced.dcm", volume, phantom_study.scan.scanner, key="k")
-    assert _errors(series.paths[0]) == []
+    path = tmp_path / "enhanced.dcm"
+    write_enhanced_ct(path, replace(phantom_study.scan, hu=phantom_study.scan.hu[:4]), key="k")
+    assert _errors(path) == []
 
 
 def test_a_transposed_compressed_series_is_valid_dicom(phantom_study: PhantomStudy, tmp_path: Path) -> None:
-    volume = volume_of(phantom_study.scan, np.ascontiguousarray(phantom_study.scan.hu[:2]))
     storage = Storage(transpose=True, order="head_first", transfer_syntax_uid="1.2.840.10008.1.2.5")
-    series = write_ct_series(tmp_path, volume, phantom_study.scan.scanner, key="k", storage=storage)
+    series = write_odd_series(tmp_path, replace(phantom_study.scan, hu=phantom_study.scan.hu[:2]), storage, key="k")
     assert _errors(series.paths[0]) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -15,14 +16,15 @@ import numpy as np
 import pytest
 
 from pdl1es.dicom.selection.rules import SegmentRules, SelectionRules
-from pdl1es.phantom.ct_series import Storage, Volume, volume_of, write_ct_series, write_enhanced_ct
-from pdl1es.phantom.scanner import ScannerParameters
-from pdl1es.phantom.segmentation import GTV, HEART_SEGMENT, LUNGS_SEGMENT, write_segmentation
 from pdl1es.settings import Settings
+from tests.enhanced_ct import write_enhanced_ct
 from tests.integration.chain_runs import WHEN, Score, Scored
+from tests.odd_segmentations import GTV, HEART_SEGMENT, LUNGS_SEGMENT, write_odd_segmentation
+from tests.odd_series import Storage, write_odd_series
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy
+    from pdl1es.phantom.scanner import Scan
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +43,12 @@ def science(scored: Scored) -> dict[str, Any]:
     }
 
 
-def stored_again(phantom_study: PhantomStudy, folder: Path, storage: Storage, volume: Volume | None = None) -> Path:
+def stored_again(phantom_study: PhantomStudy, folder: Path, storage: Storage, scan: Scan | None = None) -> Path:
     """Write the phantom's CT and SEG in another way of storage."""
-    scan = phantom_study.scan
-    scanner = ScannerParameters(matrix=256, pixel_spacing_mm=1.5)
-    series = write_ct_series(folder / "CT", volume or volume_of(scan), scanner, key=folder.name, storage=storage)
-    mask = scan.mask
-    if volume is not None:
-        below = (len(volume.hu) - len(mask)) // 2
-        mask = np.pad(mask, ((below, len(volume.hu) - len(mask) - below), (0, 0), (0, 0)))
-    write_segmentation(folder / "SEG" / "t.dcm", series.datasets, [series.frames_of(mask)], key=f"{folder.name}/seg")
+    scan = scan or phantom_study.scan
+    series = write_odd_series(folder / "CT", scan, storage, key=folder.name)
+    seg = folder / "SEG" / "t.dcm"
+    write_odd_segmentation(seg, series.datasets, [series.frames_of(scan.mask)], key=f"{folder.name}/seg")
     shutil.copy(phantom_study.clinical_path, folder / "clinical.json")
     return folder
 
@@ -115,16 +113,13 @@ def test_how_the_same_slices_are_stored_changes_no_digit(
 def test_more_slices_above_and_below_change_no_digit(
     phantom_study: PhantomStudy, reference: Scored, score: Score, tmp_path: Path
 ) -> None:
-    small = volume_of(phantom_study.scan)
-    more = 100
-    longer = Volume(
-        np.pad(small.hu, ((more, more), (0, 0), (0, 0)), constant_values=-1000),
-        (small.origin[0], small.origin[1], small.origin[2] - more * small.slice_step[2]),
-        small.row_direction,
-        small.column_direction,
-        small.slice_step,
-        small.row_spacing,
-        small.column_spacing,
+    scan, more = phantom_study.scan, 100
+    around = ((more, more), (0, 0), (0, 0))
+    longer = dataclasses.replace(
+        scan,
+        hu=np.pad(scan.hu, around, constant_values=-1000),
+        mask=np.pad(scan.mask, around),
+        origin=(*scan.origin[:2], scan.origin[2] - more * scan.spacing[2]),
     )
     again = score(stored_again(phantom_study, tmp_path, Storage(), longer))
     assert science(again) == science(reference)
@@ -134,10 +129,8 @@ def test_an_enhanced_multiframe_ct_gives_the_same_digits(
     phantom_study: PhantomStudy, reference: Scored, score: Score, tmp_path: Path
 ) -> None:
     scan = phantom_study.scan
-    enhanced = write_enhanced_ct(
-        tmp_path / "ct.dcm", volume_of(scan), ScannerParameters(matrix=256, pixel_spacing_mm=1.5), key="enhanced"
-    )
-    write_segmentation(tmp_path / "seg.dcm", enhanced.datasets, [enhanced.frames_of(scan.mask)], key="enhanced/seg")
+    enhanced = write_enhanced_ct(tmp_path / "ct.dcm", scan, key="enhanced")
+    write_odd_segmentation(tmp_path / "seg.dcm", [enhanced], [scan.mask], key="enhanced/seg")
     shutil.copy(phantom_study.clinical_path, tmp_path / "clinical.json")
     again = score(tmp_path)
     assert again.code == "scored"
@@ -150,11 +143,10 @@ def test_fractional_and_labelmap_segmentations_are_scored(
 ) -> None:
     shutil.copytree(phantom_study.folder, tmp_path / "study")
     (tmp_path / "study" / "SEG" / "tumour.dcm").unlink()
-    ct = phantom_study.ct
-    write_segmentation(
+    write_odd_segmentation(
         tmp_path / "study" / "SEG" / "other.dcm",
-        ct.datasets,
-        [ct.frames_of(phantom_study.scan.mask)],
+        phantom_study.ct.datasets,
+        [phantom_study.scan.mask],
         key=kind,
         segmentation_type=kind,
     )
@@ -166,16 +158,16 @@ def test_fractional_and_labelmap_segmentations_are_scored(
 def test_heart_and_lungs_beside_the_tumour_are_left_alone(
     phantom_study: PhantomStudy, reference: Scored, score: Score, tmp_path: Path
 ) -> None:
-    ct, mask = phantom_study.ct, phantom_study.scan.mask
+    mask = phantom_study.scan.mask
     shutil.copytree(phantom_study.folder / "CT", tmp_path / "CT")
     shutil.copy(phantom_study.clinical_path, tmp_path / "clinical.json")
     heart, lungs = np.zeros_like(mask), np.zeros_like(mask)
     heart[10:40, 100:160, 100:160] = True
     lungs[5:45, 40:220, 30:100] = True
-    write_segmentation(
+    write_odd_segmentation(
         tmp_path / "seg.dcm",
-        ct.datasets,
-        [ct.frames_of(heart), ct.frames_of(lungs), ct.frames_of(mask)],
+        phantom_study.ct.datasets,
+        [heart, lungs, mask],
         segments=(HEART_SEGMENT, LUNGS_SEGMENT, GTV),
         key="organs",
     )
@@ -187,13 +179,13 @@ def test_heart_and_lungs_beside_the_tumour_are_left_alone(
 def test_two_tumours_are_refused_unless_the_settings_choose(
     phantom_study: PhantomStudy, score: Score, settings: Settings, tmp_path: Path
 ) -> None:
-    ct, mask = phantom_study.ct, phantom_study.scan.mask
+    mask = phantom_study.scan.mask
     shutil.copytree(phantom_study.folder / "CT", tmp_path / "CT")
     small = np.zeros_like(mask)
     small[20:24, 60:70, 60:70] = True
     second = type(GTV)(label="GTV-2", tracking_id="GTV-2")
-    write_segmentation(
-        tmp_path / "seg.dcm", ct.datasets, [ct.frames_of(small), ct.frames_of(mask)], segments=(second, GTV), key="two"
+    write_odd_segmentation(
+        tmp_path / "seg.dcm", phantom_study.ct.datasets, [small, mask], segments=(second, GTV), key="two"
     )
     assert score(tmp_path).code == "SEVERAL_TUMOUR_SEGMENTS"
     for rules in (SegmentRules(choose="largest"), SegmentRules(label="GTV-1"), SegmentRules(tracking_id="GTV-1")):

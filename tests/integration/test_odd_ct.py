@@ -18,8 +18,8 @@ from pydicom.sr.coding import Code
 from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.selection.rules import SegmentRules, SelectionRules
 from pdl1es.phantom.ct_series import uid_of
-from pdl1es.phantom.segmentation import SegmentDescription, write_segmentation_for
 from tests.integration.chain_runs import Score, Scored
+from tests.odd_segmentations import SegmentDescription, write_segmentation_for
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy

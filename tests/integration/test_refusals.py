@@ -31,22 +31,26 @@ from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.selection.rules import SelectionRules
 from pdl1es.errors import RefusalCode
 from pdl1es.model.fusion import FusionModel
-from pdl1es.phantom.ct_series import PatientRecord, Storage, StoredSeries, Volume, uid_of, write_ct_series
-from pdl1es.phantom.scanner import ScannerParameters
-from pdl1es.phantom.segmentation import GTV, HEART_SEGMENT, TUMOUR, SegmentDescription, write_segmentation_for
+from pdl1es.phantom.ct_series import uid_of
+from pdl1es.phantom.scanner import Scan, ScannerParameters
 from pdl1es.settings import ModelSettings, Settings
 from tests.integration.chain_runs import WHEN, Scored
+from tests.odd_segmentations import GTV, HEART_SEGMENT, TUMOUR, SegmentDescription, write_segmentation_for
+from tests.odd_series import Storage, StoredSeries, write_odd_series
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy
 
-PATIENT: Final = PatientRecord(
-    name="Zebrafink^Quendolin",
-    patient_id="QX-77-SECRET",
-    study_date="20190317",
-    accession_number="ACC-9911",
-    study_description="Zebrafink, chest",
-)
+PATIENT: Final = {
+    "PatientName": "Zebrafink^Quendolin",
+    "PatientID": "QX-77-SECRET",
+    "StudyDate": "20190317",
+    "SeriesDate": "20190317",
+    "AcquisitionDate": "20190317",
+    "ContentDate": "20190317",
+    "AccessionNumber": "ACC-9911",
+    "StudyDescription": "Zebrafink, chest",
+}
 SECRETS: Final = ("Zebrafink", "Quendolin", "QX-77", "20190317", "2019-03-17", "ACC-9911")
 GPU_OBSTACLE: Final = "there is no NVIDIA driver (libcuda.so.1)"
 
@@ -62,8 +66,11 @@ About = Literal["series", "image", "segmentation"]
 class Base:
     """What a good study is made from: a small chest with a tumour, 1 x 1 x 3 mm."""
 
-    volume: Volume
-    mask: NDArray[np.bool_]
+    scan: Scan
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        return self.scan.mask
 
     @property
     def tumour_slices(self) -> NDArray[np.intp]:
@@ -121,9 +128,8 @@ class Plan:
 
     def write(self, folder: Path) -> StoredSeries:
         """Write the study."""
-        scanner = ScannerParameters(matrix=96, pixel_spacing_mm=1.0)
-        storage = Storage(**self.storage)
-        ct = write_ct_series(folder / "CT", self.base.volume, scanner, key="refused", patient=PATIENT, storage=storage)
+        storage = Storage(replaced=PATIENT, **self.storage)
+        ct = write_odd_series(folder / "CT", self.base.scan, storage, key="refused")
         masks = [self.base.mask] if self.masks is None else self.masks
         seg = folder / "SEG" / "tumour.dcm"
         frames = [ct.frames_of(mask) for mask in masks]
@@ -460,9 +466,8 @@ def base(phantom_study: PhantomStudy) -> Base:
     scan = phantom_study.scan
     centre = [int(np.median(axis)) for axis in np.nonzero(scan.mask)]
     z, y, x = (slice(max(0, middle - half), middle + half) for middle, half in zip(centre, (12, 48, 48), strict=True))
-    hu, mask = scan.hu[z, y, x], scan.mask[z, y, x]
-    volume = Volume(hu, (-48.0, -48.0, 30.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 3.0), 1.0, 1.0)
-    return Base(volume, mask)
+    scanner = ScannerParameters(matrix=96, pixel_spacing_mm=1.0)
+    return Base(Scan(scan.hu[z, y, x], scan.mask[z, y, x], (-48.0, -48.0, 30.0), (1.0, 1.0, 3.0), scanner))
 
 
 Attempt = Callable[..., tuple[Scored, StoredSeries]]

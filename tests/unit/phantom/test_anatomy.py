@@ -13,9 +13,8 @@ from pdl1es.phantom.anatomy import (
     draw_chest,
     lung_clearance,
     place_tumour,
-    render_plane,
-    render_planes,
 )
+from pdl1es.phantom.rendering import render_planes
 from pdl1es.phantom.shapes import plane_grid, polyline, random_field, sphere_directions
 from pdl1es.phantom.tumour import TumourParameters, build_tumour, draw_tumour
 
@@ -51,7 +50,7 @@ def test_organs_lie_where_a_radiologist_expects_them_with_their_hounsfield_units
 def test_there_is_no_air_inside_the_body_but_in_lungs_airways_and_stomach() -> None:
     grid = _grid()
     for z in (120.0, 60.0, 0.0, -60.0, -110.0):
-        image = render_plane(build_chest(CHEST), grid, z)
+        image = render_planes(build_chest(CHEST), grid, [z])[0]
         body = image > -950
         columns = np.flatnonzero(body.any(axis=0))
         assert 260 < np.ptp(grid.x[columns]) < 420
@@ -61,8 +60,8 @@ def test_there_is_no_air_inside_the_body_but_in_lungs_airways_and_stomach() -> N
 
 def test_the_same_seed_gives_the_same_chest_and_another_seed_another() -> None:
     grid = _grid(3.0)
-    one, again = (render_plane(build_chest(CHEST), grid, -20.0) for _ in range(2))
-    other = render_plane(build_chest(replace(CHEST, seed=4)), grid, -20.0)
+    one, again = (render_planes(build_chest(CHEST), grid, [-20.0])[0] for _ in range(2))
+    other = render_planes(build_chest(replace(CHEST, seed=4)), grid, [-20.0])[0]
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)
 
