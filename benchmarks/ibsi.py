@@ -25,16 +25,13 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from pdl1es.features.fast import (
-    Region,
-    discretise,
-    image_features,
-    shape_features,
-    texture_features,
-    texture_matrices,
-)
-from pdl1es.features.filters import Crop
+from pdl1es.features.discretisation import GreyLevels, discretise
+from pdl1es.features.first_order import first_order_features
+from pdl1es.features.matrices import texture_matrices
 from pdl1es.features.names import FEATURES_BY_CLASS
+from pdl1es.features.region import Crop, Region, Values
+from pdl1es.features.shape import shape_features
+from pdl1es.features.texture import texture_features
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -267,16 +264,52 @@ def features(
     values = image_features(voxels, region, **bins)
     if grey_level_shift:
         grey = discretise(voxels, **bins)
-        matrices = texture_matrices(replace(grey, levels=grey.levels + grey_level_shift), region)
-        for family in ("glcm", "gldm", "glrlm", "glszm", "ngtdm"):
-            row = texture_features(family, [matrices])[0]
-            values.update(
-                (f"{family}_{name}", float(v)) for name, v in zip(FEATURES_BY_CLASS[family], row, strict=True)
-            )
+        values.update(grey_level_features(replace(grey, levels=grey.levels + grey_level_shift), region))
     own_box = Crop.around(image, whole, 0).mask
     shape = shape_features(Region.of(own_box, spacing=(depth, height, width)))
     values.update((f"shape_{name}", float(v)) for name, v in zip(FEATURES_BY_CLASS["shape"], shape, strict=True))
     return values
+
+
+def image_features(
+    values: Values, region: Region, *, bin_width: float = 25, bin_count: int | None = None
+) -> dict[str, float]:
+    """Evaluate every class but shape on one image, at the settings that reference values ask for.
+
+    Parameters
+    ----------
+    values
+        The tumour's voxels, shape (n_voxels,), in the order of ``region.mask.nonzero()``.
+    region
+        The tumour; in 2-D or 3-D.
+    bin_width, bin_count
+        pyradiomics' ``binWidth`` and ``binCount``.
+
+    Returns
+    -------
+    dict[str, float]
+        By ``class_Feature``.
+
+    Raises
+    ------
+    ValueError
+        As `discretise`.
+    """
+    with np.errstate(all="ignore"):
+        grey = discretise(values, bin_width=bin_width, bin_count=bin_count)
+        row = first_order_features(values, grey, spacing=region.spacing)
+        found = {f"firstorder_{name}": float(v) for name, v in zip(FEATURES_BY_CLASS["firstorder"], row, strict=True)}
+        return found | grey_level_features(grey, region)
+
+
+def grey_level_features(grey: GreyLevels, region: Region) -> dict[str, float]:
+    """Evaluate the texture classes on one image; return their features by ``class_Feature``."""
+    matrices = texture_matrices(grey, region)
+    return {
+        f"{family}_{name}": float(value)
+        for family in ("glcm", "gldm", "glrlm", "glszm", "ngtdm")
+        for name, value in zip(FEATURES_BY_CLASS[family], texture_features(family, [matrices])[0], strict=True)
+    }
 
 
 def reason_for(phantom: Phantom, tag: str) -> str:

@@ -1,4 +1,10 @@
-"""The 1316 radiomic features of a tumour on the 1 mm grid, in the model's order (paper, Methods; pyradiomics 3.0.1)."""
+"""The 1316 radiomic features of a tumour on the 1 mm grid, in the model's order (paper, Methods; pyradiomics 3.0.1).
+
+pyradiomics stays the definition: the features are its classes' formulas, the bins come from its ``getBinEdges``, the
+surface from its mesh. What is slow in it is replaced: each image is binned once for all classes (`discretisation`),
+texture is counted by operations on the whole tumour (`matrices`), a formula runs once for several images (`texture`), no
+diameter compares all pairs of points (`shape`), and filters read no more of the scan than they need (`filters`).
+"""
 
 from __future__ import annotations
 
@@ -9,27 +15,22 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from pdl1es.features.fast import (
-    Region,
-    TextureMatrices,
-    batches,
-    discretise,
-    first_order_features,
-    shape_features,
-    texture_features,
-    texture_matrices,
-)
-from pdl1es.features.filters import Crop, Values, image_filters
+from pdl1es.features.discretisation import discretise
+from pdl1es.features.filters import image_filters
+from pdl1es.features.first_order import first_order_features
+from pdl1es.features.matrices import TextureMatrices, texture_matrices
 from pdl1es.features.names import FEATURE_NAMES, FEATURES_BY_CLASS, IMAGE_TYPES
-from pdl1es.method import RADIOMICS_MARGIN_MM, radiomics_settings_text
+from pdl1es.features.region import Crop, Region, Values
+from pdl1es.features.settings import SETTINGS
+from pdl1es.features.shape import shape_features
+from pdl1es.features.texture import batches, texture_features
+from pdl1es.features.upstream_check import check_upstream
 
-_SETTINGS: Final[dict[str, Any]] = yaml.safe_load(radiomics_settings_text())
-BIN_WIDTH: Final[float] = _SETTINGS["setting"]["binWidth"]
-"""Grey levels are this wide, in the image's own unit."""
-FILTERS: Final = image_filters(_SETTINGS["imageType"]["LoG"]["sigma"], _SETTINGS["imageType"]["Wavelet"]["wavelet"])
+check_upstream()
+
+FILTERS: Final = image_filters(SETTINGS)
 """The method's filters by the images that they give."""
 _CLASSES: Final = tuple(name for name in FEATURES_BY_CLASS if name != "shape")
 _TEXTURE: Final = tuple(name for name in _CLASSES if name != "firstorder")
@@ -76,7 +77,7 @@ def extract_features(
         raise ValueError(f"hu and mask must be of one shape (z, y, x), got {hu.shape} and {mask.shape}")
     if not mask.any():
         raise ValueError("the mask is empty")
-    crop = Crop.around(hu, mask.astype(np.bool_, copy=False), int(RADIOMICS_MARGIN_MM))
+    crop = Crop.around(hu, mask.astype(np.bool_, copy=False), SETTINGS.setting.pad_distance)
     if sum(length > 1 for length in crop.mask.shape) < 2:
         # pyradiomics refuses a line of voxels (minimumROIDimensions is 2).
         return np.full(len(FEATURE_NAMES), np.nan)
@@ -130,7 +131,7 @@ def _quietly(task: Callable[[], Any]) -> Any:
 
 def _describe(values: Values, region: Region) -> tuple[NDArray[np.float64], TextureMatrices] | None:
     try:
-        grey = discretise(values, bin_width=BIN_WIDTH)
+        grey = discretise(values, bin_width=SETTINGS.setting.bin_width)
     except ValueError:
         return None
     return first_order_features(values, grey), texture_matrices(grey, region)

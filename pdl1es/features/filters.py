@@ -1,84 +1,29 @@
-"""The fourteen images of the method, on arrays and only where the tumour needs them.
+"""The fourteen images of the method, computed only where the tumour needs them.
 
-pyradiomics' own filters work on the whole crop and convert to and from SimpleITK at every step. Here each filter reads
-as much of the crop as its support needs and returns the tumour's voxels alone. Every value is the one pyradiomics
-computes; ``tests/unit/features/test_filters.py`` compares them with ``radiomics.imageoperations``, bit by bit.
+pyradiomics' own filters work on the whole crop and convert to and from SimpleITK at every step. Here each filter is a
+function of the crop, reads as much of it as its support needs, and returns the tumour's voxels alone. Every value is the
+one that pyradiomics computes, to the bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 import numpy as np
 import pywt
 import SimpleITK
-from numpy.typing import NDArray
-from skimage.feature import local_binary_pattern
 
-Values = NDArray[Any]
-"""The tumour's voxels of one image, shape (n_voxels,), in the order of ``mask.nonzero()``; the image's own data type."""
+# The compiled function behind skimage.feature.local_binary_pattern, whose own module imports scipy.
+from skimage.feature._texture import _local_binary_pattern
+
+from pdl1es.features.names import log_image
+from pdl1es.features.region import Crop, Values
+from pdl1es.features.settings import RadiomicsSettings
 
 _LOG_MIN_SIZE: Final = 4
 """Voxels that the recursive Laplacian of Gaussian needs on each axis; pyradiomics drops the images of a smaller crop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Crop:
-    """The tumour's box and its margin.
-
-    Attributes
-    ----------
-    hu
-        int16 Hounsfield units of the margin's box, shape (z, y, x).
-    box
-        Where the tumour's own box lies in ``hu``.
-    mask
-        bool, the tumour on its own box.
-    """
-
-    hu: NDArray[np.int16]
-    box: tuple[slice, slice, slice]
-    mask: NDArray[np.bool_]
-
-    @classmethod
-    def around(cls, hu: NDArray[np.int16], mask: NDArray[np.bool_], margin: int) -> Crop:
-        """Cut the tumour's box plus ``margin`` voxels, clipped by the array.
-
-        Parameters
-        ----------
-        hu, mask
-            The image and the tumour, one shape (z, y, x); the mask is not empty.
-        margin
-            Voxels on every side.
-        """
-        outer, inner, tumour = [], [], []
-        for axis in range(3):
-            occupied = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-            low, high = int(occupied[0]), int(occupied[-1]) + 1
-            start = max(low - margin, 0)
-            outer.append(slice(start, min(high + margin, mask.shape[axis])))
-            inner.append(slice(low - start, high - start))
-            tumour.append(slice(low, high))
-        return cls(
-            hu=np.ascontiguousarray(hu[tuple(outer)], dtype=np.int16),
-            box=(inner[0], inner[1], inner[2]),
-            mask=np.ascontiguousarray(mask[tuple(tumour)]),
-        )
-
-    def tumour(self, image: NDArray[Any]) -> Values:
-        """Return the tumour's voxels of an image of the whole crop."""
-        return image[self.box][self.mask]
-
-    def neighbourhood(self, margin: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-        """Return the tumour's box grown by ``margin`` within the crop, and where the tumour's box lies in it."""
-        grown, inner = [], []
-        for side, length in zip(self.box, self.hu.shape, strict=True):
-            start = max(side.start - margin, 0)
-            grown.append(slice(start, min(side.stop + margin, length)))
-            inner.append(slice(side.start - start, side.stop - start))
-        return tuple(grown), tuple(inner)
 
 
 def original(crop: Crop) -> Values:
@@ -86,7 +31,7 @@ def original(crop: Crop) -> Values:
     return crop.tumour(crop.hu)
 
 
-def wavelet(crop: Crop, name: str = "coif1") -> dict[str, Values]:
+def wavelet(crop: Crop, name: str) -> dict[str, Values]:
     """Return the four subbands of one level of the undecimated 2-D wavelet transform, by name (``LH``: low along x).
 
     The transform is in the axial plane, so only the tumour's own slices are transformed; rows and columns stay whole
@@ -153,11 +98,21 @@ def gradient(crop: Crop) -> Values:
     return SimpleITK.GetArrayViewFromImage(filtered)[inner][crop.mask]
 
 
-def local_binary_pattern_2d(crop: Crop, radius: float = 1, samples: int = 8, method: str = "uniform") -> Values:
-    """Return the rotation-invariant local binary pattern of each axial slice, int16, on the tumour's slices alone."""
-    grown, inner = crop.neighbourhood(int(np.ceil(radius)) + 1)
-    slices = crop.hu[crop.box[0], grown[1], grown[2]]
-    pattern = np.stack([local_binary_pattern(plane, P=samples, R=radius, method=method) for plane in slices])
+def local_binary_pattern_2d(crop: Crop, radius: int, samples: int) -> Values:
+    """Return the rotation-invariant uniform local binary pattern of each axial slice, int16 (Ojala et al., 2002).
+
+    Parameters
+    ----------
+    crop
+        The tumour; only its own slices are read.
+    radius
+        Of the circle of samples around a voxel, in voxels.
+    samples
+        Number of samples on the circle.
+    """
+    grown, inner = crop.neighbourhood(radius + 1)
+    slices = crop.hu[crop.box[0], grown[1], grown[2]].astype(np.float64)
+    pattern = np.stack([_local_binary_pattern(plane, samples, radius, ord("U")) for plane in slices])
     return pattern[:, inner[1], inner[2]].astype(np.int16)[crop.mask]
 
 
@@ -170,34 +125,35 @@ Filter = Callable[[Crop], dict[str, Values | None]]
 """Gives one or more images of a tumour, by pyradiomics' names; None for an image that it cannot compute."""
 
 
-def image_filters(
-    sigmas: Sequence[float] = (1.0, 2.0, 3.0), wavelet_name: str = "coif1"
-) -> dict[tuple[str, ...], Filter]:
+def image_filters(settings: RadiomicsSettings) -> dict[tuple[str, ...], Filter]:
     """Return the method's filters by the images that they give; the slowest first, as a pool wants them.
 
     Parameters
     ----------
-    sigmas
-        Widths of the Laplacian of Gaussian, mm.
-    wavelet_name
-        PyWavelets' name of the wavelet.
+    settings
+        Of the method.
+
+    Returns
+    -------
+    dict
+        The images together are `pdl1es.features.names.IMAGE_TYPES`.
     """
 
     def single(name: str, function: Callable[[Crop], Values | None]) -> tuple[tuple[str, ...], Filter]:
         return (name,), lambda crop: {name: function(crop)}
 
-    def laplacian(sigma: float) -> tuple[tuple[str, ...], Filter]:
-        name = f"log-sigma-{str(float(sigma)).replace('.', '-')}-mm-3D"
-        return single(name, lambda crop: laplacian_of_gaussian(crop, sigma))
-
     def subbands(crop: Crop) -> dict[str, Values | None]:
-        return {f"wavelet-{band}": values for band, values in wavelet(crop, wavelet_name).items()}
+        name = settings.image_types.wavelet.wavelet
+        return {f"wavelet-{band}": values for band, values in wavelet(crop, name).items()}
+
+    def pattern(crop: Crop) -> Values:
+        return local_binary_pattern_2d(crop, settings.setting.lbp_radius, settings.setting.lbp_samples)
 
     return dict(
         [
-            *(laplacian(sigma) for sigma in sigmas),
+            *(single(log_image(s), partial(laplacian_of_gaussian, sigma=s)) for s in settings.image_types.log.sigma),
             (("wavelet-LH", "wavelet-HL", "wavelet-HH", "wavelet-LL"), subbands),
-            single("lbp-2D", local_binary_pattern_2d),
+            single("lbp-2D", pattern),
             single("gradient", gradient),
             single("exponential", exponential),
             single("logarithm", logarithm),

@@ -9,11 +9,12 @@ import SimpleITK
 from numpy.typing import NDArray
 from radiomics import getFeatureClasses, imageoperations
 
-from pdl1es.features.extraction import BIN_WIDTH, FILTERS
-from pdl1es.features.fast import SILENT
-from pdl1es.features.filters import Crop
+from pdl1es.features.extraction import FILTERS
 from pdl1es.features.names import FEATURE_NAMES
-from pdl1es.method import RADIOMICS_MARGIN_MM
+from pdl1es.features.prepared_class import SILENT
+from pdl1es.features.region import Crop
+from pdl1es.features.settings import SETTINGS
+from pdl1es.grid.bounding_box import bounding_box
 
 KERNEL_RADIUS: Final = 1
 """pyradiomics' default: each voxel's 3 x 3 neighbourhood in its slice."""
@@ -56,8 +57,8 @@ def feature_map(hu: NDArray[np.int16], mask: NDArray[np.bool_], feature_name: st
         raise ValueError(f"no map of {feature_name!r}: it is not one of the method's first-order or texture features")
     if not 0 <= z < len(mask) or not mask[z].any():
         raise ValueError(f"the tumour does not reach slice {z}")
-    rows, columns = (np.flatnonzero(mask.any(axis=axes)) for axes in ((0, 2), (0, 1)))
-    crop = Crop.around(hu, mask, int(RADIOMICS_MARGIN_MM))
+    box = bounding_box(mask)
+    crop = Crop.around(hu, mask, SETTINGS.setting.pad_distance)
     function = next(function for images, function in FILTERS.items() if image in images)
     with np.errstate(all="ignore"):
         values = function(crop)[image]
@@ -66,18 +67,16 @@ def feature_map(hu: NDArray[np.int16], mask: NDArray[np.bool_], feature_name: st
 
     whole = np.zeros(crop.mask.shape, dtype=values.dtype)
     whole[crop.mask] = values
-    layer = z - int(np.flatnonzero(mask.any(axis=(1, 2)))[0])
+    layer = z - box[0].start
     extremes = np.array([values.min(), values.max()])
-    edges = np.asarray(imageoperations.getBinEdges(extremes, binWidth=BIN_WIDTH))
+    edges = np.asarray(imageoperations.getBinEdges(extremes, binWidth=SETTINGS.setting.bin_width))
     # The kernel's margin, so that every neighbourhood lies in the array.
     plane = np.pad(whole[layer], KERNEL_RADIUS)[None]
     inside = np.pad(crop.mask[layer], KERNEL_RADIUS)[None]
     values_on_slice = _voxelwise(feature_class, feature, plane, inside, edges, np.unique(np.digitize(values, edges)))
 
     result = np.full(hu.shape[1:], np.nan)
-    result[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = values_on_slice[0][
-        KERNEL_RADIUS:-KERNEL_RADIUS, KERNEL_RADIUS:-KERNEL_RADIUS
-    ]
+    result[box[1:]] = values_on_slice[0][KERNEL_RADIUS:-KERNEL_RADIUS, KERNEL_RADIUS:-KERNEL_RADIUS]
     return np.where(mask[z], result, np.nan)
 
 

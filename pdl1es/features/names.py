@@ -129,6 +129,12 @@ FEATURES_BY_CLASS: Final[dict[str, tuple[str, ...]]] = {
 }
 """pyradiomics' features by class, without its deprecated ones."""
 
+
+def log_image(sigma: float) -> str:
+    """Return pyradiomics' name of an image of the Laplacian of Gaussian of a width in mm."""
+    return f"log-sigma-{str(float(sigma)).replace('.', '-')}-mm-3D"
+
+
 IMAGE_TYPES: Final = (
     "original",
     "wavelet-LH",

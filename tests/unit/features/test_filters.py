@@ -8,8 +8,10 @@ import SimpleITK
 from numpy.typing import NDArray
 from radiomics import imageoperations
 
-from pdl1es.features.filters import Crop, gradient, image_filters, laplacian_of_gaussian
+from pdl1es.features.filters import gradient, image_filters, laplacian_of_gaussian
 from pdl1es.features.names import IMAGE_TYPES
+from pdl1es.features.region import Crop
+from pdl1es.features.settings import SETTINGS
 from tests.unit.features.tumours import KINDS, synthetic_tumour
 
 STOCK = {
@@ -40,7 +42,7 @@ def stock_images(crop: Crop) -> dict[str, NDArray[np.generic]]:
 def test_every_image_has_pyradiomics_bits_and_data_type(kind: str) -> None:
     case = synthetic_tumour(KINDS.index(kind))
     crop = Crop.around(case.hu, case.mask, 10)
-    ours = {name: values for function in image_filters().values() for name, values in function(crop).items()}
+    ours = {name: values for function in image_filters(SETTINGS).values() for name, values in function(crop).items()}
     stock = stock_images(crop)
     assert set(ours) == set(stock) == set(IMAGE_TYPES)
     for name in IMAGE_TYPES:
@@ -51,7 +53,7 @@ def test_every_image_has_pyradiomics_bits_and_data_type(kind: str) -> None:
 def test_the_filters_say_which_images_they_give() -> None:
     case = synthetic_tumour(0)
     crop = Crop.around(case.hu, case.mask, 10)
-    for images, function in image_filters().items():
+    for images, function in image_filters(SETTINGS).items():
         assert set(function(crop)) == set(images)
 
 
@@ -63,7 +65,9 @@ def test_odd_and_even_crops_wrap_alike() -> None:
             hu = case.hu[:, rows:, columns:]
             mask = case.mask[:, rows:, columns:]
             crop = Crop.around(hu, mask, 10)
-            ours = {name: values for function in image_filters().values() for name, values in function(crop).items()}
+            ours = {
+                name: values for function in image_filters(SETTINGS).values() for name, values in function(crop).items()
+            }
             stock = stock_images(crop)
             assert all(ours[name].tobytes() == stock[name].tobytes() for name in ours if name.startswith("wavelet"))
 

@@ -1,0 +1,33 @@
+"""Grey levels are pyradiomics' own, whatever the image's data type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from radiomics import imageoperations
+
+from pdl1es.features.discretisation import discretise
+from tests.unit.features.stock import cropped
+
+
+@pytest.mark.parametrize("kind", ["blob", "constant", "negative HU", "in one bin", "with metal"])
+@pytest.mark.parametrize("bins", [{"binWidth": 25}, {"binWidth": 7.5}, {"binWidth": 25, "binCount": 64}])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32, np.float64])
+def test_the_grey_levels_are_pyradiomics(kind: str, bins: dict[str, float], dtype: Any) -> None:
+    hu, mask = cropped(kind)
+    image = hu.astype(dtype)
+    if dtype is not np.int16:
+        image = image * dtype(0.37)
+    stock, _ = imageoperations.binImage(image, mask, **bins)
+    grey = discretise(image[mask], bin_width=bins["binWidth"], bin_count=bins.get("binCount"))  # type: ignore[arg-type]
+    levels, counts = np.unique(stock[mask], return_counts=True)
+    assert np.array_equal(grey.levels, levels)
+    assert np.array_equal(grey.counts, counts)
+    assert np.array_equal(grey.levels[grey.voxels - 1], stock[mask])
+
+
+def test_an_image_that_is_not_finite_is_refused() -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        discretise(np.array([1.0, np.nan, 3.0]), bin_width=25)

@@ -1,0 +1,62 @@
+"""A texture class over a batch of images gives what pyradiomics gives image by image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK
+from radiomics.glcm import RadiomicsGLCM
+
+from pdl1es.features.discretisation import discretise
+from pdl1es.features.matrices import texture_matrices
+from pdl1es.features.names import FEATURES_BY_CLASS
+from pdl1es.features.region import Region
+from pdl1es.features.texture import GLCM, Batch, batches, texture_features
+from tests.unit.features.stock import cropped, stock_features
+from tests.unit.features.tumours import KINDS, assert_same_features
+
+
+@pytest.mark.parametrize("feature_class", ["glcm", "gldm", "glrlm", "glszm", "ngtdm"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "thin scan"])
+def test_a_batch_of_images_gives_what_pyradiomics_gives_one_by_one(feature_class: str, kind: str) -> None:
+    hu, mask = cropped(kind)
+    region = Region.of(mask)
+    images = [hu, (hu * 0.5).astype(np.float32), hu.astype(np.float64) ** 2 / 400, np.full_like(hu, 7)]
+    matrices = [texture_matrices(discretise(image[mask], bin_width=25), region) for image in images]
+    with np.errstate(all="ignore"):
+        together = texture_features(feature_class, matrices)
+    for image, row in zip(images, together, strict=True):
+        assert_same_features(row, stock_features(feature_class, image, mask), FEATURES_BY_CLASS[feature_class])
+
+
+def test_images_are_grouped_once_each_by_their_numbers_of_grey_levels() -> None:
+    hu, mask = cropped("blob")
+    region = Region.of(mask)
+    widths = [200, 100, 2, 25, 1, 50, 1000, 0.2]
+    images = [texture_matrices(discretise(hu[mask], bin_width=width), region) for width in widths]
+    groups = batches(images)
+    assert sorted(index for group in groups for index in group) == list(range(len(widths)))
+    assert len(groups) > 1
+
+
+def test_an_eigenvalue_of_nought_is_pyradiomics_noise() -> None:
+    """Where the second eigenvalue is 0 but for rounding, MCC is a root of that rounding, or NaN."""
+    image = np.array([[[1, 26], [1, 26], [26, 1], [26, 1], [1, 1], [26, 26]]], dtype=np.int16).repeat(3, axis=2)
+    mask = np.ones(image.shape, dtype=bool)
+    matrices = texture_matrices(discretise(image[mask], bin_width=25), Region.of(mask))
+    ours = texture_features("glcm", [matrices])[0]
+    assert_same_features(ours, stock_features("glcm", image, mask), FEATURES_BY_CLASS["glcm"])
+
+
+def test_diagonals_are_summed_as_pyradiomics_sums_them() -> None:
+    hu, mask = cropped("with metal")
+    grey = discretise(hu[mask], bin_width=25)
+    ours = GLCM(Batch([texture_matrices(grey, Region.of(mask))]))
+    ours._initCalculation()
+    image, label = SimpleITK.GetImageFromArray(hu), SimpleITK.GetImageFromArray(mask.astype(np.uint8))
+    stock = RadiomicsGLCM(image, label, force2D=True, force2Ddimension=0)
+    stock._initCalculation()
+    for sums, values in (("kValuesSum", "pxAddy"), ("kValuesDiff", "pxSuby")):
+        found = np.isin(stock.coefficients[sums], ours.coefficients[sums])
+        assert np.allclose(stock.coefficients[values][:, found], ours.coefficients[values], rtol=1e-13, atol=0)
+        assert not stock.coefficients[values][:, ~found].any()
