@@ -57,7 +57,7 @@ test-training: $(TRAINING_VENV)/ready
 lint: $(VENV)/tested $(TRAINING_VENV)/ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy -p app -p operators -p pdl1es
+	$(VENV)/bin/mypy app operators pdl1es package docs tests/*.py tests/unit tests/integration tests/e2e
 	$(TRAINING_VENV)/bin/mypy -p training # where torch is, whose types it is checked against
 
 ## make env                   the run time's environment (.venv)

@@ -13,7 +13,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 project = "PD-L1ES"
 author = "the PD-L1ES project"
 copyright = "Apache-2.0"
-release = re.search(r'__version__ = "([^"]+)"', (REPOSITORY / "pdl1es" / "__init__.py").read_text(encoding="utf-8"))[1]
+_version = re.search(r'__version__ = "([^"]+)"', (REPOSITORY / "pdl1es" / "__init__.py").read_text(encoding="utf-8"))
+release = _version[1] if _version else ""
 
 extensions = ["myst_parser", "autoapi.extension", "sphinx.ext.napoleon"]
 root_doc = "docs/index"

@@ -108,7 +108,7 @@ def copy_licences(packages: Path, into: Path) -> list[tuple[str, str, str, int]]
     list of tuple
         Name, version, licence, number of files; by name.
     """
-    rows = []
+    rows: list[tuple[str, str, str, int]] = []
     for found in sorted(distributions(path=[str(packages)]), key=lambda one: canonicalize_name(one.metadata["Name"])):
         name = canonicalize_name(found.metadata["Name"])
         folder = into / f"{name}-{found.version}"
@@ -117,7 +117,9 @@ def copy_licences(packages: Path, into: Path) -> list[tuple[str, str, str, int]]
             folder.mkdir(parents=True, exist_ok=True)
             target = folder / file.name
             shutil.copyfile(file, target if not target.exists() else folder / f"{number}-{file.name}")
-        licence = licence_of(dict(found.metadata.items()), found.metadata.get_all("Classifier") or [])
+        licence = licence_of(
+            {key: found.metadata[key] for key in found.metadata}, found.metadata.get_all("Classifier") or []
+        )
         rows.append((name, found.version, licence, len(files)))
     return rows
 

@@ -122,7 +122,7 @@ def main() -> None:
         resolve = [*pip, "install", "--quiet", "--dry-run", "--ignore-installed", "--report", str(report)]
         subprocess.run([*resolve, *options, *roots], check=True)
         installs = json.loads(report.read_text(encoding="utf-8"))["install"]
-    resolved = {canonicalize_name(item["metadata"]["name"]): item["metadata"] for item in installs}
+    resolved: dict[str, Any] = {canonicalize_name(item["metadata"]["name"]): item["metadata"] for item in installs}
     packages = kept(resolved, roots, read_list(arguments.left_out) if arguments.left_out else ())
     gone = sorted(f"{name}=={item['version']}" for name, item in resolved.items())
     print("left out:", *(package for package in gone if package not in packages), sep="\n  ")

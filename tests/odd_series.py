@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from pdl1es.phantom.ct_series import PatientRecord, ct_image, file_meta, stored_values, uid_of
 from pdl1es.phantom.scanner import Scan
@@ -162,7 +162,7 @@ def _save(ds: Dataset, path: Path, storage: Storage) -> None:
         setattr(ds, keyword, value)
     ds.file_meta = file_meta(ds.SOPClassUID, ds.SOPInstanceUID)
     if storage.transfer_syntax_uid in (ExplicitVRLittleEndian, ImplicitVRLittleEndian):
-        ds.file_meta.TransferSyntaxUID = storage.transfer_syntax_uid
+        ds.file_meta.TransferSyntaxUID = UID(storage.transfer_syntax_uid)
     else:
         ds.compress(storage.transfer_syntax_uid, generate_instance_uid=False)
     path.parent.mkdir(parents=True, exist_ok=True)

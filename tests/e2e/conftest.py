@@ -81,6 +81,7 @@ def written(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Writt
         study.folder, folder / "report", settings=settings, model_folder=repository / "models", when=WHEN
     )
     assert outcome.exit_code == 0
+    assert outcome.result is not None
     return Written(
         ct=tuple(study.ct.paths),
         segmentation=study.seg_path,

@@ -193,8 +193,9 @@ def bare_run(repository: Path, study: Path, output: Path) -> int:
 
 def megabytes(size: str) -> float:
     """Return docker's ``12.3MB`` as a number."""
-    number, unit = re.fullmatch(r"([\d.e+]+)\s*([kMG]?B)", size.strip()).groups()  # type: ignore[union-attr] - or it fails
-    return float(number) * {"B": 1e-6, "kB": 1e-3, "MB": 1.0, "GB": 1e3}[unit]
+    match = re.fullmatch(r"([\d.e+]+)\s*([kMG]?B)", size.strip())
+    assert match, size
+    return float(match[1]) * {"B": 1e-6, "kB": 1e-3, "MB": 1.0, "GB": 1e3}[match[2]]
 
 
 def result_of(folder: Path) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def refusal(written: Written, repository: Path, tmp_path_factory: pytest.TempPat
         folder / "study", folder / "out", settings=settings, model_folder=repository / "models", when=WHEN
     )
     assert outcome.refusal is not None
+    assert outcome.result is not None
     (report,) = outcome.result.reports
     return folder / "out" / report.file
 

@@ -154,7 +154,9 @@ def test_every_package_of_the_map_has_its_exact_version(context: Path, repositor
     locked = [
         line.split()[0] for line in (repository / "lock.txt").read_text().splitlines() if "==" in line.split(";")[0]
     ]
-    versions = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in locked)}
+    versions: dict[str, str] = {
+        canonicalize_name(name): version for name, _, version in (line.partition("==") for line in locked)
+    }
     own = dict(package.split("==") for package in packages)
     # pip is the one exception: package/map.sh says why.
     assert {name: version for name, version in own.items() if versions.get(name) != version} == {"pip": "25.3"}

@@ -10,10 +10,10 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from test_structured_report import codes_and_texts, numbers, rendered, run
 
 from app.run import run_study
 from pdl1es.settings import DEFAULT_FILE, load_settings
+from tests.e2e.dicom_tools import codes_and_texts, numbers, rendered, run
 
 RequireTool = Callable[[str], str]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pydicom
@@ -143,7 +143,7 @@ def disc(shape: tuple[int, int], radius: float, centre: tuple[float, float] | No
     return (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
 
 
-def lesion(datasets: list[Dataset], first: int, last: int, radius_mm: float) -> NDArray[np.bool_]:
+def lesion(datasets: Sequence[Dataset], first: int, last: int, radius_mm: float) -> NDArray[np.bool_]:
     """Return a mask, shape (images, rows, columns): a cylinder in the middle of the images from first to last."""
     shape = (int(datasets[0].Rows), int(datasets[0].Columns))
     mask = np.zeros((len(datasets), *shape), bool)
@@ -151,7 +151,7 @@ def lesion(datasets: list[Dataset], first: int, last: int, radius_mm: float) -> 
     return mask
 
 
-def segmented(folder: Path, datasets: list[Dataset], mask: NDArray[np.bool_]) -> Path:
+def segmented(folder: Path, datasets: Sequence[Dataset], mask: NDArray[np.bool_]) -> Path:
     """Write the SEG beside the CT and return the study's folder."""
     write_segmentation_for(folder / "seg.dcm", datasets, [mask], segments=(SEGMENT,), key=f"odd/{folder.name}")
     return folder
@@ -226,7 +226,7 @@ def test_a_stack_of_a_specimen(shared_data: Path, check_outcome: Judge, tmp_path
 
 
 def test_lossless_compression_changes_no_digit_of_a_real_ct(shared_data: Path, score: Score, tmp_path: Path) -> None:
-    said = {}
+    said: dict[str, Any] = {}
     for name in (_CT, *LOSSLESS):
         folder = tmp_path / str(len(said))
         folder.mkdir()

@@ -14,6 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
+from pydicom.uid import UID
 
 import operators.radiomics
 import operators.resample
@@ -96,7 +97,7 @@ def with_more_slices(case: Path, folder: Path) -> Path:
         x, y, z = end.ImagePositionPatient
         for number in range(1, MORE // 2 + 1):
             end.ImagePositionPatient = [x, y, z + step * number]
-            end.SOPInstanceUID = end.file_meta.MediaStorageSOPInstanceUID = uid_of("more", step, number)
+            end.SOPInstanceUID = end.file_meta.MediaStorageSOPInstanceUID = UID(uid_of("more", step, number))
             end.InstanceNumber = 1000 + int(np.sign(step)) * number
             end.save_as(folder / "more" / f"{end.SOPInstanceUID}.dcm")
     return folder

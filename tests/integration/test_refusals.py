@@ -550,7 +550,7 @@ def test_bad_input_is_refused_with_its_code_and_leaves_nothing_but_the_result(
 
     assert refusal.tag == case.tag
     assert case.value in (None, refusal.value)
-    uids = {
+    uids: dict[str | None, set[Any]] = {
         "series": {ct.series_instance_uid},
         "image": {str(ds.SOPInstanceUID) for ds in ct.datasets} | {"1.2.3.8"},
         "segmentation": {uid_of("refused/seg", "object")},
@@ -571,7 +571,12 @@ def test_bad_input_is_refused_with_its_code_and_leaves_nothing_but_the_result(
     assert [secret for secret in SECRETS if secret in text] == []
     result = json.loads(text)
     assert (result["status"], result["assessment"], result["reports"]) == ("refused", None, [])
-    told = {"code": code.name, "stage": code.row.stage, "meaning": code.row.meaning, "remedy": refusal.remedy}
+    told: dict[str, str | None] = {
+        "code": code.name,
+        "stage": code.row.stage,
+        "meaning": code.row.meaning,
+        "remedy": refusal.remedy,
+    }
     told |= {"found": refusal.found, "tag": refusal.tag, "value": refusal.value, "uid": refusal.uid}
     assert result["refusal"] == told
 

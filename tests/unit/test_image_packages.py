@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 
-RESOLVED = {
+RESOLVED: dict[str, dict[str, Any]] = {
     "framework": {
         "version": "1.0",
         "requires_dist": ["arrays[all]>=1", 'windows-only; sys_platform == "win32"', "tool"],

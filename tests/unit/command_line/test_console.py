@@ -13,7 +13,8 @@ from pdl1es.exit_code import ExitCode
 
 def test_a_usage_error_is_printed_as_it_is_and_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     raised = usage_error("column [bold]age[/] of [/data/cohort.csv] is no number")
-    assert raised.exit_code == ExitCode.USAGE == 2
+    assert raised.exit_code == ExitCode.USAGE
+    assert int(ExitCode.USAGE) == 2
     captured = capsys.readouterr()
     assert captured.err == "Error: column [bold]age[/] of [/data/cohort.csv] is no number\n"
     assert captured.out == ""

@@ -111,7 +111,7 @@ def write(path: Path, dataset: Dataset, transfer_syntax: str = ExplicitVRLittleE
     """Write a DICOM file; where ``PixelData`` is a list of frames, they are encapsulated."""
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = transfer_syntax
+    dataset.file_meta.TransferSyntaxUID = UID(transfer_syntax)
     if UID(transfer_syntax).is_transfer_syntax:
         dataset.save_as(path, enforce_file_format=True)
     else:  # one that pydicom does not know yet

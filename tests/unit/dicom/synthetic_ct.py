@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def seg_instance(
     zs: Sequence[float] = (9.0, 12.0),
     *,
     uid: str = "1.2.3.8.1",
-    references: dict[str, Sequence[str]] | None = None,
+    references: Mapping[str, Sequence[str]] | None = None,
     **attributes: Any,
 ) -> Instance:
     """Return a SEG's header, with one frame per segment at each of the table positions.

@@ -344,10 +344,10 @@ def test_damaged_compressed_frames_cost_a_refusal_and_never_the_process(
     """GDCM aborts, CharLS hangs and OpenJPEG takes half a minute on some of these."""
     monkeypatch.setattr(decoder, "DECODE_SECONDS", 0.5)
     chance = random.Random(20210501)
-    outcomes = []
+    outcomes: list[object] = []
     for source in compressed_cts(shared_data):
         whole = bytearray(source.read_bytes())
-        instance = read_instance(shutil.copy(source, tmp_path / "ct"))
+        instance = read_instance(Path(shutil.copy(source, tmp_path / "ct")))
         assert instance.pixel_data_offset is not None
         for _ in range(6):
             damaged = bytearray(whole)

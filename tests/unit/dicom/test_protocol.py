@@ -8,7 +8,7 @@ from typing import Any
 import pydicom
 import pytest
 from pydantic import ValidationError
-from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGLSNearLossless
+from pydicom.uid import JPEG2000, UID, JPEGBaseline8Bit, JPEGLSNearLossless
 
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.protocol.check import check_protocol, series_sharpness
@@ -141,7 +141,7 @@ def test_slices_far_apart_count_as_thick_whatever_slice_thickness_says() -> None
 def test_loss_is_told_by_the_flag_or_else_by_the_transfer_syntax(syntax: str, flag: str | None, words: str) -> None:
     stack = ct_stack(LossyImageCompression=flag)
     for instance in stack:
-        instance.header.file_meta.TransferSyntaxUID = syntax
+        instance.header.file_meta.TransferSyntaxUID = UID(syntax)
     messages = [warning.message for warning in check_protocol(ct_series(stack), ProtocolRules())]
     assert [words in message for message in messages] == ([True] if words else [])
 

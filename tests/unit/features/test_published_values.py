@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from pdl1es.features.names import FEATURES_BY_CLASS
 from pdl1es.features.region import Region
 from pdl1es.features.shape import shape_features
 
-BASELINES = {
+BASELINES: dict[str, dict[str, Any]] = {
     "lung1": {"force2D": False, "voxelArrayShift": 2000, "minimumROIDimensions": 1},
     "lung1_2d": {"force2D": True},
     "lung1_FBN": {"force2D": False, "binCount": 64},
@@ -35,7 +36,7 @@ SHIFTED = ("Energy", "TotalEnergy", "RootMeanSquared")
 def test_pyradiomics_published_tables_are_met(name: str, shared_data: Path) -> None:
     """Its image, mask and values of lung1; the masks and images that it prepares are its own."""
     folder = shared_data / "pyradiomics"
-    settings = {"binWidth": 25, "padDistance": 5, "interpolator": None, "resampledPixelSpacing": None}
+    settings: dict[str, Any] = {"binWidth": 25, "padDistance": 5, "interpolator": None, "resampledPixelSpacing": None}
     settings.update(BASELINES[name])
     image, mask = RadiomicsFeatureExtractor.loadImage(
         str(folder / "lung1_image.nrrd"), str(folder / "lung1_label.nrrd"), None, **settings
@@ -51,7 +52,7 @@ def test_pyradiomics_published_tables_are_met(name: str, shared_data: Path) -> N
     inside = SimpleITK.GetArrayFromImage(mask) == 1
     values = SimpleITK.GetArrayFromImage(image)[inside]
     region = Region.of(inside, spacing=spacing, force_2d=settings["force2D"])
-    bins = {"bin_width": settings["binWidth"], "bin_count": settings.get("binCount")}
+    bins: dict[str, Any] = {"bin_width": settings["binWidth"], "bin_count": settings.get("binCount")}
     found = image_features(values, region, **bins)
     # Three features are of the shifted intensities, where a shift is set; the method has none.
     shifted = image_features(values.astype(np.float64) + settings.get("voxelArrayShift", 0), region, **bins)

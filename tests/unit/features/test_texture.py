@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import SimpleITK
+from numpy.typing import NDArray
 from radiomics.glcm import RadiomicsGLCM
 
 from pdl1es.features.discretisation import discretise
@@ -21,7 +24,12 @@ from tests.unit.features.tumours import KINDS, assert_same_features
 def test_a_batch_of_images_gives_what_pyradiomics_gives_one_by_one(feature_class: str, kind: str) -> None:
     hu, mask = cropped(kind)
     region = Region.of(mask)
-    images = [hu, (hu * 0.5).astype(np.float32), hu.astype(np.float64) ** 2 / 400, np.full_like(hu, 7)]
+    images: list[NDArray[Any]] = [
+        hu,
+        (hu * 0.5).astype(np.float32),
+        hu.astype(np.float64) ** 2 / 400,
+        np.full_like(hu, 7),
+    ]
     matrices = [texture_matrices(discretise(image[mask], bin_width=25), region) for image in images]
     with np.errstate(all="ignore"):
         together = texture_features(feature_class, matrices)

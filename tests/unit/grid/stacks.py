@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def pixel_centres(plane: SlicePlane) -> NDArray[np.float64]:
 
 def make_scan(
     values: Field,
-    z: Sequence[float],
+    z: Sequence[float] | NDArray[np.floating[Any]],
     *,
     axes: NDArray[np.float64] = UPRIGHT,
     first: tuple[float, float, float] = (-35.3, -30.7, -20.1),

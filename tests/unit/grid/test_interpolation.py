@@ -24,14 +24,14 @@ def test_a_node_is_interpolated_as_numpy_does_and_clamped_at_the_ends(coordinate
 @given(COORDINATES, st.integers(-1024, 3071))
 def test_a_constant_image_stays_exactly_constant(coordinates, value):
     nodes = np.linspace(coordinates[0] - 3, coordinates[-1] + 3, 57)
-    weights = linear_weights(coordinates, nodes)
+    weights = linear_weights(coordinates, nodes.astype(np.float64))
     image = np.full((coordinates.size, coordinates.size), value, dtype=np.int16)
     assert np.all(interpolate_plane(image, weights, weights) == value)
 
 
 @given(arrays(np.int16, (5, 7), elements=st.integers(-1024, 3071)))
 def test_interpolation_does_not_overshoot(image):
-    x = linear_weights(np.arange(7) * 0.7, np.linspace(-1, 6, 40))
+    x = linear_weights(np.arange(7, dtype=np.float64) * 0.7, np.linspace(-1, 6, 40))
     y = linear_weights(np.array([0.0, 1.0, 1.3, 4.0, 9.0]), np.linspace(-1, 10, 33))
     result = interpolate_plane(image, x, y)
     assert result.min() >= image.min()

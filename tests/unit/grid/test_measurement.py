@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pdl1es.dicom.header import read_instance
 from pdl1es.dicom.pixels.hounsfield import read_ct_slice
 from pdl1es.dicom.segment_mask import read_segment_mask
 from pdl1es.dicom.segmentation import parse_segmentation
+from pdl1es.dicom.series import CTSlice
 from pdl1es.dicom.stack import ct_series
 from pdl1es.grid.measurement import measure_tumour, roi_slice_reference
 from pdl1es.grid.patches import extract_patches
@@ -66,9 +68,14 @@ class TestMeasurement:
         ct = ct_series([read_instance(path) for path in sorted((case / "CT").iterdir())])
         segmentation = parse_segmentation(read_instance(case / "seg_dcmqi.dcm"))
         mask = read_segment_mask(segmentation, segmentation.segments[0].number)
-        read = []
+        read: list[CTSlice] = []
+
+        def noted(ct_slice: CTSlice) -> NDArray[np.int16]:
+            read.append(ct_slice)
+            return read_ct_slice(ct_slice)
+
         placed = place_mask(mask, ct)
-        volume = tumour_volume(placed, lambda ct_slice: (read.append(ct_slice), read_ct_slice(ct_slice))[1])
+        volume = tumour_volume(placed, noted)
         size = measure_tumour(placed, volume)
         assert size.source_voxels == 23611
         assert round(size.volume_ml, 2) == 67.56

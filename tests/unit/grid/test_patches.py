@@ -1,6 +1,7 @@
 """ROI patches: which slice, which rectangle, which pixels."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from pdl1es.grid.resample import TumourVolume, tumour_volume
 from tests.unit.grid.stacks import make_mask, make_scan, noise, planes_of, ramp, sphere, tilted, turned
 
 
-def make_volume(hu, mask, origin=(0, 0, 0), scan_low=None, scan_high=None) -> TumourVolume:
+def make_volume(
+    hu: Any, mask: Any, origin: Any = (0, 0, 0), scan_low: Any = None, scan_high: Any = None
+) -> TumourVolume:
     size = np.array(hu.shape[::-1])
     return TumourVolume(
         np.asarray(hu, dtype=np.int16),

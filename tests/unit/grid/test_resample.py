@@ -1,6 +1,7 @@
 """The 1 mm grid: what a user is promised about the tumour's voxels."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from pdl1es.dicom.segment_mask import SegmentMask
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.grid.patches import extract_patches
 from pdl1es.grid.placement import place_mask
-from pdl1es.grid.resample import CROP_MARGIN_MM, tumour_volume
+from pdl1es.grid.resample import CROP_MARGIN_MM, TumourVolume, tumour_volume
 from tests.unit.grid.stacks import (
+    Scan,
     make_mask,
     make_scan,
     node_points,
@@ -41,7 +43,12 @@ def volume_of(scan, mask=None, **options):
     return tumour_volume(place_mask(mask or make_mask(TUMOUR, planes_of(scan)), scan.ct), scan.read_slice, **options)
 
 
-def the_same(first, second) -> bool:
+def rounded(x: float, y: float, z: float) -> tuple[float, float, float]:
+    """A position as a header with three decimals has it, 0.3 um off."""
+    return round(x + 3e-4, 3), round(y + 3e-4, 3), round(z + 3e-4, 3)
+
+
+def the_same(first: TumourVolume, second: TumourVolume) -> bool:
     return (
         first.hu.tobytes() == second.hu.tobytes()
         and first.mask.tobytes() == second.mask.tobytes()
@@ -170,7 +177,7 @@ class TestIndependence:
         ids=lambda stored: " and ".join(stored),
     )
     def test_the_way_of_storing_changes_no_byte(self, geometry, stored):
-        plain, other = (make_scan(noise, **GEOMETRIES[geometry], **flags) for flags in ({}, stored))
+        plain, other = (make_scan(noise, **GEOMETRIES[geometry], **flags) for flags in (dict[str, Any](), stored))
         assert the_same(volume_of(plain), volume_of(other))
 
     @pytest.mark.parametrize("geometry", ["upright", "oblique", "tilted"])
@@ -223,7 +230,7 @@ class TestSegmentationLattice:
                     plane,
                     row_spacing=0.977,
                     column_spacing=0.977,
-                    position=tuple(float(f"{value + 3e-4:.3f}") for value in plane.position),
+                    position=rounded(*plane.position),
                 )
                 for plane in mask.planes
             ),
@@ -320,7 +327,7 @@ class TestSegmentationLattice:
 
 
 class TestRefusals:
-    def refused(self, scan, mask, **options) -> Refusal:
+    def refused(self, scan: Scan, mask: SegmentMask, **options: Any) -> Refusal:
         with pytest.raises(Refusal) as caught:
             volume_of(scan, mask, **options)
         assert scan.read == []  # no pixel was decoded for nothing
@@ -379,7 +386,7 @@ class TestRefusals:
         centre = np.zeros(3)
         centre[axis] = sign * {0: 32.0, 1: 29.0, 2: 20.0}[axis]
         wide = make_scan(noise, np.arange(40) * 2.5, first=(-53.35, -48.7, -50.1), rows=110, columns=114)
-        refusal = self.refused(scan, make_mask(sphere(tuple(centre), 8.0), planes_of(wide)))
+        refusal = self.refused(scan, make_mask(sphere((centre[0], centre[1], centre[2]), 8.0), planes_of(wide)))
         assert refusal.code is RefusalCode.SEGMENT_OUTSIDE_VOLUME
         assert f"along {'xyz'[axis]}" in refusal.message
 

@@ -22,7 +22,9 @@ from pdl1es.method import method_digest
 from pdl1es.model.fusion import MODEL_FILE, CutOff, FusionModel, ModelMetadata, Prediction
 from pdl1es.model.provider import CPU, CUDA, cuda_obstacle, providers
 
-COMPLETE = ClinicalData(*(ClinicalValue(value, "clinical file") for value in (61.0, 1.0, 2.0, 0.0)))
+COMPLETE = ClinicalData(
+    *[ClinicalValue(value, "clinical file") for value in (61.0, 1.0, 2.0, 0.0)]  # type: ignore[arg-type]  # the fifth has a default
+)
 NAN = float("nan")
 
 
@@ -290,6 +292,7 @@ def test_the_gpu_is_offered_only_where_nothing_keeps_it_from_running() -> None:
 def test_the_gpu_computes_in_full_float32() -> None:
     """TF32 would move scores by more than the 1e-5 within which training and serving agree."""
     offered = providers(None)[0]
+    assert not isinstance(offered, str)
     assert offered[1]["use_tf32"] == "0"
 
 

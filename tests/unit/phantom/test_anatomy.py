@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,18 +16,18 @@ from pdl1es.phantom.anatomy import (
     place_tumour,
 )
 from pdl1es.phantom.rendering import render_planes
-from pdl1es.phantom.shapes import plane_grid, polyline, random_field, sphere_directions
+from pdl1es.phantom.shapes import PlaneGrid, plane_grid, polyline, random_field, sphere_directions
 from pdl1es.phantom.tumour import TumourParameters, build_tumour, draw_tumour
 
 CHEST = ChestParameters(seed=3)
 
 
-def _grid(pixel: float = 1.5, half: float = 190.0):
+def _grid(pixel: float = 1.5, half: float = 190.0) -> PlaneGrid:
     axis = np.arange(-half, half + pixel / 2, pixel)
     return plane_grid(axis, axis + 12.0)
 
 
-def _at(image: np.ndarray, grid, x: float, y: float) -> float:
+def _at(image: np.ndarray, grid: PlaneGrid, x: float, y: float) -> float:
     row, column = int(np.argmin(abs(grid.y - y))), int(np.argmin(abs(grid.x - x)))
     return float(np.median(image[row - 2 : row + 3, column - 2 : column + 3]))
 
@@ -143,7 +144,7 @@ def test_latent_factors_map_monotonically_and_to_nothing_else() -> None:
     assert drawn(0, -1).texture_sd < drawn(0, 1).texture_sd
     assert drawn(0, -1).texture_length < drawn(0, 1).texture_length
     assert replace(drawn(-1, 0), spiculation=0) == replace(drawn(2, 0), spiculation=0)
-    quiet = {"texture_sd": 0.0, "texture_length": 1.0, "necrosis": 0.0}
+    quiet: dict[str, Any] = {"texture_sd": 0.0, "texture_length": 1.0, "necrosis": 0.0}
     assert replace(drawn(0, -1), **quiet) == replace(drawn(0, 2), **quiet)
 
 

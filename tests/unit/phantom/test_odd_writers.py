@@ -140,7 +140,7 @@ def test_fractional_and_labelmap_segs_hold_the_same_tumour(phantom_study: Phanto
             series.datasets,
             [frames * 0.8 if kind == "FRACTIONAL" else frames],
             key=kind,
-            segmentation_type=kind,  # type: ignore[arg-type]  # a literal in a loop
+            segmentation_type=kind,
         )
         ds = pydicom.dcmread(path)
         assert ds.SegmentationType == kind

@@ -45,7 +45,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(*((os, call) if call == "fsync" else (Path, call)), full)
+    monkeypatch.setattr({"fsync": os, "replace": Path}[call], call, full)
     with pytest.raises(Refusal, match="No space left") as refused:
         write_atomically(path, b"new")
     assert refused.value.code is RefusalCode.OUTPUT_NOT_WRITABLE

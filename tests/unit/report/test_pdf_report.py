@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
+from typing import Any
 
 import pydicom
 import pytest
@@ -34,7 +35,7 @@ def drawn(assessment: Assessment, monkeypatch: pytest.MonkeyPatch, options: Repo
     texts: list[str] = []
     original = pdf_page._Page.line
 
-    def keep(page: pdf_page._Page, x: float, y: float, text: str, *rest: float, **style: object) -> None:
+    def keep(page: pdf_page._Page, x: float, y: float, text: str, *rest: Any, **style: Any) -> None:
         assert x >= 0
         assert y >= pdf_page.MARGIN, f"below the page's margin: {text}"
         texts.append(text)

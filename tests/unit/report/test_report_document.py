@@ -231,7 +231,10 @@ def test_the_algorithm_is_contributing_equipment_as_ihe_asks(case: Case, report:
 
 def test_highdicom_reads_it_as_a_measurement_report(report: Dataset) -> None:
     content = hd.sr.ComprehensiveSR.from_dataset(report).content
+    assert isinstance(content, hd.sr.MeasurementReport)
     (group,) = content.get_volumetric_roi_measurement_groups()
+    assert group.referenced_segment is not None
+    assert group.finding_type is not None
     assert group.referenced_segment.referenced_sop_instance_uid == f"{ROOT}.5"
     assert group.tracking_identifier == "PD-L1ES tumour, segment 1"
     assert group.finding_type.meaning == "Neoplasm"
