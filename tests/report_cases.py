@@ -300,8 +300,7 @@ def report_case(
         selection=selection,
         tumour=TumourMeasurement(source_voxels=576, volume_ml=1.152, longest_diameter_mm=17.234),
         roi_slice=RoiSlice(
-            sop_class_uid=roi.instance.sop_class_uid,
-            sop_instance_uid=roi.instance.sop_instance_uid,
+            instance=roi.instance,
             frame_number=None,
             instance_number=int(roi.instance.header.InstanceNumber),
             table_position_mm=roi.plane.position[2],

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdl1es.dicom.geometry import position_along
+from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.series import MULTI_FRAME_CT_SOP_CLASSES, CTSeries
 from pdl1es.grid.diameter import longest_diameter
 from pdl1es.grid.patches import RoiPatches
@@ -42,7 +43,7 @@ class RoiSlice:
 
     Attributes
     ----------
-    sop_class_uid, sop_instance_uid
+    instance
         The image.
     frame_number
         One-based frame of an enhanced object, None for a single-frame image.
@@ -52,11 +53,20 @@ class RoiSlice:
         The slice's coordinate along the patient's axis (z of Image Position (Patient)).
     """
 
-    sop_class_uid: str
-    sop_instance_uid: str
+    instance: Instance
     frame_number: int | None
     instance_number: int | None
     table_position_mm: float
+
+    @property
+    def sop_class_uid(self) -> str:
+        """Of the image."""
+        return self.instance.sop_class_uid
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """Of the image."""
+        return self.instance.sop_instance_uid
 
 
 def measure_tumour(placed: PlacedMask, volume: TumourVolume) -> TumourMeasurement:
@@ -116,8 +126,7 @@ def roi_slice_reference(ct: CTSeries, volume: TumourVolume, patches: RoiPatches)
     nearest = ct.slices[int(np.argmin(distances))]
     multi_frame = nearest.instance.sop_class_uid in MULTI_FRAME_CT_SOP_CLASSES
     return RoiSlice(
-        sop_class_uid=nearest.instance.sop_class_uid,
-        sop_instance_uid=nearest.instance.sop_instance_uid,
+        instance=nearest.instance,
         frame_number=nearest.frame + 1 if multi_frame else None,
         instance_number=nearest.instance_number,
         table_position_mm=nearest.plane.position[2],

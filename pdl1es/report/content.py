@@ -52,7 +52,6 @@ _CLINICAL_CONCEPTS: Final = {
 def report_content(
     assessment: Assessment,
     options: ReportOptions,
-    image_header: Dataset,
     *,
     predecessors: tuple[Predecessor, ...] = (),
     cam: Dataset | None = None,
@@ -65,8 +64,6 @@ def report_content(
         What is reported.
     options
         Who observes, and whether clinical values are shown.
-    image_header
-        Header of the CT image nearest to the ROI slice.
     predecessors
         Earlier reports that this one replaces.
     cam
@@ -86,16 +83,14 @@ def report_content(
     content.append(text_item(concept.SUMMARY, wording.summary(assessment)))
     if predecessors:
         content.append(text_item(concept.REPLACES, wording.replaces(predecessors)))
-    content.extend(header_items(options.software, image_header))
+    content.extend(header_items(options.software, assessment.roi_slice.instance.header))
     measurements = container(concept.IMAGING_MEASUREMENTS)
-    measurements.ContentSequence.append(_measurement_group(assessment, options, image_header, cam))
+    measurements.ContentSequence.append(_measurement_group(assessment, options, cam))
     content.append(measurements)
     return root
 
 
-def _measurement_group(
-    assessment: Assessment, options: ReportOptions, image_header: Dataset, cam: Dataset | None
-) -> ContainerContentItem:
+def _measurement_group(assessment: Assessment, options: ReportOptions, cam: Dataset | None) -> ContainerContentItem:
     """Return the tumour's measurement group (TID 1411), in a reader's order.
 
     Results; why; what there is to distrust; the tumour; what went in; how; and the references, which no one reads, last.
@@ -108,7 +103,7 @@ def _measurement_group(
     if others:
         content.append(text_container(concept.WARNINGS, [(concept.WARNING, warning.message) for warning in others]))
     content.extend(_scope(assessment))
-    content.extend(_lesion(assessment, image_header))
+    content.extend(_lesion(assessment))
     content.append(
         text_container(
             concept.CLINICAL_VALUES,
@@ -166,7 +161,7 @@ def _scope(assessment: Assessment) -> list[ContentItem]:
     ]
 
 
-def _lesion(assessment: Assessment, image_header: Dataset) -> list[ContentItem]:
+def _lesion(assessment: Assessment) -> list[ContentItem]:
     segment, tumour = assessment.selection.segment, assessment.tumour
     identifier, uid = tracking(assessment)
     finding = concept.usable_code(segment.property_type) or concept.NEOPLASM
@@ -181,7 +176,7 @@ def _lesion(assessment: Assessment, image_header: Dataset) -> list[ContentItem]:
         *([FindingSite(anatomic_location=coded(site))] if site is not None else []),
         number_item(concept.VOLUME, tumour.volume_ml, f"{tumour.volume_ml:.2f}", concept.MILLILITRE),
         diameter,
-        *_place(assessment, image_header),
+        *_place(assessment),
     ]
 
 
@@ -202,13 +197,13 @@ def _contributions(assessment: Assessment) -> list[ContentItem]:
     ]
 
 
-def _place(assessment: Assessment, image_header: Dataset) -> list[ContentItem]:
+def _place(assessment: Assessment) -> list[ContentItem]:
     """Return where in the CT the tumour is found: words to scroll by, which must not stand among the measurements."""
     roi = assessment.roi_slice
     items: list[ContentItem] = [
         text_item(name, str(number))
         for name, number in (
-            (concept.CT_SERIES_NUMBER, image_header.get("SeriesNumber")),
+            (concept.CT_SERIES_NUMBER, roi.instance.header.get("SeriesNumber")),
             (concept.ROI_INSTANCE_NUMBER, roi.instance_number),
             (concept.ROI_FRAME_NUMBER, roi.frame_number),
         )

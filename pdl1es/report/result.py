@@ -63,7 +63,7 @@ def scored_result(
     reports
         What was written beside this document.
     seconds
-        Wall time by operator.
+        Wall time by step.
     when
         Aware time of the run.
     show_clinical_values

@@ -267,7 +267,7 @@ class ResultDocument(_Part):
     reports: tuple[ReportFile, ...]
     input: InputResult | None = Field(description="null where the run ended before the input was read")
     versions: dict[str, str]
-    seconds: dict[str, float] = Field(description="wall time of each operator, in the order in which they ran")
+    seconds: dict[str, float] = Field(description="wall time of each step, in the order in which they ran")
 
     def __repr__(self) -> str:
         score = f", score={self.assessment.score:.3f}" if self.assessment is not None else ""

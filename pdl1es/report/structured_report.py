@@ -47,7 +47,7 @@ def build_structured_report(
     study = scored_study(assessment, options)
     segmentation = assessment.selection.segmentation.instance
     report = comprehensive_sr(
-        report_content(assessment, options, study.header, predecessors=predecessors, cam=cam),
+        report_content(assessment, options, predecessors=predecessors, cam=cam),
         study,
         evidence=[study.header, segmentation.header, *([cam] if cam is not None else [])],
         series_instance_uid=series_uid(assessment, "SR"),

@@ -16,7 +16,6 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import PersonName
 
 from pdl1es.assessment import Assessment
-from pdl1es.dicom.instance import Instance
 from pdl1es.model.fusion import ModelMetadata
 from pdl1es.report.clock import in_study_zone
 from pdl1es.report.codes import PROCESSING_ALGORITHM, code_sequence_item, coding_scheme_identification
@@ -164,7 +163,7 @@ def scored_study(assessment: Assessment, options: ReportOptions) -> StudyContext
     -------
     StudyContext
     """
-    header = _roi_image(assessment).header
+    header = assessment.roi_slice.instance.header
     when, offset = in_study_zone(options.when, header)
     schemes = assessment.selection.segmentation.instance.header.get("CodingSchemeIdentificationSequence")
     return StudyContext(header, options, when, offset, assessment.model, tuple(schemes or ()))
@@ -186,12 +185,6 @@ def refused_study(header: Dataset, options: ReportOptions) -> StudyContext:
     """
     when, offset = in_study_zone(options.when, header)
     return StudyContext(header, options, when, offset)
-
-
-def _roi_image(assessment: Assessment) -> Instance:
-    """Return the CT image nearest to the ROI slice."""
-    uid = assessment.roi_slice.sop_instance_uid
-    return next(ct.instance for ct in assessment.selection.ct.slices if ct.instance.sop_instance_uid == uid)
 
 
 def encode(report: Dataset) -> bytes:

@@ -182,7 +182,7 @@ def test_a_defect_in_the_report_of_a_refusal_is_a_defect_and_leaves_no_report(
     def fail(*_: object, **__: object) -> None:
         raise ValueError("a value of the header")
 
-    monkeypatch.setattr("app.run.build_refusal_report", fail)
+    monkeypatch.setattr("pdl1es.report.refusal_report.build_refusal_report", fail)
     scored = score(without_seg, report_refusals=True)
     assert scored.outcome.exit_code == 1
     assert scored.result["status"] == "failed"
