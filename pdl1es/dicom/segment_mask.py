@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,6 +37,17 @@ class SegmentMask:
     planes: tuple[SlicePlane, ...]
     masks: NDArray[np.bool_]
     sop_instance_uid: str | None = None
+
+
+def segment_volume_mm3(frames: Iterable[tuple[NDArray[np.bool_], float, float]]) -> float:
+    """Return the volume of a segment's voxels, mm3.
+
+    Parameters
+    ----------
+    frames
+        Of each frame the mask, the area of a pixel (mm2) and the frame's thickness (mm).
+    """
+    return math.fsum(int(np.count_nonzero(mask)) * area * thickness for mask, area, thickness in frames)
 
 
 def read_segment_mask(segmentation: Segmentation, segment_number: int) -> SegmentMask:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pdl1es.dicom.geometry import position_along
 from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.segment_mask import segment_volume_mm3
 from pdl1es.dicom.series import MULTI_FRAME_CT_SOP_CLASSES, CTSeries
 from pdl1es.grid.diameter import longest_diameter
 from pdl1es.grid.patches import RoiPatches
@@ -92,17 +90,6 @@ def measure_tumour(placed: PlacedMask, volume: TumourVolume) -> TumourMeasuremen
         volume_ml=volume_mm3 / 1000.0,
         longest_diameter_mm=longest_diameter(volume.mask),
     )
-
-
-def segment_volume_mm3(frames: Iterable[tuple[NDArray[np.bool_], float, float]]) -> float:
-    """Return the volume of a segment's voxels, mm3.
-
-    Parameters
-    ----------
-    frames
-        Of each frame the mask, the area of a pixel (mm2) and the frame's thickness (mm).
-    """
-    return math.fsum(int(np.count_nonzero(mask)) * area * thickness for mask, area, thickness in frames)
 
 
 def roi_slice_reference(ct: CTSeries, volume: TumourVolume, patches: RoiPatches) -> RoiSlice:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-import numpy as np
-
 from pdl1es.dicom.coded_concept import Code, code_is_among, code_text, comes_from_public_scheme
 from pdl1es.dicom.geometry import canonical_axes, position_along
 from pdl1es.dicom.segmentation import Segment, Segmentation
@@ -239,13 +237,13 @@ def _no_tumour(judged: Sequence[JudgedSegment], rules: SegmentRules) -> Refusal:
 
 
 def _volume_mm3(candidate: JudgedSegment) -> float:
-    """Return a segment's volume, mm3: voxels times pixel area times the median distance between the SEG's planes.
+    """Return a segment's volume, mm3; each frame is as thick as the median distance between the SEG's planes.
 
     It only ranks segments: the volume that is reported is measured on the CT. A SEG with a single plane counts as 1 mm
     thick.
     """
     # imported here, because the decoders behind it are not needed where one segment is a tumour
-    from pdl1es.dicom.segment_mask import read_segment_mask
+    from pdl1es.dicom.segment_mask import read_segment_mask, segment_volume_mm3
 
     mask = read_segment_mask(candidate.segmentation, candidate.segment.number)
     if not mask.planes:
@@ -255,8 +253,10 @@ def _volume_mm3(candidate: JudgedSegment) -> float:
     places = sorted({position_along(frame.plane, normal) for frame in frames if frame.plane is not None})
     distances = [high - low for low, high in pairwise(places)]
     thickness = statistics.median_low(distances) if distances else 1.0
-    area = mask.planes[0].row_spacing * mask.planes[0].column_spacing
-    return float(np.count_nonzero(mask.masks)) * area * thickness
+    return segment_volume_mm3(
+        (drawn, plane.row_spacing * plane.column_spacing, thickness)
+        for drawn, plane in zip(mask.masks, mask.planes, strict=True)
+    )
 
 
 def segment_candidate(judged: JudgedSegment, *, chosen: bool = False) -> SegmentCandidate:
