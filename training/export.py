@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
@@ -28,7 +29,6 @@ OPSET: Final = 18
 AGREEMENT: Final = 1e-5
 """Largest allowed difference between torch and onnxruntime in any output."""
 CHECKED_CASES: Final = 100
-
 Case = tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -134,6 +134,11 @@ def export_model(
         raise ExportError(f"onnxruntime differs from torch by {difference:.2g}, more than {AGREEMENT:.0e}")
     write_atomically(path, content)
     return difference
+
+
+def model_digest(folder: Path) -> str:
+    """Return the SHA-256 of the ``model.onnx`` in a folder: what cut-offs belong to."""
+    return hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
 
 
 def random_cases(fitted: FittedPreprocessing, count: int, seed: int = 0) -> Iterator[Case]:

@@ -22,52 +22,55 @@ from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
 from pdl1es.model.fusion import MODEL_FILE, FusionModel
 from pdl1es.settings import load_settings, settings_file
+from training.analysis.attention import attention_of
+from training.analysis.cohort_analysis import AnalysedCohort, AnalysisOptions, analyse_cohort
+from training.analysis.finished_run import redivision_areas, run_network, run_predictions
 from training.cohort.case import CaseSource, PreparationSettings
 from training.cohort.prepare import prepare_cohort
 from training.cohort.prepared import CASES_FILE, MANIFEST_FILE, PATCHES_FILE, RADIOMICS_FILE, PreparedCohort
 from training.cohort.synthesise import TABLE_FILE, TRUTH_FILE, TRUTH_TABLE_FILE, SynthesisSettings, synthesise_cohort
 from training.cohort.table import read_cohort
-from training.evaluation.analysis import (
-    AnalysedCohort,
-    AnalysisOptions,
-    analyse_cohort,
-    attention_of,
-    figure_5,
-    figures_of,
-    flow_chart_of,
-    provenance_of,
-    redivision_areas,
-    run_network,
-    run_predictions,
-    true_hazard_gates,
-    write_analysis,
-)
-from training.evaluation.controls import CONTROLS, Control, prepare_control
-from training.evaluation.cut_offs import CUT_OFFS_FILE, model_digest, read_cut_offs, write_cut_offs
-from training.evaluation.evaluate import Evaluation
-from training.evaluation.predictions import SIGNATURE
-from training.evaluation.prognosis import PrognosisSettings
-from training.evaluation.retest import Retest, retest_cohorts
-from training.evaluation.scored import SCORES, Progress, ScoredCohort, score_models, scored_cohort
-from training.evaluation.synthetic import further_scans
-from training.train.card import METADATA_FILE
+from training.controls.disturbed import CONTROLS, Control, prepare_control
+from training.controls.further_scans import further_scans
+from training.controls.retest import Retest, retest_cohorts
+from training.export import model_digest
+from training.expression.results import Evaluation
+from training.known_truth.gates import true_hazard_gates
+from training.progress import Progress
+from training.progression.results import PrognosisSettings
+from training.release.bundle import METADATA_FILE
+from training.release.cut_offs import CUT_OFFS_FILE, read_cut_offs, write_cut_offs
+from training.release.export_run import CARD_FILE, release
+from training.reporting.analysis_report import figures_of, write_analysis
+from training.reporting.cohort_figures import figure_5, flow_chart_of
+from training.reporting.provenance import provenance_of
+from training.scoring.cohort_scores import SCORES, score_models
+from training.scoring.predictions import SIGNATURE
+from training.scoring.scored_cohort import ScoredCohort, scored_cohort
 from training.train.config import Hardware, Stage, TrainingConfig
 from training.train.progress import Observer
-from training.train.release import CARD_FILE, release
-from training.train.run import NETWORKS, PREDICTIONS_FILE, REDIVISIONS, SUMMARY_FILE, train
+from training.train.run import train
+from training.train.run_folder import NETWORKS, PREDICTIONS_FILE, REDIVISIONS, SUMMARY_FILE
 
 COHORT, PREPARED, RUN, DISTURBED, SECOND = "cohort", "prepared", "run", "controls", "second-scan"
 CUT_OFFS, MODEL, REPORT, MARKS = "cut-offs", "model", "report", "steps"
 AGREEMENT: Final = 1e-5
 """Largest difference of a score, or of a Cox model's linear predictor, between the training's files and the exported one."""
-DISTURBING: Final = ("training/evaluation/controls.py", "training/evaluation/synthetic.py")
+DISTURBING: Final = ("training/controls/disturbed.py", "training/controls/further_scans.py")
 ANALYSING: Final = (
     "pdl1es/model/fusion.py",
-    "training/evaluation",
+    "training/analysis",
+    "training/attention.py",
+    "training/controls/retest.py",
+    "training/expression",
     "training/figures",
+    "training/known_truth",
     "training/network.py",
+    "training/progression",
+    "training/release",
+    "training/reporting",
     "training/reproduce.py",
-    "training/scoring.py",
+    "training/scoring",
     "training/statistics",
 )
 EXPORTING: Final = (*ANALYSING, "training/export.py", "training/preprocessing.py", "training/train")

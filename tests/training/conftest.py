@@ -1,14 +1,19 @@
-"""What the tests of network and export share."""
+"""What the tests of the training share."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.imputation import build_profiles, impute
+from tests.training.drawn_cohorts import drawn_cohort
+from tests.training.drawn_patients import draw_cohort
+from training.cohort.prepared import PreparedCohort
 from training.preprocessing import FittedPreprocessing
+from training.scoring.predictions import Predictions
 
 # Two threads that wait for each other on a busy machine take ten times as long as one.
 torch.set_num_threads(1)
@@ -40,3 +45,15 @@ def fitted() -> FittedPreprocessing:
         radiomic_sd=rng.uniform(0.5, 30, len(selected)),
         smoker_grade=1.2,
     )
+
+
+@pytest.fixture(scope="session")
+def paper_sized() -> tuple[pd.DataFrame, Predictions]:
+    """Drawn patients of the paper's sizes, and their scores by four models."""
+    return draw_cohort({"train": 750, "validation": 93, "test": 96, "prognosis": 94})
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> PreparedCohort:
+    """120 patients. Do not change it."""
+    return drawn_cohort(tmp_path_factory.mktemp("cohort"))

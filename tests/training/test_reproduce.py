@@ -24,7 +24,8 @@ from pdl1es.model.fusion import FusionModel
 from training.cohort.prepared import CASES_FILE, PreparedCohort, case_table, write_prepared_cohort
 from training.cohort.synthesise import SynthesisSettings
 from training.cohort.truth import FACTORS, TruthSettings, true_model
-from training.evaluation.cut_offs import model_digest, read_cut_offs
+from training.export import model_digest
+from training.release.cut_offs import read_cut_offs
 from training.reproduce import Reproduction, ReproductionError, ReproductionSettings, Step, source_digest
 from training.train.config import Hardware, TrainingConfig
 
@@ -124,7 +125,7 @@ def test_changed_code_makes_again_what_it_decides_and_leaves_cohort_and_training
 ) -> None:
     done(tmp_path)
     monkeypatch.setattr(
-        training.reproduce, "source_digest", lambda sources: "changed" if "training/evaluation" in sources else ""
+        training.reproduce, "source_digest", lambda sources: "changed" if "training/expression" in sources else ""
     )
     monkeypatch.setattr(training.reproduce, "DISTURBING", ())
     for place in ("run", "report"):

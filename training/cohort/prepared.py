@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -26,11 +27,9 @@ CASES_FILE: Final = "cases.parquet"
 RADIOMICS_FILE: Final = "radiomics.parquet"
 PATCHES_FILE: Final = "patches.npz"
 FAILURES_FILE: Final = "failures.parquet"
-
 SPLITS: Final = ("train", "validation", "test", "prognosis", "gate")
 """``prognosis`` are patients under immunotherapy; ``gate`` are further synthetic cases that only quality gates use."""
 Split = Literal["train", "validation", "test", "prognosis", "gate"]
-
 _FLOAT, _TEXT, _LIST = "float64", "object", "list"
 CASE_COLUMNS: Final[dict[str, str]] = {
     "case_id": _TEXT,
@@ -210,6 +209,16 @@ class PreparedCohort:
             raise PreparedCohortError(f"{folder / PATCHES_FILE}: masks are shorter than {len(cases)} cases")
         masks = np.unpackbits(packed, count=bits).reshape(shape).astype(np.bool_)
         return cls(cases, patches, masks, radiomics, failures, manifest, folder)
+
+
+def cohort_digest(prepared: PreparedCohort) -> str:
+    """Return the SHA-256 of everything in a cohort that training looks at."""
+    digest = hashlib.sha256(method_digest().encode("ascii"))
+    for column in ("case_id", "split"):
+        digest.update("\n".join(str(value) for value in prepared.cases[column]).encode("utf-8"))
+    for array in (prepared.labels, prepared.clinical, prepared.smoking_graded, prepared.radiomics, prepared.patches):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def case_table(rows: list[dict[str, Any]]) -> pd.DataFrame:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pdl1es.model.fusion import FusionModel
     from training.cohort.case import CaseSource, PreparationSettings
     from training.cohort.prepared import PreparedCohort
-    from training.evaluation.evaluate import EvaluationSettings
-    from training.evaluation.prognosis import PrognosisSettings
-    from training.evaluation.scored import Progress as Told
-    from training.evaluation.scored import ScoredCohort
+    from training.expression.results import EvaluationSettings
+    from training.progress import Progress as Told
+    from training.progression.results import PrognosisSettings
+    from training.scoring.scored_cohort import ScoredCohort
 
 Prepared = Annotated[
     Path,
@@ -51,8 +51,6 @@ Model = Annotated[
         file_okay=False,
     ),
 ]
-
-
 Beside = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(
@@ -192,7 +190,7 @@ def controls(
     ] = None,
 ) -> None:
     """Prepare the same patients with disturbed inputs, as a further prepared cohort for `evaluate --control`."""
-    from training.evaluation.controls import CONTROLS, prepare_control
+    from training.controls.disturbed import CONTROLS, prepare_control
 
     with _reported_errors():
         import numpy as np
@@ -237,16 +235,17 @@ def retest(
     ],
 ) -> None:
     """Compare two scans of the same patients: ICC of every feature, repeatability of the score, groups that flip."""
-    from training.evaluation.analysis import provenance_of
-    from training.evaluation.report import DEMONSTRATION, ReportContent, write_report
-    from training.evaluation.report_folder import require_own_folder
-    from training.evaluation.scored import is_synthetic
+    from training.reporting.content import DEMONSTRATION, ReportContent
+    from training.reporting.folder import require_own_folder
+    from training.reporting.provenance import provenance_of
+    from training.reporting.report import write_report
+    from training.scoring.scored_cohort import is_synthetic
 
     title = "PD-L1ES: test and retest"
     with _reported_errors():
         from pdl1es.model.fusion import FusionModel
         from training.cohort.prepared import PreparedCohort
-        from training.evaluation.retest import retest_cohorts
+        from training.controls.retest import retest_cohorts
 
         loaded = FusionModel.load(model, threads=1)
         one, two = PreparedCohort.load(first), PreparedCohort.load(second)
@@ -269,14 +268,14 @@ def retest(
 
 
 def _expression(tube_current_cut: float | None, seed: int) -> EvaluationSettings:
-    from training.evaluation.evaluate import EvaluationSettings
+    from training.expression.results import EvaluationSettings
     from training.statistics.strata import TUBE_CURRENT_CUT_MA
 
     return EvaluationSettings(tube_current_cut_ma=tube_current_cut or TUBE_CURRENT_CUT_MA, seed=seed)
 
 
 def _progression(permutations: int, smallest_share: float, seed: int) -> PrognosisSettings:
-    from training.evaluation.prognosis import PrognosisSettings
+    from training.progression.results import PrognosisSettings
 
     return PrognosisSettings(smallest_share, permutations, seed)
 
@@ -295,23 +294,15 @@ def _report(
     progression: PrognosisSettings | None = None,
 ) -> None:
     """Write the report of what has settings: expression, progression, or both."""
-    from training.evaluation.analysis import (
-        AnalysisOptions,
-        analyse_cohort,
-        attention_of,
-        figure_5,
-        figures_of,
-        flow_chart_of,
-        redivision_areas,
-        run_digest,
-        run_network,
-        true_hazard_gates,
-        truth_of,
-        write_analysis,
-    )
-    from training.evaluation.estimability import NotEstimable
-    from training.evaluation.evaluate import EvaluationSettings
-    from training.evaluation.prognosis import PrognosisSettings
+    from training.analysis.attention import attention_of
+    from training.analysis.cohort_analysis import AnalysisOptions, analyse_cohort
+    from training.analysis.finished_run import redivision_areas, run_digest, run_network
+    from training.expression.results import EvaluationSettings
+    from training.known_truth.gates import true_hazard_gates
+    from training.progression.results import PrognosisSettings
+    from training.reporting.analysis_report import figures_of, truth_of, write_analysis
+    from training.reporting.cohort_figures import figure_5, flow_chart_of
+    from training.statistics.estimability import NotEstimable
 
     wanted = {"expression": expression is not None, "progression": progression is not None}
     settings = (expression or EvaluationSettings(), progression or PrognosisSettings())
@@ -370,10 +361,11 @@ def _report_of_table(
 ) -> None:
     """Write the report of patients without images."""
     from training.cohort.table import read_cohort
-    from training.evaluation.analysis import versions
-    from training.evaluation.estimability import NotEstimable, estimated
-    from training.evaluation.report_folder import require_own_folder
-    from training.evaluation.unscored import TITLE, followed_table, table_provenance, write_table_analysis
+    from training.progression.unscored import followed_table
+    from training.reporting.folder import require_own_folder
+    from training.reporting.provenance import table_provenance, versions
+    from training.reporting.table_report import TITLE, write_table_analysis
+    from training.statistics.estimability import NotEstimable, estimated
 
     with _reported_errors():
         if run is not None or model is not None:
@@ -408,10 +400,12 @@ def _scored(
 ) -> tuple[FusionModel | None, ScoredCohort, dict[str, str]]:
     """Return the exported model (or None), the scored cohort and where it comes from."""
     from pdl1es.model.fusion import FusionModel
-    from training.evaluation.analysis import provenance_of, require_trained_on, run_digest, run_predictions
-    from training.evaluation.predictions import SIGNATURE
-    from training.evaluation.report_folder import require_own_folder
-    from training.evaluation.scored import SCORES, score_models, scored_cohort
+    from training.analysis.finished_run import require_trained_on, run_digest, run_predictions
+    from training.reporting.folder import require_own_folder
+    from training.reporting.provenance import provenance_of
+    from training.scoring.cohort_scores import SCORES, score_models
+    from training.scoring.predictions import SIGNATURE
+    from training.scoring.scored_cohort import scored_cohort
 
     if (run is None) == (model is None):
         raise UsageError("give either --run or --model")
@@ -483,11 +477,11 @@ def _reported_errors() -> Iterator[None]:
     from training.cohort.prepared import PreparedCohortError
     from training.cohort.synthesise import SynthesisError
     from training.cohort.table import CohortTableError
-    from training.evaluation.predictions import PredictionsError
-    from training.evaluation.report_folder import ReportFolderError
+    from training.reporting.folder import ReportFolderError
+    from training.scoring.predictions import PredictionsError
     from training.train.config import ConfigurationError
     from training.train.division import DivisionError
-    from training.train.run import TrainingError
+    from training.train.run_folder import TrainingError
     from training.train.side_by_side import SideBySideError
 
     try:

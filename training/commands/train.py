@@ -108,8 +108,8 @@ def train(
     from training.train.division import DivisionError
     from training.train.pretrained import PretrainedError
     from training.train.progress import ConsoleObserver
-    from training.train.run import TrainingError
     from training.train.run import train as train_all
+    from training.train.run_folder import TrainingError
     from training.train.side_by_side import SideBySideError
 
     given = {
@@ -180,8 +180,8 @@ def export(
 
     Exit codes: 0 written; 1 the file is not what the network is; 2 usage.
     """
-    from training.train.release import release
-    from training.train.run import TrainingError
+    from training.release.export_run import release
+    from training.train.run_folder import TrainingError
 
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -29,7 +29,7 @@ from training.cohort.prepare import prepare_cohort
 from training.cohort.prepared import PreparedCohort
 from training.cohort.table import read_cohort, write_cohort
 from training.figures.flow_chart import FlowChart
-from training.scoring import score_cohort
+from training.scoring.cohort_scores import score_cohort
 
 SETTINGS = PreparationSettings()
 

@@ -14,7 +14,8 @@ from training.network import CM, SMALL, FusionNetwork
 from training.preprocessing import FittedPreprocessing
 from training.train.config import TrainingConfig
 from training.train.pretrained import IMAGENET_MEAN, IMAGENET_SD, PretrainedError, load_pretrained
-from training.train.run import TrainingError, train
+from training.train.run import train
+from training.train.run_folder import TrainingError
 
 
 def colour_network() -> DenseNet:

@@ -27,32 +27,23 @@ from pdl1es.clinical import VARIABLES
 from pdl1es.model.fusion import CutOff, FusionModel
 from training.cohort.prepared import PreparedCohort
 from training.commands.cli import app
-from training.evaluation.calibration_claim import TestedCalibration
-from training.evaluation.cut_offs import CoxPart, ModelCutOffs, model_digest, write_cut_offs
-from training.evaluation.gates import Gate
-from training.evaluation.performance import Performance, Statement
-from training.evaluation.predictions import read_predictions
+from training.export import model_digest
 from training.fit import select_features
+from training.known_truth.gates import Gate
 from training.preprocessing import FittedPreprocessing
-from training.scoring import score_cohort
-from training.train.card import METADATA_FILE
+from training.release.bundle import METADATA_FILE
+from training.release.calibration_claim import TestedCalibration
+from training.release.cut_offs import CoxPart, ModelCutOffs, write_cut_offs
+from training.release.export_run import CARD_FILE, Released, release
+from training.release.performance import Performance, Statement
+from training.scoring.cohort_scores import score_cohort
+from training.scoring.predictions import read_predictions
 from training.train.config import Hardware, ModelName, Stage, TrainingConfig
 from training.train.data import WholePatients
 from training.train.division import TEST, TRAIN, VALIDATION, Division, divide
 from training.train.module import patient_logits
-from training.train.release import CARD_FILE, Released, release
-from training.train.run import (
-    NETWORKS,
-    PREDICTIONS_FILE,
-    SUMMARY_FILE,
-    TrainingError,
-    fit_on_training,
-    initial_network,
-    load_network,
-    network_inputs,
-    read_run,
-    train,
-)
+from training.train.run import fit_on_training, initial_network, network_inputs, train
+from training.train.run_folder import NETWORKS, PREDICTIONS_FILE, SUMMARY_FILE, TrainingError, load_network, read_run
 from training.train.stages import train_network
 
 CPU = Hardware(accelerator="cpu", devices="1", precision="32-true", workers=0)

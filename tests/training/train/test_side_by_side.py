@@ -16,7 +16,8 @@ import torch
 from training.cohort.prepared import PreparedCohort
 from training.train.config import ConfigurationError, Hardware, TrainingConfig, read_hardware
 from training.train.progress import EpochRecord, Observer, Silent
-from training.train.run import NETWORKS, WEIGHTS_FILE, train
+from training.train.run import train
+from training.train.run_folder import NETWORKS, WEIGHTS_FILE
 from training.train.side_by_side import SideBySideError, run_side_by_side
 
 CPU = Hardware(accelerator="cpu", devices="1", precision="32-true", workers=0, threads=1)

@@ -1,0 +1,90 @@
+"""What a finished training run gives the analyses: scores, network, re-divisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from pdl1es.model.fusion import MODEL_FILE, FusionModel
+from training.cohort.prepared import PreparedCohort, cohort_digest
+from training.export import model_digest
+from training.expression.results import SPLITS
+from training.network import FusionNetwork
+from training.progress import Progress
+from training.scoring.cohort_scores import score_models
+from training.scoring.predictions import SIGNATURE
+from training.train.run_folder import NETWORKS, PREDICTIONS_FILE, REDIVISIONS, TrainingError, load_network, read_run
+from training.train.summary import areas
+
+
+def require_trained_on(run: Path, prepared: PreparedCohort) -> None:
+    """Refuse a cohort that a run's scores are not of.
+
+    Pseudonyms alone do not tell: two cohorts may number their patients alike.
+
+    Raises
+    ------
+    TrainingError
+        The folder holds no finished run, or one on another cohort.
+    """
+    record, _, _ = read_run(run)
+    if record.cohort != cohort_digest(prepared):
+        raise TrainingError(
+            f"the run in {run} was trained on another cohort than this one, or on this one before it changed: give the "
+            "cohort that it was trained on, or `pdl1es export` the run and give the exported file by --model"
+        )
+
+
+def run_predictions(
+    run: Path,
+    controls: Mapping[str, PreparedCohort] | None = None,
+    progress: Progress | None = None,
+    kept: Path | None = None,
+) -> pd.DataFrame:
+    """Return the predictions that a training run left, and PD-L1ES's of disturbed inputs; ``kept`` as `score_models`.
+
+    Raises
+    ------
+    TrainingError
+        The folder holds no finished run.
+    """
+    read_run(run)
+    table = pd.read_parquet(run / PREDICTIONS_FILE)
+    if not controls:
+        return table
+    signature = FusionModel.load(run / NETWORKS / SIGNATURE, threads=1)
+    parts = [table]
+    for name, control in controls.items():
+        scores = score_models(control, {SIGNATURE: signature}, progress=progress, kept=kept)
+        parts.append(scores.assign(model=name))
+    return pd.concat(parts, ignore_index=True)
+
+
+def run_digest(run: Path) -> str | None:
+    """Return the `model_digest` of the file that a run scores by, or None where it did not train PD-L1ES."""
+    folder = run / NETWORKS / SIGNATURE
+    return model_digest(folder) if (folder / MODEL_FILE).is_file() else None
+
+
+def redivision_areas(run: Path) -> tuple[dict[str, float], ...]:
+    """Return PD-L1ES's area by cohort in each random re-division of a run; without those that were not trained."""
+    found = []
+    for path in sorted((run / REDIVISIONS).glob(f"*/{PREDICTIONS_FILE}")):
+        table = pd.read_parquet(path)
+        measured = areas(table[table["model"] == SIGNATURE])
+        found.append({SPLITS[name]: float(area["value"]) for name, area in measured.items() if name in SPLITS})
+    return tuple(found)
+
+
+def run_network(run: Path) -> FusionNetwork:
+    """Return a run's PD-L1ES network, for Grad-CAM.
+
+    Raises
+    ------
+    TrainingError
+        The folder holds no finished run.
+    """
+    record, fitted, _ = read_run(run)
+    return load_network(run / NETWORKS / SIGNATURE, fitted, "PD-L1ES", record.config)

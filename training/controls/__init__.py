@@ -1,0 +1,3 @@
+"""Controls: the same patients with disturbed inputs, or scanned again."""
+
+from __future__ import annotations

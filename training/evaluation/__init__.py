@@ -1,1 +1,0 @@
-"""The paper's whole evaluation of a scored cohort: discrimination, prognosis, controls, repetition, one report."""

@@ -1,0 +1,3 @@
+"""How well the score tells high PD-L1 expression."""
+
+from __future__ import annotations

@@ -1,0 +1,169 @@
+"""What an evaluation of expression gives: cohorts, models and numbers by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from training.statistics.calibration import Calibration, Recalibration
+from training.statistics.classification import Classification, YoudenCutOff
+from training.statistics.decision_curves import DecisionCurves, NetBenefitDifference
+from training.statistics.discrimination import Auc, AucComparison, RocCurve
+from training.statistics.estimability import NotEstimable
+from training.statistics.strata import SLICE_THICKNESS_CUT_MM, TUBE_CURRENT_CUT_MA, Stratification
+from training.statistics.table_one import TableOne
+
+TRAINING: Final = "Training"
+VALIDATION: Final = "Validation"
+TEST: Final = "Test"
+POOLED: Final = "Pooled"
+HELD_OUT: Final = "Validation and test"
+GATE: Final = "Further test"
+EXTERNAL: Final = "External"
+SPLITS: Final = {"train": TRAINING, "validation": VALIDATION, "test": TEST, "gate": GATE}
+"""Names of the splits in a prepared cohort, and of the cohorts in the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSettings:
+    """What an evaluation may be told.
+
+    Attributes
+    ----------
+    tube_current_cut_ma
+        None for the cohort's own median; the paper's was 290 mA.
+    slice_thickness_cut_mm
+        From it on, slices are thick.
+    calibration_bins
+        Groups of the calibration curve, at most; small cohorts get fewer.
+    resamples
+        Of the bootstrap behind the difference of two decision curves.
+    seed
+        Of everything drawn.
+    """
+
+    tube_current_cut_ma: float | None = TUBE_CURRENT_CUT_MA
+    slice_thickness_cut_mm: float = SLICE_THICKNESS_CUT_MM
+    calibration_bins: int = 10
+    resamples: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInCohort:
+    """One model in one cohort.
+
+    Attributes
+    ----------
+    n, unscored
+        Patients with a label and a score, and with a label but no score.
+    roc, auc, calibration
+        Each may be not estimable.
+    comparison
+        PD-L1ES against this model on the patients that both scored; None for PD-L1ES itself.
+    """
+
+    n: int
+    unscored: int
+    roc: RocCurve | NotEstimable
+    auc: Auc | NotEstimable
+    calibration: Calibration | NotEstimable
+    comparison: AucComparison | NotEstimable | None
+
+
+@dataclass(frozen=True, slots=True)
+class CohortEvaluation:
+    """One cohort, or several pooled.
+
+    Attributes
+    ----------
+    n, n_positive
+        Patients with a label.
+    fitted_here
+        Whether the models were fitted on patients of this cohort: its numbers then say how well they remember.
+    models
+        PD-L1ES first.
+    classification
+        PD-L1ES at the expression cut-off.
+    decision
+        Net benefit of PD-L1ES and the paper's comparators, on the patients that all of them scored.
+    net_benefit
+        PD-L1ES less each comparator, with pointwise bootstrap intervals.
+    """
+
+    n: int
+    n_positive: int
+    fitted_here: bool
+    models: dict[str, ModelInCohort]
+    classification: Classification | NotEstimable
+    decision: DecisionCurves | NotEstimable
+    net_benefit: dict[str, NetBenefitDifference | NotEstimable]
+
+
+@dataclass(frozen=True, slots=True)
+class RecalibrationResult:
+    """How the score is made to fit a cohort that it was not trained on.
+
+    Attributes
+    ----------
+    in_the_large, slope
+        The new logit is intercept + slope x the old one; of the first the slope is 1.
+    brier
+        Of the scores as they are.
+    brier_in_the_large, brier_slope
+        Cross-fitted by ten folds: each patient's score is recalibrated by the others, so that a gain is one.
+    """
+
+    in_the_large: Recalibration | NotEstimable
+    slope: Recalibration | NotEstimable
+    brier: float
+    brier_in_the_large: float | NotEstimable
+    brier_slope: float | NotEstimable
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbance:
+    """What a control does to the score, patient by patient: mean change, its spread, Wilcoxon's P of no change."""
+
+    n: int
+    mean_change: float
+    standard_deviation: float
+    correlation: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The whole evaluation of expression.
+
+    Attributes
+    ----------
+    operating_point
+        Youden's, found on validation; not estimable where that cohort is missing.
+    cut_off
+        What is used: the operating point, or the one given.
+    cut_off_source
+        In words.
+    cohorts
+        By name: each split, all of them pooled, and validation with test (no model was fitted on these).
+    strata
+        By cohort (pooled; held out): manufacturer, slice thickness, tube current; sex and age.
+    characteristics
+        Table 1.
+    recalibration
+        By cohort that nothing was fitted on.
+    controls
+        By control and cohort, what it does to PD-L1ES.
+    settings
+        As given.
+    """
+
+    operating_point: YoudenCutOff | NotEstimable
+    cut_off: float | NotEstimable
+    cut_off_source: str
+    cohorts: dict[str, CohortEvaluation]
+    strata: dict[str, dict[str, Stratification | NotEstimable]]
+    characteristics: TableOne | NotEstimable
+    recalibration: dict[str, RecalibrationResult | NotEstimable]
+    controls: dict[str, dict[str, Disturbance | NotEstimable]]
+    settings: EvaluationSettings = field(default_factory=EvaluationSettings)

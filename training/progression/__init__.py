@@ -1,0 +1,3 @@
+"""What the score says of progression under immunotherapy."""
+
+from __future__ import annotations

@@ -1,0 +1,246 @@
+"""The end of a run: its signature as the file that the chain serves, with card and metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from pdl1es.atomic import write_atomically
+from pdl1es.model.fusion import MODEL_FILE, CutOff
+from training.export import CHECKED_CASES, export_model, model_digest, model_metadata
+from training.release.bundle import METADATA_FILE, bundle_metadata
+from training.release.calibration_claim import CalibrationClaim, calibration_claim
+from training.release.card import model_card
+from training.release.cut_offs import ModelCutOffs, read_cut_offs
+from training.release.performance import Performance
+from training.statistics.classification import youden_cut_off
+from training.statistics.estimability import NotEstimable
+from training.train.config import ModelName
+from training.train.division import VALIDATION
+from training.train.run_folder import NETWORKS, PREDICTIONS_FILE, TrainingError, load_network, read_run
+from training.train.stages import quiet
+
+SIGNATURE: Final[ModelName] = "PD-L1ES"
+CARD_FILE: Final = "MODEL_CARD.md"
+PLACEHOLDER: Final = CutOff(
+    value=0.66,
+    method="placeholder: the paper's value for its own model (X-tile), not found on this model's patients",
+    above="high risk",
+    below="low risk",
+)
+SYNTHETIC_USE: Final = (
+    "Demonstration of the application and test of an installation. Trained on synthetic phantoms: a demonstration, not "
+    "for any decision on a patient."
+)
+RESEARCH_USE: Final = (
+    "Research on PD-L1 expression and progression under first-line pembrolizumab, in stage IV non-small cell lung cancer "
+    "before treatment. No substitute for immunohistochemistry, and not for any decision on a patient without validation "
+    "at the site."
+)
+DIRECTION: Final = (
+    "In the paper a higher score means shorter progression-free survival, which its authors call contrary to common "
+    "sense; the direction of the risk groups here is the one that was found on this model's own patients."
+)
+METHOD_LIMITS: Final = (
+    "Meant for stage IV non-small cell lung cancer before first-line treatment, on CT with a sharp kernel and slices of "
+    "at most 5 mm.",
+    "A score from one contour of one tumour: metastases and other tumours are not looked at.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What was written.
+
+    Attributes
+    ----------
+    size
+        Bytes of the ONNX file.
+    difference, cases
+        Largest difference of onnxruntime from torch, on how many random cases.
+    placeholders
+        What the model lacks, in sentences that also stand in its limits.
+    """
+
+    size: int
+    difference: float
+    cases: int
+    placeholders: tuple[str, ...]
+
+
+def release(
+    run: Path,
+    folder: Path,
+    *,
+    cut_offs_file: Path | None = None,
+    name: str = SIGNATURE,
+    version: str = "1.0.0",
+    cohort: str | None = None,
+    cases: int = CHECKED_CASES,
+    progress: Callable[[int, int], None] | None = None,
+) -> Released:
+    """Write ``model.onnx``, ``metadata.json`` and ``MODEL_CARD.md``.
+
+    Parameters
+    ----------
+    run
+        Folder of a finished run.
+    folder
+        For the model.
+    cut_offs_file
+        ``cut_offs.json`` of the prognosis, found with this run's own scores. Without it, or where it lacks a part: the
+        cut-off of expression is Youden's on the run's validation patients, that of progression a placeholder which says
+        so, and there is no Cox model.
+    name, version
+        The model's.
+    cohort
+        One sentence of the cohort's origin.
+    cases
+        Random cases on which torch and onnxruntime are compared.
+    progress
+        Is told how many of them are.
+
+    Returns
+    -------
+    Released
+
+    Raises
+    ------
+    TrainingError
+        The run is not finished or did not train the signature, or the cut-offs are not of this run's scores, or do not
+        say of which: a cut-off on another model's scores puts patients into the wrong group.
+    ValueError
+        The file of cut-offs is not one.
+    ExportError
+        onnxruntime differs from torch by more than 1e-5.
+    """
+    record, fitted, summary = read_run(run)
+    if SIGNATURE not in summary["networks"]:
+        raise TrainingError(f"{run} did not train {SIGNATURE}: there is nothing to export")
+    summary = {**summary, "config": record.config.model_dump(mode="json")}
+    given = ModelCutOffs() if cut_offs_file is None else _own_cut_offs(run, cut_offs_file)
+    network = load_network(run / NETWORKS / SIGNATURE, fitted, SIGNATURE, record.config)
+    placeholders = _placeholders(given)
+    synthetic = record.training_data == "synthetic"
+    claim = _calibration(given, synthetic)
+    metadata = model_metadata(
+        network,
+        fitted,
+        name=name,
+        version=version,
+        training_data=record.training_data,
+        trained_on=_trained_on(summary, synthetic, cohort),
+        intended_use=SYNTHETIC_USE if synthetic else RESEARCH_USE,
+        limitations=_limitations(summary, placeholders, synthetic, claim, given.performance),
+        expression_cut_off=given.expression or _youden(run),
+        progression_cut_off=given.progression or PLACEHOLDER,
+        calibrated=claim.holds,
+        clinical_cut_off=None if given.clinical is None else given.clinical.cut_off,
+        fusion_cut_off=None if given.fusion is None else given.fusion.cut_off,
+    )
+    with quiet():
+        difference = export_model(
+            network, fitted, metadata, folder / MODEL_FILE, cox=given.cox_terms(), cases=cases, progress=progress
+        )
+    document = bundle_metadata(
+        metadata,
+        summary,
+        {version: f"exported from training run {record.cohort[:12]}"},
+        difference,
+        given.performance,
+    )
+    with_cut_offs = cut_offs_file is not None
+    card = model_card(metadata, summary, difference, cases, claim, given.performance, with_cut_offs=with_cut_offs)
+    write_atomically(folder / METADATA_FILE, (json.dumps(document, indent=2) + "\n").encode("utf-8"))
+    write_atomically(folder / CARD_FILE, card.encode("utf-8"))
+    return Released((folder / MODEL_FILE).stat().st_size, difference, cases, placeholders)
+
+
+def _own_cut_offs(run: Path, file: Path) -> ModelCutOffs:
+    given = read_cut_offs(file)
+    own = model_digest(run / NETWORKS / SIGNATURE)
+    if given.model != own:
+        whose = (
+            "do not say whose scores they cut" if given.model is None else f"cut the scores of model {given.model[:12]}"
+        )
+        raise TrainingError(
+            f"the cut-offs in {file.name} {whose}, and this run's {SIGNATURE} is {own[:12]}: make them with `pdl1es prognosis "
+            f"PREPARED REPORT --run RUN`, or on patients outside the run with `--model RUN/{NETWORKS}/{SIGNATURE}`"
+        )
+    return given
+
+
+def _youden(run: Path) -> CutOff:
+    """Find the operating point on the run's validation patients."""
+    table = pd.read_parquet(run / PREDICTIONS_FILE)
+    rows = table[(table["model"] == SIGNATURE) & (table["split"] == VALIDATION) & table["probability"].notna()]
+    try:
+        value = youden_cut_off(rows["label"], rows["probability"]).cut_off
+    except ValueError as error:
+        raise TrainingError(f"no cut-off of expression can be found on the validation patients: {error}") from error
+    return CutOff(value=value, method="Youden on validation", above="high expression", below="not high expression")
+
+
+def _calibration(given: ModelCutOffs, synthetic: bool) -> CalibrationClaim:
+    untested = NotEstimable(given.not_estimable.get("calibration", "it was exported without cut_offs.json"))
+    return calibration_claim(not synthetic, given.calibration or untested)
+
+
+def _placeholders(given: ModelCutOffs) -> tuple[str, ...]:
+    found = []
+    if given.progression is None:
+        found.append(
+            "The cut-off of the risk of progression is a placeholder (the paper's 0.66 for its own model): "
+            + given.not_estimable.get("progression", "no prognosis was analysed")
+            + "."
+        )
+    for part, label in (("clinical", "clinical"), ("fusion", "fusion")):
+        if getattr(given, part) is None:
+            reason = given.not_estimable.get(part, "no prognosis was analysed")
+            found.append(f"The file holds no {label} Cox model: {reason}.")
+    return tuple(found)
+
+
+def _trained_on(summary: dict[str, Any], synthetic: bool, cohort: str | None) -> str:
+    counts = summary["counts"]
+    kind = "synthetic phantoms" if synthetic else "patients"
+    numbers = " / ".join(str(counts[split]["patients"]) for split in ("train", "validation", "test"))
+    high = sum(count["high"] for count in counts.values())
+    everyone = sum(count["patients"] for count in counts.values())
+    sentence = f"{everyone} {kind} ({numbers} training / validation / test; {high} with high expression)"
+    return f"{sentence}. {cohort}" if cohort else sentence
+
+
+def _limitations(
+    summary: dict[str, Any],
+    placeholders: tuple[str, ...],
+    synthetic: bool,
+    claim: CalibrationClaim,
+    performance: Performance | None,
+) -> tuple[str, ...]:
+    found = []
+    if synthetic:
+        found.append("Trained on synthetic phantoms: its score says nothing about any patient's PD-L1 or progression.")
+    network = summary["networks"][SIGNATURE]
+    test = network["auc"].get("test")
+    if test is not None:
+        found.append(
+            f"AUC on {test['patients']} test {'phantoms' if synthetic else 'patients of the same cohort'}: "
+            f"{test['value']:.2f} (95 % CI {test['lower']:.2f}-{test['upper']:.2f})."
+        )
+    if performance is not None and performance.not_holding:
+        failed = "; ".join(gate.claim for gate in performance.not_holding)
+        found.append(f"Of {len(performance.gates)} claims on the phantoms' known truth these do not hold: {failed}.")
+    if not claim.holds:
+        found.append(claim.reason)
+    if network["epochs"] < network["epochs_planned"]:
+        found.append(
+            f"Trained for {network['epochs']} of {network['epochs_planned']} planned epochs: each learning rate ends when "
+            "validation no longer improves."
+        )
+    return (*found, *placeholders, DIRECTION, *METHOD_LIMITS)

@@ -1,0 +1,16 @@
+"""The report's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pdl1es.atomic import write_atomically
+from training.reporting.content import ReportContent
+from training.reporting.document import json_bytes, report_document
+from training.reporting.page import report_page
+
+
+def write_report(folder: Path, content: ReportContent) -> None:
+    """Write ``report.json`` and ``report.html``, each whole or not at all; the same results give the same bytes."""
+    write_atomically(folder / "report.json", json_bytes(report_document(content)))
+    write_atomically(folder / "report.html", report_page(content).encode("utf-8"))
