@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +21,10 @@ from pdl1es.clinical import VARIABLES
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES, method_digest
 from pdl1es.model.fusion import METADATA_KEY, MODEL_FILE, CutOff, FusionModel, ModelMetadata, TrainingData
+from training.errors import FailedError
 from training.network import FusionNetwork, ServingGraph
 from training.preprocessing import CoxTerms, FittedPreprocessing
+from training.progress import Count
 
 INPUT_NAMES: Final = ("patches", "radiomics", "clinical")
 OPSET: Final = 18
@@ -32,7 +34,7 @@ CHECKED_CASES: Final = 100
 Case = tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
 
 
-class ExportError(RuntimeError):
+class ExportError(FailedError):
     """The exported file is not what the network is; nothing was written."""
 
 
@@ -82,7 +84,7 @@ def export_model(
     *,
     cox: CoxTerms | None = None,
     cases: int = CHECKED_CASES,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> float:
     """Write the network as one ONNX file that `pdl1es.model.fusion.FusionModel` serves.
 
@@ -168,7 +170,7 @@ def random_cases(fitted: FittedPreprocessing, count: int, seed: int = 0) -> Iter
         yield np.rint(hu)[:, None].astype(np.float32), radiomics, clinical
 
 
-def _counted(cases: Iterator[Case], count: int, progress: Callable[[int, int], None] | None) -> Iterator[Case]:
+def _counted(cases: Iterator[Case], count: int, progress: Count | None) -> Iterator[Case]:
     for done, case in enumerate(cases, start=1):
         yield case
         if progress is not None:

@@ -29,7 +29,7 @@ _STATSMODELS_NAME: Final[dict[Correction, str]] = {"holm": "holm", "benjamini-ho
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class FeatureSelection:
     """Which features the Mann-Whitney U test keeps.
 
     Attributes
@@ -170,7 +170,7 @@ def select_features(
     *,
     alpha: float = ALPHA,
     correction: Correction = "none",
-) -> Selection:
+) -> FeatureSelection:
     """Keep the features that differ between the classes (paper, Methods: Mann-Whitney U test).
 
     Parameters
@@ -186,7 +186,7 @@ def select_features(
 
     Returns
     -------
-    Selection
+    FeatureSelection
 
     Raises
     ------
@@ -228,7 +228,7 @@ def select_features(
     kept = p_values[tested] < alpha
     if correction != "none" and tested.size:
         kept = multipletests(p_values[tested], alpha, method=_STATSMODELS_NAME[correction])[0]
-    return Selection(
+    return FeatureSelection(
         selected=tuple(int(index) for index in tested[kept]),
         p_values=p_values,
         constant=tuple(int(index) for index in np.flatnonzero(constant)),

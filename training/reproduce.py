@@ -21,22 +21,22 @@ from pdl1es import __version__
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
 from pdl1es.model.fusion import MODEL_FILE, FusionModel
-from pdl1es.settings import load_settings, settings_file
 from training.analysis.attention import attention_of
 from training.analysis.cohort_analysis import AnalysedCohort, AnalysisOptions, analyse_cohort
 from training.analysis.finished_run import redivision_areas, run_network, run_predictions
-from training.cohort.case import CaseSource, PreparationSettings
 from training.cohort.prepare import prepare_cohort
 from training.cohort.prepared import CASES_FILE, MANIFEST_FILE, PATCHES_FILE, RADIOMICS_FILE, PreparedCohort
+from training.cohort.sources import case_sources, preparation_settings
 from training.cohort.synthesise import TABLE_FILE, TRUTH_FILE, TRUTH_TABLE_FILE, SynthesisSettings, synthesise_cohort
 from training.cohort.table import read_cohort
 from training.controls.disturbed import CONTROLS, Control, prepare_control
 from training.controls.further_scans import further_scans
 from training.controls.retest import Retest, retest_cohorts
+from training.errors import FailedError
 from training.export import model_digest
 from training.expression.results import Evaluation
 from training.known_truth.gates import true_hazard_gates
-from training.progress import Progress
+from training.progress import Count, Progress
 from training.progression.results import PrognosisSettings
 from training.release.bundle import METADATA_FILE
 from training.release.cut_offs import CUT_OFFS_FILE, read_cut_offs, write_cut_offs
@@ -79,7 +79,7 @@ RETESTED: Final = 40
 """Patients of the second scan, near RIDER's 32."""
 
 
-class ReproductionError(RuntimeError):
+class ReproductionError(FailedError):
     """A step gave what it must not give."""
 
 
@@ -153,7 +153,7 @@ class StepTime:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ReproductionStep:
     """One step, and what its mark must say for it to be left alone.
 
     Attributes
@@ -216,15 +216,14 @@ class Reproduction:
         self._workers, self._hardware, self._observer = workers, hardware, observer
         self._progress = progress or (lambda step, done, of: None)
         self._say = say
-        chain = load_settings(settings_file(None))
-        self._preparation = PreparationSettings(selection=chain.selection, protocol=chain.protocol, limits=chain.limits)
+        self._preparation = preparation_settings()
         document = json.dumps(settings.document(), sort_keys=True, default=str)
         self._digest = hashlib.sha256((document + self._preparation.digest()).encode("utf-8")).hexdigest()
         # now, since what runs is the code as it was read: a file that changes while networks train has no part in it
         self._sources = {step.name: source_digest(step.sources or ()) for step in self.steps()}
         self._analysis: tuple[ScoredCohort, AnalysedCohort] | None = None
 
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[ReproductionStep, ...]:
         """Return every step in order."""
         training = self.settings.training
         divisions = range(1, training.redivisions + 1) if training.redivided_models else ()
@@ -237,14 +236,16 @@ class Reproduction:
         report = ("report.html", "report.json", CUT_OFFS_FILE)
         analyses = "evaluate and prognosis"
         return (
-            Step("synthesise", COHORT, self._synthesise, (TABLE_FILE, TRUTH_FILE, TRUTH_TABLE_FILE)),
-            Step("prepare", PREPARED, self._prepare, prepared),
-            Step("train", RUN, self._train, run),
-            Step("disturb", DISTURBED, self._disturb, controls, DISTURBING, ("prepare",)),
-            Step("scan again", SECOND, self._scan_again, second, DISTURBING, ("prepare",)),
-            Step(analyses, CUT_OFFS, self._analyse, (CUT_OFFS_FILE,), ANALYSING, ("prepare", "train", "disturb")),
-            Step("export", MODEL, self._export, model, EXPORTING, ("prepare", "train", analyses)),
-            Step(
+            ReproductionStep("synthesise", COHORT, self._synthesise, (TABLE_FILE, TRUTH_FILE, TRUTH_TABLE_FILE)),
+            ReproductionStep("prepare", PREPARED, self._prepare, prepared),
+            ReproductionStep("train", RUN, self._train, run),
+            ReproductionStep("disturb", DISTURBED, self._disturb, controls, DISTURBING, ("prepare",)),
+            ReproductionStep("scan again", SECOND, self._scan_again, second, DISTURBING, ("prepare",)),
+            ReproductionStep(
+                analyses, CUT_OFFS, self._analyse, (CUT_OFFS_FILE,), ANALYSING, ("prepare", "train", "disturb")
+            ),
+            ReproductionStep("export", MODEL, self._export, model, EXPORTING, ("prepare", "train", analyses)),
+            ReproductionStep(
                 "report",
                 REPORT,
                 self._report,
@@ -274,7 +275,7 @@ class Reproduction:
         )
         return times
 
-    def _step(self, step: Step) -> StepTime:
+    def _step(self, step: ReproductionStep) -> StepTime:
         place, mark = self.folder / step.place, self._mark(step.name)
         left = json.loads(mark.read_bytes()) if mark.is_file() else {}
         state = self._state(step)
@@ -291,7 +292,7 @@ class Reproduction:
         _write_json(mark, {"digest": state, **asdict(taken)})
         return taken
 
-    def _state(self, step: Step) -> str:
+    def _state(self, step: ReproductionStep) -> str:
         """Return the digest of what a step's outcome depends on."""
         if step.sources is None:
             return self._digest
@@ -305,7 +306,7 @@ class Reproduction:
     def _mark(self, name: str) -> Path:
         return self.folder / MARKS / f"{name.replace(' ', '-')}.json"
 
-    def _told(self, step: str) -> Callable[[int, int], None]:
+    def _told(self, step: str) -> Count:
         return lambda done, of: self._progress(step, done, of)
 
     def _synthesise(self) -> None:
@@ -349,7 +350,7 @@ class Reproduction:
         for control in CONTROLS:
             prepare_control(
                 chosen,
-                _sources(tables[control]),
+                case_sources(tables[control]),
                 self._preparation,
                 control,
                 self._control(control),
@@ -435,7 +436,7 @@ class Reproduction:
         scored, analysed = self._analysed()
         network = run_network(self.folder / RUN)
         attention = attention_of(prepared, scored, network, progress=self._progress)
-        sources = _sources(self.folder / COHORT / "cohort.csv")
+        sources = case_sources(self.folder / COHORT / "cohort.csv")
         model = FusionModel.load(self.folder / MODEL, threads=1)
         drawn = {
             **flow_chart_of(prepared, scored),
@@ -512,10 +513,6 @@ def source_digest(sources: Iterable[str]) -> str:
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:
     write_atomically(path, (json.dumps(document, indent=1) + "\n").encode("utf-8"))
-
-
-def _sources(table: Path) -> dict[str, CaseSource]:
-    return {row.id: CaseSource.of(row) for row in read_cohort(table).rows if row.ct is not None}
 
 
 def _size(folder: Path) -> int:

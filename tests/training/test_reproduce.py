@@ -26,7 +26,7 @@ from training.cohort.synthesise import SynthesisSettings
 from training.cohort.truth import FACTORS, TruthSettings, true_model
 from training.export import model_digest
 from training.release.cut_offs import read_cut_offs
-from training.reproduce import Reproduction, ReproductionError, ReproductionSettings, Step, source_digest
+from training.reproduce import Reproduction, ReproductionError, ReproductionSettings, ReproductionStep, source_digest
 from training.train.config import Hardware, TrainingConfig
 
 CPU = Hardware(accelerator="cpu", devices="1", precision="32-true", workers=0, threads=1)
@@ -63,10 +63,10 @@ class StoodIn(Reproduction):
         self.fails, self.content = fails, content or {}
         super().__init__(folder, SETTINGS)
 
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[ReproductionStep, ...]:
         return tuple(replace(step, work=partial(self.stand_in, step)) for step in super().steps())
 
-    def stand_in(self, step: Step) -> None:
+    def stand_in(self, step: ReproductionStep) -> None:
         self.did.append(step.name)
         for name in step.outputs:
             write_atomically(self.folder / step.place / name, self.content.get(step.name, b"as ever"))
@@ -97,7 +97,7 @@ def test_a_step_that_failed_is_done_again_and_the_ones_before_are_left_alone(tmp
 
 @pytest.mark.parametrize("step", StoodIn(Path()).steps(), ids=lambda step: step.name)
 def test_a_missing_output_is_made_again_and_nothing_else_where_it_comes_back_as_it_was(
-    tmp_path: Path, step: Step
+    tmp_path: Path, step: ReproductionStep
 ) -> None:
     done(tmp_path)
     for name in step.outputs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ from training.cohort.cluster import run_on_cluster
 from training.cohort.prepared import FAILURE_COLUMNS, SPLITS, PreparedCohort, case_table, write_prepared_cohort
 from training.cohort.table import CheckedTable, CohortRow
 from training.cohort.volumes import VolumeError
+from training.progress import Count
 
 CACHE_FOLDER: Final = "cache"
 TRUTH_FILES: Final = ("truth.json", "truth.csv")
@@ -68,7 +69,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class _PreparationTask:
     """What a worker is given."""
 
     source: CaseSource
@@ -138,10 +139,6 @@ class Cache:
         return self.folder / "cases" / f"{content}-{self.configuration[:16]}.json"
 
 
-Progress = Callable[[int, int], None]
-"""Called with patients that are ready and patients in all."""
-
-
 def prepare_cohort(
     table: CheckedTable,
     output: Path,
@@ -153,7 +150,7 @@ def prepare_cohort(
     keep_withheld: bool = False,
     sources: Iterable[str] = (),
     truth: Path | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Count = lambda done, total: None,
 ) -> PreparedCohort:
     """Prepare every patient of a table, and write the prepared cohort.
 
@@ -239,12 +236,12 @@ def _prepared(
     settings: PreparationSettings,
     scheduler: str | None,
     workers: int | None,
-    progress: Progress,
+    progress: Count,
 ) -> tuple[dict[str, tuple[str, PreparedCase]], dict[str, Failure]]:
     """Return the cases (content digest, case) and the failures by case_id: from the cache, else computed and kept."""
     cases: dict[str, tuple[str, PreparedCase]] = {}
     failures: dict[str, Failure] = {}
-    missing: dict[str, _Task] = {}
+    missing: dict[str, _PreparationTask] = {}
 
     def settle(case_id: str, content: str, result: PreparedCase | Failure) -> None:
         if isinstance(result, Failure):
@@ -265,7 +262,7 @@ def _prepared(
         if content is not None and known is not None:
             settle(row.id, content, known)
         else:
-            missing[row.id] = _Task(source, settings)
+            missing[row.id] = _PreparationTask(source, settings)
     for case_id, outcome in run_on_cluster(_work, missing, scheduler=scheduler, workers=workers):
         if isinstance(outcome, BaseException):
             settle(
@@ -278,7 +275,7 @@ def _prepared(
     return cases, failures
 
 
-def _work(task: _Task) -> _Done:
+def _work(task: _PreparationTask) -> _Done:
     """Prepare one patient (on a worker)."""
     stat, content = stat_digest(task.source), content_digest(task.source)
     try:

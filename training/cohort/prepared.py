@@ -20,6 +20,7 @@ from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES, method_digest
+from training.errors import UsageError
 
 SCHEMA_VERSION: Final = 1
 MANIFEST_FILE: Final = "manifest.json"
@@ -63,7 +64,7 @@ CASE_COLUMNS: Final[dict[str, str]] = {
 FAILURE_COLUMNS: Final = ("case_id", "step", "code", "message")
 
 
-class PreparedCohortError(ValueError):
+class PreparedCohortError(UsageError):
     """A prepared cohort cannot be read, or arrays do not make one; the message says what and where."""
 
 
@@ -142,6 +143,11 @@ class PreparedCohort:
     def smoking_graded(self) -> NDArray[np.bool_]:
         """False for smokers of unknown grade; shape (n,)."""
         return self.cases["smoking_graded"].to_numpy(np.bool_)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the cohort's truth is known, that is whether it is of phantoms."""
+        return bool(self.manifest.get("truth"))
 
     def subset(self, which: str | NDArray[np.bool_] | NDArray[np.intp]) -> PreparedCohort:
         """Return some of the cases.

@@ -21,6 +21,8 @@ from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError
 from pdl1es.dicom.header import read_instance
 from pdl1es.dicom.segmentation import SEGMENTATION_SOP_CLASSES
 from pdl1es.dicom.series import CT_SOP_CLASSES
+from training.errors import UsageError
+from training.progress import Count
 
 DAYS_PER_MONTH: Final = 365.25 / 12
 _SMOKING: Final = {
@@ -34,7 +36,7 @@ _ABSENT: Final = frozenset({"", "na", "n/a", "not collected", "not recorded in d
 _CLINICAL_FOLDER_FILE: Final = "data_clinical_patient.txt"
 
 
-class CollectionError(ValueError):
+class CollectionError(UsageError):
     """A collection's clinical table is not what it should be; the message says where, and what to do."""
 
 
@@ -67,7 +69,7 @@ def import_collection(
     clinical: Path,
     images: Path | None,
     table_folder: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> ImportedCohort:
     """Turn a collection on disk into a cohort's rows.
 

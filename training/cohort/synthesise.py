@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -28,6 +27,8 @@ from training.cohort.cluster import run_on_cluster
 from training.cohort.prepared import json_bytes
 from training.cohort.table import write_cohort
 from training.cohort.truth import TrueModel, TruthSettings, draw_labels, draw_patients, draw_survival, true_model
+from training.errors import UsageError
+from training.progress import Count
 from training.statistics.discrimination import auc
 
 TABLE_FILE: Final = "cohort.csv"
@@ -42,10 +43,10 @@ _PREFIX: Final = {"expression": "E", "prognosis": "P", "gate": "G"}
 _SPARE_MM: Final = 2.0
 """Beyond the grid's margin: nodes lie up to 1 mm further out."""
 
-Progress = Callable[[int, int], None]
+Count = Count
 
 
-class SynthesisError(ValueError):
+class SynthesisError(UsageError):
     """The cohort cannot be made; the message says why."""
 
 
@@ -116,7 +117,7 @@ class SyntheticCase:
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class _SynthesisTask:
     case: SyntheticCase
     folder: Path
 
@@ -127,7 +128,7 @@ def synthesise_cohort(
     *,
     scheduler: str | None = None,
     workers: int | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Count = lambda done, total: None,
 ) -> Path:
     """Make a synthetic cohort, or finish one that was interrupted.
 
@@ -162,7 +163,7 @@ def synthesise_cohort(
 
     cases = synthetic_cases(settings, patients)
     missing = {
-        case.case_id: _Task(case, output / IMAGES_FOLDER / case.case_id)
+        case.case_id: _SynthesisTask(case, output / IMAGES_FOLDER / case.case_id)
         for case in cases
         if not (output / IMAGES_FOLDER / case.case_id).is_dir()
     }
@@ -271,7 +272,7 @@ def small_field(chest: Chest, scanner: ScannerParameters) -> Crop:
     return crop_around(scanner, chest.tumour.parameters.centre, (float(sizes[0]), float(sizes[1]), float(sizes[2])))
 
 
-def make_images(task: _Task) -> None:
+def make_images(task: _SynthesisTask) -> None:
     """Make one case's images (on a worker); its folder appears whole or not at all."""
     case, folder = task.case, task.folder
     folder.parent.mkdir(parents=True, exist_ok=True)

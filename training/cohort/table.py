@@ -15,11 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pdl1es.clinical import FAMILY_HISTORY_CODES, SEX_CODES, SMOKING_CODES, ClinicalRecord
 from training.cohort.prepared import Split
+from training.cohort.rules import HIGH_EXPRESSION_TPS, LONGEST_INTERVAL_DAYS
+from training.errors import UsageError
 
-HIGH_EXPRESSION_TPS: Final = 50.0
-"""Tumour proportion score (%) from which expression counts as high (paper, Methods)."""
-LONGEST_INTERVAL_DAYS: Final = 90
-"""Between CT and PD-L1 test; a longer one warns. The paper states none; PD-L1 changes with time and treatment."""
 MAX_TABLE_BYTES: Final = 64 * 1024 * 1024
 VOLUME_SUFFIXES: Final = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha")
 
@@ -36,7 +34,7 @@ _PRIVATE: Final = frozenset({"id", "ct", "seg", "ct_date", "pdl1_date", "treatme
 """Columns whose values no message repeats."""
 
 
-class CohortTableError(ValueError):
+class CohortTableError(UsageError):
     """The table cannot be read at all; the message says why."""
 
 

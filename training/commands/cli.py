@@ -1,12 +1,21 @@
-"""The commands for training, as groups that `pdl1es.command_line.cli` attaches; heavy packages are imported when a command runs."""
+"""The commands for training, as one group that `pdl1es.command_line.cli` attaches.
+
+Their names, options and help need typer alone; whatever a command works with is imported when it runs.
+"""
 
 from __future__ import annotations
 
 import typer
 
 from training.commands.cohort import cohort_app
-from training.commands.evaluation import controls, evaluate, prognosis, report, reproduce, retest
-from training.commands.train import export, train
+from training.commands.controls import controls
+from training.commands.evaluate import evaluate
+from training.commands.export import export
+from training.commands.prognosis import prognosis
+from training.commands.report import report
+from training.commands.reproduce import reproduce
+from training.commands.retest import retest
+from training.commands.train import train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,9 +25,7 @@ app = typer.Typer(
     help="From a cohort's table to the model that the chain serves, and to a report beside the paper's.",
 )
 app.add_typer(cohort_app, name="cohort")
-app.command("train")(train)
-app.command("export")(export)
-for command in (evaluate, prognosis, report, controls, retest, reproduce):
+for command in (train, export, evaluate, prognosis, report, controls, retest, reproduce):
     app.command()(command)
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from training.cohort.table import LONGEST_INTERVAL_DAYS, CheckedTable, CohortTableError, read_cohort
+from pdl1es.command_line.console import labelled, progress_bar, say, standard_error
+from training.cohort.rules import LONGEST_INTERVAL_DAYS
+from training.commands.endings import told_errors
+from training.commands.options import CohortFolder, Scheduler, Table, Workers
+
+if TYPE_CHECKING:
+    from training.cohort.table import CheckedTable
 
 cohort_app = typer.Typer(
     no_args_is_help=True,
@@ -20,27 +21,6 @@ cohort_app = typer.Typer(
     rich_markup_mode="markdown",
     help="Check, prepare, synthesise and import cohorts.",
 )
-
-Table = Annotated[
-    Path,
-    typer.Argument(metavar="COHORT.csv", help="One patient a row.", exists=True, dir_okay=False, show_default=False),
-]
-Output = Annotated[
-    Path, typer.Argument(metavar="OUTPUT", help="Folder; made where missing.", file_okay=False, show_default=False)
-]
-Scheduler = Annotated[
-    Optional[str],  # noqa: UP045 - typer reads it
-    typer.Option(
-        "--scheduler",
-        metavar="tcp://HOST:PORT",
-        help="A Dask scheduler whose workers see the same paths; default: processes of this machine.",
-        show_default=False,
-    ),
-]
-Workers = Annotated[
-    Optional[int],  # noqa: UP045 - typer reads it
-    typer.Option("--workers", min=1, help="Processes of this machine; default: one a core.", show_default=False),
-]
 
 
 @cohort_app.callback()
@@ -60,20 +40,20 @@ def check(
 
     Exit codes: 0 the table can be prepared; 2 it has faults.
     """
-    checked = _checked(table, longest_interval)
-    console = Console()
+    with told_errors():
+        checked = _checked(table, longest_interval)
     for note in checked.warnings:
-        console.print(f"[yellow]warning[/] {escape(str(note))}", highlight=False, soft_wrap=True)
-    console.print(f"{checked.screened} patients in the table", highlight=False)
+        labelled("warning", str(note))
+    say(f"{checked.screened} patients in the table")
     for reason, count in checked.exclusions:
-        console.print(f"  {count} left out: {reason}", highlight=False)
-    console.print(f"{len(checked.rows)} can be prepared", highlight=False)
+        say(f"  {count} left out: {reason}")
+    say(f"{len(checked.rows)} can be prepared")
 
 
 @cohort_app.command()
 def prepare(
     table: Table,
-    output: Output,
+    output: CohortFolder,
     config: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads it
         typer.Option(
@@ -107,43 +87,39 @@ def prepare(
     A patient that fails is a row of failures.parquet, never the end of the run. What was computed is kept by content and
     configuration: stopped and started again, it goes on; a corrected table computes no image again.
     """
-    from pdl1es.settings import SettingsError, load_settings, settings_file
-    from training.cohort.case import PreparationSettings
     from training.cohort.prepare import prepare_cohort
+    from training.cohort.sources import preparation_settings
 
-    try:
-        settings = load_settings(settings_file(config))
-    except SettingsError as error:
-        raise _usage(str(error)) from error
-    checked = _checked(table, without_outcome=without_outcome)
-    with _progress("Preparing") as progress:
-        prepared = prepare_cohort(
-            checked,
-            output,
-            PreparationSettings(selection=settings.selection, protocol=settings.protocol, limits=settings.limits),
-            scheduler=scheduler,
-            workers=workers,
-            cache_folder=cache,
-            keep_withheld=keep_withheld,
-            sources=[table.name],
-            truth=table.parent,
-            progress=progress,
-        )
-    console = Console()
+    with told_errors():
+        settings = preparation_settings(config)
+        checked = _checked(table, without_outcome=without_outcome)
+        with progress_bar("Preparing") as told:
+            prepared = prepare_cohort(
+                checked,
+                output,
+                settings,
+                scheduler=scheduler,
+                workers=workers,
+                cache_folder=cache,
+                keep_withheld=keep_withheld,
+                sources=[table.name],
+                truth=table.parent,
+                progress=told,
+            )
     for note in checked.warnings:
-        console.print(f"[yellow]warning[/] {escape(str(note))}", highlight=False, soft_wrap=True)
+        labelled("warning", str(note))
     chart = prepared.manifest["flow_chart"]
-    console.print(f"{chart['screened']} patients in the table", highlight=False)
+    say(f"{chart['screened']} patients in the table")
     for reason, count in chart["exclusions"]:
-        console.print(f"  {count} left out: {escape(reason)}", highlight=False)
+        say(f"  {count} left out: {reason}")
     for name, count in chart["cohorts"]:
-        console.print(f"  {count} {escape(name)}", highlight=False)
-    console.print(f"prepared cohort: {output}", highlight=False, soft_wrap=True, markup=False)
+        say(f"  {count} {name}")
+    say(f"prepared cohort: {output}")
 
 
 @cohort_app.command()
 def synthesise(
-    output: Output,
+    output: CohortFolder,
     expression: Annotated[int, typer.Option("--expression", min=0, help="Patients with PD-L1 expression.")] = 939,
     prognosis: Annotated[int, typer.Option("--prognosis", min=0, help="Patients under immunotherapy.")] = 94,
     gate: Annotated[int, typer.Option("--gate", min=0, help="Further test cases, for quality gates alone.")] = 1000,
@@ -178,21 +154,20 @@ def synthesise(
 
     Stopped and started again, it goes on. Defaults: the paper's 939 and 94 patients, and 1000 further test cases.
     """
-    from training.cohort.synthesise import SynthesisError, SynthesisSettings, synthesise_cohort
+    from training.cohort.synthesise import SynthesisSettings, synthesise_cohort
     from training.cohort.truth import TruthSettings
+    from training.errors import UsageError
 
     usual = TruthSettings()
-    try:
-        truth = TruthSettings(shares=shares or usual.shares, logit_sd=logit_sd or usual.logit_sd)
-        settings = SynthesisSettings(expression, prognosis, gate, dicom, seed, truth)
-    except ValueError as error:
-        raise _usage(str(error)) from error
-    try:
-        with _progress("Synthesising") as progress:
-            table = synthesise_cohort(output, settings, scheduler=scheduler, workers=workers, progress=progress)
-    except SynthesisError as error:
-        raise _usage(str(error)) from error
-    Console().print(f"cohort: {table}", highlight=False, soft_wrap=True, markup=False)
+    with told_errors():
+        try:
+            truth = TruthSettings(shares=shares or usual.shares, logit_sd=logit_sd or usual.logit_sd)
+            settings = SynthesisSettings(expression, prognosis, gate, dicom, seed, truth)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        with progress_bar("Synthesising") as told:
+            table = synthesise_cohort(output, settings, scheduler=scheduler, workers=workers, progress=told)
+    say(f"cohort: {table}")
 
 
 @cohort_app.command(name="import")
@@ -228,54 +203,32 @@ def import_(
 ) -> None:
     """Write the cohort's table of a public collection on disk; what the collection lacks stays empty, and is told."""
     from pdl1es.atomic import write_atomically
-    from training.cohort.public_collections import CollectionError, import_collection
+    from training.cohort.public_collections import import_collection
     from training.cohort.table import write_cohort
 
-    try:
+    with told_errors():
         if images is None:
             imported = import_collection(collection, clinical, None, table.parent)
         else:
-            with _progress("Looking for images") as progress:
-                imported = import_collection(collection, clinical, images, table.parent, progress)
-    except CollectionError as error:
-        raise _usage(str(error)) from error
+            with progress_bar("Looking for images") as told:
+                imported = import_collection(collection, clinical, images, table.parent, told)
     write_atomically(table, write_cohort(imported.rows))
-    console = Console()
     for note in imported.notes:
-        console.print(f"[yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)
-    console.print(f"cohort: {table}", highlight=False, soft_wrap=True, markup=False)
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on standard error; yield what tells it."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task(what, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+        labelled("note", note)
+    say(f"cohort: {table}")
 
 
 def _checked(table: Path, longest_interval: int = LONGEST_INTERVAL_DAYS, without_outcome: bool = False) -> CheckedTable:
-    """Read a table, or say all that is wrong with it and end with exit code 2."""
-    errors = Console(stderr=True)
-    try:
-        checked = read_cohort(table, longest_interval_days=longest_interval, without_outcome=without_outcome)
-    except CohortTableError as error:
-        raise _usage(str(error)) from error
+    """Read a table; where it has faults, print all of them and raise `UsageError`."""
+    from rich.markup import escape
+
+    from training.cohort.table import read_cohort
+    from training.errors import UsageError
+
+    checked = read_cohort(table, longest_interval_days=longest_interval, without_outcome=without_outcome)
     if checked.faults:
+        errors = standard_error()
         for note in checked.faults:
-            errors.print(f"[bold red]fault[/] {escape(str(note))}", highlight=False, soft_wrap=True)
-        raise _usage(f"the table has {len(checked.faults)} faults in {checked.screened} rows")
+            errors.print(f"[bold red]fault[/] {escape(str(note))}", soft_wrap=True)
+        raise UsageError(f"the table has {len(checked.faults)} faults in {checked.screened} rows")
     return checked
-
-
-def _usage(message: str) -> typer.Exit:
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(message)}", highlight=False)
-    return typer.Exit(2)

@@ -1,4 +1,4 @@
-"""The commands ``pdl1es train`` and ``pdl1es export``."""
+"""The command ``pdl1es train``."""
 
 from __future__ import annotations
 
@@ -6,20 +6,14 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-Folder = Annotated[
-    Path,
-    typer.Argument(
-        metavar="PREPARED", help="Folder that `cohort prepare` wrote.", exists=True, file_okay=False, show_default=False
-    ),
-]
+from pdl1es.command_line.console import standard_output
+from training.commands.endings import told_errors
+from training.commands.options import Accelerator, Compiled, Precision, Prepared, SideBySide
 
 
 def train(
-    prepared: Folder,
+    prepared: Prepared,
     out: Annotated[
         Path,
         typer.Argument(
@@ -76,41 +70,31 @@ def train(
             dir_okay=False,
         ),
     ] = None,
-    accelerator: Annotated[str, typer.Option("--accelerator", help="Lightning's: auto, cpu, gpu ...")] = "auto",
+    accelerator: Accelerator = "auto",
     devices: Annotated[str, typer.Option("--devices", help="Lightning's: auto, a number, or which: 0,3.")] = "auto",
     nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines.")] = 1,
     strategy: Annotated[str, typer.Option("--strategy", help="Lightning's: auto, ddp ...")] = "auto",
-    precision: Annotated[
-        str,
-        typer.Option("--precision", help="auto (bf16 where the processor multiplies in it), 32-true, bf16-mixed."),
-    ] = "auto",
+    precision: Precision = "auto",
     threads: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option("--threads", min=1, help="Of the processor; 1 is quicker where others use the same cores."),
     ] = None,
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile the network with torch.compile.")] = False,
+    compiled: Compiled = False,
     workers: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option("--workers", min=0, help="Processes that prepare batches; default: as many as pay."),
     ] = None,
-    side_by_side: Annotated[
-        int,
-        typer.Option("--side-by-side", min=1, help="Networks trained at the same time, each in a process of its own."),
-    ] = 1,
+    side_by_side: SideBySide = 1,
 ) -> None:
     """Train PD-L1ES and its comparators CM, RM and DLM, the re-divisions too, and score the cohort with each.
 
     A checkpoint is written after every epoch: stopped in any way and called again, it goes on. Exit codes: 0 the run is
     whole; 1 a process of `--side-by-side` failed; 2 usage, configuration or cohort.
     """
-    from training.cohort.prepared import PreparedCohort, PreparedCohortError
-    from training.train.config import ConfigurationError, read_configuration, read_hardware
-    from training.train.division import DivisionError
-    from training.train.pretrained import PretrainedError
+    from training.cohort.prepared import PreparedCohort
+    from training.train.config import read_configuration, read_hardware
     from training.train.progress import ConsoleObserver
     from training.train.run import train as train_all
-    from training.train.run_folder import TrainingError
-    from training.train.side_by_side import SideBySideError
 
     given = {
         "seed": seed,
@@ -120,7 +104,7 @@ def train(
         "correction": correction,
         "layers": layers,
     }
-    try:
+    with told_errors():
         asked = read_configuration(
             config, {name: value for name, value in given.items() if value is not None}, epochs=epochs
         )
@@ -138,78 +122,9 @@ def train(
         cohort = PreparedCohort.load(prepared)
         with ConsoleObserver() as observer:
             summary = train_all(cohort, out, asked, hardware=hardware, pretrained=pretrained, observer=observer)
-    except (ConfigurationError, PreparedCohortError, DivisionError, PretrainedError, TrainingError) as error:
-        raise _usage(str(error)) from error
-    except SideBySideError as error:
-        raise _defect(str(error)) from error
     # of several processes one gathers the numbers
     if summary["networks"]:
         _show(summary)
-
-
-def export(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN", help="Folder of a finished run.", exists=True, file_okay=False, show_default=False
-        ),
-    ],
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MODEL", help="Folder for model.onnx, its card and metadata.", file_okay=False, show_default=False
-        ),
-    ],
-    cut_offs: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            "--cut-offs",
-            help="cut_offs.json of `prognosis`: cut-offs and Cox models. Without it they are placeholders, and the card says so.",
-            exists=True,
-            dir_okay=False,
-        ),
-    ] = None,
-    name: Annotated[str, typer.Option("--name", help="Of the model.")] = "PD-L1ES",
-    version: Annotated[str, typer.Option("--model-version", help="Of the model.")] = "1.0.0",
-    description: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--trained-on", help="One sentence of the cohort, for report and card: centre, years, selection."),
-    ] = None,
-) -> None:
-    """Write the signature of a run as the one file that the chain serves, with its card; checked against torch.
-
-    Exit codes: 0 written; 1 the file is not what the network is; 2 usage.
-    """
-    from training.release.export_run import release
-    from training.train.run_folder import TrainingError
-
-    console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    try:
-        with Progress(*columns, console=Console(stderr=True)) as bars:
-            # how long torch's own export takes, nobody tells
-            task = bars.add_task("Exporting", total=None)
-            released = release(
-                run,
-                folder,
-                cut_offs_file=cut_offs,
-                name=name,
-                version=version,
-                cohort=description,
-                progress=lambda done, cases: bars.update(
-                    task, description="Comparing onnxruntime with torch", completed=done, total=cases
-                ),
-            )
-    except (TrainingError, ValueError) as error:
-        raise _usage(str(error)) from error
-    console.print(
-        f"{folder / 'model.onnx'}: {released.size} bytes; torch against onnxruntime on {released.cases} random cases: "
-        f"{released.difference:.1e}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    for note in released.placeholders:
-        console.print(f"[yellow]placeholder[/] {escape(note)}", highlight=False, soft_wrap=True)
 
 
 def _show(summary: dict[str, object]) -> None:
@@ -234,17 +149,4 @@ def _show(summary: dict[str, object]) -> None:
             f"{document['patches_per_second']:.0f}",
             f"{100 * document['waiting_for_data']:.1f} %",
         )
-    Console().print(table)
-
-
-def _usage(message: str) -> typer.Exit:
-    return _ended(message, 2)
-
-
-def _defect(message: str) -> typer.Exit:
-    return _ended(message, 1)
-
-
-def _ended(message: str, code: int) -> typer.Exit:
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(message)}", highlight=False)
-    return typer.Exit(code)
+    standard_output().print(table)

@@ -7,7 +7,7 @@ shape, size, scanner and patient, and holds no tumour.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -28,6 +28,7 @@ from training.cohort.case import CaseSource, PreparationSettings, PreparedCase, 
 from training.cohort.cluster import run_on_cluster
 from training.cohort.prepared import FAILURE_COLUMNS, PreparedCohort, write_prepared_cohort
 from training.cohort.volumes import VolumeError
+from training.progress import Count
 
 Control = Literal["shuffled voxels", "mask in healthy lung"]
 CONTROLS: Final[tuple[Control, ...]] = ("shuffled voxels", "mask in healthy lung")
@@ -105,7 +106,7 @@ def prepare_control(
     *,
     scheduler: str | None = None,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> PreparedCohort:
     """Prepare the same patients with disturbed inputs, as a further prepared cohort; killed and restarted, it continues.
 

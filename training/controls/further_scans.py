@@ -9,7 +9,7 @@ import csv
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -37,6 +37,7 @@ from training.cohort.synthesise import (
 )
 from training.cohort.table import write_cohort
 from training.controls.disturbed import REACH_MM
+from training.progress import Count
 
 Kind = Literal["wide", "second"]
 SECOND_SEED: Final = 1_000_003
@@ -81,7 +82,7 @@ def further_scans(
     folder: Path,
     *,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> Path:
     """Scan some patients again, or finish what was interrupted; returns a table as `cohort prepare` reads it.
 

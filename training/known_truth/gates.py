@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from training.cohort.prepared import PreparedCohort
 from training.expression.results import GATE, Evaluation
 from training.scoring.predictions import BAYES, COMPARATORS, SIGNATURE
 from training.scoring.scored_cohort import ScoredCohort
@@ -98,3 +100,12 @@ def true_hazard_gates(scored: ScoredCohort, truth: Mapping[str, float]) -> tuple
         ),
         hazard_gate("ten years of age", found["age"], truth["hazard_ratio_per_ten_years_of_age"]),
     )
+
+
+def truth_of(prepared: PreparedCohort) -> dict[str, float] | None:
+    """Return ``truth.json`` of a synthetic cohort, or None where it is not beside it."""
+    name = prepared.manifest.get("truth")
+    if prepared.folder is None or not name or not (prepared.folder / str(name)).is_file():
+        return None
+    truth: dict[str, float] = json.loads((prepared.folder / str(name)).read_bytes())
+    return truth

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdl1es.clinical import VARIABLES
+from training.progress import Count, Progress
 from training.progression.followed import FollowedCohort, ModelRisk, part_of
 from training.progression.results import (
     ALL,
@@ -58,8 +59,6 @@ Design = dict[str, NDArray[np.float64]] | NotEstimable
 """Covariates of a Cox model, or why there is none."""
 Values = TypeVar("Values")
 Result = TypeVar("Result")
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, steps done and steps in all."""
 
 
 def analyse(
@@ -93,7 +92,7 @@ def analyse(
         "seed": settings.seed,
     }
 
-    def told(step: str) -> Callable[[int, int], None] | None:
+    def told(step: str) -> Count | None:
         return None if progress is None else lambda done, of: progress(step, done, of)
 
     def searched(values: NDArray[np.float64]) -> CutOffSearch:
@@ -251,7 +250,7 @@ def _by_variable(
     k: int,
     name: str,
     settings: PrognosisSettings,
-    progress: Callable[[int, int], None] | None,
+    progress: Count | None,
 ) -> ClinicalGrouping:
     known = cohort.known[:, k]
     time, event, values = cohort.time[known], cohort.event[known], cohort.clinical[known, k]

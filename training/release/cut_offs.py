@@ -8,11 +8,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
 from pdl1es.model.fusion import CutOff
+from training.errors import UsageError, validation_reasons
 from training.expression.results import TEST, Evaluation
 from training.known_truth.gates import Gate
 from training.preprocessing import CoxTerms
@@ -27,6 +28,10 @@ from training.statistics.prognosis import RiskModel
 from training.statistics.xtile import CutOffSearch
 
 CUT_OFFS_FILE = "cut_offs.json"
+
+
+class CutOffsError(UsageError):
+    """A file of cut-offs is not one; the message says where it is wrong."""
 
 
 class CoxPart(BaseModel):
@@ -200,8 +205,17 @@ def write_cut_offs(path: Path, cut_offs: ModelCutOffs) -> None:
 
 
 def read_cut_offs(path: Path) -> ModelCutOffs:
-    """Read the file; raises pydantic's ValidationError (a ValueError) where it is not one."""
-    return ModelCutOffs.model_validate_json(path.read_bytes())
+    """Read the file.
+
+    Raises
+    ------
+    CutOffsError
+        It is not one.
+    """
+    try:
+        return ModelCutOffs.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise CutOffsError(f"{path.name} holds no cut-offs of a model: {validation_reasons(error)}") from error
 
 
 def _test_calibration(evaluation: Evaluation | None) -> Calibration | NotEstimable:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
+from pydantic import ValidationError
 
 from pdl1es.atomic import write_atomically
 from pdl1es.model.fusion import MODEL_FILE, CutOff
+from training.errors import validation_reasons
 from training.export import CHECKED_CASES, export_model, model_digest, model_metadata
+from training.progress import Count
 from training.release.bundle import METADATA_FILE, bundle_metadata
 from training.release.calibration_claim import CalibrationClaim, calibration_claim
 from training.release.card import model_card
@@ -82,7 +84,7 @@ def release(
     version: str = "1.0.0",
     cohort: str | None = None,
     cases: int = CHECKED_CASES,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> Released:
     """Write ``model.onnx``, ``metadata.json`` and ``MODEL_CARD.md``.
 
@@ -114,7 +116,8 @@ def release(
     TrainingError
         The run is not finished or did not train the signature, or the cut-offs are not of this run's scores, or do not
         say of which: a cut-off on another model's scores puts patients into the wrong group.
-    ValueError
+        Or name, version or sentence of the cohort are such as a model file may not hold.
+    CutOffsError
         The file of cut-offs is not one.
     ExportError
         onnxruntime differs from torch by more than 1e-5.
@@ -128,21 +131,24 @@ def release(
     placeholders = _placeholders(given)
     synthetic = record.training_data == "synthetic"
     claim = _calibration(given, synthetic)
-    metadata = model_metadata(
-        network,
-        fitted,
-        name=name,
-        version=version,
-        training_data=record.training_data,
-        trained_on=_trained_on(summary, synthetic, cohort),
-        intended_use=SYNTHETIC_USE if synthetic else RESEARCH_USE,
-        limitations=_limitations(summary, placeholders, synthetic, claim, given.performance),
-        expression_cut_off=given.expression or _youden(run),
-        progression_cut_off=given.progression or PLACEHOLDER,
-        calibrated=claim.holds,
-        clinical_cut_off=None if given.clinical is None else given.clinical.cut_off,
-        fusion_cut_off=None if given.fusion is None else given.fusion.cut_off,
-    )
+    try:
+        metadata = model_metadata(
+            network,
+            fitted,
+            name=name,
+            version=version,
+            training_data=record.training_data,
+            trained_on=_trained_on(summary, synthetic, cohort),
+            intended_use=SYNTHETIC_USE if synthetic else RESEARCH_USE,
+            limitations=_limitations(summary, placeholders, synthetic, claim, given.performance),
+            expression_cut_off=given.expression or _youden(run),
+            progression_cut_off=given.progression or PLACEHOLDER,
+            calibrated=claim.holds,
+            clinical_cut_off=None if given.clinical is None else given.clinical.cut_off,
+            fusion_cut_off=None if given.fusion is None else given.fusion.cut_off,
+        )
+    except ValidationError as error:
+        raise TrainingError(f"the model cannot be described so: {validation_reasons(error)}") from error
     with quiet():
         difference = export_model(
             network, fitted, metadata, folder / MODEL_FILE, cox=given.cox_terms(), cases=cases, progress=progress

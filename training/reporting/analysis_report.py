@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -21,19 +20,9 @@ from training.reporting.expression_figures import evaluation_figures
 from training.reporting.figures import Drawn, render, write_figures
 from training.reporting.progression_figures import prognosis_figures
 from training.reporting.report import write_report
-from training.scoring.scored_cohort import is_synthetic
 from training.statistics.estimability import NotEstimable
 
 FIGURES: Final = "figures"
-
-
-def truth_of(prepared: PreparedCohort) -> dict[str, float] | None:
-    """Return ``truth.json`` of a synthetic cohort, or None where it is not beside it."""
-    name = prepared.manifest.get("truth")
-    if prepared.folder is None or not name or not (prepared.folder / str(name)).is_file():
-        return None
-    truth: dict[str, float] = json.loads((prepared.folder / str(name)).read_bytes())
-    return truth
 
 
 def figures_of(analysed: AnalysedCohort, *, expression: bool = True, progression: bool = True) -> dict[str, Drawn]:
@@ -78,7 +67,7 @@ def write_analysis(
         folder,
         ReportContent(
             title=title,
-            warning=DEMONSTRATION if is_synthetic(prepared) else None,
+            warning=DEMONSTRATION if prepared.synthetic else None,
             provenance=notes,
             evaluation=evaluation,
             prognosis=prognosis,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from pdl1es.atomic import write_atomically
 from training.figures.drawing import png_bytes, svg_bytes
+from training.progress import Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Rendered:
     png: bytes
 
 
-def render(drawn: Mapping[str, Drawn], progress: Callable[[int, int], None] | None = None) -> dict[str, Rendered]:
+def render(drawn: Mapping[str, Drawn], progress: Count | None = None) -> dict[str, Rendered]:
     """Turn figures into bytes, by file name; ``progress`` is called with figures done and in all."""
     rendered = {}
     for k, (name, item) in enumerate(drawn.items(), start=1):

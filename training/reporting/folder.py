@@ -8,13 +8,14 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from training.errors import UsageError
 from training.reporting.provenance import COHORT_DIGEST, MODEL, MODEL_DIGEST
 
 REPORT_FILE: Final = "report.json"
 _IDENTITY: Final = (MODEL, MODEL_DIGEST, COHORT_DIGEST)
 
 
-class ReportFolderError(ValueError):
+class ReportFolderError(UsageError):
     """A report would overwrite another one; the message says what to do."""
 
 

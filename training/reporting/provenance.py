@@ -15,7 +15,17 @@ MODEL, MODEL_DIGEST, COHORT_DIGEST = "Model", "Model's SHA-256", "Cohort's SHA-2
 
 
 def provenance_of(prepared: PreparedCohort, model: str, digest: str | None = None) -> dict[str, str]:
-    """Return what was evaluated and by what: no path, no patient."""
+    """Return what was evaluated and by what.
+
+    Parameters
+    ----------
+    prepared
+        The cohort.
+    model
+        The model's name and version, in words.
+    digest
+        SHA-256 of its file; None where there is none.
+    """
     manifest = prepared.manifest
     return {
         MODEL: model,
@@ -35,11 +45,19 @@ def versions() -> dict[str, str]:
     return {"pdl1es": __version__, **{name: version(name) for name in ("numpy", "scipy", "lifelines", "statsmodels")}}
 
 
-def table_provenance(table: Path, checked: CheckedTable, versions: dict[str, str]) -> dict[str, str]:
-    """Return what was analysed: no path, no patient."""
+def table_provenance(table: Path, checked: CheckedTable) -> dict[str, str]:
+    """Return what of a table was analysed.
+
+    Parameters
+    ----------
+    table
+        Its file, of which the digest is told.
+    checked
+        What was read from it.
+    """
     return {
         MODEL: "none",
         "Cohort": f"{checked.screened} patients in the table",
         COHORT_DIGEST: hashlib.sha256(table.read_bytes()).hexdigest(),
-        **versions,
+        **versions(),
     }

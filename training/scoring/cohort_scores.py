@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ from pdl1es.clinical import VARIABLES, ClinicalData, ClinicalValue
 from pdl1es.errors import Refusal
 from pdl1es.model.fusion import FusionModel
 from training.cohort.prepared import PreparedCohort, cohort_digest, parquet_bytes
-from training.progress import Progress
+from training.progress import Count, Progress
 from training.scoring.predictions import SIGNATURE, PredictionsError
 
 COLUMNS: Final = (
@@ -48,7 +48,7 @@ def score_cohort(
     prepared: PreparedCohort,
     *,
     name: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
     workers: int = 2,
     kept: Path | None = None,
 ) -> pd.DataFrame:
@@ -221,7 +221,7 @@ def score_models(
     if SIGNATURE not in models:
         raise PredictionsError(f"one of the models has to be called {SIGNATURE!r}, got {', '.join(models) or 'none'}")
 
-    def told(name: str) -> Callable[[int, int], None] | None:
+    def told(name: str) -> Count | None:
         return None if progress is None else lambda done, of: progress(f"scoring by {name}", done, of)
 
     loaded = {

@@ -12,6 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from training.errors import UsageError
+
 SIGNATURE: Final = "PD-L1ES"
 COMPARATORS: Final = ("DLM", "RM", "CM")
 """The paper's: deep features, radiomics, clinical variables alone."""
@@ -23,7 +25,7 @@ COLUMNS: Final = ("case_id", "model", "logit", "probability")
 _SMALLEST: Final = 1e-12
 
 
-class PredictionsError(ValueError):
+class PredictionsError(UsageError):
     """A table of predictions is not one; the message says which column, never which patient."""
 
 

@@ -67,11 +67,6 @@ class ScoredCohort:
         return None if self.truth is None else self.truth["bayes_logit"].to_numpy(dtype=np.float64)
 
 
-def is_synthetic(prepared: PreparedCohort) -> bool:
-    """Return whether a cohort's truth is known, that is whether it is of phantoms."""
-    return bool(prepared.manifest.get("truth"))
-
-
 def scored_cohort(
     prepared: PreparedCohort, table: pd.DataFrame, controls: tuple[str, ...] = (), truth: pd.DataFrame | None = None
 ) -> ScoredCohort:
@@ -120,7 +115,7 @@ def scored_cohort(
     parts = None
     if set(FACTOR_OF) <= set(own.columns):
         parts = own[list(FACTOR_OF)].reindex(cases["case_id"]).assign(label=cases["label"].to_numpy())
-    return ScoredCohort(cases, predictions, imputed, controls, is_synthetic(prepared), risks, parts=parts, truth=truth)
+    return ScoredCohort(cases, predictions, imputed, controls, prepared.synthetic, risks, parts=parts, truth=truth)
 
 
 def _truth(prepared: PreparedCohort, truth: pd.DataFrame | None) -> pd.DataFrame | None:

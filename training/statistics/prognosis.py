@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
+from training.progress import Count
 from training.statistics.arrays import Estimate, Test, binary_vector, finite_vector, follow_up
 from training.statistics.concordance import Concordance, concordance
 from training.statistics.cox import CoxModel, CoxRefit, NoFiniteEstimate, ProportionalHazards, cox, proportional_hazards
@@ -176,7 +177,7 @@ def fit_risk_model(
     smallest_share: float = 0.1,
     n_permutations: int = 2000,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> RiskModel:
     """Fit a Cox model and cut its linear predictor by X-tile (paper: the clinical model, cut-off 0.05).
 
@@ -234,7 +235,7 @@ def fit_fusion_model(
     smallest_share: float = 0.1,
     n_permutations: int = 2000,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> RiskModel:
     """Fit PD-L1ES (continuous) and the clinical model's linear predictor together (paper: cut-off 1.78).
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2, norm
 
+from training.progress import Count
 from training.statistics.arrays import Estimate, Test, finite_vector, follow_up
 from training.statistics.cox import NoFiniteEstimate, ProportionalHazards, cox, proportional_hazards
 from training.statistics.survival import log_rank
@@ -111,7 +112,7 @@ def search_cut_off(
     smallest_share: float = 0.1,
     n_permutations: int = 2000,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
     refit: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None = None,
 ) -> CutOffSearch:
     """Return the split of a score with the largest log-rank chi-square, and its P corrected for the search.

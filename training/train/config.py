@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from training.errors import UsageError, validation_reasons
 from training.fit import ALPHA, Correction
 from training.network import CM, DEFAULT_WINDOW_HU, DENSENET121, DLM, PDL1ES, RM, SMALL, Layers, Parts
 
@@ -23,7 +24,7 @@ Precision = Literal["auto", "32-true", "bf16-mixed"]
 LAYERS: Final[dict[str, Layers]] = {"densenet121": DENSENET121, "small": SMALL}
 
 
-class ConfigurationError(ValueError):
+class ConfigurationError(UsageError):
     """A configuration is not one; the message names the field."""
 
 
@@ -216,5 +217,4 @@ def _validated(model: type[Checked], document: Mapping[str, object], what: str) 
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigurationError(f"{what}: {reasons}") from error
+        raise ConfigurationError(f"{what}: {validation_reasons(error)}") from error

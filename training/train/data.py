@@ -22,7 +22,7 @@ MAX_WORKERS: Final = 8
 T = TypeVar("T")
 
 
-class Batch(NamedTuple):
+class TrainingBatch(NamedTuple):
     """Samples of the network.
 
     ``patches`` float32 HU (N, 1, 112, 112); ``radiomic_z`` float32 (N, n_selected); ``clinical_z`` float32 (N, 4);
@@ -74,7 +74,7 @@ class NetworkInputs:
         )
 
 
-class TrainingSamples(Dataset[Batch]):
+class TrainingSamples(Dataset[TrainingBatch]):
     """Every slice of every patient is one sample (paper, Methods).
 
     Its keys are ``epoch * len + sample``: so a worker knows the epoch, on which the augmentation depends.
@@ -97,10 +97,10 @@ class TrainingSamples(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.inputs) * PATCH_SLICES
 
-    def __getitem__(self, key: int) -> Batch:
+    def __getitem__(self, key: int) -> TrainingBatch:
         return self.__getitems__([key])
 
-    def __getitems__(self, keys: Sequence[int]) -> Batch:
+    def __getitems__(self, keys: Sequence[int]) -> TrainingBatch:
         """Return a batch: one look-up for all of its samples."""
         epochs, samples = np.divmod(np.asarray(keys, dtype=np.int64), len(self))
         patients, slices = np.divmod(samples, PATCH_SLICES)
@@ -111,7 +111,9 @@ class TrainingSamples(Dataset[Batch]):
         else:
             patches = torch.zeros(len(samples), 1, 1, 1)
         rows = torch.from_numpy(patients)
-        return Batch(patches, self.inputs.radiomic_z[rows], self.inputs.clinical_z[rows], self.inputs.labels[rows])
+        return TrainingBatch(
+            patches, self.inputs.radiomic_z[rows], self.inputs.clinical_z[rows], self.inputs.labels[rows]
+        )
 
 
 class EpochSampler(Sampler[int]):
@@ -151,7 +153,7 @@ class EpochSampler(Sampler[int]):
         return iter((epoch * self.samples + order[self.rank :: self.world_size]).tolist())
 
 
-class WholePatients(Dataset[Batch]):
+class WholePatients(Dataset[TrainingBatch]):
     """Every patient with all slices, for validation: N patients are 3 N rows, patient by patient."""
 
     def __init__(self, inputs: NetworkInputs, with_patches: bool = True) -> None:
@@ -161,10 +163,10 @@ class WholePatients(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def __getitem__(self, key: int) -> Batch:
+    def __getitem__(self, key: int) -> TrainingBatch:
         return self.__getitems__([key])
 
-    def __getitems__(self, keys: Sequence[int]) -> Batch:
+    def __getitems__(self, keys: Sequence[int]) -> TrainingBatch:
         """Return a batch of patients; ``labels`` has one value a patient."""
         rows = torch.as_tensor(keys, dtype=torch.int64)
         repeated = rows.repeat_interleave(PATCH_SLICES)
@@ -173,14 +175,14 @@ class WholePatients(Dataset[Batch]):
             patches = torch.from_numpy(hu).flatten(0, 1).unsqueeze(1)
         else:
             patches = torch.zeros(len(repeated), 1, 1, 1)
-        return Batch(
+        return TrainingBatch(
             patches, self.inputs.radiomic_z[repeated], self.inputs.clinical_z[repeated], self.inputs.labels[rows]
         )
 
 
 def training_loader(
     samples: TrainingSamples, sampler: EpochSampler, batch_size: int, workers: int | None, *, pinned: bool
-) -> DataLoader[Batch]:
+) -> DataLoader[TrainingBatch]:
     """Return batches of one device for one epoch after another.
 
     Parameters
@@ -212,7 +214,7 @@ def training_loader(
     )
 
 
-def validation_loader(inputs: NetworkInputs, *, with_patches: bool = True) -> DataLoader[Batch]:
+def validation_loader(inputs: NetworkInputs, *, with_patches: bool = True) -> DataLoader[TrainingBatch]:
     """Return whole patients, in order; every device sees all of them, so that nothing has to be gathered."""
     return DataLoader(
         WholePatients(inputs, with_patches), batch_size=VALIDATION_PATIENTS, shuffle=False, collate_fn=_as_it_is

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from training.errors import UsageError
+
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 DIVIDED: Final = (TRAIN, VALIDATION, TEST)
 
@@ -17,7 +19,7 @@ Division = NDArray[np.object_]
 """One split's name a patient, shape (n,); None for a patient that takes no part."""
 
 
-class DivisionError(ValueError):
+class DivisionError(UsageError):
     """The patients cannot be divided; the message says why."""
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pdl1es.method import PATCH_SLICES
 from training.network import FusionNetwork
-from training.train.data import Batch
+from training.train.data import TrainingBatch
 
 VALIDATION_AUC = "validation_auc"
 LOSS = "loss"
@@ -55,14 +55,14 @@ class FusionModule(lightning.LightningModule):
         self._logits: list[Tensor] = []
         self._labels: list[Tensor] = []
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
+    def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
         """Return the mean cross-entropy of the slices."""
         logits = self._forward(batch.patches, batch.radiomic_z, batch.clinical_z)
         loss = nn.functional.cross_entropy(logits, batch.labels)
         self.log(LOSS, loss, on_step=False, on_epoch=True, batch_size=len(batch.labels))
         return loss
 
-    def validation_step(self, batch: Batch, _: int) -> None:
+    def validation_step(self, batch: TrainingBatch, _: int) -> None:
         """Keep each patient's mean slice logit, in full precision as the exported file gives it."""
         self._logits.append(patient_logits(self.network, batch))
         self._labels.append(batch.labels)
@@ -88,7 +88,7 @@ class FusionModule(lightning.LightningModule):
         return torch.optim.Adam(groups, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
 
 
-def patient_logits(network: FusionNetwork, batch: Batch) -> Tensor:
+def patient_logits(network: FusionNetwork, batch: TrainingBatch) -> Tensor:
     """Return the mean slice logit of each patient, float32, shape (patients,)."""
     with torch.autocast(batch.clinical_z.device.type, enabled=False):
         logits = network(batch.patches, batch.radiomic_z, batch.clinical_z).float()

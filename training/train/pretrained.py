@@ -11,6 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from training.errors import UsageError
 from training.network import FusionNetwork
 
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
@@ -19,7 +20,7 @@ IMAGENET_SD: Final = (0.229, 0.224, 0.225)
 _TORCHVISION_LAYER = re.compile(r"^(.*denselayer\d+)\.(norm|conv)\.?([12])\.(.+)$")
 
 
-class PretrainedError(ValueError):
+class PretrainedError(UsageError):
     """A file does not hold the DenseNet's weights; the message says what is missing."""
 
 

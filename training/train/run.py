@@ -262,7 +262,7 @@ def _record(prepared: PreparedCohort, config: TrainingConfig) -> TrainingRunReco
         config=config,
         cohort=cohort_digest(prepared),
         cases=len(prepared),
-        training_data="synthetic" if prepared.manifest.get("truth") else "patients",
+        training_data="synthetic" if prepared.synthetic else "patients",
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from pdl1es.atomic import write_atomically
+from training.errors import UsageError
 from training.fit import read_fitted
 from training.network import FusionNetwork
 from training.preprocessing import FittedPreprocessing
@@ -29,7 +30,7 @@ PREDICTIONS_FILE: Final = "predictions.parquet"
 SUMMARY_FILE: Final = "summary.json"
 
 
-class TrainingError(ValueError):
+class TrainingError(UsageError):
     """A run cannot start or go on; the message says what to do."""
 
 

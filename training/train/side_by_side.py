@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, Final
 
+from training.errors import FailedError
 from training.train.progress import EpochRecord, Observer
 
 Task = Callable[[Observer], None]
@@ -20,7 +21,7 @@ _FAREWELL_S: Final = 20.0
 """For a process that was asked to end, before it is killed."""
 
 
-class SideBySideError(RuntimeError):
+class SideBySideError(FailedError):
     """A process ended before its network was whole; its own words stand on standard error."""
 
 

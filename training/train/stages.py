@@ -22,7 +22,14 @@ from pdl1es.atomic import write_atomically
 from training.network import FusionNetwork
 from training.train.augmentation import Augmentation
 from training.train.config import Hardware, TrainingConfig
-from training.train.data import Batch, EpochSampler, NetworkInputs, TrainingSamples, training_loader, validation_loader
+from training.train.data import (
+    EpochSampler,
+    NetworkInputs,
+    TrainingBatch,
+    TrainingSamples,
+    training_loader,
+    validation_loader,
+)
 from training.train.module import LOSS, VALIDATION_AUC, FusionModule
 from training.train.progress import EpochRecord, Observer, Silent
 
@@ -257,7 +264,7 @@ class _Recorder(Callback):
         self._waited, self._patches = 0.0, 0
 
     def on_train_batch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Batch, batch_idx: int
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: TrainingBatch, batch_idx: int
     ) -> None:
         self._waited += time.perf_counter() - self._ended
         self._patches += len(batch.labels)
@@ -267,7 +274,7 @@ class _Recorder(Callback):
         trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,
         outputs: Any,
-        batch: Batch,
+        batch: TrainingBatch,
         batch_idx: int,
     ) -> None:
         if trainer.is_last_batch and trainer.strategy.root_device.type == "cuda":

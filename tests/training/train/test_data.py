@@ -8,9 +8,9 @@ import torch
 
 from training.train.augmentation import Augmentation
 from training.train.data import (
-    Batch,
     EpochSampler,
     NetworkInputs,
+    TrainingBatch,
     TrainingSamples,
     WholePatients,
     training_loader,
@@ -66,7 +66,7 @@ def test_neither_batch_nor_worker_changes_what_is_drawn_for_a_sample(inputs: Net
     alone, among = samples[37].patches[0], samples.__getitems__([3, 37, 50]).patches[1]
     assert torch.allclose(alone, among, atol=1e-3)
     sampler = EpochSampler(30, seed=0)
-    by_workers: list[list[Batch]] = []
+    by_workers: list[list[TrainingBatch]] = []
     for workers in (0, 2):
         loader = training_loader(samples, sampler, 8, workers, pinned=False)
         by_workers.append(list(loader))

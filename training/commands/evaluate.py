@@ -1,0 +1,33 @@
+"""The command ``pdl1es evaluate``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from training.commands.analyses import Inputs, expression_settings, report_of
+from training.commands.options import Beside, Control, Images, Model, Prepared, ReportFolder, Run, TubeCurrentCut
+
+
+def evaluate(
+    prepared: Prepared,
+    output: ReportFolder,
+    run: Run = None,
+    model: Model = None,
+    beside: Beside = None,
+    control: Control = None,
+    table: Images = None,
+    tube_current_cut: TubeCurrentCut = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of resamples and folds.")] = 0,
+) -> None:
+    """Evaluate how well the score tells high PD-L1 expression: report.html, report.json and figures.
+
+    Give either a training run or any exported model. Stopped and called again, it goes on with the scores that it left.
+    Exit codes: 0 the report is written; 2 usage.
+    """
+    report_of(
+        "PD-L1ES: expression",
+        Inputs(prepared, output, run, model, beside or (), control or (), table),
+        expression=expression_settings(tube_current_cut, seed),
+    )

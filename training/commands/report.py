@@ -1,0 +1,46 @@
+"""The command ``pdl1es report``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from training.commands.analyses import Inputs, expression_settings, progression_settings, report_of
+from training.commands.options import (
+    Beside,
+    Control,
+    Images,
+    Model,
+    Permutations,
+    Prepared,
+    ReportFolder,
+    Run,
+    SmallestShare,
+    TubeCurrentCut,
+)
+
+
+def report(
+    prepared: Prepared,
+    output: ReportFolder,
+    run: Run = None,
+    model: Model = None,
+    beside: Beside = None,
+    control: Control = None,
+    table: Images = None,
+    tube_current_cut: TubeCurrentCut = None,
+    permutations: Permutations = 2000,
+    smallest_share: SmallestShare = 0.1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of whatever is drawn.")] = 0,
+) -> None:
+    """Do `evaluate` and `prognosis` in one: a report of expression and progression, and cut_offs.json for `export`.
+
+    A part that the cohort does not hold is named with the reason. Exit codes: 0 the report is written; 2 usage.
+    """
+    report_of(
+        "PD-L1ES: expression and progression",
+        Inputs(prepared, output, run, model, beside or (), control or (), table),
+        expression=expression_settings(tube_current_cut, seed),
+        progression=progression_settings(permutations, smallest_share, seed),
+    )
