@@ -1,133 +1,95 @@
-"""The chain on one page: a study in, a structured report and result.json out."""
+"""The application: one operator for each step of the chain, connected by the names of their ports."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-
-from monai.deploy.conditions import CountCondition
-from monai.deploy.core import Application
 
 from operators.assessment import AssessmentOperator
 from operators.cam_overlay import CamOverlayOperator
 from operators.clinical_data import ClinicalDataOperator
 from operators.contour_stability import ContourStabilityOperator
-from operators.delivery import Delivery
+from operators.delivery import DeliveryOperator
 from operators.fusion_model import FusionModelOperator
+from operators.monai_deploy import Application, CountCondition
+from operators.outcome import OutcomeOperator
 from operators.pdf_report import PdfReportOperator
 from operators.radiomics import RadiomicsOperator
 from operators.resample import ResampleOperator
-from operators.result_writer import ResultWriterOperator
 from operators.roi_patches import RoiPatchesOperator
-from operators.run_record import RunRecord
+from operators.roi_picture import RoiPictureOperator
 from operators.series_selection import SeriesSelectionOperator
-from operators.step import Step
+from operators.step import StepOperator, Stopped
 from operators.structured_report import StructuredReportOperator
 from operators.study_loader import StudyLoaderOperator
+from pdl1es.chain import RunRequest
 from pdl1es.model.fusion import FusionModel
-from pdl1es.report.options import ReportOptions
-from pdl1es.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What one run is asked to do.
-
-    Attributes
-    ----------
-    study_folder, output_folder
-        Where the study lies, and where report and result go.
-    clinical_file
-        ``--clinical``: JSON, or CSV keyed by patient id or accession number; None without.
-    settings
-        ``app.yaml``, validated.
-    model
-        The fusion model, loaded and checked.
-    when
-        The date and time that the report carries.
-    """
-
-    study_folder: Path
-    output_folder: Path
-    clinical_file: Path | None
-    settings: Settings
-    model: FusionModel
-    when: datetime
+from pdl1es.outcome import Outcome
+from pdl1es.stopwatch import Stopwatch
 
 
 class PDL1ESApplication(Application):
-    """Study -> series -> 1 mm grid -> patches, radiomics, clinical data -> fusion model -> report."""
+    """Study -> series -> 1 mm grid -> patches, features, clinical data -> fusion model -> reports."""
 
-    def __init__(self, request: RunRequest, record: RunRecord) -> None:
+    def __init__(self, request: RunRequest, model: FusionModel, output_folder: Path, watch: Stopwatch) -> None:
         self.request = request
-        self.record = record
+        self.model = model
+        self.output_folder = output_folder
+        self.watch = watch
         super().__init__([])
 
     def compose(self) -> None:
-        """Connect the operators (called by the framework)."""
-        ask, settings, record = self.request, self.request.settings, self.record
-        delivery = Delivery(
-            ask.output_folder,
-            settings.outputs,
-            ReportOptions(ask.when, settings.report.series_number, settings.report.show_clinical_values),
+        """Make the operators and connect them (called by the framework)."""
+        ask, settings, model, watch = self.request, self.request.settings, self.model, self.watch
+        options, kinds = ask.report_options, settings.outputs
+        self.end = OutcomeOperator(self)
+        self.connect(
+            StudyLoaderOperator(
+                self, CountCondition(self, 1), folder=ask.study_folder, limits=settings.limits, watch=watch
+            ),
+            SeriesSelectionOperator(self, rules=settings.selection, protocol=settings.protocol, watch=watch),
+            ResampleOperator(self, watch=watch),
+            RoiPatchesOperator(self, watch=watch),
+            RadiomicsOperator(self, watch=watch),
+            ClinicalDataOperator(self, study_folder=ask.study_folder, given=ask.clinical, watch=watch),
+            FusionModelOperator(self, model=model, watch=watch),
+            ContourStabilityOperator(self, model=model, wanted=settings.contour_stability, watch=watch),
+            AssessmentOperator(self, model=model, watch=watch),
+            RoiPictureOperator(self, kinds=kinds, watch=watch),
+            CamOverlayOperator(self, options=options, kinds=kinds, watch=watch),
+            StructuredReportOperator(self, options=options, kinds=kinds, watch=watch),
+            PdfReportOperator(self, options=options, kinds=kinds, watch=watch),
+            DeliveryOperator(self, request=ask, output_folder=self.output_folder, watch=watch),
         )
 
-        once = CountCondition(self, 1)
-        loader = StudyLoaderOperator(
-            self, once, folder=ask.study_folder, limits=settings.limits, record=record, name="study_loader"
-        )
-        selection = SeriesSelectionOperator(
-            self, rules=settings.selection, protocol=settings.protocol, record=record, name="series_selection"
-        )
-        resample = ResampleOperator(self, record=record, name="resample")
-        patches = RoiPatchesOperator(self, record=record, name="roi_patches")
-        radiomics = RadiomicsOperator(self, record=record, name="radiomics")
-        clinical = ClinicalDataOperator(
-            self, study_folder=ask.study_folder, clinical_file=ask.clinical_file, record=record, name="clinical_data"
-        )
-        fusion = FusionModelOperator(self, model=ask.model, record=record, name="fusion_model")
-        stability = ContourStabilityOperator(
-            self, model=ask.model, wanted=settings.contour_stability, record=record, name="contour_stability"
-        )
-        assessment = AssessmentOperator(self, model=ask.model, record=record, name="assessment")
-        cam = CamOverlayOperator(self, delivery=delivery, record=record, name="cam_overlay")
-        report = StructuredReportOperator(self, delivery=delivery, record=record, name="structured_report")
-        pdf = PdfReportOperator(self, delivery=delivery, record=record, name="pdf_report")
-        result = ResultWriterOperator(self, delivery=delivery, record=record, name="result_writer")
+    def connect(self, *operators: StepOperator) -> None:
+        """Connect each input port with the output port of its name, and the last operator with the end.
 
-        self.connect(loader, selection, "study")
-        self.connect(selection, resample, "selection")
-        self.connect(resample, patches, "volume")
-        self.connect(resample, radiomics, "volume")
-        self.connect(selection, clinical, "selection")
+        Raises
+        ------
+        TypeError
+            No operator emits what a port takes, or not as that type.
+        """
+        sources = {operator.emits: operator for operator in operators}
+        for operator in operators:
+            for port, expected in operator.inputs().items():
+                source = sources.get(port)
+                if source is None or source.output() != expected:
+                    raise TypeError(f"no operator emits {port} of {operator.step} as {expected}")
+                self.add_flow(source, operator, {(port, port)})
+        self.add_flow(operators[-1], self.end, {("outcome", "outcome")})
 
-        self.connect(patches, fusion, "patches")
-        self.connect(radiomics, fusion, "radiomics")
-        self.connect(clinical, fusion, "clinical")
+    @property
+    def outcome(self) -> Outcome:
+        """How the run ended; after `run`.
 
-        self.connect(resample, stability, "volume")
-        self.connect(clinical, stability, "clinical")
-        self.connect(fusion, stability, "prediction")
-
-        self.connect(loader, assessment, "study")
-        self.connect(selection, assessment, "selection")
-        self.connect(resample, assessment, "volume", "tumour")
-        self.connect(patches, assessment, "patches")
-        self.connect(clinical, assessment, "clinical", "clinical_warnings")
-        self.connect(fusion, assessment, "prediction")
-        self.connect(stability, assessment, "stability")
-
-        self.connect(assessment, cam, "assessment")
-        self.connect(loader, report, "study")
-        self.connect(assessment, report, "assessment")
-        self.connect(cam, report, "cam")
-        self.connect(assessment, pdf, "assessment")
-        self.connect(assessment, result, "assessment")
-        self.connect(report, result, "sr")
-        self.connect(cam, result, "cam_report")
-        self.connect(pdf, result, "pdf")
-
-    def connect(self, source: Step, target: Step, *ports: str) -> None:
-        """Let what ``source`` emits reach ``target``: a port has the same name at both ends."""
-        self.add_flow(source, target, {(port, port) for port in ports})
+        Raises
+        ------
+        Exception
+            What the last operator could not tell in an outcome: a `ClinicalFileError`.
+        """
+        received = self.end.received
+        if isinstance(received, Stopped):
+            raise received.error
+        if received is None:
+            raise RuntimeError("the operators have not ended")
+        return received

@@ -55,7 +55,7 @@ def lap(seconds: dict[str, float], name: str) -> Any:
 def our_job() -> Job:
     """Return the chain as it ships."""
     from app.run import run_study
-    from pdl1es.command_line.cli import prepare_process
+    from pdl1es.command_line.process import prepare_process
     from pdl1es.settings import DEFAULT_FILE, load_settings
 
     prepare_process("ERROR")

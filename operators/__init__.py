@@ -1,5 +1,1 @@
-"""The chain's operators: thin shells, one a file, around the functions of ``pdl1es``."""
-
-from operators.holoscan_runtime import prepare_holoscan
-
-prepare_holoscan()
+"""The chain as operators of MONAI Deploy: thin shells, one a file, around the steps of ``pdl1es.chain``."""

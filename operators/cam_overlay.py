@@ -1,31 +1,21 @@
-"""CAM overlay: the assessment in, a DICOM picture of the class activation map in the output folder out."""
+"""CAM overlay: assessment and ROI picture in, a DICOM picture of the class activation map out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import numpy as np
 
-from operators.delivery import Delivery
-from operators.run_record import RunRecord
-from operators.step import Step
+from operators.report import ReportOperator
 from pdl1es.assessment import Assessment
-from pdl1es.report.build import build_cam, draw_roi
+from pdl1es.chain import build_cam
+from pdl1es.report.delivery import BuiltReport
 
 
-class CamOverlayOperator(Step):
-    """Write the picture, unless the settings want none; emit ``cam``, the picture or None, and ``cam_report``: what was written."""
+class CamOverlayOperator(ReportOperator):
+    """Emit ``cam``: the picture, or None where the settings want none."""
 
-    inputs = ("assessment",)
-    outputs = ("cam", "cam_report")
+    step = "cam_overlay"
+    emits = "cam"
 
-    def __init__(self, fragment: Any, *, delivery: Delivery, record: RunRecord, name: str) -> None:
-        self.delivery = delivery
-        super().__init__(fragment, record=record, name=name)
-
-    def process(self, assessment: Assessment) -> Mapping[str, Any]:
-        """Draw, encode and write it."""
-        if "cam" not in self.delivery.outputs:
-            return {"cam": None, "cam_report": ()}
-        cam = build_cam(assessment, self.delivery.options, draw_roi(assessment))
-        self.record.deliver(self.delivery.folder / cam.file_name, cam.data)
-        return {"cam": cam, "cam_report": (cam.file,)}
+    def process(self, assessment: Assessment, pictures: np.ndarray | None) -> BuiltReport | None:
+        """Build it."""
+        return build_cam(assessment, self.options, pictures, self.kinds)

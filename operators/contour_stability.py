@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from operators.run_record import RunRecord
-from operators.step import Step
-from pdl1es.clinical import ClinicalData
-from pdl1es.grid.resample import TumourVolume
+from operators.step import StepOperator
+from pdl1es.chain import ResampledTumour, vary_contour
+from pdl1es.clinical import ClinicalInput
 from pdl1es.model.fusion import FusionModel, Prediction
-from pdl1es.stability import ContourStability, contour_stability
+from pdl1es.stability import ContourStability
+from pdl1es.stopwatch import Stopwatch
 
 
-class ContourStabilityOperator(Step):
+class ContourStabilityOperator(StepOperator):
     """Emit ``stability``: the score's interval, or None where the settings do not ask for it."""
 
-    inputs = ("volume", "clinical", "prediction")
-    outputs = ("stability",)
+    step = "contour_stability"
+    emits = "stability"
 
-    def __init__(self, fragment: Any, *, model: FusionModel, wanted: bool, record: RunRecord, name: str) -> None:
+    def __init__(self, fragment: Any, *, model: FusionModel, wanted: bool, watch: Stopwatch) -> None:
         self.model = model
         self.wanted = wanted
-        super().__init__(fragment, record=record, name=name)
+        super().__init__(fragment, watch=watch)
 
     def process(
-        self, volume: TumourVolume, clinical: ClinicalData, prediction: Prediction
-    ) -> Mapping[str, ContourStability | None]:
+        self, tumour: ResampledTumour, clinical: ClinicalInput, prediction: Prediction
+    ) -> ContourStability | None:
         """Score again."""
-        if not self.wanted:
-            return {"stability": None}
-        return {"stability": contour_stability(volume, clinical, self.model, prediction.score)}
+        return vary_contour(self.model, tumour.volume, clinical.data, prediction) if self.wanted else None

@@ -1,27 +1,45 @@
-"""Where a run's reports go, and what all of them have in common."""
+"""Delivery: study, assessment and reports in, the files in the output folder and the run's outcome out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pdl1es.report.options import ReportOptions
+from operators.step import StepOperator, Stopped
+from pdl1es.assessment import Assessment
+from pdl1es.chain import ChainEnd, RunRequest, reports_in_order
+from pdl1es.dicom.study import Study
+from pdl1es.outcome import Outcome, deliver
+from pdl1es.report.delivery import BuiltReport
+from pdl1es.stopwatch import Stopwatch
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What every operator that writes needs to know.
+class DeliveryOperator(StepOperator):
+    """Emit ``outcome``: what was written, of a scored study as of one that was refused or ended by a defect."""
 
-    Attributes
-    ----------
-    folder
-        The output folder.
-    outputs
-        The reports that the settings want: ``sr``, ``cam``, ``pdf``; result.json is always written.
-    options
-        What the reports have in common.
-    """
+    step = "delivery"
+    emits = "outcome"
 
-    folder: Path
-    outputs: tuple[str, ...]
-    options: ReportOptions
+    def __init__(self, fragment: Any, *, request: RunRequest, output_folder: Path, watch: Stopwatch) -> None:
+        self.request = request
+        self.output_folder = output_folder
+        super().__init__(fragment, watch=watch)
+
+    def process(
+        self,
+        study: Study,
+        assessment: Assessment,
+        sr: BuiltReport | None,
+        cam: BuiltReport | None,
+        pdf: BuiltReport | None,
+    ) -> Outcome:
+        """Write the reports, then ``result.json``."""
+        return self._deliver(ChainEnd(study, assessment, reports_in_order(sr, cam, pdf)))
+
+    def after_stop(self, received: dict[str, Any], stopped: Stopped) -> Outcome:
+        """Write what stopped the chain."""
+        study = received["study"]
+        return self._deliver(ChainEnd(None if isinstance(study, Stopped) else study, error=stopped.error))
+
+    def _deliver(self, end: ChainEnd) -> Outcome:
+        return deliver(end, self.request, self.output_folder, self.watch.seconds)

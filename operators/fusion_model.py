@@ -1,32 +1,28 @@
-"""Fusion model: patches, radiomics and clinical data in, the score and what it is made of out."""
+"""Fusion model: patches, features and clinical data in, the score and what it is made of out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from operators.run_record import RunRecord
-from operators.step import Step
-from pdl1es.clinical import ClinicalData
+from operators.step import StepOperator
+from pdl1es.chain import predict
+from pdl1es.clinical import ClinicalInput
+from pdl1es.features.radiomic_features import RadiomicFeatures
 from pdl1es.grid.patches import RoiPatches
 from pdl1es.model.fusion import FusionModel, Prediction
+from pdl1es.stopwatch import Stopwatch
 
 
-class FusionModelOperator(Step):
+class FusionModelOperator(StepOperator):
     """Emit ``prediction``: PD-L1ES and its terms."""
 
-    inputs = ("patches", "radiomics", "clinical")
-    outputs = ("prediction",)
+    step = "fusion_model"
+    emits = "prediction"
 
-    def __init__(self, fragment: Any, *, model: FusionModel, record: RunRecord, name: str) -> None:
+    def __init__(self, fragment: Any, *, model: FusionModel, watch: Stopwatch) -> None:
         self.model = model
-        super().__init__(fragment, record=record, name=name)
+        super().__init__(fragment, watch=watch)
 
-    def process(
-        self, patches: RoiPatches, radiomics: NDArray[np.float64], clinical: ClinicalData
-    ) -> Mapping[str, Prediction]:
+    def process(self, patches: RoiPatches, features: RadiomicFeatures, clinical: ClinicalInput) -> Prediction:
         """Run the ONNX model."""
-        return {"prediction": self.model.predict(patches.hu, radiomics, clinical)}
+        return predict(self.model, patches, features, clinical.data)

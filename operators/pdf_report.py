@@ -1,32 +1,21 @@
-"""PDF report: the assessment in, one page as a DICOM Encapsulated PDF in the output folder out."""
+"""PDF report: assessment and ROI picture in, one page as a DICOM Encapsulated PDF out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import numpy as np
 
-from operators.delivery import Delivery
-from operators.run_record import RunRecord
-from operators.step import Step
+from operators.report import ReportOperator
 from pdl1es.assessment import Assessment
-from pdl1es.report.build import build_pdf, draw_roi
-from pdl1es.report.result_schema import ReportFile
+from pdl1es.chain import build_pdf
+from pdl1es.report.delivery import BuiltReport
 
 
-class PdfReportOperator(Step):
-    """Write the page, unless the settings want none; emit ``pdf``: what was written."""
+class PdfReportOperator(ReportOperator):
+    """Emit ``pdf``: the page, or None where the settings want none."""
 
-    inputs = ("assessment",)
-    outputs = ("pdf",)
+    step = "pdf_report"
+    emits = "pdf"
 
-    def __init__(self, fragment: Any, *, delivery: Delivery, record: RunRecord, name: str) -> None:
-        self.delivery = delivery
-        super().__init__(fragment, record=record, name=name)
-
-    def process(self, assessment: Assessment) -> Mapping[str, tuple[ReportFile, ...]]:
-        """Lay out, encode and write it."""
-        if "pdf" not in self.delivery.outputs:
-            return {"pdf": ()}
-        page = build_pdf(assessment, self.delivery.options, draw_roi(assessment))
-        self.record.deliver(self.delivery.folder / page.file_name, page.data)
-        return {"pdf": (page.file,)}
+    def process(self, assessment: Assessment, pictures: np.ndarray | None) -> BuiltReport | None:
+        """Build it."""
+        return build_pdf(assessment, self.options, pictures, self.kinds)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
-from numpy.typing import NDArray
-
-from operators.step import Step
-from pdl1es.features.extraction import extract_features
-from pdl1es.grid.resample import TumourVolume
+from operators.step import StepOperator
+from pdl1es.chain import ResampledTumour, compute_features
+from pdl1es.features.radiomic_features import RadiomicFeatures
 
 
-class RadiomicsOperator(Step):
-    """Emit ``radiomics``: float64, shape (1316,), NaN where a feature cannot be computed."""
+class RadiomicsOperator(StepOperator):
+    """Emit ``features``: the radiomic features, with their names."""
 
-    inputs = ("volume",)
-    outputs = ("radiomics",)
+    step = "radiomics"
+    emits = "features"
 
-    def process(self, volume: TumourVolume) -> Mapping[str, NDArray[np.float64]]:
+    def process(self, tumour: ResampledTumour) -> RadiomicFeatures:
         """Compute the features."""
-        return {"radiomics": extract_features(volume.hu, volume.mask)}
+        return compute_features(tumour.volume)

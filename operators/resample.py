@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from operators.step import Step
-from pdl1es.dicom.pixels.hounsfield import read_ct_slice
-from pdl1es.dicom.segment_mask import read_segment_mask
+from operators.step import StepOperator
+from pdl1es.chain import ResampledTumour, resample
 from pdl1es.dicom.selection.survey import Selection
-from pdl1es.grid.measurement import measure_tumour
-from pdl1es.grid.placement import place_mask
-from pdl1es.grid.resample import tumour_volume
 
 
-class ResampleOperator(Step):
-    """Emit ``volume``, the tumour and its surroundings at 1 mm, and ``tumour``, its size."""
+class ResampleOperator(StepOperator):
+    """Emit ``tumour``: the tumour and its surroundings at 1 mm, and its size."""
 
-    inputs = ("selection",)
-    outputs = ("volume", "tumour")
+    step = "resample"
+    emits = "tumour"
 
-    def process(self, selection: Selection) -> Mapping[str, Any]:
+    def process(self, selection: Selection) -> ResampledTumour:
         """Read the segment, and the slices around it alone."""
-        mask = read_segment_mask(selection.segmentation, selection.segment.number)
-        placed = place_mask(mask, selection.ct)
-        volume = tumour_volume(placed, read_ct_slice)
-        return {"volume": volume, "tumour": measure_tumour(placed, volume)}
+        return resample(selection)

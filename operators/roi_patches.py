@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from operators.step import Step
-from pdl1es.grid.patches import RoiPatches, extract_patches
-from pdl1es.grid.resample import TumourVolume
+from operators.step import StepOperator
+from pdl1es.chain import ResampledTumour, cut_patches
+from pdl1es.grid.patches import RoiPatches
 
 
-class RoiPatchesOperator(Step):
+class RoiPatchesOperator(StepOperator):
     """Emit ``patches``: what the network looks at."""
 
-    inputs = ("volume",)
-    outputs = ("patches",)
+    step = "roi_patches"
+    emits = "patches"
 
-    def process(self, volume: TumourVolume) -> Mapping[str, RoiPatches]:
+    def process(self, tumour: ResampledTumour) -> RoiPatches:
         """Cut the patches."""
-        return {"patches": extract_patches(volume)}
+        return cut_patches(tumour.volume)

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from operators.run_record import RunRecord
-from operators.step import Step
+from operators.step import StepOperator
+from pdl1es.chain import select_tumour
 from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.selection.rules import SelectionRules
-from pdl1es.dicom.selection.survey import Selection, select
+from pdl1es.dicom.selection.survey import Selection
 from pdl1es.dicom.study import Study
+from pdl1es.stopwatch import Stopwatch
 
 
-class SeriesSelectionOperator(Step):
+class SeriesSelectionOperator(StepOperator):
     """Emit ``selection``: what will be scored, and why nothing else."""
 
-    inputs = ("study",)
-    outputs = ("selection",)
+    step = "series_selection"
+    emits = "selection"
 
-    def __init__(
-        self, fragment: Any, *, rules: SelectionRules, protocol: ProtocolRules, record: RunRecord, name: str
-    ) -> None:
+    def __init__(self, fragment: Any, *, rules: SelectionRules, protocol: ProtocolRules, watch: Stopwatch) -> None:
         self.rules = rules
         self.protocol = protocol
-        super().__init__(fragment, record=record, name=name)
+        super().__init__(fragment, watch=watch)
 
-    def process(self, study: Study) -> Mapping[str, Selection]:
+    def process(self, study: Study) -> Selection:
         """Choose."""
-        return {"selection": select(study, self.rules, self.protocol)}
+        return select_tumour(study, self.rules, self.protocol)

@@ -1,42 +1,110 @@
-"""What every operator of the chain has in common: ports by name, one function to call, and the time it took."""
+"""What every operator has in common: typed ports, one step of the chain to call, the time it took, and how it stops."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, get_type_hints
 
-from holoscan.core import ExecutionContext, InputContext, OutputContext
-from monai.deploy.core import Operator, OperatorSpec
+from operators.monai_deploy import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
+from pdl1es.chain import STEPS
+from pdl1es.stopwatch import Stopwatch
 
-from operators.run_record import RunRecord
+PortType = Any
+"""A class, or a union of classes; what ``isinstance`` takes."""
 
 
-class Step(Operator):
-    """One step: takes what its input ports hold, calls a function of ``pdl1es``, and emits what it gives.
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Passed on in the place of a value where a step could not give one.
 
-    A subclass names its ports in ``inputs`` and ``outputs`` and defines `process`.
+    Attributes
+    ----------
+    step
+        The step that stopped.
+    error
+        What stopped it: a refusal, or a defect.
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ()
-    outputs: ClassVar[tuple[str, ...]] = ()
-    process: Callable[..., Mapping[str, Any]]
-    """What the input ports hold, by name, to what the output ports emit, by name."""
+    step: str
+    error: Exception
 
-    def __init__(self, fragment: Any, *conditions: Any, record: RunRecord, name: str) -> None:
-        self.record = record
-        super().__init__(fragment, *conditions, name=name)
+
+class StepOperator(Operator):
+    """One step of the chain: calls a function of `pdl1es.chain` with what its input ports hold, and emits what it gives.
+
+    A subclass defines `process`, whose parameters are the input ports and whose annotations are the ports' types, and
+    names its output port in ``emits``. An exception stops the chain: it is passed on from port to port in the value's
+    place, so that the last operator can tell it, with what is known of the study.
+    """
+
+    step: ClassVar[str]
+    """The step's name in `pdl1es.chain.STEPS`."""
+    emits: ClassVar[str]
+    """Name of the output port."""
+    process: Callable[..., Any]
+    """Takes what the input ports hold, by name; returns what the output port emits."""
+
+    def __init__(self, fragment: Any, *conditions: Any, watch: Stopwatch) -> None:
+        self.watch = watch
+        super().__init__(fragment, *conditions, name=self.step)
+
+    @classmethod
+    def inputs(cls) -> dict[str, PortType]:
+        """Return the input ports' types by name."""
+        hints = get_type_hints(cls.process)
+        return {name: hints[name] for name in list(inspect.signature(cls.process).parameters)[1:]}
+
+    @classmethod
+    def output(cls) -> PortType:
+        """Return the output port's type."""
+        return get_type_hints(cls.process)["return"]
 
     def setup(self, spec: OperatorSpec) -> None:
         """Declare the ports (called by the framework)."""
-        for port in self.inputs:
+        for port in self.inputs():
             spec.input(port)
-        for port in self.outputs:
-            spec.output(port)
+        spec.output(self.emits)
 
     def compute(self, op_input: InputContext, op_output: OutputContext, context: ExecutionContext) -> None:
         """Run the step once (called by the framework)."""
-        received = {port: op_input.receive(port) for port in self.inputs}
-        with self.record.timed(self.name):
-            emitted = self.process(**received)
-        for port in self.outputs:
-            op_output.emit(emitted[port], port)
+        received = {port: op_input.receive(port) for port in self.inputs()}
+        op_output.emit(self.passed_on(received), self.emits)
+
+    def passed_on(self, received: dict[str, Any]) -> Any:
+        """Return what the output port emits: the step's value, or what stopped the chain.
+
+        Parameters
+        ----------
+        received
+            What the input ports hold; of several `Stopped`, the one of the earliest step counts.
+        """
+        stopped = first_stopped(received)
+        try:
+            if stopped is not None:
+                return self.after_stop(received, stopped)
+            for port, expected in self.inputs().items():
+                require_type(f"port {port} of {self.step}", received[port], expected)
+            with self.watch.timed(self.step):
+                value = self.process(**received)
+            require_type(f"port {self.emits} of {self.step}", value, self.output())
+        except Exception as error:  # noqa: BLE001 - not hidden: the last operator reports or logs it
+            return Stopped(self.step, error)
+        return value
+
+    def after_stop(self, received: dict[str, Any], stopped: Stopped) -> Any:
+        """Return what is emitted where an earlier step stopped the chain: the same, unless a subclass knows better."""
+        return stopped
+
+
+def first_stopped(received: dict[str, Any]) -> Stopped | None:
+    """Return what stopped the chain: of the earliest step, as plain calls in their order would have raised it."""
+    stopped = [value for value in received.values() if isinstance(value, Stopped)]
+    return min(stopped, key=lambda value: STEPS.index(value.step), default=None)
+
+
+def require_type(where: str, value: Any, expected: PortType) -> None:
+    """Raise TypeError where a port gets something else than it declares."""
+    if not isinstance(value, expected):
+        raise TypeError(f"{where} takes {expected}, got {type(value)}")

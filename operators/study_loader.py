@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from operators.run_record import RunRecord
-from operators.step import Step
+from operators.step import StepOperator
+from pdl1es.chain import load_study
 from pdl1es.dicom.limits import ScanLimits
-from pdl1es.dicom.study import Study, scan_study
+from pdl1es.dicom.study import Study
+from pdl1es.stopwatch import Stopwatch
 
 
-class StudyLoaderOperator(Step):
+class StudyLoaderOperator(StepOperator):
     """Emit ``study``: what the input folder holds, by headers alone."""
 
-    outputs = ("study",)
+    step = "study_loader"
+    emits = "study"
 
-    def __init__(
-        self, fragment: Any, *conditions: Any, folder: Path, limits: ScanLimits, record: RunRecord, name: str
-    ) -> None:
+    def __init__(self, fragment: Any, *conditions: Any, folder: Path, limits: ScanLimits, watch: Stopwatch) -> None:
         self.folder = folder
         self.limits = limits
-        super().__init__(fragment, *conditions, record=record, name=name)
+        super().__init__(fragment, *conditions, watch=watch)
 
-    def process(self) -> Mapping[str, Study]:
+    def process(self) -> Study:
         """Scan the folder."""
-        study = scan_study(self.folder, self.limits)
-        self.record.study = study
-        return {"study": study}
+        return load_study(self.folder, self.limits)

@@ -7,10 +7,14 @@ import io
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydicom.dataset import Dataset
+
+from pdl1es.errors import Refusal, RefusalCode
+from pdl1es.score_warning import ScoreWarning
 
 VARIABLES = ("age", "sex", "smoking", "family_history")
 """The paper's order. Codes: age in years; sex female 0, male 1; smoking never 0, occasionally 1, constantly 2; family
@@ -26,6 +30,8 @@ PEMBROLIZUMAB = TREATMENTS[:2]
 """Treatments of the cohort on which such a model is fitted (paper, immunotherapy cohort)."""
 
 MAX_CLINICAL_FILE_BYTES = 16 * 1024 * 1024
+STUDY_FILE = "clinical.json"
+"""Of a study's folder: what is known of its patient."""
 
 
 class ClinicalFileError(ValueError):
@@ -69,6 +75,14 @@ class ClinicalData:
     def values(self) -> tuple[ClinicalValue, ClinicalValue, ClinicalValue, ClinicalValue]:
         """Return the variables in the paper's order."""
         return (self.age, self.sex, self.smoking, self.family_history)
+
+
+@dataclass(frozen=True, slots=True)
+class ClinicalInput:
+    """The four variables, and the warnings about where they came from."""
+
+    data: ClinicalData
+    warnings: tuple[ScoreWarning, ...] = ()
 
 
 def _normalised(value: Any) -> Any:
@@ -343,3 +357,56 @@ def clinical_data(
     treatment = next((source.treatment for source in sources if source.treatment is not None), None)
     age, sex, smoking, family_history = chosen
     return ClinicalData(age, sex, smoking, family_history, treatment)
+
+
+def read_clinical_input(header: Dataset, study_folder: Path, given: Path | ClinicalRecord | None) -> ClinicalInput:
+    """Look for the clinical variables in what is given, then in the study's own file, then in the header.
+
+    Parameters
+    ----------
+    header
+        Of a CT instance of the study.
+    study_folder
+        May hold ``clinical.json``.
+    given
+        A file (JSON, or CSV keyed by patient id or accession number), a record, or None.
+
+    Returns
+    -------
+    ClinicalInput
+        With CLINICAL_ROW_ABSENT where a table has no row for this patient.
+
+    Raises
+    ------
+    ClinicalFileError
+        ``given`` does not follow its schema.
+    Refusal
+        CLINICAL_INVALID: the study's own file does not.
+    """
+    warnings: tuple[ScoreWarning, ...] = ()
+    record = given if isinstance(given, ClinicalRecord) else None
+    if isinstance(given, Path):
+        content = _content(given)
+        if given.suffix.lower() == ".csv":
+            keys = (str(header.get(keyword, "") or "") for keyword in ("PatientID", "AccessionNumber"))
+            record = read_clinical_csv(content, *keys)
+            if record is None:
+                warnings = (
+                    ScoreWarning("CLINICAL_ROW_ABSENT", "The table of clinical data has no row for this patient."),
+                )
+        else:
+            record = read_clinical_json(content)
+    in_study: ClinicalRecord | None = None
+    study_file = study_folder / STUDY_FILE
+    if study_file.is_file():
+        try:
+            in_study = read_clinical_json(_content(study_file))
+        except ClinicalFileError as error:
+            raise Refusal(RefusalCode.CLINICAL_INVALID, f"{STUDY_FILE}: {error}") from error
+    return ClinicalInput(clinical_data(header, record, in_study), warnings)
+
+
+def _content(path: Path) -> bytes:
+    """Read one byte more than the limit at most: the parser refuses what is longer."""
+    with path.open("rb") as file:
+        return file.read(MAX_CLINICAL_FILE_BYTES + 1)

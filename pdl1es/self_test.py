@@ -10,13 +10,13 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.run import run_study
 from pdl1es.atomic import write_atomically
 from pdl1es.errors import Refusal
 from pdl1es.exit_code import ExitCode
 from pdl1es.model.folder import MODEL_FILE, model_folder_of
 from pdl1es.phantom.dicom import make_phantom_study
 from pdl1es.report.clock import report_time
+from pdl1es.run import Execute, run_in_python, run_study
 from pdl1es.settings import Settings
 
 EXPECTATION_FILE: Final = "self_test.json"
@@ -83,7 +83,7 @@ class SelfTest:
         return abs(self.measured.score - self.expected.score)
 
 
-def run_self_test(settings: Settings, model_folder: Path) -> SelfTest:
+def run_self_test(settings: Settings, model_folder: Path, *, execute: Execute = run_in_python) -> SelfTest:
     """Make the phantom study in a temporary folder, score it, and compare.
 
     The model, the limits and the log are the site's settings; which study is accepted is tested by the rules that ship,
@@ -95,6 +95,8 @@ def run_self_test(settings: Settings, model_folder: Path) -> SelfTest:
         ``app.yaml``, validated.
     model_folder
         Folder of ``model.onnx``, or the folder above it.
+    execute
+        What takes the study through the steps.
 
     Returns
     -------
@@ -106,13 +108,7 @@ def run_self_test(settings: Settings, model_folder: Path) -> SelfTest:
         Where ``self_test.json`` is there and damaged.
     """
     folder = model_folder_of(model_folder)
-    shipped = Settings(
-        application=settings.application,
-        resources=settings.resources,
-        limits=settings.limits,
-        model=settings.model,
-        log=settings.log,
-    )
+    shipped = Settings(limits=settings.limits, model=settings.model, log=settings.log)
     with tempfile.TemporaryDirectory(prefix="pdl1es-self-test-") as temporary:
         study = make_phantom_study(Path(temporary) / "study", seed=SEED, matrix=MATRIX, slices=SLICES)
         outcome = run_study(
@@ -121,6 +117,7 @@ def run_self_test(settings: Settings, model_folder: Path) -> SelfTest:
             settings=shipped,
             model_folder=folder,
             when=report_time({"SOURCE_DATE_EPOCH": "0"}),
+            execute=execute,
         )
     assessment = outcome.result.assessment if outcome.result else None
     if assessment is None:

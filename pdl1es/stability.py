@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from pdl1es.clinical import ClinicalData
-from pdl1es.errors import Refusal, RefusalCode
-from pdl1es.features.extraction import extract_features
 from pdl1es.grid.contours import contour_variants
-from pdl1es.grid.patches import extract_patches
 from pdl1es.grid.resample import TumourVolume
-from pdl1es.model.fusion import CutOff, FusionModel
+from pdl1es.model.fusion import CutOff
 from pdl1es.score_warning import ScoreWarning
 
 
@@ -40,7 +37,7 @@ class ContourStability:
 
 
 def contour_stability(
-    volume: TumourVolume, clinical: ClinicalData, model: FusionModel, score: float
+    volume: TumourVolume, score: float, score_of: Callable[[TumourVolume], float | None]
 ) -> ContourStability:
     """Score the tumour again for eroded, dilated and shifted contours.
 
@@ -48,32 +45,21 @@ def contour_stability(
     ----------
     volume
         The tumour as it was drawn, on the 1 mm grid.
-    clinical
-        The same for all contours.
-    model
-        The model that gave ``score``.
     score
         PD-L1ES of the drawn contour.
+    score_of
+        Returns PD-L1ES of the same tumour with another contour, or None where it cannot be scored.
 
     Returns
     -------
     ContourStability
     """
     variants = tuple(
-        VariantScore(variant.name, None if variant.volume is None else _score(variant.volume, clinical, model))
+        VariantScore(variant.name, None if variant.volume is None else score_of(variant.volume))
         for variant in contour_variants(volume)
     )
     scores = [score, *(variant.score for variant in variants if variant.score is not None)]
     return ContourStability(variants, min(scores), max(scores))
-
-
-def _score(volume: TumourVolume, clinical: ClinicalData, model: FusionModel) -> float | None:
-    try:
-        return model.predict(extract_patches(volume).hu, extract_features(volume.hu, volume.mask), clinical).score
-    except Refusal as refusal:
-        if refusal.code is RefusalCode.RADIOMICS_INCOMPLETE:
-            return None
-        raise
 
 
 def contour_warning(stability: ContourStability, cut_off: CutOff, question: str) -> ScoreWarning | None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 import sys
-import warnings
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from pydicom import config as pydicom_config
 
 from pdl1es import __version__
-from pdl1es.clinical import ClinicalFileError
 from pdl1es.command_line.console import say, standard_error, standard_output, usage_error
+from pdl1es.command_line.process import limit_blas_threads, prepare_process
 from pdl1es.exit_code import ExitCode
 from pdl1es.model.folder import DEFAULT_MODELS
-from pdl1es.settings import Settings, SettingsError, load_settings, settings_file
+
+if TYPE_CHECKING:
+    from pdl1es.run import Execute
+    from pdl1es.settings import Settings
 
 app = typer.Typer(
     name="pdl1es",
@@ -52,20 +52,9 @@ Model = Annotated[
 ]
 
 
-def prepare_process(level: str) -> None:
-    """Log to standard error, and keep pydicom from quoting headers: its warnings repeat values."""
-    logging.basicConfig(
-        level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
-    )
-    for library, least in (("pydicom", logging.CRITICAL), ("highdicom", logging.WARNING), ("radiomics", logging.ERROR)):
-        logging.getLogger(library).setLevel(least)
-    warnings.filterwarnings("ignore", module=r"pydicom\..*")
-    warnings.filterwarnings("ignore", module=r"highdicom\..*")
-    pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
-    pydicom_config.settings.writing_validation_mode = pydicom_config.IGNORE
-
-
 def _settings(config: Path | None) -> Settings:
+    from pdl1es.settings import SettingsError, load_settings, settings_file
+
     try:
         return load_settings(settings_file(config))
     except SettingsError as error:
@@ -89,6 +78,7 @@ def root(
 
 @app.command()
 def run(
+    context: typer.Context,
     study: Annotated[
         Path,
         typer.Argument(
@@ -129,14 +119,17 @@ def run(
     The SEG has to hold the primary tumour as a segment that is coded as a neoplasm or labelled as the settings accept
     (GTV-1, tumour...). What is chosen, and why, `pdl1es inspect INPUT` shows beforehand.
     """
-    from app.run import run_study
+    from pdl1es.clinical import ClinicalFileError
+    from pdl1es.run import run_study
 
     settings = _settings(config)
     if contour_stability:
         settings = settings.model_copy(update={"contour_stability": True})
     prepare_process(settings.log.level)
     try:
-        outcome = run_study(study, output, settings=settings, model_folder=model, clinical_file=clinical)
+        outcome = run_study(
+            study, output, settings=settings, model_folder=model, clinical_file=clinical, execute=_executor(context)
+        )
     except ClinicalFileError as error:
         raise usage_error(f"--clinical: {error}") from error
     if outcome.refusal is not None:
@@ -211,6 +204,7 @@ def phantom(
 
 @app.command(name="self-test")
 def self_test(
+    context: typer.Context,
     model: Model = DEFAULT_MODELS,
     config: Config = None,
     record: Annotated[
@@ -226,7 +220,7 @@ def self_test(
 
     settings = _settings(config)
     prepare_process(settings.log.level)
-    outcome = run_self_test(settings, model)
+    outcome = run_self_test(settings, model, execute=_executor(context))
     if record and outcome.measured is not None:
         say(f"recorded: {record_expectation(outcome.measured, model)}")
         raise typer.Exit(ExitCode.REPORT_WRITTEN)
@@ -234,18 +228,48 @@ def self_test(
     raise typer.Exit(outcome.exit_code)
 
 
+def _executor(context: typer.Context) -> Execute:
+    """Return what takes a study through the steps: what the caller of `command_line` gave, else plain calls."""
+    from pdl1es.run import run_in_python
+
+    return context.obj or run_in_python
+
+
+def command_names() -> frozenset[str]:
+    """Return the names of the commands that need no training."""
+    return frozenset(command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands)
+
+
 def attach_training() -> None:
     """Add the training's commands where its packages are installed; the run time does without them."""
-    if importlib.util.find_spec("training") and importlib.util.find_spec("torch"):
+    if find_spec("training") and find_spec("torch"):
         from training.commands.cli import app as training
 
         app.add_typer(training)
 
 
+def command_line(arguments: list[str], *, name: str = "pdl1es", execute: Execute | None = None) -> None:
+    """Run a command and end the process.
+
+    Parameters
+    ----------
+    arguments
+        Command and its arguments.
+    name
+        What the help calls the program.
+    execute
+        What takes a study through the steps; plain calls by default.
+    """
+    app(arguments, prog_name=name, obj=execute)
+
+
 def main() -> None:
-    """Run the command line."""
-    attach_training()
-    app()
+    """Run the command line ``pdl1es``, with the training's commands where they are installed."""
+    limit_blas_threads()
+    arguments = sys.argv[1:]
+    if not command_names().intersection(arguments[:1]):
+        attach_training()
+    command_line(arguments)
 
 
 if __name__ == "__main__":

@@ -68,9 +68,8 @@ def require_tool() -> Callable[[str], str]:
 @pytest.fixture(scope="session")
 def written(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
     """A phantom study of thick slices, without clinical data, and all that the application writes of it."""
-    import operators  # noqa: F401 - prepares Holoscan before MONAI Deploy imports it
-    from app.run import run_study
     from pdl1es.phantom.dicom import make_phantom_study
+    from pdl1es.run import run_study
     from pdl1es.settings import DEFAULT_FILE, load_settings
 
     folder = tmp_path_factory.mktemp("written")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from app.run import run_study
+from pdl1es.run import run_study
 from pdl1es.settings import DEFAULT_FILE, load_settings
 from tests.e2e.written_reports import WHEN, Written
 

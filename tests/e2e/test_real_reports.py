@@ -11,7 +11,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from app.run import run_study
+from pdl1es.run import run_study
 from pdl1es.settings import DEFAULT_FILE, load_settings
 from tests.e2e.dicom_tools import codes_and_texts, numbers, rendered, run
 

@@ -12,7 +12,7 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 
-from app.run import Outcome
+from pdl1es.outcome import Outcome
 
 WHEN = datetime(2025, 1, 16, 8, 30, tzinfo=UTC)
 

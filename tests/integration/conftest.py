@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.run import run_study
+from pdl1es.run import run_study
 from pdl1es.settings import DEFAULT_FILE, Settings, load_settings
 from tests.integration.chain_runs import WHEN, Score, Scored
 

@@ -16,9 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.uid import UID
 
-import operators.radiomics
-import operators.resample
-import operators.roi_patches
+from pdl1es import chain
 from pdl1es.phantom.ct_series import uid_of
 from tests.integration.chain_runs import Score, Scored
 
@@ -108,9 +106,9 @@ def watched() -> Iterator[dict[str, list[Any]]]:
     """Note every slice whose pixels are read, and the arrays that go to the model."""
     seen: dict[str, list[Any]] = {"slices": [], "patches": [], "features": []}
     read, cut, extract = (
-        operators.resample.read_ct_slice,
-        operators.roi_patches.extract_patches,
-        operators.radiomics.extract_features,
+        chain.read_ct_slice,
+        chain.extract_patches,
+        chain.extract_features,
     )
 
     def noted_read(ct_slice: Any) -> NDArray[Any]:
@@ -128,9 +126,9 @@ def watched() -> Iterator[dict[str, list[Any]]]:
         return features
 
     with (
-        patch.object(operators.resample, "read_ct_slice", noted_read),
-        patch.object(operators.roi_patches, "extract_patches", noted_cut),
-        patch.object(operators.radiomics, "extract_features", noted_extract),
+        patch.object(chain, "read_ct_slice", noted_read),
+        patch.object(chain, "extract_patches", noted_cut),
+        patch.object(chain, "extract_features", noted_extract),
     ):
         yield seen
 

@@ -25,7 +25,6 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import UID
 
 import pdl1es.model.fusion
-from app.run import run_study
 from pdl1es.dicom.limits import ScanLimits
 from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.selection.rules import SelectionRules
@@ -33,6 +32,7 @@ from pdl1es.errors import RefusalCode
 from pdl1es.model.fusion import FusionModel
 from pdl1es.phantom.ct_series import uid_of
 from pdl1es.phantom.scanner import Scan, ScannerParameters
+from pdl1es.run import run_study
 from pdl1es.settings import ModelSettings, Settings
 from tests.integration.chain_runs import WHEN, Scored
 from tests.odd_segmentations import GTV, HEART_SEGMENT, TUMOUR, SegmentDescription, write_segmentation_for

@@ -8,8 +8,8 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from app.run import run_study
 from pdl1es.phantom.dicom import PhantomStudy
+from pdl1es.run import run_study
 from pdl1es.settings import ReportSettings, Settings
 from tests.integration.chain_runs import WHEN, Score, Scored
 

@@ -1,4 +1,4 @@
-"""One patient's images to what is trained on: the very functions that the chain's operators call, in their order."""
+"""One patient's images to what is trained on, by the steps of `pdl1es.chain`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from pydicom.dataset import Dataset
 
+from pdl1es import chain
 from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError
 from pdl1es.dicom.header import read_instance
 from pdl1es.dicom.header_elements import header_number
@@ -25,19 +26,14 @@ from pdl1es.dicom.pixels.hounsfield import read_ct_slice
 from pdl1es.dicom.protocol.check import check_protocol
 from pdl1es.dicom.protocol.kernels import kernel_text
 from pdl1es.dicom.protocol.rules import ProtocolRules
-from pdl1es.dicom.segment_mask import SegmentMask, read_segment_mask
+from pdl1es.dicom.segment_mask import SegmentMask
 from pdl1es.dicom.selection.rules import SelectionRules
-from pdl1es.dicom.selection.survey import select
 from pdl1es.dicom.series import CT_SOP_CLASSES, CTSeries, kernels_of, series_of
 from pdl1es.dicom.stack import ct_series
 from pdl1es.dicom.study import Study, scan_study
 from pdl1es.errors import Refusal, RefusalCode
-from pdl1es.features.extraction import extract_features
 from pdl1es.features.names import FEATURE_NAMES
-from pdl1es.grid.measurement import measure_tumour
-from pdl1es.grid.patches import extract_patches
-from pdl1es.grid.placement import place_mask
-from pdl1es.grid.resample import SliceReader, TumourVolume, tumour_volume
+from pdl1es.grid.resample import SliceReader, TumourVolume
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES, method_digest
 from pdl1es.score_warning import ScoreWarning
 from training.cohort.table import CohortRow
@@ -169,15 +165,19 @@ class ReadCase:
     read_slice: SliceReader
     warnings: tuple[ScoreWarning, ...]
 
+    def resampled(self) -> chain.ResampledTumour:
+        """Return the tumour on the 1 mm grid, and its size."""
+        return chain.resample_tumour(self.ct, self.mask, self.read_slice)
+
     def volume(self) -> TumourVolume:
         """Return the tumour on the 1 mm grid."""
-        return tumour_volume(place_mask(self.mask, self.ct), self.read_slice)
+        return self.resampled().volume
 
 
 def read_case(source: CaseSource, settings: PreparationSettings) -> ReadCase:
     """Find a patient's CT series and tumour.
 
-    A DICOM CT with a DICOM SEG takes the chain's own way (`scan_study`, `select`, `read_segment_mask`). A mask from
+    A DICOM CT with a DICOM SEG takes the chain's own way (`load_study`, `select_tumour`, `read_mask`). A mask from
     another file needs a folder with one CT series.
 
     Raises
@@ -193,19 +193,18 @@ def read_case(source: CaseSource, settings: PreparationSettings) -> ReadCase:
         volume = read_ct_volume(source.ct, source.acquisition)
         warnings = check_protocol(volume.ct, settings.protocol)
         return ReadCase(volume.ct, read_mask_volume(source.seg), volume.read_slice, warnings)
-    study = scan_study(source.ct, settings.limits)
+    study = chain.load_study(source.ct, settings.limits)
     if source.seg is not None and is_volume(source.seg):
         ct = _only_ct(study, settings)
         return ReadCase(ct, read_mask_volume(source.seg), read_ct_slice, check_protocol(ct, settings.protocol))
     if source.seg is not None and not source.seg.resolve().is_relative_to(source.ct.resolve()):
         study = _with_segmentation(study, source.seg, settings.limits)
-    selection = select(study, settings.selection, settings.protocol)
-    mask = read_segment_mask(selection.segmentation, selection.segment.number)
-    return ReadCase(selection.ct, mask, read_ct_slice, selection.warnings)
+    selection = chain.select_tumour(study, settings.selection, settings.protocol)
+    return ReadCase(selection.ct, chain.read_mask(selection), read_ct_slice, selection.warnings)
 
 
 def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedCase:
-    """Take one patient from files to patches and features, as the operators do.
+    """Take one patient from files to patches and features, as the chain does.
 
     Raises
     ------
@@ -215,19 +214,17 @@ def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedC
         A volume cannot be used.
     """
     case = read_case(source, settings)
-    placed = place_mask(case.mask, case.ct)
-    volume = tumour_volume(placed, case.read_slice)
-    tumour = measure_tumour(placed, volume)
-    patches = extract_patches(volume)
+    tumour = case.resampled()
+    described = chain.describe(tumour.volume)
     return PreparedCase(
         # Whole HU within int16, as the grid's are: nothing is lost.
-        patches=patches.hu.astype(np.int16),
-        mask=patches.mask,
-        radiomics=extract_features(volume.hu, volume.mask),
+        patches=described.patches.hu.astype(np.int16),
+        mask=described.patches.mask,
+        radiomics=described.features.values,
         facts={
             **_acquisition(case.ct),
-            "volume_ml": tumour.volume_ml,
-            "longest_diameter_mm": tumour.longest_diameter_mm,
+            "volume_ml": tumour.size.volume_ml,
+            "longest_diameter_mm": tumour.size.longest_diameter_mm,
         },
         warnings=case.warnings,
     )

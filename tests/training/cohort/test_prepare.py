@@ -18,11 +18,10 @@ import SimpleITK
 from pydicom import dcmread
 from pydicom.misc import is_dicom
 
-import operators.radiomics
-import operators.roi_patches
-from app.run import run_study
+import pdl1es.chain
 from pdl1es.dicom.pixels.hounsfield import read_ct_slice
 from pdl1es.model.fusion import FusionModel
+from pdl1es.run import run_study
 from pdl1es.settings import DEFAULT_FILE, load_settings
 from training.cohort.case import CaseSource, PreparationSettings, prepare_case, read_case
 from training.cohort.prepare import prepare_cohort
@@ -71,7 +70,7 @@ def test_a_study_scored_by_the_chain_and_the_same_case_of_the_cohort_are_equal_b
     monkeypatch: pytest.MonkeyPatch,
     values: str,
 ) -> None:
-    """Features and patches as the operators computed them; the score of the cohort's own scoring to 1e-5.
+    """Features and patches as the chain computed them; the score of the cohort's own scoring to 1e-5.
 
     In the header a smoker has no grade, and the family history is missing.
     """
@@ -89,8 +88,8 @@ def test_a_study_scored_by_the_chain_and_the_same_case_of_the_cohort_are_equal_b
     study, cohort = synthetic / "images" / "E0001", prepared
     if values == "from the header":
         study, cohort = _asked_at_the_scanner(synthetic, prepared, tmp_path)
-    watched(operators.radiomics, "extract_features")
-    watched(operators.roi_patches, "extract_patches")
+    watched(pdl1es.chain, "extract_features")
+    watched(pdl1es.chain, "extract_patches")
     models = repository / "models"
     outcome = run_study(study, tmp_path / "out", settings=load_settings(DEFAULT_FILE), model_folder=models)
     assert outcome.refusal is None

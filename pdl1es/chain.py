@@ -1,0 +1,486 @@
+"""The chain: from a study's folder to its reports. The one place that knows the order of the steps.
+
+Every step is a function with typed input and output, for whoever wants one of them alone: the operators, the training,
+a notebook. `assess_study` calls them up to the assessment, `build_reports` from there on, `run_chain` all of them.
+
+A further step gets its name in `STEPS`, its function and its call at their place here, and an operator of that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pdl1es.assessment import Assessment, assess
+from pdl1es.clinical import ClinicalData, ClinicalInput, ClinicalRecord, read_clinical_input
+from pdl1es.dicom.limits import ScanLimits
+from pdl1es.dicom.pixels.hounsfield import read_ct_slice
+from pdl1es.dicom.protocol.rules import ProtocolRules
+from pdl1es.dicom.segment_mask import SegmentMask, read_segment_mask
+from pdl1es.dicom.selection.rules import SelectionRules
+from pdl1es.dicom.selection.survey import Selection, select
+from pdl1es.dicom.series import CTSeries
+from pdl1es.dicom.study import Study, scan_study
+from pdl1es.errors import Refusal, RefusalCode
+from pdl1es.features.extraction import extract_features
+from pdl1es.features.radiomic_features import RadiomicFeatures
+from pdl1es.grid.measurement import TumourMeasurement, measure_tumour, roi_slice_reference
+from pdl1es.grid.patches import RoiPatches, extract_patches
+from pdl1es.grid.placement import place_mask
+from pdl1es.grid.resample import SliceReader, TumourVolume, tumour_volume
+from pdl1es.model.fusion import FusionModel, Prediction
+from pdl1es.report import build
+from pdl1es.report.delivery import BuiltReport
+from pdl1es.report.options import ReportOptions
+from pdl1es.settings import OutputKind, Settings
+from pdl1es.stability import ContourStability, contour_stability
+from pdl1es.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+STEPS: Final = (
+    "study_loader",
+    "series_selection",
+    "resample",
+    "roi_patches",
+    "radiomics",
+    "clinical_data",
+    "fusion_model",
+    "contour_stability",
+    "assessment",
+    "roi_picture",
+    "cam_overlay",
+    "structured_report",
+    "pdf_report",
+    "delivery",
+)
+"""The steps' names in their order: of the operators, and of result.json's ``seconds``; a refusal's stage is one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a run is asked to do.
+
+    Attributes
+    ----------
+    study_folder
+        Where the study lies.
+    settings
+        ``app.yaml``, validated.
+    when
+        Date and time that the reports carry.
+    clinical
+        What is known of the patient beside the study: a file (JSON, or CSV keyed by patient id or accession number), or
+        a record; None where the study's own ``clinical.json`` and its headers are all.
+    """
+
+    study_folder: Path
+    settings: Settings
+    when: datetime
+    clinical: Path | ClinicalRecord | None = None
+
+    @property
+    def report_options(self) -> ReportOptions:
+        """What its reports have in common."""
+        report = self.settings.report
+        return ReportOptions(
+            self.when, series_number=report.series_number, show_clinical_values=report.show_clinical_values
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ResampledTumour:
+    """The tumour on the 1 mm grid, and its size.
+
+    Attributes
+    ----------
+    volume
+        HU and mask.
+    size
+        Voxels and volume as they were drawn, longest diameter on the grid.
+    """
+
+    volume: TumourVolume
+    size: TumourMeasurement
+
+
+@dataclass(frozen=True, slots=True)
+class TumourDescription:
+    """What the model gets of the images: the three patches, and the radiomic features."""
+
+    patches: RoiPatches
+    features: RadiomicFeatures
+
+
+@dataclass(frozen=True, slots=True)
+class ChainEnd:
+    """How the chain ended: with an assessment and its reports, or with an error.
+
+    Attributes
+    ----------
+    study
+        What the input held; None where the chain ended before it was known.
+    assessment
+        The scored tumour; None where an error ended the chain.
+    reports
+        Built, not yet written, in the order in which result.json lists them.
+    error
+        What ended the chain early: a `Refusal`, a `ClinicalFileError`, or a defect; else None.
+    """
+
+    study: Study | None
+    assessment: Assessment | None = None
+    reports: tuple[BuiltReport, ...] = ()
+    error: Exception | None = None
+
+
+# --- the steps -------------------------------------------------------------------------------------------------------
+
+
+def load_study(folder: Path, limits: ScanLimits) -> Study:
+    """Read the headers of a folder's DICOM objects (`dicom.study.scan_study`)."""
+    return scan_study(folder, limits)
+
+
+def select_tumour(study: Study, rules: SelectionRules, protocol: ProtocolRules) -> Selection:
+    """Choose the CT series and the tumour's segment (`dicom.selection.survey.select`)."""
+    return select(study, rules, protocol)
+
+
+def resample(selection: Selection) -> ResampledTumour:
+    """Read the selected segment and the CT slices around it, and bring both to the 1 mm grid.
+
+    Raises
+    ------
+    Refusal
+        As `read_mask`, `resample_tumour` and `read_ct_slice` do.
+    """
+    return resample_tumour(selection.ct, read_mask(selection), read_ct_slice)
+
+
+def read_mask(selection: Selection) -> SegmentMask:
+    """Read the selected segment's voxels (`dicom.segmentation.read_segment_mask`)."""
+    return read_segment_mask(selection.segmentation, selection.segment.number)
+
+
+def resample_tumour(ct: CTSeries, mask: SegmentMask, read_slice: SliceReader) -> ResampledTumour:
+    """Bring a tumour to the 1 mm grid and measure it.
+
+    Parameters
+    ----------
+    ct
+        The series.
+    mask
+        The tumour's voxels, each frame at its own place.
+    read_slice
+        Returns a slice's HU, shape (rows, columns) as stored.
+
+    Returns
+    -------
+    ResampledTumour
+
+    Raises
+    ------
+    Refusal
+        As `place_mask` and `tumour_volume`.
+    """
+    placed = place_mask(mask, ct)
+    volume = tumour_volume(placed, read_slice)
+    return ResampledTumour(volume, measure_tumour(placed, volume))
+
+
+def cut_patches(volume: TumourVolume) -> RoiPatches:
+    """Cut the three patches that the network looks at (`grid.patches.extract_patches`)."""
+    return extract_patches(volume)
+
+
+def compute_features(volume: TumourVolume) -> RadiomicFeatures:
+    """Compute the 1316 radiomic features (`features.extraction.extract_features`)."""
+    return RadiomicFeatures(extract_features(volume.hu, volume.mask))
+
+
+def read_clinical(selection: Selection, study_folder: Path, given: Path | ClinicalRecord | None) -> ClinicalInput:
+    """Find age, sex, smoking and family history.
+
+    Parameters
+    ----------
+    selection
+        Its CT's header is the last source.
+    study_folder
+        Its ``clinical.json``, where there is one, is the second source.
+    given
+        The first source: a file or a record.
+
+    Returns
+    -------
+    ClinicalInput
+
+    Raises
+    ------
+    pdl1es.clinical.ClinicalFileError
+        ``given`` does not follow its schema.
+    Refusal
+        CLINICAL_INVALID: the study's ``clinical.json`` does not.
+    """
+    return read_clinical_input(selection.ct.slices[0].instance.header, study_folder, given)
+
+
+def predict(model: FusionModel, patches: RoiPatches, features: RadiomicFeatures, clinical: ClinicalData) -> Prediction:
+    """Score one tumour (`FusionModel.predict`)."""
+    return model.predict(patches.hu, features.values, clinical)
+
+
+def describe(volume: TumourVolume) -> TumourDescription:
+    """Cut the patches and compute the features: all that the model gets of the images."""
+    return TumourDescription(cut_patches(volume), compute_features(volume))
+
+
+def predict_volume(model: FusionModel, volume: TumourVolume, clinical: ClinicalData) -> Prediction:
+    """Score a tumour on the 1 mm grid: `describe`, then `predict`.
+
+    Parameters
+    ----------
+    model
+        The fusion model.
+    volume
+        The tumour.
+    clinical
+        The four clinical variables.
+
+    Returns
+    -------
+    Prediction
+
+    Raises
+    ------
+    Refusal
+        RADIOMICS_INCOMPLETE, SCORE_NOT_FINITE.
+    """
+    described = describe(volume)
+    return predict(model, described.patches, described.features, clinical)
+
+
+def vary_contour(
+    model: FusionModel, volume: TumourVolume, clinical: ClinicalData, prediction: Prediction
+) -> ContourStability:
+    """Score the tumour again with contours that differ by 1 mm.
+
+    Parameters
+    ----------
+    model
+        The model that gave ``prediction``.
+    volume
+        The tumour as it was drawn.
+    clinical
+        The same for all contours.
+    prediction
+        Of the drawn contour.
+
+    Returns
+    -------
+    ContourStability
+        A contour whose features are incomplete has no score.
+    """
+
+    def score(variant: TumourVolume) -> float | None:
+        try:
+            return predict_volume(model, variant, clinical).score
+        except Refusal as refusal:
+            if refusal.code is RefusalCode.RADIOMICS_INCOMPLETE:
+                return None
+            raise
+
+    return contour_stability(volume, prediction.score, score)
+
+
+def assess_tumour(
+    *,
+    study: Study,
+    selection: Selection,
+    tumour: ResampledTumour,
+    patches: RoiPatches,
+    clinical: ClinicalInput,
+    prediction: Prediction,
+    stability: ContourStability | None,
+    model: FusionModel,
+) -> Assessment:
+    """Put together what the steps found, with the groups and the warnings that follow from it (`assessment.assess`)."""
+    return assess(
+        selection=selection,
+        tumour=tumour.size,
+        roi_slice=roi_slice_reference(selection.ct, tumour.volume, patches),
+        patches=patches,
+        clinical=clinical.data,
+        prediction=prediction,
+        model=model.metadata,
+        stability=stability,
+        unreadable_files=len(study.unreadable),
+        further_warnings=clinical.warnings,
+    )
+
+
+def draw_roi(assessment: Assessment, kinds: Collection[OutputKind]) -> NDArray[np.uint8] | None:
+    """Draw the ROI slices with the class activation map, where a wanted report shows them.
+
+    Returns
+    -------
+    NDArray[np.uint8] or None
+        RGB, shape (slices, rows, columns, 3).
+    """
+    return build.draw_roi(assessment) if {"cam", "pdf"} & set(kinds) else None
+
+
+def build_cam(
+    assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8] | None, kinds: Collection[OutputKind]
+) -> BuiltReport | None:
+    """Build the picture of the class activation map, where it is wanted (`report.build.build_cam`)."""
+    return build.build_cam(assessment, options, pictures) if "cam" in kinds and pictures is not None else None
+
+
+def build_sr(
+    assessment: Assessment,
+    options: ReportOptions,
+    study: Study,
+    cam: BuiltReport | None,
+    kinds: Collection[OutputKind],
+) -> BuiltReport | None:
+    """Build the structured report, where it is wanted (`report.build.build_sr`); it refers to the picture ``cam``."""
+    return build.build_sr(assessment, options, study=study, cam=cam) if "sr" in kinds else None
+
+
+def build_pdf(
+    assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8] | None, kinds: Collection[OutputKind]
+) -> BuiltReport | None:
+    """Build the page, where it is wanted (`report.build.build_pdf`)."""
+    return build.build_pdf(assessment, options, pictures) if "pdf" in kinds and pictures is not None else None
+
+
+# --- their order -----------------------------------------------------------------------------------------------------
+
+
+def assess_study(study: Study, request: RunRequest, model: FusionModel, watch: Stopwatch) -> Assessment:
+    """Take a study from its headers to the assessment of its tumour.
+
+    Parameters
+    ----------
+    study
+        From `load_study`.
+    request
+        What is asked for.
+    model
+        The fusion model.
+    watch
+        Keeps each step's time.
+
+    Returns
+    -------
+    Assessment
+
+    Raises
+    ------
+    Refusal
+        The study cannot be scored.
+    pdl1es.clinical.ClinicalFileError
+        ``request.clinical`` does not follow its schema.
+    """
+    settings = request.settings
+    with watch.timed("series_selection"):
+        selection = select_tumour(study, settings.selection, settings.protocol)
+    with watch.timed("resample"):
+        tumour = resample(selection)
+    with watch.timed("roi_patches"):
+        patches = cut_patches(tumour.volume)
+    with watch.timed("radiomics"):
+        features = compute_features(tumour.volume)
+    with watch.timed("clinical_data"):
+        clinical = read_clinical(selection, request.study_folder, request.clinical)
+    with watch.timed("fusion_model"):
+        prediction = predict(model, patches, features, clinical.data)
+    with watch.timed("contour_stability"):
+        wanted = settings.contour_stability
+        stability = vary_contour(model, tumour.volume, clinical.data, prediction) if wanted else None
+    with watch.timed("assessment"):
+        return assess_tumour(
+            study=study,
+            selection=selection,
+            tumour=tumour,
+            patches=patches,
+            clinical=clinical,
+            prediction=prediction,
+            stability=stability,
+            model=model,
+        )
+
+
+def build_reports(
+    assessment: Assessment, study: Study, options: ReportOptions, kinds: Collection[OutputKind], watch: Stopwatch
+) -> tuple[BuiltReport, ...]:
+    """Build the reports of an assessment.
+
+    Parameters
+    ----------
+    assessment
+        What is reported.
+    study
+        What the input held: earlier reports in it are named as replaced.
+    options
+        What the reports have in common.
+    kinds
+        Which reports: ``sr``, ``cam``, ``pdf``.
+    watch
+        Keeps each step's time.
+
+    Returns
+    -------
+    tuple of BuiltReport
+        In the order in which result.json lists them.
+    """
+    with watch.timed("roi_picture"):
+        pictures = draw_roi(assessment, kinds)
+    with watch.timed("cam_overlay"):
+        cam = build_cam(assessment, options, pictures, kinds)
+    with watch.timed("structured_report"):
+        sr = build_sr(assessment, options, study, cam, kinds)
+    with watch.timed("pdf_report"):
+        pdf = build_pdf(assessment, options, pictures, kinds)
+    return reports_in_order(sr, cam, pdf)
+
+
+def reports_in_order(
+    sr: BuiltReport | None, cam: BuiltReport | None, pdf: BuiltReport | None
+) -> tuple[BuiltReport, ...]:
+    """Return the reports that were built, in the order in which result.json lists them."""
+    return tuple(report for report in (sr, cam, pdf) if report is not None)
+
+
+def run_chain(request: RunRequest, model: FusionModel, watch: Stopwatch) -> ChainEnd:
+    """Take a study from its folder to its reports, which are built but not written.
+
+    Parameters
+    ----------
+    request
+        What is asked for.
+    model
+        The fusion model.
+    watch
+        Keeps each step's time.
+
+    Returns
+    -------
+    ChainEnd
+        With what ended the chain early, if something did: `pdl1es.outcome.deliver` tells it.
+    """
+    study = None
+    try:
+        with watch.timed("study_loader"):
+            study = load_study(request.study_folder, request.settings.limits)
+        assessment = assess_study(study, request, model, watch)
+        reports = build_reports(assessment, study, request.report_options, request.settings.outputs, watch)
+    except Exception as error:  # noqa: BLE001 - the end tells any error: deliver() reports a refusal and logs a defect
+        return ChainEnd(study, error=error)
+    return ChainEnd(study, assessment, reports)

@@ -1,0 +1,105 @@
+"""One run: from folders and settings to an exit code, whatever happens on the way."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from pdl1es.atomic import require_writable
+from pdl1es.chain import ChainEnd, RunRequest, run_chain
+from pdl1es.clinical import ClinicalFileError
+from pdl1es.errors import Refusal
+from pdl1es.exit_code import ExitCode
+from pdl1es.model.folder import model_folder_of
+from pdl1es.model.fusion import FusionModel
+from pdl1es.outcome import Outcome, deliver
+from pdl1es.report.clock import report_time
+from pdl1es.settings import Settings
+from pdl1es.stopwatch import Stopwatch
+
+logger = logging.getLogger("pdl1es")
+
+Execute = Callable[[RunRequest, FusionModel, Path, Stopwatch], Outcome]
+"""Takes a study through the chain's steps into an output folder."""
+
+
+def run_in_python(request: RunRequest, model: FusionModel, output_folder: Path, watch: Stopwatch) -> Outcome:
+    """Run the chain as plain calls.
+
+    Parameters
+    ----------
+    request
+        What is asked for.
+    model
+        The fusion model, loaded and checked.
+    output_folder
+        Where reports and ``result.json`` go.
+    watch
+        Keeps each step's time.
+
+    Returns
+    -------
+    Outcome
+    """
+    end = run_chain(request, model, watch)
+    return deliver(end, request, output_folder, watch.seconds)
+
+
+def run_study(
+    study_folder: Path,
+    output_folder: Path,
+    *,
+    settings: Settings,
+    model_folder: Path,
+    clinical_file: Path | None = None,
+    when: datetime | None = None,
+    execute: Execute = run_in_python,
+) -> Outcome:
+    """Score one study.
+
+    Parameters
+    ----------
+    study_folder
+        Folder with the CT and the DICOM SEG, nested in any way.
+    output_folder
+        Where the reports and ``result.json`` go; made where it is missing.
+    settings
+        ``app.yaml``, validated.
+    model_folder
+        Folder of ``model.onnx``, or the folder above it.
+    clinical_file
+        ``--clinical``.
+    when
+        Date and time of the report; without it, the clock's (``SOURCE_DATE_EPOCH`` where it is set).
+    execute
+        What takes the study through the steps: plain calls, or the operators of MONAI Deploy (`app.run`).
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    pdl1es.clinical.ClinicalFileError
+        Where ``clinical_file`` does not follow its schema: an error of usage, not of the study.
+    """
+    request = RunRequest(study_folder, settings, when or report_time(os.environ), clinical_file)
+    watch = Stopwatch()
+    try:
+        require_writable(output_folder)
+    except Refusal as refusal:
+        logger.error("%s", refusal)
+        return Outcome(ExitCode.REFUSED, None, refusal)
+    try:
+        with watch.timed("model_loading"):
+            model = FusionModel.load(
+                model_folder_of(model_folder), require_gpu=settings.model.require_gpu, threads=settings.model.threads
+            )
+        return execute(request, model, output_folder, watch)
+    except ClinicalFileError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the model's refusal, or a defect outside the steps: deliver() tells it
+        return deliver(ChainEnd(None, error=error), request, output_folder, watch.seconds)
