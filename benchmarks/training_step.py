@@ -31,7 +31,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
-from pdl1es.imputation import ReferenceProfiles  # noqa: E402
+from pdl1es.model.imputation import ReferenceProfiles  # noqa: E402
 from training.network import FusionNetwork  # noqa: E402
 from training.preprocessing import FittedPreprocessing  # noqa: E402
 from training.train.augmentation import Augmentation  # noqa: E402

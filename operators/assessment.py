@@ -11,7 +11,8 @@ from pdl1es.clinical import ClinicalInput
 from pdl1es.dicom.selection.survey import Selection
 from pdl1es.dicom.study import Study
 from pdl1es.grid.patches import RoiPatches
-from pdl1es.model.fusion import FusionModel, Prediction
+from pdl1es.model.fusion import FusionModel
+from pdl1es.model.prediction import Prediction
 from pdl1es.stability import ContourStability
 from pdl1es.stopwatch import Stopwatch
 

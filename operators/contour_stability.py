@@ -7,7 +7,8 @@ from typing import Any
 from operators.step import StepOperator
 from pdl1es.chain import ResampledTumour, vary_contour
 from pdl1es.clinical import ClinicalInput
-from pdl1es.model.fusion import FusionModel, Prediction
+from pdl1es.model.fusion import FusionModel
+from pdl1es.model.prediction import Prediction
 from pdl1es.stability import ContourStability
 from pdl1es.stopwatch import Stopwatch
 

@@ -9,7 +9,8 @@ from pdl1es.chain import predict
 from pdl1es.clinical import ClinicalInput
 from pdl1es.features.radiomic_features import RadiomicFeatures
 from pdl1es.grid.patches import RoiPatches
-from pdl1es.model.fusion import FusionModel, Prediction
+from pdl1es.model.fusion import FusionModel
+from pdl1es.model.prediction import Prediction
 from pdl1es.stopwatch import Stopwatch
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pdl1es.clinical import PEMBROLIZUMAB, ClinicalData
+from pdl1es.clinical import ClinicalData
 from pdl1es.dicom.selection.survey import Selection
 from pdl1es.grid.measurement import RoiSlice, TumourMeasurement
 from pdl1es.grid.patches import RoiPatches
-from pdl1es.model.fusion import CutOff, ModelMetadata, Prediction
+from pdl1es.model.metadata import CutOff, ModelMetadata
+from pdl1es.model.prediction import Prediction
 from pdl1es.score_warning import ScoreWarning
 from pdl1es.stability import ContourStability, contour_warning
 
@@ -47,6 +48,23 @@ class Assessment:
     fusion_risk_group: str | None
     warnings: tuple[ScoreWarning, ...]
     stability: ContourStability | None = None
+
+    @property
+    def withheld(self) -> str | None:
+        """Why the groups are withheld; None where they are not."""
+        return withheld_because(self.warnings)
+
+    def __repr__(self) -> str:
+        return (
+            f"Assessment(score={self.prediction.score:.3f}, expression_group={self.expression_group!r}, "
+            f"risk_group={self.risk_group!r}, {len(self.warnings)} warnings)"
+        )
+
+
+def withheld_because(warnings: tuple[ScoreWarning, ...]) -> str | None:
+    """Return why the groups are withheld: the warnings that say so, without a full stop; None where none does."""
+    reasons = [warning.message.rstrip(".") for warning in warnings if warning.effect == "withhold_group"]
+    return "; ".join(reasons) or None
 
 
 def group_of(value: float | None, cut_off: CutOff | None) -> str | None:
@@ -147,7 +165,7 @@ def assess(
     )
     optional = [imputation_warning(prediction), *spread, *selection.warnings, *feature_warnings(prediction)]
     warnings = tuple(warning for warning in [*optional, *further_warnings, files] if warning is not None)
-    withheld = any(warning.effect == "withhold_group" for warning in warnings)
+    withheld = withheld_because(warnings) is not None
     return Assessment(
         selection=selection,
         tumour=tumour,
@@ -161,7 +179,7 @@ def assess(
         clinical_risk_group=None if withheld else group_of(prediction.clinical_risk, model.clinical_cut_off),
         fusion_risk_group=(
             group_of(prediction.fusion_risk, model.fusion_cut_off)
-            if not withheld and clinical.treatment in PEMBROLIZUMAB
+            if not withheld and clinical.on_pembrolizumab
             else None
         ),
         warnings=warnings,

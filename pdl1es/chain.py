@@ -31,7 +31,8 @@ from pdl1es.grid.measurement import TumourMeasurement, measure_tumour, roi_slice
 from pdl1es.grid.patches import RoiPatches, extract_patches
 from pdl1es.grid.placement import place_mask
 from pdl1es.grid.resample import SliceReader, TumourVolume, tumour_volume
-from pdl1es.model.fusion import FusionModel, Prediction
+from pdl1es.model.fusion import FusionModel
+from pdl1es.model.prediction import Prediction
 from pdl1es.report import build
 from pdl1es.report.delivery import BuiltReport
 from pdl1es.report.options import ReportOptions

@@ -76,6 +76,11 @@ class ClinicalData:
         """Return the variables in the paper's order."""
         return (self.age, self.sex, self.smoking, self.family_history)
 
+    @property
+    def on_pembrolizumab(self) -> bool:
+        """Whether first-line pembrolizumab is known to be the treatment: of others the fusion risk group says nothing."""
+        return self.treatment in PEMBROLIZUMAB
+
 
 @dataclass(frozen=True, slots=True)
 class ClinicalInput:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pdl1es.grid.contours import contour_variants
 from pdl1es.grid.resample import TumourVolume
-from pdl1es.model.fusion import CutOff
+from pdl1es.model.metadata import CutOff
 from pdl1es.score_warning import ScoreWarning
 
 

@@ -15,8 +15,8 @@ from statsmodels.stats.multitest import multipletests
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import SMOKING_CODES, VARIABLES
 from pdl1es.features.names import FEATURE_NAMES
-from pdl1es.imputation import MIN_PROFILE_COUNT, ReferenceProfiles, build_profiles, impute
 from pdl1es.method import MAX_MISSING_FEATURES
+from pdl1es.model.imputation import MIN_PROFILE_COUNT, ReferenceProfiles, build_profiles, impute
 from training.preprocessing import FittedPreprocessing
 
 ALPHA: Final = 0.05
@@ -160,7 +160,7 @@ def coded_clinical(
 
 
 def impute_all(clinical: NDArray[np.float64], profiles: ReferenceProfiles) -> NDArray[np.float64]:
-    """Impute every row by `pdl1es.imputation.impute`; float64, shape (N, 4)."""
+    """Impute every row by `pdl1es.model.imputation.impute`; float64, shape (N, 4)."""
     return np.array([impute(row, profiles) for row in clinical]).reshape(-1, len(VARIABLES))
 
 

@@ -11,8 +11,8 @@ from monai.networks.nets import DenseNet
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pdl1es.imputation import NEIGHBOURS
 from pdl1es.method import Z_CLIP
+from pdl1es.model.imputation import NEIGHBOURS
 from training.preprocessing import CoxTerms, FittedPreprocessing
 
 
@@ -125,7 +125,7 @@ class Preprocessor(nn.Module):
         return torch.where(torch.isnan(radiomic_z), 0.0, radiomic_z).clamp(-Z_CLIP, Z_CLIP)
 
     def impute(self, clinical: Tensor) -> Tensor:
-        """Fill the missing clinical variables: :func:`pdl1es.imputation.impute` for a batch, in tensors.
+        """Fill the missing clinical variables: :func:`pdl1es.model.imputation.impute` for a batch, in tensors.
 
         Parameters
         ----------

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdl1es.features.names import FEATURE_NAMES
-from pdl1es.imputation import ReferenceProfiles
+from pdl1es.model.imputation import ReferenceProfiles
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ import numpy as np
 from pdl1es import __version__
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
-from pdl1es.model.fusion import MODEL_FILE, FusionModel
+from pdl1es.model.folder import MODEL_FILE
+from pdl1es.model.fusion import FusionModel
 from training.analysis.attention import attention_of
 from training.analysis.cohort_analysis import AnalysedCohort, AnalysisOptions, analyse_cohort
 from training.analysis.finished_run import redivision_areas, run_network, run_predictions

@@ -31,8 +31,9 @@ from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.grid.patches import extract_patches
 from pdl1es.grid.placement import place_mask
 from pdl1es.grid.resample import TumourVolume, tumour_volume
-from pdl1es.imputation import build_profiles, impute
-from pdl1es.model.fusion import MODEL_FILE, CutOff, ModelMetadata
+from pdl1es.model.folder import MODEL_FILE
+from pdl1es.model.imputation import build_profiles, impute
+from pdl1es.model.metadata import CutOff, ModelMetadata
 from pdl1es.phantom.anatomy import build_chest, draw_chest, place_tumour
 from pdl1es.phantom.scanner import Scan, crop_around, draw_scanner, scan
 from pdl1es.phantom.tumour import draw_tumour

@@ -13,7 +13,8 @@ from pdl1es.assessment import Assessment
 from pdl1es.clinical import VARIABLES
 from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal
-from pdl1es.model.fusion import Contribution, CutOff
+from pdl1es.model.metadata import CutOff
+from pdl1es.model.prediction import Contribution
 from pdl1es.report import wording
 from pdl1es.report.provenance import input_result, software_versions
 from pdl1es.report.result_schema import (

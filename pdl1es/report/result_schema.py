@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pdl1es.model.fusion import TrainingData
+from pdl1es.model.metadata import TrainingData
 from pdl1es.report.kinds import ReportKind
 
 SCHEMA_VERSION: Final = 1

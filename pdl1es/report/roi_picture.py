@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion
 
 from pdl1es.assessment import Assessment
-from pdl1es.model.fusion import CAM_SIZE
+from pdl1es.model.prediction import CAM_SIZE
 from pdl1es.report import wording
 from pdl1es.report.typeface import picture_font
 

@@ -16,7 +16,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import PersonName
 
 from pdl1es.assessment import Assessment
-from pdl1es.model.fusion import ModelMetadata
+from pdl1es.model.metadata import ModelMetadata
 from pdl1es.report.clock import in_study_zone
 from pdl1es.report.codes import PROCESSING_ALGORITHM, code_sequence_item, coding_scheme_identification
 from pdl1es.report.options import ReportOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pdl1es.assessment import Assessment
-from pdl1es.model.fusion import CutOff, ModelMetadata
+from pdl1es.model.metadata import CutOff, ModelMetadata
 from pdl1es.report.predecessors import Predecessor
 from pdl1es.score_warning import ScoreWarning
 

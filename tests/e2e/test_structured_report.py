@@ -11,7 +11,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from pdl1es.model.fusion import CutOff
+from pdl1es.model.metadata import CutOff
 from pdl1es.report.build import build_sr
 from tests.e2e.dicom_tools import codes_and_texts, numbers, rendered, run
 from tests.report_cases import OPTIONS, SMOOTH, Case, metadata, prediction, report_case

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pdl1es.model.fusion import CutOff
+from pdl1es.model.metadata import CutOff
 from pdl1es.stability import ContourStability, contour_warning
 from tests.integration.chain_runs import Score
 

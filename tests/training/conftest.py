@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pdl1es.features.names import FEATURE_NAMES
-from pdl1es.imputation import build_profiles, impute
+from pdl1es.model.imputation import build_profiles, impute
 from tests.training.drawn_cohorts import drawn_cohort
 from tests.training.drawn_patients import draw_cohort
 from training.cohort.prepared import PreparedCohort

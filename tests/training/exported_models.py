@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from pdl1es.model.fusion import MODEL_FILE, CutOff
+from pdl1es.model.folder import MODEL_FILE
+from pdl1es.model.metadata import CutOff
 from training.export import export_model, model_metadata
 from training.network import PDL1ES, SMALL, FusionNetwork
 from training.preprocessing import CoxTerms, FittedPreprocessing

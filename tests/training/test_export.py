@@ -17,9 +17,11 @@ import training.export
 from pdl1es.clinical import MISSING, ClinicalData, ClinicalValue
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.features.names import FEATURE_NAMES
-from pdl1es.imputation import ReferenceProfiles, impute
 from pdl1es.method import method_digest
-from pdl1es.model.fusion import METADATA_KEY, MODEL_FILE, CutOff, FusionModel, ModelMetadata
+from pdl1es.model.folder import MODEL_FILE
+from pdl1es.model.fusion import FusionModel
+from pdl1es.model.imputation import ReferenceProfiles, impute
+from pdl1es.model.metadata import METADATA_KEY, CutOff, ModelMetadata
 from training.export import INPUT_NAMES, ExportError, export_model, model_metadata, random_cases
 from training.network import CM, FusionNetwork, Parts, ServingGraph
 from training.preprocessing import CoxTerms, FittedPreprocessing

@@ -11,7 +11,7 @@ from sklearn.impute import KNNImputer
 from torch import Tensor
 
 from pdl1es.features.names import FEATURE_NAMES
-from pdl1es.imputation import ReferenceProfiles, build_profiles, impute
+from pdl1es.model.imputation import ReferenceProfiles, build_profiles, impute
 from training.network import CM, DLM, PDL1ES, RM, FusionNetwork, Parts, Preprocessor, ServingGraph, ServingOutputs
 from training.preprocessing import CoxTerms, FittedPreprocessing
 

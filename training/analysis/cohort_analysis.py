@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pdl1es.model.fusion import CutOff, FusionModel
+from pdl1es.model.fusion import FusionModel
+from pdl1es.model.metadata import CutOff
 from training.expression.evaluate import evaluate
 from training.expression.results import SPLITS, Evaluation, EvaluationSettings
 from training.known_truth.gates import Gate, expression_gates

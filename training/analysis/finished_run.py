@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pdl1es.model.fusion import MODEL_FILE, FusionModel
+from pdl1es.model.folder import MODEL_FILE
+from pdl1es.model.fusion import FusionModel
 from training.cohort.prepared import PreparedCohort, cohort_digest
 from training.export import model_digest
 from training.expression.results import SPLITS

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pdl1es.imputation import build_profiles
+from pdl1es.model.imputation import build_profiles
 from training.cohort.prepared import case_table
 from training.cohort.table import CohortRow
 from training.fit import coded_clinical, impute_all, smoker_grade

@@ -9,7 +9,8 @@ import onnxruntime
 
 from pdl1es.clinical import VARIABLES
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES
-from pdl1es.model.fusion import CAM_SIZE, ModelMetadata
+from pdl1es.model.metadata import ModelMetadata
+from pdl1es.model.prediction import CAM_SIZE
 from training.release.performance import Performance
 
 REFERENCE: Final = "Tian P, et al. Theranostics 2021; 11(5): 2098-2107. doi:10.7150/thno.48027"

@@ -6,7 +6,8 @@ import shlex
 from typing import Any, Final
 
 from pdl1es.method import PATCH_SIZE
-from pdl1es.model.fusion import MODEL_FILE, CutOff, ModelMetadata
+from pdl1es.model.folder import MODEL_FILE
+from pdl1es.model.metadata import CutOff, ModelMetadata
 from training.release.bundle import DEMONSTRATION, METADATA_FILE, REFERENCE
 from training.release.calibration_claim import CalibrationClaim
 from training.release.performance import IMMUNOTHERAPY, Performance

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
-from pdl1es.model.fusion import CutOff
+from pdl1es.model.metadata import CutOff
 from training.errors import UsageError, validation_reasons
 from training.expression.results import TEST, Evaluation
 from training.known_truth.gates import Gate

@@ -11,7 +11,8 @@ import pandas as pd
 from pydantic import ValidationError
 
 from pdl1es.atomic import write_atomically
-from pdl1es.model.fusion import MODEL_FILE, CutOff
+from pdl1es.model.folder import MODEL_FILE
+from pdl1es.model.metadata import CutOff
 from training.errors import validation_reasons
 from training.export import CHECKED_CASES, export_model, model_digest, model_metadata
 from training.progress import Count

@@ -14,7 +14,8 @@ import pandas as pd
 import torch
 
 from pdl1es.atomic import require_writable, write_atomically
-from pdl1es.model.fusion import MODEL_FILE, CutOff, ModelMetadata
+from pdl1es.model.folder import MODEL_FILE
+from pdl1es.model.metadata import CutOff, ModelMetadata
 from training.cohort.prepared import PreparedCohort, cohort_digest, parquet_bytes
 from training.export import export_model, model_metadata
 from training.fit import coded_clinical, fit_preprocessing, write_fitted

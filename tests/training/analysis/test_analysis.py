@@ -13,7 +13,8 @@ from lifelines.utils import concordance_index
 from typer.testing import CliRunner
 
 from pdl1es.features.names import FEATURE_NAMES
-from pdl1es.model.fusion import CutOff, FusionModel
+from pdl1es.model.fusion import FusionModel
+from pdl1es.model.metadata import CutOff
 from tests.training.drawn_patients import draw_cohort
 from tests.training.exported_models import export_random_model
 from training.cohort.prepared import PreparedCohort, case_table, write_prepared_cohort

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pdl1es.features.names import FEATURE_NAMES
-from pdl1es.model.fusion import CutOff, ModelMetadata
+from pdl1es.model.metadata import CutOff, ModelMetadata
 from tests.training.documented_commands import commands, misunderstood
 from training.release.bundle import METADATA_FILE, bundle_metadata
 from training.release.calibration_claim import CalibrationClaim

@@ -24,7 +24,8 @@ from typer.testing import CliRunner
 
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
-from pdl1es.model.fusion import CutOff, FusionModel
+from pdl1es.model.fusion import FusionModel
+from pdl1es.model.metadata import CutOff
 from training.cohort.prepared import PreparedCohort
 from training.commands.cli import app
 from training.export import model_digest

@@ -19,7 +19,10 @@ from pdl1es.clinical import MISSING, VARIABLES, ClinicalData, ClinicalValue
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method import method_digest
-from pdl1es.model.fusion import MODEL_FILE, CutOff, FusionModel, ModelMetadata, Prediction
+from pdl1es.model.folder import MODEL_FILE
+from pdl1es.model.fusion import FusionModel
+from pdl1es.model.metadata import CutOff, ModelMetadata
+from pdl1es.model.prediction import Prediction
 from pdl1es.model.provider import CPU, CUDA, cuda_obstacle, providers
 
 COMPLETE = ClinicalData(

@@ -13,7 +13,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from pdl1es.assessment import Assessment
-from pdl1es.model.fusion import CutOff
+from pdl1es.model.metadata import CutOff
 from pdl1es.report import pdf_page
 from pdl1es.report.build import build_pdf, draw_roi
 from pdl1es.report.delivery import BuiltReport

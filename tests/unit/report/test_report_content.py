@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pdl1es.assessment import Assessment
 from pdl1es.clinical import ClinicalValue
 from pdl1es.dicom.coded_concept import Code
-from pdl1es.model.fusion import CutOff
+from pdl1es.model.metadata import CutOff
 from pdl1es.report.build import build_sr
 from pdl1es.report.software import SOFTWARE
 from pdl1es.report.wording import log_odds_text

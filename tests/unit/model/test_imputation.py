@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from pdl1es.imputation import ReferenceProfiles, build_profiles, impute
+from pdl1es.model.imputation import ReferenceProfiles, build_profiles, impute
 
 NAN = float("nan")
 MEAN = np.array([60.0, 0.6, 0.5, 0.1])
