@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import app.run
-import pdl1es.run
+from app.run import run_operators
 from pdl1es.chain import STEPS
 from pdl1es.clinical import ClinicalFileError
 from pdl1es.outcome import Outcome
+from pdl1es.run import Execute, run_in_python, run_study
 from pdl1es.settings import Settings
 from tests.integration.chain_runs import WHEN
 
@@ -32,6 +32,7 @@ def two_ways(settings: Settings, repository: Path, tmp_path: Path) -> TwoWays:
         study: Path, *, clinical: Path | None = None, model: Path | None = None, **sections: Any
     ) -> tuple[Outcome, Outcome, Path, Path]:
         folders = tmp_path / "plain", tmp_path / "operators"
+        ways: tuple[Execute, Execute] = (run_in_python, run_operators)
         plain, through_operators = (
             run_study(
                 study,
@@ -40,8 +41,9 @@ def two_ways(settings: Settings, repository: Path, tmp_path: Path) -> TwoWays:
                 model_folder=model or repository / "models",
                 clinical_file=clinical,
                 when=WHEN,
+                execute=execute,
             )
-            for run_study, folder in zip((pdl1es.run.run_study, app.run.run_study), folders, strict=True)
+            for execute, folder in zip(ways, folders, strict=True)
         )
         return plain, through_operators, *folders
 
@@ -131,9 +133,9 @@ def test_a_model_that_is_unfit_is_refused_by_both(
     assert files_of(one) == files_of(other)
 
 
-@pytest.mark.parametrize("run_study", [pdl1es.run.run_study, app.run.run_study])
+@pytest.mark.parametrize("execute", [run_in_python, run_operators])
 def test_a_clinical_file_that_breaks_its_schema_is_an_error_of_usage(
-    phantom_study: PhantomStudy, settings: Settings, repository: Path, tmp_path: Path, run_study: Any
+    phantom_study: PhantomStudy, settings: Settings, repository: Path, tmp_path: Path, execute: Execute
 ) -> None:
     (tmp_path / "wrong.json").write_text('{"age": 900}', encoding="utf-8")
     with pytest.raises(ClinicalFileError, match="age"):
@@ -143,6 +145,7 @@ def test_a_clinical_file_that_breaks_its_schema_is_an_error_of_usage(
             settings=settings,
             model_folder=repository / "models",
             clinical_file=tmp_path / "wrong.json",
+            execute=execute,
         )
     assert list((tmp_path / "out").iterdir()) == []
 
