@@ -14,6 +14,7 @@ VENV := .venv
 TRAINING_VENV := .venv-training
 MAP_VENV := .venv-map
 LOCK_VENV := .venv-lock
+DOCS_VENV := .venv-docs
 CONTAINER_TESTS := tests/e2e/test_container.py tests/e2e/test_map.py
 OUT ?= out/demo
 RUNS ?= runs
@@ -23,9 +24,9 @@ PIP := -m pip --disable-pip-version-check --quiet --no-input
 # In CI a missing tool fails its test; elsewhere the test is skipped with the reason.
 PYTEST_FLAGS ?=
 
-GROUPS := build image lock test training-test
+GROUPS := build docs image lock test training-test
 
-.PHONY: help demo map wheel test test-runtime test-container test-training lint env env-training machine untrained-model reproduce lock clean
+.PHONY: help demo map wheel test test-runtime test-container test-training coverage docs lint env env-training machine untrained-model reproduce lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -52,6 +53,24 @@ test-container: $(VENV)/tested
 
 test-training: $(TRAINING_VENV)/ready
 	$(TRAINING_VENV)/bin/python -m pytest tests/training $(PYTEST_FLAGS)
+
+## make coverage              which lines the run time's tests reach; the report is build/coverage/index.html
+coverage: $(VENV)/tested
+	@mkdir -p build/coverage && rm -f build/coverage/data*
+	$(VENV)/bin/coverage run -m pytest tests --ignore=tests/training $(addprefix --ignore=,$(CONTAINER_TESTS)) $(PYTEST_FLAGS)
+	$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage html --quiet --directory build/coverage
+	$(VENV)/bin/coverage report --skip-covered
+
+## make docs                  the docs site, into build/site; a broken link or a faulty docstring ends it
+docs: $(DOCS_VENV)/ready
+	$(DOCS_VENV)/bin/sphinx-build --color -q -W --keep-going -c docs -b html -d build/doctrees . build/site
+	@echo "build/site/index.html"
+
+$(DOCS_VENV)/ready: lock.txt pyproject.toml | machine
+	@$(call new_venv,$(DOCS_VENV))
+	@$(DOCS_VENV)/bin/python $(PIP) install -c lock.txt --group docs
+	@touch $@
 
 ## make lint                  ruff and mypy
 lint: $(VENV)/tested $(TRAINING_VENV)/ready
@@ -169,4 +188,4 @@ $(LOCK_VENV)/ready: | machine
 
 ## make clean                 remove environments and outputs
 clean:
-	rm -rf $(VENV) $(TRAINING_VENV) $(MAP_VENV) $(LOCK_VENV) out build dist *.egg-info
+	rm -rf $(VENV) $(TRAINING_VENV) $(MAP_VENV) $(LOCK_VENV) $(DOCS_VENV) out build dist *.egg-info
