@@ -42,7 +42,7 @@ class Prediction:
     missing_features
         Selected features that were NaN and counted as the training mean.
     clipped_features
-        Selected features whose |z| was above 5 and was clipped.
+        Selected features that lay more than 5 standard deviations from the training mean and were clipped.
     provider
         onnxruntime's execution provider that ran it.
     clinical_risk, fusion_risk

@@ -23,7 +23,8 @@ from pdl1es.phantom.shapes import (
 )
 from pdl1es.phantom.tumour import Tumour, TumourParameters, build_tumour
 
-Z_LOW_MM, Z_HIGH_MM = -165.0, 135.0
+Z_LOW_MM = -165.0
+Z_HIGH_MM = 135.0
 """Extent of a full scan: below the costophrenic angles to above the apices."""
 
 
