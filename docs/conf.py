@@ -46,4 +46,5 @@ napoleon_use_ivar = True
 html_theme = "furo"
 html_title = f"PD-L1ES {release}"
 html_copy_source = False
+html_extra_path = ["site_root"]  # the site's first page leads to docs/index.html
 html_show_sphinx = False
