@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,30 +38,55 @@ def discretise(values: Values, *, bin_width: float, bin_count: int | None = None
     """Bin an image.
 
     Takes the place of ``RadiomicsFeaturesBase._applyBinning``, which runs six times per image and takes Python's
-    ``min`` and ``max`` over an array. The edges are pyradiomics' own: they depend on the extremes alone, so it is given
-    only those. Equality: exact.
+    ``min`` and ``max`` over an array. Equality: exact.
 
     Parameters
     ----------
-    values
-        The tumour's voxels, shape (n_voxels,), in the image's data type (the edges depend on it).
-    bin_width
-        pyradiomics' ``binWidth``, in the image's unit.
-    bin_count
-        pyradiomics' ``binCount``, which comes before the width. The method has none; IBSI's and pyradiomics' reference
-        values ask for it.
+    values, bin_width, bin_count
+        As for `bin_edges`.
+
+    Returns
+    -------
+    GreyLevels
 
     Raises
     ------
     ValueError
         The values are not finite.
     """
-    extremes = np.array([values.min(), values.max()], dtype=values.dtype)
-    if not np.isfinite(extremes).all():
-        raise ValueError("the image is not finite")
-    bins = np.digitize(values, imageoperations.getBinEdges(extremes, binWidth=bin_width, binCount=bin_count))
+    bins = np.digitize(values, bin_edges(values, bin_width=bin_width, bin_count=bin_count))
     counts = np.bincount(bins)
     levels = np.flatnonzero(counts)
     ranks = np.zeros(len(counts), dtype=np.int64)
     ranks[levels] = np.arange(1, len(levels) + 1)
     return GreyLevels(ranks[bins], levels, counts[levels])
+
+
+def bin_edges(values: Values, *, bin_width: float, bin_count: int | None = None) -> NDArray[Any]:
+    """Return the lower edges of the bins, and one edge more, as pyradiomics computes them.
+
+    Parameters
+    ----------
+    values
+        The tumour's voxels, shape (n_voxels,), in the image's data type, on which the edges depend.
+    bin_width
+        pyradiomics' ``binWidth``, in the image's unit.
+    bin_count
+        pyradiomics' ``binCount``, which comes before the width. The method has none; IBSI's and pyradiomics' reference
+        values ask for it.
+
+    Returns
+    -------
+    numpy.ndarray
+        Ascending, shape (edges,).
+
+    Raises
+    ------
+    ValueError
+        The values are not finite.
+    """
+    # Edges depend on the smallest and the largest value alone.
+    extremes = np.array([values.min(), values.max()], dtype=values.dtype)
+    if not np.isfinite(extremes).all():
+        raise ValueError("the image is not finite")
+    return np.asarray(imageoperations.getBinEdges(extremes, binWidth=bin_width, binCount=bin_count))

@@ -44,8 +44,7 @@ def extract_features(
 ) -> NDArray[np.float64]:
     """Compute every feature of the method.
 
-    The tumour's box and 10 voxels around it, clipped by the array, are all that is read: a larger array changes
-    nothing.
+    Only the tumour's box and 10 voxels around it, clipped by the array, are read: a larger array changes nothing.
 
     Parameters
     ----------
@@ -91,6 +90,7 @@ def extract_features(
 
 
 def _extract(crop: Crop, each: Callable[..., Iterable[Any]]) -> NDArray[np.float64]:
+    """Compute every feature; ``each`` maps a function over tasks, as `map` does."""
     region = Region.of(crop.mask)
     *filtered, shape = each(
         _quietly, [*(partial(function, crop) for function in FILTERS.values()), partial(shape_features, region)]
@@ -124,12 +124,13 @@ def _extract(crop: Crop, each: Callable[..., Iterable[Any]]) -> NDArray[np.float
 
 
 def _quietly(task: Callable[[], Any]) -> Any:
-    # numpy's error state belongs to the thread.
+    """Run a task without numpy's warnings, whose settings belong to the thread."""
     with np.errstate(all="ignore"):
         return task()
 
 
 def _describe(values: Values, region: Region) -> tuple[NDArray[np.float64], TextureMatrices] | None:
+    """Return an image's first-order features and texture matrices; None where it is not finite."""
     try:
         grey = discretise(values, bin_width=SETTINGS.setting.bin_width)
     except ValueError:

@@ -32,10 +32,22 @@ def original(crop: Crop) -> Values:
 
 
 def wavelet(crop: Crop, name: str) -> dict[str, Values]:
-    """Return the four subbands of one level of the undecimated 2-D wavelet transform, by name (``LH``: low along x).
+    """Return the four subbands of one level of the undecimated 2-D wavelet transform.
 
-    The transform is in the axial plane, so only the tumour's own slices are transformed; rows and columns stay whole
-    because the transform wraps around them.
+    The transform is in the axial plane, so only the tumour's own slices are transformed. Rows and columns stay whole,
+    because the transform wraps around their ends.
+
+    Parameters
+    ----------
+    crop
+        The tumour.
+    name
+        PyWavelets' name of the wavelet.
+
+    Returns
+    -------
+    dict
+        float64 by the subband's name; ``LH`` is low-pass along x and high-pass along y.
     """
     slices = crop.hu[crop.box[0]].astype(np.float64)
     # The transform needs even lengths; pyradiomics repeats the first row or column at the end.
@@ -46,7 +58,7 @@ def wavelet(crop: Crop, name: str) -> dict[str, Values]:
 
 
 def laplacian_of_gaussian(crop: Crop, sigma: float) -> Values | None:
-    """Return the Laplacian of Gaussian, scale-normalised, float32; None where the crop is too small for the filter.
+    """Return the Laplacian of Gaussian, normalised across scales.
 
     Parameters
     ----------
@@ -54,6 +66,11 @@ def laplacian_of_gaussian(crop: Crop, sigma: float) -> Values | None:
         The tumour; all of its margin counts, because the filter is recursive.
     sigma
         Width in mm on the 1 mm grid.
+
+    Returns
+    -------
+    Values or None
+        float32; None where the crop is too small for the filter.
     """
     if min(crop.hu.shape) < max(_LOG_MIN_SIZE, int(np.ceil(sigma)) + 1):
         return None
@@ -61,7 +78,7 @@ def laplacian_of_gaussian(crop: Crop, sigma: float) -> Values | None:
     laplacian.SetNormalizeAcrossScale(True)
     laplacian.SetSigma(sigma)
     filtered = laplacian.Execute(SimpleITK.GetImageFromArray(crop.hu))
-    # The view does not keep the image alive; the variable does until the voxels are copied.
+    # The view does not keep the image's memory; the variable ``filtered`` keeps it until the voxels are copied.
     return crop.tumour(SimpleITK.GetArrayViewFromImage(filtered))
 
 
@@ -90,16 +107,16 @@ def exponential(crop: Crop) -> Values:
 
 
 def gradient(crop: Crop) -> Values:
-    """Return the gradient magnitude, float32: central differences, so one voxel of margin is enough."""
+    """Return the gradient magnitude, float32; its central differences need one voxel of margin."""
     grown, inner = crop.neighbourhood(1)
     magnitude = SimpleITK.GradientMagnitudeImageFilter()
     filtered = magnitude.Execute(SimpleITK.GetImageFromArray(np.ascontiguousarray(crop.hu[grown])))
-    # The view does not keep the image alive; the variable does until the voxels are copied.
+    # The view does not keep the image's memory; the variable ``filtered`` keeps it until the voxels are copied.
     return SimpleITK.GetArrayViewFromImage(filtered)[inner][crop.mask]
 
 
 def local_binary_pattern_2d(crop: Crop, radius: int, samples: int) -> Values:
-    """Return the rotation-invariant uniform local binary pattern of each axial slice, int16 (Ojala et al., 2002).
+    """Return the rotation-invariant uniform local binary pattern of each axial slice (Ojala et al., 2002).
 
     Parameters
     ----------
@@ -109,6 +126,11 @@ def local_binary_pattern_2d(crop: Crop, radius: int, samples: int) -> Values:
         Of the circle of samples around a voxel, in voxels.
     samples
         Number of samples on the circle.
+
+    Returns
+    -------
+    Values
+        int16: the number of samples that are not below the voxel, or ``samples + 1`` where the pattern is not uniform.
     """
     grown, inner = crop.neighbourhood(radius + 1)
     slices = crop.hu[crop.box[0], grown[1], grown[2]].astype(np.float64)
@@ -117,7 +139,8 @@ def local_binary_pattern_2d(crop: Crop, radius: int, samples: int) -> Values:
 
 
 def _largest_magnitude(crop: Crop) -> np.float64:
-    # int16's own minimum has no int16 magnitude.
+    """Return the largest absolute value within the crop."""
+    # The magnitude of int16's minimum is no int16.
     return np.float64(max(int(crop.hu.max()), -int(crop.hu.min())))
 
 

@@ -7,8 +7,9 @@ from typing import Any, Final
 import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
-from radiomics import getFeatureClasses, imageoperations
+from radiomics import getFeatureClasses
 
+from pdl1es.features.discretisation import bin_edges
 from pdl1es.features.extraction import FILTERS
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.features.prepared_class import SILENT
@@ -26,8 +27,8 @@ _BATCH_CELLS: Final = 4_000_000
 def feature_map(hu: NDArray[np.int16], mask: NDArray[np.bool_], feature_name: str, z: int) -> NDArray[np.float64]:
     """Compute one feature around each of the tumour's voxels on one slice.
 
-    The grey levels are those of the whole tumour, as pyradiomics' own voxel-based extraction bins them; only the
-    slice's voxels are visited, whose neighbourhoods lie in the slice.
+    Grey levels are those of the whole tumour, as in pyradiomics' own voxel-based extraction. Only the slice's voxels are
+    visited, because their neighbourhoods lie in the slice.
 
     Parameters
     ----------
@@ -68,8 +69,7 @@ def feature_map(hu: NDArray[np.int16], mask: NDArray[np.bool_], feature_name: st
     whole = np.zeros(crop.mask.shape, dtype=values.dtype)
     whole[crop.mask] = values
     layer = z - box[0].start
-    extremes = np.array([values.min(), values.max()])
-    edges = np.asarray(imageoperations.getBinEdges(extremes, binWidth=SETTINGS.setting.bin_width))
+    edges = bin_edges(values, bin_width=SETTINGS.setting.bin_width)
     # The kernel's margin, so that every neighbourhood lies in the array.
     plane = np.pad(whole[layer], KERNEL_RADIUS)[None]
     inside = np.pad(crop.mask[layer], KERNEL_RADIUS)[None]
@@ -88,6 +88,7 @@ def _voxelwise(
     edges: NDArray[Any],
     levels: NDArray[np.int64],
 ) -> NDArray[np.float64]:
+    """Evaluate a feature around each voxel of an image's mask, with the given bins; shape of ``image``."""
     base: Any = getFeatureClasses()[feature_class]
 
     class OnTumourLevels(base):

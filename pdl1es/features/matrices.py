@@ -30,7 +30,7 @@ class TextureMatrices:
     glcm
         Co-occurrences, one direction of each pair, shape (n, n, angles).
     gldm
-        Voxels by number of equal neighbours, shape (n, 2 x neighbours + 1).
+        Voxels by number of equal neighbours from 0, shape (n, 4 x directions + 1).
     glrlm
         Runs by length from 1, shape (n, longest run, angles).
     glszm, zone_sizes
@@ -64,19 +64,21 @@ def texture_matrices(grey: GreyLevels, region: Region) -> TextureMatrices:
         The image, discretised.
     region
         Where its voxels lie.
+
+    Returns
+    -------
+    TextureMatrices
     """
     # An empty place is grey level 0.
     line = np.zeros(int(np.prod(region.table)), dtype=np.int64)
     line[region.places] = grey.voxels
     equal, differences = neighbourhoods(line, grey, region)
-    dependence = 4 * len(region.steps) + 1
-    gldm = np.bincount((grey.voxels - 1) * dependence + equal, minlength=len(grey.levels) * dependence)
     glszm, zone_sizes = zones(line, grey, region)
     return TextureMatrices(
         levels=grey.levels,
         counts=grey.counts,
         glcm=cooccurrences(line, grey, region),
-        gldm=gldm.reshape(-1, dependence).astype(np.float64),
+        gldm=dependences(equal, grey, region),
         glrlm=runs(grey, region),
         glszm=glszm,
         zone_sizes=zone_sizes,
@@ -142,6 +144,27 @@ def neighbourhoods(
     mean = np.where(region.neighbours > 0, total[region.places] / np.maximum(region.neighbours, 1), own)
     differences = np.bincount(grey.voxels, weights=np.abs(own - mean), minlength=len(grey.levels) + 1)
     return equal[region.places], differences[1:].astype(np.float64)
+
+
+def dependences(equal: NDArray[np.uint8], grey: GreyLevels, region: Region) -> NDArray[np.float64]:
+    """Count each grey level's voxels by their number of equal neighbours (GLDM).
+
+    Parameters
+    ----------
+    equal
+        From `neighbourhoods`.
+    grey, region
+        As for `texture_matrices`.
+
+    Returns
+    -------
+    NDArray[np.float64]
+        Shape (n_levels, columns), as many columns as pyradiomics lays out; the first ones are numbers of neighbours
+        from 0, the others are empty.
+    """
+    columns = 4 * len(region.steps) + 1
+    matrix = np.bincount((grey.voxels - 1) * columns + equal, minlength=len(grey.levels) * columns)
+    return matrix.reshape(-1, columns).astype(np.float64)
 
 
 def runs(grey: GreyLevels, region: Region) -> NDArray[np.float64]:

@@ -43,6 +43,10 @@ class Crop:
             The image and the tumour, one shape (z, y, x); the mask is not empty.
         margin
             Voxels on every side.
+
+        Returns
+        -------
+        Crop
         """
         own = bounding_box(mask)
         outer, inner = _grown(own, margin, mask.shape)
@@ -123,6 +127,10 @@ class Region:
             Voxel size in mm, (z, y, x).
         force_2d
             Neighbours within axial slices only (pyradiomics' ``force2D`` with dimension 0).
+
+        Returns
+        -------
+        Region
         """
         padded = np.pad(mask.view(np.uint8), ((0, 0), (0, 1), (0, 1)))
         directions = _directions(mask.shape, force_2d)

@@ -108,6 +108,10 @@ def parse_settings(text: str) -> RadiomicsSettings:
     text
         YAML, as pyradiomics' parameter files are written.
 
+    Returns
+    -------
+    RadiomicsSettings
+
     Raises
     ------
     ValueError

@@ -110,6 +110,11 @@ def surface(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> tup
         bool, shape (z, y, x), with an empty layer all around.
     spacing
         Voxel size in mm.
+
+    Returns
+    -------
+    area, volume
+        mm2 and mm3.
     """
     area, volume, growth = _cubes(spacing)
     voxels = mask.view(np.uint8)
@@ -139,6 +144,11 @@ def diameters(mask: NDArray[np.bool_], spacing: Floats) -> tuple[float, float, f
         bool, shape (z, y, x), with an empty layer all around.
     spacing
         Voxel size in mm, shape (3,).
+
+    Returns
+    -------
+    tuple of float
+        The four diameters, mm.
     """
     halves = []
     for axis in range(3):

@@ -17,8 +17,8 @@ class LinearWeights:
     lower
         Index of the sample at or below each node, shape (nodes,).
     upper
-        Index of the sample above it; equal to ``lower`` where the node lies on a sample or beyond the axis, so that a
-        sample without influence is never asked for.
+        Index of the sample above it; equal to ``lower`` where the node lies on a sample or beyond the axis, so that no
+        sample is read that has no influence.
     fraction
         Weight of ``upper``, float64 in [0, 1), shape (nodes,).
     """
@@ -54,10 +54,22 @@ def linear_weights(coordinates: NDArray[np.float64], nodes: NDArray[np.float64])
 def between(
     lower: NDArray[np.float64], upper: NDArray[np.float64], fraction: NDArray[np.float64] | float
 ) -> NDArray[np.float64]:
-    """Return the value at ``fraction`` of the way from ``lower`` to ``upper``.
+    """Interpolate linearly between two arrays.
 
-    In this form equal neighbours give exactly their value. Plain element-wise arithmetic, whose result depends neither
-    on memory layout nor on the number of threads (a matrix product's would).
+    The arithmetic is element by element, so that the result depends neither on the arrays' layout in memory nor on the
+    number of threads, as a matrix product would. Equal neighbours give exactly their value.
+
+    Parameters
+    ----------
+    lower, upper
+        Values at both ends, of one shape.
+    fraction
+        Way from ``lower`` to ``upper``, 0 to 1; a number, or an array that can be multiplied with them.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, of the arrays' shape.
     """
     return lower + (upper - lower) * fraction
 

@@ -7,7 +7,7 @@ in their x and y.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -51,6 +51,8 @@ class Stack:
     ct: CTSeries
     axes: NDArray[np.float64]
     z: NDArray[np.float64]
+    # What `coordinates` has found: placing and resampling ask for the same slices.
+    _coordinates: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict, init=False)
 
     def coordinates(self, index: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return where the pixel centres of a slice lie along x and y, mm, ascending, shapes (columns,) and (rows,).
@@ -61,6 +63,8 @@ class Stack:
             GEOMETRY_INCONSISTENT: each slice is parallel to the series' first within a tolerance, but this one is not
             parallel to the slice that gives the axes.
         """
+        if index in self._coordinates:
+            return self._coordinates[index]
         plane = self.ct.slices[index].plane
         if not lies_across(plane, self.axes):
             raise Refusal(
@@ -71,6 +75,7 @@ class Stack:
                 uid=self.ct.slices[index].instance.sop_instance_uid,
             )
         x, y, _ = canonical_plane_coordinates(plane, self.axes)
+        self._coordinates[index] = x, y
         return x, y
 
     def nearest(self, z: float) -> int:
