@@ -52,9 +52,9 @@ def _picture(assessment: Assessment, options: ReportOptions, frames: NDArray[np.
     picture.SOPClassUID = MultiFrameTrueColorSecondaryCaptureImageStorage
     # General Series, General Equipment, SC Equipment
     picture.Modality = "OT"
-    picture.SeriesInstanceUID = series_uid(assessment, "CAM")
+    picture.SeriesInstanceUID = series_uid(assessment, "cam")
     picture.SeriesNumber = options.series_number_of("cam")
-    picture.SeriesDescription = wording.series_description(assessment.model, "map")
+    picture.SeriesDescription = wording.series_description(assessment.model, "cam")
     picture.BodyPartExamined = "CHEST"
     picture.Manufacturer = software.manufacturer
     picture.ManufacturerModelName = software.name

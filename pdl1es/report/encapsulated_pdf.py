@@ -42,9 +42,9 @@ def build_encapsulated_pdf(assessment: Assessment, options: ReportOptions, pictu
     document.SOPClassUID = EncapsulatedPDFStorage
     # Encapsulated Document Series, General Equipment, SC Equipment
     document.Modality = "DOC"
-    document.SeriesInstanceUID = series_uid(assessment, "PDF")
+    document.SeriesInstanceUID = series_uid(assessment, "pdf")
     document.SeriesNumber = options.series_number_of("pdf")
-    document.SeriesDescription = wording.series_description(assessment.model, "page")
+    document.SeriesDescription = wording.series_description(assessment.model, "pdf")
     document.Manufacturer = software.manufacturer
     document.ManufacturerModelName = software.name
     document.SoftwareVersions = software.version

@@ -89,7 +89,25 @@ def refused_result(
     when: datetime,
     reports: tuple[ReportFile, ...] = (),
 ) -> ResultDocument:
-    """Return the document of a study that was turned away; ``reports`` holds the refusal's own, if one was written."""
+    """Return the document of a study that was turned away.
+
+    Parameters
+    ----------
+    refusal
+        Why.
+    study
+        What the input held; None where it was not read.
+    seconds
+        Wall time by step.
+    when
+        Aware time of the run.
+    reports
+        The refusal's own report, where one was written.
+
+    Returns
+    -------
+    ResultDocument
+    """
     row = refusal.code.row
     return _document(
         "refused",
@@ -113,7 +131,23 @@ def refused_result(
 def failed_result(
     error: BaseException, *, study: Study | None, seconds: Mapping[str, float], when: datetime
 ) -> ResultDocument:
-    """Return the document of a run that a defect ended: its kind, never its message."""
+    """Return the document of a run that a defect ended.
+
+    Parameters
+    ----------
+    error
+        Its type is named; its message is not, because it may quote a header.
+    study
+        What the input held; None where it was not read.
+    seconds
+        Wall time by step.
+    when
+        Aware time of the run.
+
+    Returns
+    -------
+    ResultDocument
+    """
     return _document("failed", study, seconds, when, defect=DefectResult(kind=type(error).__name__))
 
 

@@ -50,8 +50,8 @@ def build_structured_report(
         report_content(assessment, options, predecessors=predecessors, cam=cam),
         study,
         evidence=[study.header, segmentation.header, *([cam] if cam is not None else [])],
-        series_instance_uid=series_uid(assessment, "SR"),
-        series_description=wording.series_description(assessment.model),
+        series_instance_uid=series_uid(assessment, "sr"),
+        series_description=wording.series_description(assessment.model, "sr"),
     )
     if predecessors:
         report.PredecessorDocumentsSequence = predecessor_sequence(predecessors)

@@ -78,7 +78,13 @@ TYPE_2: Final = (
 def copy_patient_and_study(header: Dataset, target: Dataset) -> None:
     """Copy patient and study from an image, its text decoded so that it can be written in UTF-8.
 
-    Attributes of type 2 that neither has are made, empty.
+    Parameters
+    ----------
+    header
+        Of the image.
+    target
+        It gets the attributes of `PATIENT_AND_STUDY` that the image has, and those of `TYPE_2`, empty where neither has
+        them.
     """
     context = Dataset()
     for keyword in ("SpecificCharacterSet", *PATIENT_AND_STUDY):

@@ -1,4 +1,4 @@
-"""The letters of pictures and PDF: Noto Sans, whose files come with a Python package and not from the machine."""
+"""The typeface of pictures and PDF: Noto Sans. Its files come with a Python package, so that all machines have the same."""
 
 from __future__ import annotations
 
@@ -17,8 +17,19 @@ def typeface(bold: bool = False) -> bytes:
 
 @cache
 def picture_font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Return the font for pictures at a size in pixels.
+    """Return the font for pictures.
 
-    Its layout is Pillow's own: the other one would depend on libraries that a machine may lack.
+    The layout engine is Pillow's own: the other one depends on libraries that a machine may lack.
+
+    Parameters
+    ----------
+    size
+        Height, pixels.
+    bold
+        Whether the letters are bold.
+
+    Returns
+    -------
+    FreeTypeFont
     """
     return ImageFont.truetype(BytesIO(typeface(bold)), size, layout_engine=ImageFont.Layout.BASIC)

@@ -1,4 +1,4 @@
-"""UIDs that follow from what they name: the same lesion, series or content always has the same one.
+"""UIDs that are derived from what they name: the same lesion, series or content always has the same UID.
 
 All are UUID-derived (PS3.5 B.2: ``2.25.`` and the UUID as a decimal number), the UUID being name-based (RFC 9562,
 version 5, SHA-1 over a namespace of this project and the parts).
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from pydicom import config
 from pydicom.uid import UID
+
+from pdl1es.report.kinds import ReportKind
 
 if TYPE_CHECKING:
     from pdl1es.assessment import Assessment
@@ -77,9 +79,21 @@ def tracking(assessment: Assessment) -> tuple[str, UID]:
     return own_id[:64], own_uid if own_uid and own_uid.is_valid else derived_uid("tracking", *lesion_key(assessment))
 
 
-def series_uid(assessment: Assessment, kind: str) -> UID:
-    """Return the UID of the series that holds this tumour's reports of one kind (``"SR"``) by this model."""
-    return derived_uid("series", kind, *lesion_key(assessment))
+def series_uid(assessment: Assessment, kind: ReportKind) -> UID:
+    """Return the UID of the series that holds this tumour's reports of one kind by this model.
+
+    Parameters
+    ----------
+    assessment
+        Of the tumour.
+    kind
+        Of the reports.
+
+    Returns
+    -------
+    UID
+    """
+    return derived_uid("series", kind.upper(), *lesion_key(assessment))
 
 
 def content_uid(encoded: bytes) -> UID:

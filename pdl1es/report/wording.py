@@ -6,6 +6,7 @@ from typing import Final
 
 from pdl1es.assessment import Assessment
 from pdl1es.model.metadata import CutOff, ModelMetadata
+from pdl1es.report.kinds import ReportKind
 from pdl1es.report.predecessors import Predecessor
 from pdl1es.score_warning import ScoreWarning
 
@@ -19,6 +20,7 @@ READING_OF_CONTRIBUTIONS: Final = (
 TREATMENT_UNKNOWN: Final = "not reported: first-line pembrolizumab is not known to be this patient's treatment"
 FIRST_WARNINGS: Final = ("CLINICAL_VALUES_IMPUTED",)
 """Warnings that stand before the result; the others follow it."""
+SERIES_NAMES: Final[dict[ReportKind, str]] = {"sr": "PD-L1ES", "cam": "PD-L1ES map", "pdf": "PD-L1ES page"}
 TRAINING_DATA: Final = {
     "untrained": "random weights: the score means nothing",
     "synthetic": "synthetic images, no patients",
@@ -39,7 +41,7 @@ def notice(model: ModelMetadata) -> str:
     return f"{DEMONSTRATION_NOTICE} (research use only; trained on: {TRAINING_DATA[model.training_data]})"
 
 
-def series_description(model: ModelMetadata, kind: str = "") -> str:
+def series_description(model: ModelMetadata, kind: ReportKind) -> str:
     """Return a Series Description of at most 64 characters.
 
     Parameters
@@ -47,14 +49,13 @@ def series_description(model: ModelMetadata, kind: str = "") -> str:
     model
         It decides whether the reports are a demonstration.
     kind
-        ``"map"`` or ``"page"``; empty for a structured report.
+        Of the series's reports.
 
     Returns
     -------
     str
     """
-    name = f"PD-L1ES {kind}".rstrip()
-    return f"{DEMONSTRATION_NOTICE if is_demonstration(model) else RESEARCH_NOTICE} - {name}"
+    return f"{DEMONSTRATION_NOTICE if is_demonstration(model) else RESEARCH_NOTICE} - {SERIES_NAMES[kind]}"
 
 
 def replaces(predecessors: tuple[Predecessor, ...]) -> str:
