@@ -21,8 +21,6 @@ from highdicom.sr import (
 from pydicom.dataset import Dataset
 
 from pdl1es.assessment import Assessment
-from pdl1es.clinical import PEMBROLIZUMAB
-from pdl1es.dicom.coded_concept import Code
 from pdl1es.report import codes as concept
 from pdl1es.report import wording
 from pdl1es.report.content_items import (
@@ -41,6 +39,12 @@ from pdl1es.report.options import ReportOptions
 from pdl1es.report.predecessors import Predecessor
 from pdl1es.report.uids import tracking
 
+_GROUP_CONCEPTS: Final = {
+    "expression": concept.EXPRESSION_GROUP,
+    "risk": concept.RISK_GROUP,
+    "clinical_risk": concept.CLINICAL_RISK_GROUP,
+    "fusion_risk": concept.FUSION_RISK_GROUP,
+}
 _CLINICAL_CONCEPTS: Final = {
     "age": concept.SUBJECT_AGE,
     "sex": concept.SUBJECT_SEX,
@@ -127,17 +131,8 @@ def _results(assessment: Assessment) -> list[ContentItem]:
     )
     items = [
         number_item(name, prediction.score, wording.score_text(prediction.score), unit),
-        _group(concept.EXPRESSION_GROUP, assessment.expression_group, assessment),
-        _group(concept.RISK_GROUP, assessment.risk_group, assessment),
+        *(_group(reported) for reported in wording.reported_groups(assessment)),
     ]
-    if model.clinical_cut_off is not None:
-        items.append(_group(concept.CLINICAL_RISK_GROUP, assessment.clinical_risk_group, assessment))
-    if model.fusion_cut_off is not None:
-        items.append(
-            _group(concept.FUSION_RISK_GROUP, assessment.fusion_risk_group, assessment)
-            if assessment.clinical.treatment in PEMBROLIZUMAB
-            else text_item(concept.FUSION_RISK_GROUP, wording.TREATMENT_UNKNOWN)
-        )
     disagreement = wording.disagreement(assessment)
     if disagreement:
         items.append(text_item(concept.WARNING, disagreement))
@@ -256,8 +251,7 @@ def _method(assessment: Assessment) -> ContainerContentItem:
     )
 
 
-def _group(name: Code, group: str | None, assessment: Assessment) -> ContentItem:
-    code = concept.group_code(group) if group is not None else None
-    if code is not None:
-        return code_item(name, code)
-    return text_item(name, wording.group_text(group, assessment.warnings))
+def _group(reported: wording.ReportedGroup) -> ContentItem:
+    name = _GROUP_CONCEPTS[reported.name]
+    code = concept.group_code(reported.group) if reported.group is not None else None
+    return code_item(name, code) if code is not None else text_item(name, reported.text)

@@ -18,7 +18,6 @@ from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 
 from pdl1es.assessment import Assessment
-from pdl1es.clinical import PEMBROLIZUMAB
 from pdl1es.report import wording
 from pdl1es.report.options import ReportOptions
 from pdl1es.report.roi_picture import LOWERS, PANELS_BOX, RAISES
@@ -42,7 +41,12 @@ GREY: Final = (0.35, 0.37, 0.40)
 BLACK: Final = (0.0, 0.0, 0.0)
 WARNING: Final = (0.60, 0.30, 0.0)
 
-WITHHELD: Final = "withheld: see the warnings"
+GROUP_LABELS: Final = {
+    "expression": "Expression group by the score",
+    "risk": "Risk group: progression under first-line pembrolizumab",
+    "clinical_risk": "Secondary, by clinical values alone",
+    "fusion_risk": "Secondary, by score and clinical values",
+}
 IN_THE_HEADER: Final = "(in letters that this page lacks: see the DICOM header)"
 CUT: Final = "... (in full in the structured report)"
 
@@ -240,24 +244,7 @@ def _result(page: _Page, assessment: Assessment) -> None:
     page.line(x, top - 46, wording.score_text(score), 30, bold=True)
     if not model.calibrated:
         page.line(x, top - 59, "a scale from 0 to 1, not a probability", 7.5, colour=GREY)
-    groups = [
-        ("Expression group by the score", assessment.expression_group or WITHHELD),
-        (
-            "Risk group: progression under first-line pembrolizumab",
-            assessment.risk_group or WITHHELD,
-        ),
-    ]
-    if model.clinical_cut_off is not None:
-        groups.append(
-            (
-                "Secondary, by clinical values alone",
-                assessment.clinical_risk_group or WITHHELD,
-            )
-        )
-    if model.fusion_cut_off is not None:
-        known = assessment.clinical.treatment in PEMBROLIZUMAB
-        fusion = (assessment.fusion_risk_group or WITHHELD) if known else wording.TREATMENT_UNKNOWN
-        groups.append(("Secondary, by score and clinical values", fusion))
+    groups = [(GROUP_LABELS[reported.name], reported.short) for reported in wording.reported_groups(assessment)]
     x = MARGIN + 200
     for row, (label, text) in enumerate(groups):
         y = top - 13 - (15.5 if len(groups) > 2 else 26) * row

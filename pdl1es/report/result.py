@@ -247,13 +247,12 @@ def _stability(assessment: Assessment) -> ContourStabilityResult | None:
 
 def _groups(assessment: Assessment) -> GroupsResult:
     model, prediction = assessment.model, assessment.prediction
-    withheld = any(warning.effect == "withhold_group" for warning in assessment.warnings)
     return GroupsResult(
         expression=_cut(model.expression_cut_off, prediction.score, assessment.expression_group),
         risk=_cut(model.progression_cut_off, prediction.score, assessment.risk_group),
         clinical_risk=_optional_cut(model.clinical_cut_off, prediction.clinical_risk, assessment.clinical_risk_group),
         fusion_risk=_optional_cut(model.fusion_cut_off, prediction.fusion_risk, assessment.fusion_risk_group),
-        withheld=wording.withheld_reason(assessment.warnings) if withheld else None,
+        withheld=wording.withheld_text(assessment),
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from pdl1es.assessment import Assessment
 from pdl1es.model.metadata import CutOff, ModelMetadata
 from pdl1es.report.kinds import ReportKind
 from pdl1es.report.predecessors import Predecessor
-from pdl1es.score_warning import ScoreWarning
 
 DEMONSTRATION_NOTICE: Final = "DEMONSTRATION MODEL - NOT FOR CLINICAL USE"
 RESEARCH_NOTICE: Final = "RESEARCH USE ONLY - NOT A MEDICAL DEVICE"
@@ -18,6 +18,7 @@ READING_OF_CONTRIBUTIONS: Final = (
     "In log-odds; they add up to the score's own log-odds. They say how the model arrived at it, not what causes it."
 )
 TREATMENT_UNKNOWN: Final = "not reported: first-line pembrolizumab is not known to be this patient's treatment"
+WITHHELD_SHORT: Final = "withheld: see the warnings"
 FIRST_WARNINGS: Final = ("CLINICAL_VALUES_IMPUTED",)
 """Warnings that stand before the result; the others follow it."""
 SERIES_NAMES: Final[dict[ReportKind, str]] = {"sr": "PD-L1ES", "cam": "PD-L1ES map", "pdf": "PD-L1ES page"}
@@ -112,27 +113,56 @@ def side_text(value: float, cut_off: CutOff) -> str:
     return f"{side} the cut-off {score_text(cut_off.value)}"
 
 
-def withheld_reason(warnings: tuple[ScoreWarning, ...]) -> str:
-    """Return why the groups are withheld."""
-    reasons = [warning.message.rstrip(".") for warning in warnings if warning.effect == "withhold_group"]
-    return "withheld: " + ("; ".join(reasons) if reasons else "no reason was recorded")
+@dataclass(frozen=True, slots=True)
+class ReportedGroup:
+    """A group that the reports speak of.
 
-
-def group_text(group: str | None, warnings: tuple[ScoreWarning, ...]) -> str:
-    """Return a group in the model's words, or that it is withheld and why.
-
-    Parameters
+    Attributes
     ----------
+    name
+        As in ``result.json``.
     group
-        None where it is withheld.
-    warnings
-        Of the assessment; those that withhold the groups say why.
-
-    Returns
-    -------
-    str
+        In the model's words; None where it is not given.
+    text
+        The group, or why it is not given.
+    short
+        The same for where there is little room: a group that is withheld refers to the warnings.
     """
-    return group if group is not None else withheld_reason(warnings)
+
+    name: Literal["expression", "risk", "clinical_risk", "fusion_risk"]
+    group: str | None
+    text: str
+    short: str
+
+
+def reported_groups(assessment: Assessment) -> tuple[ReportedGroup, ...]:
+    """Return the groups in their order: those by the score, then those of the Cox models that the model has."""
+    model = assessment.model
+    withheld = withheld_text(assessment) or "withheld: no reason was recorded"
+    found = [
+        _reported("expression", assessment.expression_group, withheld),
+        _reported("risk", assessment.risk_group, withheld),
+    ]
+    if model.clinical_cut_off is not None:
+        found.append(_reported("clinical_risk", assessment.clinical_risk_group, withheld))
+    if model.fusion_cut_off is not None:
+        found.append(
+            _reported("fusion_risk", assessment.fusion_risk_group, withheld)
+            if assessment.clinical.on_pembrolizumab
+            else ReportedGroup("fusion_risk", None, TREATMENT_UNKNOWN, TREATMENT_UNKNOWN)
+        )
+    return tuple(found)
+
+
+def _reported(
+    name: Literal["expression", "risk", "clinical_risk", "fusion_risk"], group: str | None, withheld: str
+) -> ReportedGroup:
+    return ReportedGroup(name, group, group or withheld, group or WITHHELD_SHORT)
+
+
+def withheld_text(assessment: Assessment) -> str | None:
+    """Return why the groups are withheld; None where they are not."""
+    return f"withheld: {assessment.withheld}" if assessment.withheld is not None else None
 
 
 def summary(assessment: Assessment) -> str:
@@ -140,14 +170,12 @@ def summary(assessment: Assessment) -> str:
     score = assessment.prediction.score
     model = assessment.model
     scale = "" if model.calibrated else " on a scale from 0 to 1, not a probability"
-    if assessment.expression_group is None and assessment.risk_group is None:
+    if assessment.withheld is not None:
         groups = "No group is reported (see Risk group)."
     else:
         groups = (
-            f"Expression group: {group_text(assessment.expression_group, assessment.warnings)} "
-            f"({side_text(score, model.expression_cut_off)}). "
-            f"Risk group: {group_text(assessment.risk_group, assessment.warnings)} "
-            f"({side_text(score, model.progression_cut_off)})."
+            f"Expression group: {assessment.expression_group} ({side_text(score, model.expression_cut_off)}). "
+            f"Risk group: {assessment.risk_group} ({side_text(score, model.progression_cut_off)})."
         )
     count = len(assessment.warnings)
     warnings = "No warnings." if not count else f"{count} warning{'s' if count > 1 else ''}, see below."
