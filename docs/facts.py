@@ -9,6 +9,7 @@ A page marks such a part by two comments::
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from typing import Any, Final
 
 import typer
 from pydantic import BaseModel
+
+from docs import chain_diagram
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 PAGES: Final = ("README.md", "docs/*.md")
@@ -132,10 +135,27 @@ def shipped_model() -> str:
     ])  # fmt: skip
 
 
+def rooms(folder: str) -> str:
+    """Return every room and module of a package with the first sentence of its docstring."""
+    root = REPOSITORY / folder
+    lines = ["| where | what it is about |", "|---|---|"]
+    for path in sorted(root.iterdir(), key=lambda path: (path.is_file(), path.name)):
+        file = path / "__init__.py" if path.is_dir() else path
+        if file.suffix != ".py" or path.name == "__init__.py" or not file.is_file():
+            continue
+        summary = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split("\n")[0]
+        shown = f"`{folder}/{path.name}/`" if path.is_dir() else f"`{folder}/{path.name}`"
+        lines.append(f"| {shown} | {summary.replace('``', '`')} |")
+    return "\n".join(lines)
+
+
 FACTS: Final[dict[str, Callable[[], str]]] = {
     "settings": settings_table,
     "commands": command_reference,
     "model": shipped_model,
+    "steps": chain_diagram.table,
+    "core": lambda: rooms("pdl1es"),
+    "training": lambda: rooms("training"),
 }
 
 
@@ -162,6 +182,7 @@ def main() -> None:
         if (new := renewed(text)) != text:
             page.write_text(new, encoding="utf-8")
             print(f"renewed {page.relative_to(REPOSITORY)}")
+    chain_diagram.main()
 
 
 if __name__ == "__main__":

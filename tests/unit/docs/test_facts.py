@@ -11,6 +11,7 @@ import pytest
 import typer
 import yaml
 
+from docs import chain_diagram
 from docs.facts import FACTS, PART, pages, renewed, run_time_commands
 from pdl1es import __version__
 from pdl1es.command_line.cli import app
@@ -186,3 +187,9 @@ def test_numbers_of_codes_that_documents_state_are_right() -> None:
 def test_the_version_is_the_same_wherever_it_stands() -> None:
     assert f"\nversion: {__version__}\n" in text_of("CITATION.cff")
     assert re.search(rf"^## \[?({re.escape(__version__)}|Unreleased)\b", text_of("CHANGELOG.md"), re.MULTILINE)
+
+
+def test_the_diagram_is_drawn_from_the_operators_ports() -> None:
+    assert chain_diagram.PICTURE.read_text(encoding="utf-8") == chain_diagram.picture()
+    drawn = re.findall(r"<title>(\w+): ([^<]+)</title>", chain_diagram.picture())
+    assert set(drawn) == {taken for step in chain_diagram.chain_steps() for taken in step.takes.items()}
