@@ -220,7 +220,7 @@ def largest_difference(case: Case) -> float:
     image, mask = SimpleITK.GetImageFromArray(case.hu), SimpleITK.GetImageFromArray(case.mask.astype(np.uint8))
     found = extractor.execute(image, mask)
     theirs = np.array([float(found.get(name, np.nan)) for name in FEATURE_NAMES])
-    mine = extract_features(case.hu, case.mask)
+    mine = extract_features(case.hu, case.mask).values
     if not np.array_equal(np.isnan(mine), np.isnan(theirs)):
         return float("inf")
     apart = np.abs(mine - theirs)

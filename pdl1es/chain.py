@@ -202,7 +202,7 @@ def cut_patches(volume: TumourVolume) -> RoiPatches:
 
 def compute_features(volume: TumourVolume) -> RadiomicFeatures:
     """Compute the 1316 radiomic features (`features.extraction.extract_features`)."""
-    return RadiomicFeatures(extract_features(volume.hu, volume.mask))
+    return extract_features(volume.hu, volume.mask)
 
 
 def read_clinical(selection: Selection, study_folder: Path, given: Path | ClinicalRecord | None) -> ClinicalInput:

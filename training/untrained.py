@@ -154,7 +154,7 @@ def sample_phantoms(count: int = PHANTOMS) -> PhantomSample:
     for seed in range(count):
         volume = phantom_volume(seed)
         patches.append(extract_patches(volume).hu)
-        radiomics.append(extract_features(volume.hu, volume.mask))
+        radiomics.append(extract_features(volume.hu, volume.mask).values)
         print(f"\rphantom {seed + 1} of {count}", end="\n" if seed + 1 == count else "", file=sys.stderr, flush=True)
     return PhantomSample(np.stack(patches), np.stack(radiomics))
 

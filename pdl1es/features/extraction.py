@@ -22,6 +22,7 @@ from pdl1es.features.filters import image_filters
 from pdl1es.features.first_order import first_order_features
 from pdl1es.features.matrices import TextureMatrices, texture_matrices
 from pdl1es.features.names import FEATURE_NAMES, FEATURES_BY_CLASS, IMAGE_TYPES
+from pdl1es.features.radiomic_features import RadiomicFeatures
 from pdl1es.features.region import Crop, Region, Values
 from pdl1es.features.settings import SETTINGS
 from pdl1es.features.shape import shape_features
@@ -39,9 +40,7 @@ _FROM_VOXELS: Final = 10_000
 """Tumours of at least so many voxels are worked on by several threads; below, handing over costs more than it saves."""
 
 
-def extract_features(
-    hu: NDArray[np.int16], mask: NDArray[np.bool_], *, threads: int | None = None
-) -> NDArray[np.float64]:
+def extract_features(hu: NDArray[np.int16], mask: NDArray[np.bool_], *, threads: int | None = None) -> RadiomicFeatures:
     """Compute every feature of the method.
 
     Only the tumour's box and 10 voxels around it, clipped by the array, are read: a larger array changes nothing.
@@ -58,9 +57,7 @@ def extract_features(
 
     Returns
     -------
-    NDArray[np.float64]
-        Shape (1316,), in the order of :data:`pdl1es.features.names.FEATURE_NAMES`.
-
+    RadiomicFeatures
         NaN where pyradiomics drops a feature, fails on it or gives NaN: all features of a tumour that extends along
         fewer than two axes; the 279 of the Laplacian of Gaussian where an axis of the crop has fewer than 4 voxels;
         those of Square, Logarithm and Exponential where the crop is 0 HU throughout; co-occurrence where no two voxels
@@ -79,14 +76,14 @@ def extract_features(
     crop = Crop.around(hu, mask.astype(np.bool_, copy=False), SETTINGS.setting.pad_distance)
     if sum(length > 1 for length in crop.mask.shape) < 2:
         # pyradiomics refuses a line of voxels (minimumROIDimensions is 2).
-        return np.full(len(FEATURE_NAMES), np.nan)
+        return RadiomicFeatures(np.full(len(FEATURE_NAMES), np.nan))
     if threads is None:
         large = np.count_nonzero(crop.mask) >= _FROM_VOXELS
         threads = min(2, len(os.sched_getaffinity(0))) if large else 1
     if threads == 1:
-        return _extract(crop, map)
+        return RadiomicFeatures(_extract(crop, map))
     with ThreadPoolExecutor(threads) as pool:
-        return _extract(crop, pool.map)
+        return RadiomicFeatures(_extract(crop, pool.map))
 
 
 def _extract(crop: Crop, each: Callable[..., Iterable[Any]]) -> NDArray[np.float64]:

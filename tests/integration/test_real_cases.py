@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydicom.uid import UID
 
 from pdl1es import chain
+from pdl1es.features.radiomic_features import RadiomicFeatures
 from pdl1es.phantom.ct_series import uid_of
 from tests.integration.chain_runs import Score, Scored
 
@@ -120,9 +121,9 @@ def watched() -> Iterator[dict[str, list[Any]]]:
         seen["patches"].append(patches.hu)
         return patches
 
-    def noted_extract(hu: Any, mask: Any) -> NDArray[np.float64]:
+    def noted_extract(hu: Any, mask: Any) -> RadiomicFeatures:
         features = extract(hu, mask)
-        seen["features"].append(features)
+        seen["features"].append(features.values)
         return features
 
     with (

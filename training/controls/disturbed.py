@@ -199,7 +199,7 @@ def _work(task: _ControlTask) -> PreparedCase:
     return PreparedCase(
         patches=patches.hu.astype(np.int16),
         mask=patches.mask,
-        radiomics=extract_features(volume.hu, volume.mask, threads=1),
+        radiomics=extract_features(volume.hu, volume.mask, threads=1).values,
         facts={},
         warnings=(),
     )

@@ -94,7 +94,7 @@ def test_a_study_scored_by_the_chain_and_the_same_case_of_the_cohort_are_equal_b
     outcome = run_study(study, tmp_path / "out", settings=load_settings(DEFAULT_FILE), model_folder=models)
     assert outcome.refusal is None
     place = cohort.case_ids.index("E0001")
-    np.testing.assert_array_equal(cohort.radiomics[place], seen["extract_features"])
+    np.testing.assert_array_equal(cohort.radiomics[place], seen["extract_features"].values)
     np.testing.assert_array_equal(cohort.patches[place], seen["extract_patches"].hu)
     np.testing.assert_array_equal(cohort.masks[place], seen["extract_patches"].mask)
 

@@ -32,7 +32,7 @@ def test_the_names_are_what_pyradiomics_gives_at_the_methods_settings(tumour: Tu
 @pytest.mark.parametrize("number", range(2 * len(KINDS)))
 def test_every_feature_is_pyradiomics_own_on_random_tumours(number: int, pyradiomics_features: Reference) -> None:
     case = synthetic_tumour(number)
-    assert_same_features(extract_features(case.hu, case.mask), pyradiomics_features(case.hu, case.mask))
+    assert_same_features(extract_features(case.hu, case.mask).values, pyradiomics_features(case.hu, case.mask))
 
 
 def test_a_larger_array_changes_no_feature(tumour: Tumour) -> None:
@@ -43,20 +43,22 @@ def test_a_larger_array_changes_no_feature(tumour: Tumour) -> None:
     mask = np.pad(tumour.mask, around)
     beyond = ((5, 0), (2, 9), (40, 1))
     larger = np.pad(hu, beyond, constant_values=3000)
-    assert extract_features(larger, np.pad(mask, beyond)).tobytes() == extract_features(hu, mask).tobytes()
+    assert (
+        extract_features(larger, np.pad(mask, beyond)).values.tobytes() == extract_features(hu, mask).values.tobytes()
+    )
 
 
 @pytest.mark.parametrize("threads", [2, 3])
 def test_threads_change_no_bit(tumour: Tumour, threads: int) -> None:
-    alone = extract_features(tumour.hu, tumour.mask, threads=1)
-    assert extract_features(tumour.hu, tumour.mask, threads=threads).tobytes() == alone.tobytes()
+    alone = extract_features(tumour.hu, tumour.mask, threads=1).values
+    assert extract_features(tumour.hu, tumour.mask, threads=threads).values.tobytes() == alone.tobytes()
 
 
 def test_the_layout_of_the_arrays_in_memory_changes_no_bit(tumour: Tumour) -> None:
     """A view of a larger array, or Fortran order, as a caller may hold it."""
-    expected = extract_features(tumour.hu, tumour.mask).tobytes()
-    assert extract_features(np.asfortranarray(tumour.hu), np.asfortranarray(tumour.mask)).tobytes() == expected
-    assert extract_features(np.repeat(tumour.hu, 2, axis=0)[::2], tumour.mask).tobytes() == expected
+    expected = extract_features(tumour.hu, tumour.mask).values.tobytes()
+    assert extract_features(np.asfortranarray(tumour.hu), np.asfortranarray(tumour.mask)).values.tobytes() == expected
+    assert extract_features(np.repeat(tumour.hu, 2, axis=0)[::2], tumour.mask).values.tobytes() == expected
 
 
 def test_the_arrays_are_left_as_they_were(tumour: Tumour) -> None:
@@ -93,7 +95,7 @@ def test_pyradiomics_loggers_are_left_as_they_were(tumour: Tumour) -> None:
 
 def test_an_axis_under_four_voxels_costs_the_279_features_of_the_laplacian_of_gaussian() -> None:
     case = synthetic_tumour(KINDS.index("thin scan"))
-    missing = np.isnan(extract_features(case.hu, case.mask))
+    missing = np.isnan(extract_features(case.hu, case.mask).values)
     assert missing.sum() == 279
     assert all("log-sigma" in FEATURE_NAMES[index] for index in np.flatnonzero(missing))
 
@@ -102,15 +104,15 @@ def test_a_line_of_voxels_has_no_features(tumour: Tumour) -> None:
     """pyradiomics refuses a mask that extends along fewer than two axes."""
     mask = np.zeros_like(tumour.mask)
     mask[5, 6, 3:9] = True
-    assert np.isnan(extract_features(tumour.hu, mask)).all()
+    assert np.isnan(extract_features(tumour.hu, mask).values).all()
     mask[5, 6, 4:] = False
-    assert np.isnan(extract_features(tumour.hu, mask)).all()
+    assert np.isnan(extract_features(tumour.hu, mask).values).all()
 
 
 def test_an_image_of_zeros_costs_the_filters_that_divide_by_its_maximum(pyradiomics_features: Reference) -> None:
     mask = synthetic_tumour(0).mask
     hu = np.zeros(mask.shape, dtype=np.int16)
-    ours = extract_features(hu, mask)
+    ours = extract_features(hu, mask).values
     assert_same_features(ours, pyradiomics_features(hu, mask))
     lost = {FEATURE_NAMES[index].split("_")[0] for index in np.flatnonzero(np.isnan(ours))}
     assert lost == {"square", "logarithm", "exponential"}
