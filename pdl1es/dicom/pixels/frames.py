@@ -7,15 +7,12 @@ offset table, each of 300 fragmented frames reads all those before it, 13.5 GB o
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +24,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError, data_set_start, inflate_data_set
-from pdl1es.dicom.header import read_instance
 from pdl1es.dicom.header_elements import tag_text
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.pixels.decoder import CODECS, decode_frame
+from pdl1es.dicom.pixels.element import PixelElement, check_native_length, check_what_follows, open_pixel_data
 from pdl1es.dicom.pixels.layout import PixelLayout, corrupt_pixels, read_layout
 from pdl1es.dicom.pixels.rle import decode_rle_frame
 from pdl1es.errors import Refusal, RefusalCode
@@ -48,8 +44,6 @@ ENCAPSULATED_TRANSFER_SYNTAXES: Final = frozenset(
 
 MAX_DECODED_BYTES: Final = 2**32
 """Of the frames that one call decodes."""
-MAX_INFLATED_BYTES: Final = 2**31
-"""Of a deflated data set."""
 MAX_FRAGMENTS: Final = 1_000_000
 
 
@@ -122,10 +116,12 @@ def iterate_stored_frames(instance: Instance, frames: Sequence[int]) -> Iterator
             uid=instance.sop_instance_uid,
         )
     try:
-        with _open_pixel_data(instance) as element:
+        with open_pixel_data(instance) as element:
             if layout.transfer_syntax in NATIVE_TRANSFER_SYNTAXES:
+                length = check_native_length(element, layout)
+                check_what_follows(element, length)
                 for frame in frames:
-                    yield _native_frame(instance, layout, element, frame)
+                    yield _native_frame(layout, element, frame)
             else:
                 places = _locate_frames(instance, layout, element)
                 for frame in frames:
@@ -135,68 +131,8 @@ def iterate_stored_frames(instance: Instance, frames: Sequence[int]) -> Iterator
         raise corrupt_pixels(instance, "the pixel data cannot be read") from error
 
 
-@dataclass(frozen=True, slots=True)
-class _PixelElement:
-    """Pixel Data's value in an open file: where it begins, its length (None where undefined) and its VR."""
-
-    instance: Instance
-    stream: BinaryIO
-    offset: int
-    length: int | None
-    vr: str
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Read bytes of the value, or refuse where the file has fewer."""
-        if self.length is not None and offset + length > self.length:
-            raise corrupt_pixels(self.instance, f"the pixel data end after {self.length} bytes of {offset + length}")
-        self.stream.seek(self.offset + offset)
-        data = self.stream.read(length)
-        if len(data) != length:
-            raise corrupt_pixels(self.instance, "the file ends within the pixel data")
-        return data
-
-
-@contextmanager
-def _open_pixel_data(instance: Instance) -> Iterator[_PixelElement]:
-    """Open an instance's file at its Pixel Data."""
-    tag_offset = instance.pixel_data_offset
-    if tag_offset is None:
-        try:
-            tag_offset = read_instance(instance.path).pixel_data_offset
-        except (UnreadableFileError, NotDicomError) as error:
-            raise corrupt_pixels(instance, "the file cannot be read any more") from error
-        if tag_offset is None:
-            raise corrupt_pixels(instance, "there are no pixel data", value="absent")
-    with instance.path.open("rb") as file:
-        stream: BinaryIO = file
-        if instance.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-            data, whole = inflate_data_set(instance.path, data_set_start(file.read(2**16)), MAX_INFLATED_BYTES)
-            if not whole:
-                raise Refusal(
-                    RefusalCode.LIMIT_EXCEEDED,
-                    "the deflated data set is too large",
-                    tag=tag_text("TransferSyntaxUID"),
-                    value=instance.transfer_syntax_uid,
-                    uid=instance.sop_instance_uid,
-                )
-            stream = io.BytesIO(data)
-        order = ">" if instance.transfer_syntax_uid == ExplicitVRBigEndian else "<"
-        stream.seek(tag_offset)
-        head = stream.read(12)
-        if len(head) < 8 or struct.unpack(f"{order}HH", head[:4]) != (0x7FE0, 0x0010):
-            raise corrupt_pixels(instance, "there are no integer pixel data where they were found before")
-        vr = head[4:6].decode("latin-1")
-        if vr in ("OB", "OW", "UN"):
-            length, size = struct.unpack(f"{order}L", head[8:12].ljust(4, b"\0"))[0], 12
-        else:
-            vr, length, size = "OW", struct.unpack(f"{order}L", head[4:8])[0], 8
-        yield _PixelElement(instance, stream, tag_offset + size, None if length == 0xFFFFFFFF else length, vr)
-
-
-def _native_frame(instance: Instance, layout: PixelLayout, element: _PixelElement, frame: int) -> NDArray[Any]:
+def _native_frame(layout: PixelLayout, element: PixelElement, frame: int) -> NDArray[Any]:
     """Read one uncompressed frame. One-bit frames follow each other without a gap, whatever their size in bits."""
-    if element.length is None:
-        raise corrupt_pixels(instance, "uncompressed pixel data have no length")
     first_bit = frame * layout.pixels * layout.bits_allocated
     start, end = first_bit // 8, (first_bit + layout.pixels * layout.bits_allocated + 7) // 8
     big_endian = layout.transfer_syntax == ExplicitVRBigEndian
@@ -213,7 +149,7 @@ def _native_frame(instance: Instance, layout: PixelLayout, element: _PixelElemen
     return layout.values_of(words, layout.bits_stored)
 
 
-def _locate_frames(instance: Instance, layout: PixelLayout, element: _PixelElement) -> list[list[tuple[int, int]]]:
+def _locate_frames(instance: Instance, layout: PixelLayout, element: PixelElement) -> list[list[tuple[int, int]]]:
     """Return each frame's fragments as (offset, length) in the element's value (PS3.5 A.4)."""
     if element.length is not None:
         raise corrupt_pixels(instance, "compressed pixel data have a length")
@@ -223,6 +159,7 @@ def _locate_frames(instance: Instance, layout: PixelLayout, element: _PixelEleme
     (table_offset, table_length), fragments = items[0], items[1:]
     count = layout.number_of_frames
     if count == 1 and fragments:
+        _refuse_second_frame(instance, element, fragments)
         return [fragments]
     first = fragments[0][0] - 8 if fragments else 0
     starts: list[int] = []
@@ -251,7 +188,16 @@ def _locate_frames(instance: Instance, layout: PixelLayout, element: _PixelEleme
     return frames
 
 
-def _list_items(instance: Instance, element: _PixelElement) -> list[tuple[int, int]]:
+def _refuse_second_frame(instance: Instance, element: PixelElement, fragments: list[tuple[int, int]]) -> None:
+    """Refuse fragments that are to be one frame where another JPEG frame begins within them."""
+    for (offset, length), (following, _) in pairwise(fragments):
+        if b"\xff\xd9" not in element.read(offset + max(0, length - 4), min(length, 4)):
+            continue
+        if element.read(following, 2) in (b"\xff\xd8", b"\xff\x4f"):
+            raise corrupt_pixels(instance, "the pixel data have more than one frame", "NumberOfFrames", "1")
+
+
+def _list_items(instance: Instance, element: PixelElement) -> list[tuple[int, int]]:
     """Return (offset, length) of every item's value: the Basic Offset Table, then the fragments."""
     items: list[tuple[int, int]] = []
     offset = 0
@@ -259,14 +205,15 @@ def _list_items(instance: Instance, element: _PixelElement) -> list[tuple[int, i
     while offset + 8 <= size:
         group, number, length = struct.unpack("<HHL", element.read(offset, 8))
         if (group, number) == (0xFFFE, 0xE0DD):
-            break
+            check_what_follows(element, offset + 8)
+            return items
         if (group, number) != (0xFFFE, 0xE000):
             raise corrupt_pixels(instance, "the pixel data are no sequence of items")
         if len(items) > MAX_FRAGMENTS:
             raise corrupt_pixels(instance, f"the pixel data are more than {MAX_FRAGMENTS} fragments")
         items.append((offset + 8, length))
         offset += 8 + length
-    if offset > size:
+    if offset != size:
         raise corrupt_pixels(instance, "the file ends within the pixel data")
     return items
 
@@ -280,9 +227,12 @@ def _decode(instance: Instance, layout: PixelLayout, encoded: bytes) -> NDArray[
         return decode_rle_frame(instance, layout, encoded)
     if syntax == DEFLATED_IMAGE_FRAME:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        encoded = inflater.decompress(encoded, layout.frame_bytes + 1)
-    if len(encoded) < layout.frame_bytes:
-        raise corrupt_pixels(instance, "a frame is shorter than its rows and columns need")
+        encoded = inflater.decompress(encoded, layout.frame_bytes + 2)
+        if not inflater.eof or any(inflater.unused_data):
+            raise corrupt_pixels(instance, "a deflated frame does not end where its rows and columns end")
+    padding = encoded[layout.frame_bytes :]
+    if len(encoded) < layout.frame_bytes or padding not in (b"", b"\0"):
+        raise corrupt_pixels(instance, f"a frame of {layout.frame_bytes} bytes has {len(encoded)} bytes")
     data = encoded[: layout.frame_bytes]
     if layout.bits_allocated == 1:
         return layout.unpack_frame(data)

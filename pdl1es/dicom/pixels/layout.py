@@ -69,6 +69,11 @@ class PixelLayout:
         """Bytes of one uncompressed frame that begins on a byte."""
         return (self.pixels * self.bits_allocated + 7) // 8
 
+    @property
+    def native_bytes(self) -> int:
+        """Bytes of all frames, uncompressed; one-bit frames follow each other without a gap."""
+        return (self.pixels * self.bits_allocated * self.number_of_frames + 7) // 8
+
     def unpack_frame(self, data: bytes, first_bit: int = 0) -> NDArray[np.uint8]:
         """Unpack one frame of one-bit pixels, the lowest bit of a byte first (PS3.5 8.1.1).
 
@@ -126,7 +131,8 @@ def read_layout(instance: Instance) -> PixelLayout:
         value = header.get(keyword, default)
         if value in (None, ""):
             value = default
-        if not isinstance(value, int) or value not in allowed:
+        # int(), because a range is walked from end to end for pydicom's own kind of whole number
+        if not isinstance(value, int) or int(value) not in allowed:
             shown = None if value is None else str(value)[:64]
             raise corrupt_pixels(instance, "the header does not describe pixel data", keyword, shown)
         return int(value)

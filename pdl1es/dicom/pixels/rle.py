@@ -49,9 +49,12 @@ def decode_rle_frame(instance: Instance, layout: PixelLayout, encoded: bytes) ->
         raise corrupt_pixels(instance, "an RLE frame's header does not fit the image")
     planes = []
     for start, end in pairwise(bounds):
-        plane = _expand_packbits(encoded[start:end], expected)
+        plane, rest = _expand_packbits(encoded[start:end], expected)
         if len(plane) < expected:
             raise corrupt_pixels(instance, "an RLE frame is shorter than its rows and columns need")
+        # A plane and a segment are padded to even lengths.
+        if len(plane) > expected + expected % 2 or any(rest):
+            raise corrupt_pixels(instance, "an RLE frame is longer than its rows and columns need")
         planes.append(np.frombuffer(plane, np.uint8, count=expected))
     if layout.bits_allocated == 1:
         return layout.unpack_frame(planes[0].tobytes())
@@ -59,8 +62,8 @@ def decode_rle_frame(instance: Instance, layout: PixelLayout, encoded: bytes) ->
     return layout.values_of(words.ravel(), layout.bits_stored)
 
 
-def _expand_packbits(data: bytes, expected: int) -> bytearray:
-    """Expand PackBits (PS3.5 G.3.2) until ``expected`` bytes are there or the data end."""
+def _expand_packbits(data: bytes, expected: int) -> tuple[bytearray, bytes]:
+    """Expand PackBits (PS3.5 G.3.2) until ``expected`` bytes are there or the data end; return what is left of them."""
     result = bytearray()
     position, end = 0, len(data)
     while position < end and len(result) < expected:
@@ -72,4 +75,4 @@ def _expand_packbits(data: bytes, expected: int) -> bytearray:
             if head > 128:
                 result += data[position + 1 : position + 2] * (257 - head)
             position += 2 if head > 128 else 1
-    return result
+    return result, data[position:]

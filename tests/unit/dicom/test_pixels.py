@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import shutil
+import time
 import tracemalloc
 import warnings
 import zlib
@@ -13,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom import dcmread
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.encoders import RLELosslessEncoder
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -403,10 +406,10 @@ def test_an_rle_segment_is_expanded_no_further_than_the_image_needs(tmp_path: Pa
     segment = b"\x81\x07" * 2_000_000
     instance = encapsulated_ct(tmp_path / "ct", fragment(header + segment + segment), RLELossless)
     tracemalloc.start()
-    frame = read_stored_frames(instance, [0])[0]
+    refusal = refusal_of(instance)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (frame == 0x0707).all()
+    assert refusal.code is RefusalCode.PIXEL_DATA_CORRUPT
     assert peak < 50e6
 
 
@@ -414,6 +417,168 @@ def test_a_jpeg_2000_box_of_no_length_does_not_hang(tmp_path: Path) -> None:
     """pydicom's reader never returns from it."""
     value = fragment(b"\x00\x00\x00\x0c\x6a\x50\x20\x20" + bytes(100))
     assert refusal_of(encapsulated_ct(tmp_path / "ct", value, JPEG2000Lossless)).code is RefusalCode.PIXEL_DATA_CORRUPT
+
+
+# --- Bytes against header --------------------------------------------------------------------------------------------
+
+NATIVE = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
+EIGHT_BITS = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+
+
+def refuses_corrupt(instance: Instance) -> bool:
+    return refusal_of(instance).code is RefusalCode.PIXEL_DATA_CORRUPT
+
+
+@pytest.mark.parametrize("transfer_syntax", NATIVE)
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"Columns": 5},
+        {"Rows": 7},
+        EIGHT_BITS,
+        {"NumberOfFrames": 2},
+        {"PixelData": bytes(98)},
+        {"PixelData": bytes(94)},
+    ],
+    ids=["fewer columns", "fewer rows", "8 bits", "two frames", "two bytes too many", "two bytes too few"],
+)
+def test_pixel_data_of_another_length_than_the_header_says_are_corrupt(
+    tmp_path: Path, transfer_syntax: str, attributes: dict[str, Any]
+) -> None:
+    assert refuses_corrupt(read_instance(write(tmp_path / "ct", ct_dataset(**attributes), transfer_syntax)))
+
+
+def test_a_number_of_frames_beyond_all_bounds_is_refused_at_once(tmp_path: Path) -> None:
+    started = time.process_time()
+    assert refuses_corrupt(read_instance(write(tmp_path / "ct", ct_dataset(NumberOfFrames=2147483647))))
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("padding", [b"", b"\0"])
+def test_an_odd_length_may_be_padded_by_one_zero(tmp_path: Path, padding: bytes) -> None:
+    values = np.arange(15, dtype=np.uint8)
+    dataset = ct_dataset(rows=3, columns=5, PixelRepresentation=0, PixelData=values.tobytes() + b"\0", **EIGHT_BITS)
+    path = write(tmp_path / "ct", dataset, ImplicitVRLittleEndian)
+    length = 15 + len(padding)
+    path.write_bytes(path.read_bytes()[: -16 - 4] + length.to_bytes(4, "little") + values.tobytes() + padding)
+    assert np.array_equal(read_stored_frames(read_instance(path), [0]).ravel(), values)
+
+
+def test_a_byte_of_pixels_where_the_padding_should_be_is_corrupt(tmp_path: Path) -> None:
+    """One stray byte before an odd number of bytes: the length is what a padded one would be."""
+    stored = b"\0" + np.arange(1, 16, dtype=np.uint8).tobytes()
+    dataset = ct_dataset(rows=3, columns=5, PixelRepresentation=0, PixelData=stored, **EIGHT_BITS)
+    assert refuses_corrupt(read_instance(write(tmp_path / "ct", dataset)))
+
+
+@pytest.mark.parametrize("transfer_syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("where", ["in the pixels", "behind them"])
+def test_two_stray_bytes_are_found_whatever_they_are(tmp_path: Path, transfer_syntax: str, where: str) -> None:
+    """Within the pixels they move every later one, and the last pixel comes to stand behind the element."""
+    path = write(tmp_path / "ct", ct_dataset(), transfer_syntax)
+    data = path.read_bytes()
+    position = len(data) if where == "behind them" else len(data) - 60
+    for stray in (b"\0\0", b"\xff\xff", b"\xfc\xff"):
+        path.write_bytes(data[:position] + stray + data[position:])
+        assert refuses_corrupt(read_instance(path))
+
+
+@pytest.mark.parametrize("transfer_syntax", NATIVE)
+def test_what_dicom_lets_follow_the_pixel_data_is_no_matter(tmp_path: Path, transfer_syntax: str) -> None:
+    alone = read_stored_frames(read_instance(write(tmp_path / "alone", ct_dataset(), transfer_syntax)), [0])
+    signature = items({"MACIDNumber": 1, "DigitalSignatureUID": "1.2.3", "Signature": b"\1\2"})
+    dataset = ct_dataset(DigitalSignaturesSequence=signature, DataSetTrailingPadding=bytes(2000))
+    private = dataset.private_block(0x7FE1, "MAKER", create=True)
+    private.add_new(0x01, "LO", "text")
+    private.add_new(0x02, "OB", bytes(5000))
+    private.add_new(0x03, "SQ", items({"PatientComments": "within", "ReferencedStudySequence": items({"Rows": 1})}))
+    for undefined in (False, True):
+        dataset[0x7FE11003].is_undefined_length = undefined
+        instance = read_instance(write(tmp_path / "ct", dataset, transfer_syntax))
+        assert np.array_equal(read_stored_frames(instance, [0]), alone)
+
+
+@pytest.mark.parametrize("transfer_syntax", NATIVE)
+def test_a_standard_element_behind_the_pixel_data_is_not_what_may_follow_them(
+    tmp_path: Path, transfer_syntax: str
+) -> None:
+    dataset = ct_dataset()
+    dataset.add_new(0x7FE20010, "OW", bytes(96))
+    assert refuses_corrupt(read_instance(write(tmp_path / "ct", dataset, transfer_syntax)))
+
+
+def test_what_follows_compressed_pixel_data_is_looked_at_too(tmp_path: Path) -> None:
+    frame = np.arange(48, dtype="<i2").tobytes()
+    instance = encapsulated_ct(tmp_path / "ct", fragment(frame), "1.2.840.10008.1.2.1.98")
+    assert np.array_equal(read_stored_frames(instance, [0]).ravel(), np.arange(48))
+    instance.path.write_bytes(instance.path.read_bytes() + b"\0\0")
+    assert refuses_corrupt(instance)
+
+
+def test_hostile_elements_behind_the_pixel_data_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "ct", ct_dataset())
+    data = path.read_bytes()
+    private = b"\xe1\x7f\x01\x10"
+    nested = (
+        private
+        + b"SQ\0\0\xff\xff\xff\xff"
+        + (b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + private + b"SQ\0\0" + b"\xff" * 4) * 5000
+    )
+    for tail in (
+        nested,
+        private + b"OB\0\0\xf0\xff\xff\xff",
+        private + b"OB\0\0\xff\xff\xff\xff" + bytes(100),
+        (private + b"LO\0\0") * 2,
+        bytes(range(256)) * 50,
+    ):
+        path.write_bytes(data + tail)
+        assert refuses_corrupt(read_instance(path))
+    path.write_bytes(data + private + b"SQ\0\0\xff\xff\xff\xff" + fragment(b"") * 20_000)
+    assert refusal_of(read_instance(path)).code is RefusalCode.LIMIT_EXCEEDED
+
+
+def deflated(data: bytes) -> bytes:
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return deflater.compress(data) + deflater.flush()
+
+
+def packed(plane: bytes) -> bytes:
+    """Return literal runs of a plane (PS3.5 G.3.1)."""
+    return b"".join(bytes([len(part) - 1]) + part for part in (plane[i : i + 128] for i in range(0, len(plane), 128)))
+
+
+def rle(image: np.ndarray) -> bytes:
+    planes = [packed(image.astype(">i2").tobytes()[byte::2]) for byte in (0, 1)]
+    return np.array([2, 64, 64 + len(planes[0]), *[0] * 13], "<u4").tobytes() + b"".join(planes)
+
+
+@pytest.mark.parametrize(
+    ("transfer_syntax", "encode"),
+    [
+        ("1.2.840.10008.1.2.1.98", lambda image: image.astype("<i2").tobytes()),
+        ("1.2.840.10008.1.2.8.1", lambda image: deflated(image.astype("<i2").tobytes())),
+        (RLELossless, rle),
+    ],
+    ids=["uncompressed", "deflated", "RLE"],
+)
+def test_a_compressed_frame_has_exactly_the_declared_pixels(tmp_path: Path, transfer_syntax: str, encode: Any) -> None:
+    image = np.arange(48)
+    whole = encapsulated_ct(tmp_path / "ct", fragment(encode(image)), transfer_syntax)
+    assert np.array_equal(read_stored_frames(whole, [0]).ravel(), image)
+    for attributes in ({"Columns": 5}, {"Rows": 7}, {"Columns": 7}, EIGHT_BITS):
+        assert refuses_corrupt(encapsulated_ct(tmp_path / "ct", fragment(encode(image)), transfer_syntax, **attributes))
+
+
+def test_two_jpeg_frames_are_not_taken_for_the_one_that_the_header_says(tmp_path: Path, shared_data: Path) -> None:
+    source = next((shared_data / "odd_ct" / "transfer_syntaxes").glob("CTImage*4.70.dcm"))
+    dataset = dcmread(source)
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    dataset.PixelData = encapsulate([frame, frame], has_bot=False)
+    dataset.save_as(tmp_path / "ct")
+    assert refuses_corrupt(read_instance(tmp_path / "ct"))
+    dataset.PixelData = encapsulate([frame], fragments_per_frame=3)
+    dataset.save_as(tmp_path / "ct")
+    assert read_ct_slice(ct_slice(read_instance(tmp_path / "ct"))).shape == (512, 512)
 
 
 def test_any_damage_to_a_ct_gives_a_result_or_a_refusal(tmp_path: Path) -> None:

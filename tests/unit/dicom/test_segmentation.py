@@ -352,6 +352,30 @@ def test_a_segment_that_is_not_there_is_a_callers_mistake(tmp_path: Path) -> Non
         read_segment_mask(segmentation, 2)
 
 
+@pytest.mark.parametrize("frames", [2, 3])
+def test_a_mask_of_another_width_than_the_header_says_is_refused(tmp_path: Path, frames: int) -> None:
+    """Read with 79 columns, what was drawn with 80 leans from row to row."""
+    path = write(tmp_path / "seg", segmentation_dataset(np.ones((frames, 80, 80)), (1,) * frames, Columns=79))
+    with pytest.raises(Refusal) as refused:
+        read_segment_mask(read(path), 1)
+    assert refused.value.code is RefusalCode.PIXEL_DATA_CORRUPT
+    assert refused.value.uid == "1.2.3.2"
+
+
+def test_frames_that_are_padded_to_whole_bytes_are_refused(tmp_path: Path) -> None:
+    """One-bit frames follow each other without a gap (PS3.5 8.1.1); some writers begin each on a byte.
+
+    Where the two lengths are equal nothing tells them apart: 5 frames of 63 pixels are 40 bytes either way.
+    """
+    masks = np.zeros((5, 7, 7))
+    masks[:, 2:5, 3:6] = 1
+    padded = b"".join(np.packbits(mask.astype(bool).ravel(), bitorder="little").tobytes() for mask in masks)
+    dataset = segmentation_dataset(masks, (1,) * 5, PixelData=padded + b"\0" * (len(padded) % 2))
+    with pytest.raises(Refusal) as refused:
+        read_segment_mask(read(write(tmp_path / "seg", dataset)), 1)
+    assert refused.value.code is RefusalCode.PIXEL_DATA_CORRUPT
+
+
 def test_truncated_pixel_data_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "seg", segmentation_dataset(some_masks(40), (1,) * 40))
     segmentation = read(path)
