@@ -7,7 +7,7 @@ lung's vessels and the tumour live in true mm. Arms are raised, as for a chest C
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
@@ -61,7 +61,15 @@ class ChestParameters:
 
 
 def draw_chest(rng: np.random.Generator, *, female: bool = False) -> ChestParameters:
-    """Draw a chest from the variation among adults."""
+    """Draw a chest from the variation among adults.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    female
+        Whether to draw from women's measures.
+    """
     size = 0.94 if female else 1.0
     return ChestParameters(
         seed=int(rng.integers(2**31)),
@@ -148,7 +156,15 @@ HILA = {"right": (-48.0, 8.0, -4.0), "left": (48.0, 10.0, 2.0)}
 
 
 def ellipsoid_distance(item: Ellipsoid, x: Points | Floats, y: Points | Floats, z: Points | float) -> Points | Floats:
-    """Return the approximate signed distance (mm) to an ellipsoid."""
+    """Return the approximate signed distance (mm) to an ellipsoid.
+
+    Parameters
+    ----------
+    item
+        The ellipsoid.
+    x, y, z
+        Coordinates, mm of the reference chest, of shapes that broadcast.
+    """
     centre, semi, _ = item
     dx, dy, dz = x - centre[0], y - centre[1], z - centre[2]
     first, second, third = ((dx * ax + dy * ay + dz * az) ** 2 for ax, ay, az in ellipsoid_axes(item))
@@ -174,13 +190,29 @@ def _union(items: tuple[Ellipsoid, ...], x: Floats, y: Floats, z: float | Points
 
 
 def smooth_step(value: Points | float, low: float, high: float) -> Points:
-    """Return a smooth step from 0 at ``low`` to 1 at ``high``."""
+    """Return a smooth step from 0 at ``low`` to 1 at ``high``.
+
+    Parameters
+    ----------
+    value
+        Where to evaluate.
+    low, high
+        Ends of the step.
+    """
     t = np.clip((np.asarray(value, float) - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def cavity_radius(angle: Points, z: Points | float) -> Points:
-    """Return the thoracic cavity's radius (mm, reference chest) in direction ``angle`` (radians, 0 left, pi/2 back)."""
+    """Return the thoracic cavity's radius (mm, reference chest) in direction ``angle`` (radians, 0 left, pi/2 back).
+
+    Parameters
+    ----------
+    angle
+        Direction, radians: 0 to the left, pi / 2 to the back.
+    z
+        Height, mm of the reference chest.
+    """
     z = np.asarray(z, float)
     narrowing = np.sqrt(np.clip(1 - (np.clip(z - 5, 0, None) / 135) ** 2, 0.12, 1))
     half_width = 131 * narrowing * (1 - 0.03 * smooth_step(-z, 100, 170))
@@ -200,7 +232,12 @@ def lung_distance(
 ) -> Points | Floats:
     """Return the signed distance (mm, approximate) to the lungs of the reference chest.
 
-    ``cavity`` is the distance to the cavity's wall, ``tubes`` that to the mediastinum's tubes, ``heart`` that to the heart.
+    Parameters
+    ----------
+    x, y, z
+        Coordinates, mm of the reference chest, of shapes that broadcast.
+    cavity, tubes, heart
+        Signed distances there to the cavity's wall, to the mediastinum's tubes and to the heart, mm.
     """
     side = np.abs(x)
     envelope = (np.sqrt(((side - 64) / 76) ** 2 + ((y - 2) / 100) ** 2 + ((z + 22) / 150) ** 2) - 1) * 76
@@ -213,7 +250,13 @@ def lung_distance(
 
 
 def depth_below_dome(x: Points | Floats, y: Points | Floats, z: Points | float) -> Points | Floats:
-    """Return the distance (mm, approximate) by which a point lies below the diaphragm."""
+    """Return the distance (mm, approximate) by which a point lies below the diaphragm.
+
+    Parameters
+    ----------
+    x, y, z
+        Coordinates, mm of the reference chest, of shapes that broadcast.
+    """
     right = -78 - 60 * (((x + 58) / 74) ** 2 + ((y + 6) / 84) ** 2)
     left = -90 - 60 * (((x - 62) / 70) ** 2 + ((y + 6) / 84) ** 2)
     return (np.where(x < 0, right, left) - z) * 0.65
@@ -225,13 +268,21 @@ class Chest:
 
     parameters: ChestParameters
     tumour: Tumour | None
-    vessels: Capsules
-    coarse: RandomField
-    fine: RandomField
+    vessels: Capsules = field(repr=False)
+    coarse: RandomField = field(repr=False)
+    fine: RandomField = field(repr=False)
 
 
 def lung_clearance(p: ChestParameters, points: Points) -> Points:
-    """Return how deep (mm) points (m, 3) lie within a lung; negative outside."""
+    """Return how deep (mm) points (m, 3) lie within a lung; negative outside.
+
+    Parameters
+    ----------
+    p
+        The chest.
+    points
+        Shape (m, 3), x, y, z in true mm.
+    """
     reference = points / np.asarray(p.scale)
     x, y, z = reference.T
     cavity = np.hypot(x, y) - cavity_radius(np.arctan2(y, x), z)
@@ -294,7 +345,15 @@ def _grow_tree(
 
 
 def build_chest(p: ChestParameters, tumour: TumourParameters | None = None) -> Chest:
-    """Draw everything random in a chest from its seed, and the tumour's from its own."""
+    """Draw everything random in a chest from its seed, and the tumour's from its own.
+
+    Parameters
+    ----------
+    p
+        The chest.
+    tumour
+        Its tumour; None for a chest without.
+    """
     rng = np.random.default_rng([p.seed, 0])
     trees = []
     for name, side in (("right", -1), ("left", 1)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,8 +60,8 @@ class CTSeries:
         One per slice, in the order of the scan's slices; the datasets hold no pixel data.
     """
 
-    paths: tuple[Path, ...]
-    datasets: tuple[Dataset, ...]
+    paths: tuple[Path, ...] = field(repr=False)
+    datasets: tuple[Dataset, ...] = field(repr=False)
 
 
 def write_ct_series(folder: Path, scan: Scan, *, key: str, patient: PatientRecord) -> CTSeries:

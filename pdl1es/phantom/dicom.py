@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,11 @@ class PhantomStudy:
     """
 
     folder: Path
-    ct: CTSeries
+    ct: CTSeries = field(repr=False)
     seg_path: Path
     clinical_path: Path
     tumour: TumourParameters
-    scan: Scan
+    scan: Scan = field(repr=False)
 
     @property
     def true_volume_mm3(self) -> float:

@@ -8,7 +8,7 @@ is added. Every slice's noise is drawn for the full matrix, so that a small fiel
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -164,7 +164,15 @@ def manufacturer_of(kernel: str) -> str:
 
 
 def draw_scanner(rng: np.random.Generator, *, sharp: bool = True) -> ScannerParameters:
-    """Draw a scanner's settings as a hospital's mix of them; ``sharp`` chooses lung kernels (the paper's inclusion)."""
+    """Draw a scanner's settings as a hospital's mix of them; ``sharp`` chooses lung kernels (the paper's inclusion).
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    sharp
+        Whether to draw a lung kernel, as the paper included, or a soft-tissue one.
+    """
     manufacturer = str(rng.choice(list(KERNELS), p=[0.45, 0.25, 0.2, 0.1]))
     names = [name for name, kernel in KERNELS[manufacturer].items() if kernel.sharp is sharp]
     thickness = float(rng.choice([1.0, 1.25, 2.0, 3.0, 5.0], p=[0.1, 0.15, 0.2, 0.3, 0.25]))
@@ -208,8 +216,8 @@ class Scan:
         How it was made.
     """
 
-    hu: NDArray[np.int16]
-    mask: NDArray[np.bool_]
+    hu: NDArray[np.int16] = field(repr=False)
+    mask: NDArray[np.bool_] = field(repr=False)
     origin: tuple[float, float, float]
     spacing: tuple[float, float, float]
     scanner: ScannerParameters
@@ -227,7 +235,17 @@ def first_voxel(s: ScannerParameters) -> tuple[float, float, float]:
 
 
 def crop_around(s: ScannerParameters, centre: tuple[float, float, float], size_mm: tuple[float, float, float]) -> Crop:
-    """Return the part of a scan that covers a box of ``size_mm`` (x, y, z) about ``centre``, clipped to the scan."""
+    """Return the part of a scan that covers a box of ``size_mm`` (x, y, z) about ``centre``, clipped to the scan.
+
+    Parameters
+    ----------
+    s
+        The scanner's settings.
+    centre
+        x, y, z of the box's middle, mm.
+    size_mm
+        Its size along x, y, z, mm.
+    """
     first, spacing = first_voxel(s), (s.pixel_spacing_mm, s.pixel_spacing_mm, s.slice_spacing_mm)
     limits = (s.matrix, s.matrix, s.slices)
     ranges = []
@@ -241,7 +259,15 @@ def crop_around(s: ScannerParameters, centre: tuple[float, float, float], size_m
 
 
 def modulation_transfer(s: ScannerParameters, frequency: Floats) -> Floats:
-    """Return the kernel's transfer at a radial frequency (cycles per mm): 1 at zero, a half at its half frequency."""
+    """Return the kernel's transfer at a radial frequency (cycles per mm): 1 at zero, a half at its half frequency.
+
+    Parameters
+    ----------
+    s
+        The scanner's settings.
+    frequency
+        Radial spatial frequency, cycles per mm.
+    """
     k = s.kernel_properties
     u = (frequency / (k.half_frequency * s.sharpness)) ** 2
     return (1 + k.boost * u) * np.exp(-np.log(2 * (1 + k.boost)) * u)

@@ -45,7 +45,13 @@ class PlaneGrid:
 
 
 def plane_grid(x: Points, y: Points) -> PlaneGrid:
-    """Return the plane with columns at ``x`` and rows at ``y`` (mm)."""
+    """Return the plane with columns at ``x`` and rows at ``y`` (mm).
+
+    Parameters
+    ----------
+    x, y
+        Coordinates of columns and rows, mm, evenly spaced and ascending.
+    """
     x32, y32 = x.astype(np.float32), y.astype(np.float32)
     radius = np.hypot(x32[None, :], y32[:, None])
     angle = np.arctan2(y32[:, None], x32[None, :])
@@ -59,7 +65,15 @@ def table_angles() -> Points:
 
 
 def coverage(distance: Floats, width: float) -> Floats:
-    """Return the share of a pixel inside a surface from the signed distance (mm, negative inside) at its centre."""
+    """Return the share of a pixel inside a surface from the signed distance (mm, negative inside) at its centre.
+
+    Parameters
+    ----------
+    distance
+        Signed distance of the pixel's centre, mm, negative inside.
+    width
+        Size of the pixel, mm.
+    """
     return np.clip(np.float32(0.5) - distance * np.float32(1.0 / width), 0.0, 1.0)
 
 
@@ -100,6 +114,15 @@ class Capsules:
         """Return the signed distance (mm) of a plane's pixels to the nearest capsule, at most ``reach``.
 
         Only the pixels in the boxes of the capsules near the plane are visited.
+
+        Parameters
+        ----------
+        plane
+            The plane's pixels.
+        z
+            Its height, mm.
+        reach
+            Largest distance that is worked out, mm.
         """
         result = np.full((len(plane.y), len(plane.x)), reach, np.float32)
         if not len(self):
@@ -150,7 +173,15 @@ class Capsules:
 
 
 def polyline(points: Sequence[tuple[float, float, float]], radii: Sequence[float]) -> Capsules:
-    """Return the tube through ``points`` (mm) with a radius (mm) at each of them."""
+    """Return the tube through ``points`` (mm) with a radius (mm) at each of them.
+
+    Parameters
+    ----------
+    points
+        x, y, z of the corners, mm.
+    radii
+        Radius at each of them, mm.
+    """
     p, r = np.asarray(points, float), np.asarray(radii, float)
     return Capsules(p[:-1], p[1:], r[:-1], r[1:])
 
@@ -203,7 +234,15 @@ class RandomField:
     origin: tuple[float, float, float]
 
     def in_plane(self, x: Floats, y: Floats, z: float) -> Floats:
-        """Return the field on the pixels of a plane, shape (len(y), len(x)): separable, so two small products."""
+        """Return the field on the pixels of a plane, shape (len(y), len(x)): separable, so two small products.
+
+        Parameters
+        ----------
+        x, y
+            Coordinates of columns and rows, mm.
+        z
+            Height of the plane, mm.
+        """
         nodes = len(self.lattice)
         wx = _spline_weights((x.astype(np.float64) - self.origin[0]) / self.spacing, nodes)
         wy = _spline_weights((y.astype(np.float64) - self.origin[1]) / self.spacing, nodes)
@@ -220,7 +259,19 @@ class RandomField:
 def random_field(
     rng: np.random.Generator, nodes: int, spacing: float, origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
 ) -> RandomField:
-    """Draw a field of unit variance with ``nodes`` ** 3 nodes ``spacing`` mm apart; it repeats after that."""
+    """Draw a field of unit variance with ``nodes`` ** 3 nodes ``spacing`` mm apart; it repeats after that.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    nodes
+        Nodes along each axis.
+    spacing
+        Distance of the nodes, mm.
+    origin
+        x, y, z of node 0, mm.
+    """
     lattice = rng.standard_normal((nodes, nodes, nodes), np.float32)
     # Mean over a cell of the squared B-spline weights: 0.4794 per axis.
     lattice *= np.float32(0.4794**-1.5)

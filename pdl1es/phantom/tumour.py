@@ -167,7 +167,13 @@ class Tumour:
         ) * (self.scale)
 
     def core_distance(self, x: Floats, y: Floats, z: float | Points) -> Points:
-        """Return the approximate signed distance (mm, negative inside) to the core's surface; exact in sign."""
+        """Return the approximate signed distance (mm, negative inside) to the core's surface; exact in sign.
+
+        Parameters
+        ----------
+        x, y, z
+            Coordinates, mm, of shapes that broadcast.
+        """
         centre = self.parameters.centre
         offset = np.stack(np.broadcast_arrays(x - centre[0], y - centre[1], z - centre[2]), axis=-1).astype(float)
         length = np.linalg.norm(offset, axis=-1)
@@ -175,7 +181,15 @@ class Tumour:
         return length - self.core_radius(direction)
 
     def core_mask(self, x: Floats, y: Floats, z: float) -> NDArray[np.bool_]:
-        """Return which pixel centres of an axial plane lie in the core, shape (len(y), len(x))."""
+        """Return which pixel centres of an axial plane lie in the core, shape (len(y), len(x)).
+
+        Parameters
+        ----------
+        x, y
+            Coordinates of columns and rows, mm.
+        z
+            Height of the plane, mm.
+        """
         mask = np.zeros((len(y), len(x)), bool)
         window = self._window(x, y)
         if window is not None:
