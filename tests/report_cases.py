@@ -269,7 +269,6 @@ def report_case(
     segment = Segment(
         number=1,
         label=label,
-        description=None,
         category=Code("49755003", "SCT", "Morphologically Altered Structure"),
         property_type=Code("108369006", "SCT", "Neoplasm"),
         anatomic_region=Code("39607008", "SCT", "Lung") if site else None,

@@ -83,24 +83,6 @@ def _number_skips(series: CTSeries) -> list[bool]:
     return [step is not None and step > usual for step in steps]
 
 
-def find_gaps(series: CTSeries, low: float, high: float) -> tuple[SliceGap, ...]:
-    """Return the gaps that reach into a range of the stack.
-
-    Parameters
-    ----------
-    series
-        The stack.
-    low, high
-        Ends of the range along the canonical normal, mm. A gap that only touches an end is not in it.
-
-    Returns
-    -------
-    tuple of SliceGap
-        Ascending.
-    """
-    return tuple(gap for gap in slice_gaps(series) if gap.high > low and gap.low < high)
-
-
 def refuse_gaps(series: CTSeries, low: float, high: float) -> None:
     """Refuse a stack with slices missing in a range.
 
@@ -109,14 +91,14 @@ def refuse_gaps(series: CTSeries, low: float, high: float) -> None:
     series
         The stack.
     low, high
-        Ends of the range along the canonical normal, mm.
+        Ends of the range along the canonical normal, mm. A gap that only touches an end is not in it.
 
     Raises
     ------
     Refusal
         MISSING_SLICES, naming the positions.
     """
-    gaps = find_gaps(series, low, high)
+    gaps = [gap for gap in slice_gaps(series) if gap.high > low and gap.low < high]
     if gaps:
         places = ", ".join(f"{gap.low:.2f} and {gap.high:.2f} mm" for gap in gaps[:5])
         more = f" and {len(gaps) - 5} more" if len(gaps) > 5 else ""

@@ -24,13 +24,13 @@ DIRECTION_TOLERANCE: Final = 1e-3
 PARALLEL_TOLERANCE: Final = 5e-4
 """Largest sine of the angle between directions that count as parallel: 0.25 mm over a field of view of 500 mm."""
 QUANTUM_MM: Final = 2.0**-20
-"""Coordinates are rounded to this step, just under 1e-6 mm.
+"""Step to which coordinates are rounded, just under 1e-6 mm.
 
-A binary step, because positions and spacings are written as decimals: a decimal step would put many of them on exact
-ties, where the last bit of a sum (it differs between an image and its mirror image) decides. Sums and differences of
-multiples of it are exact in float64."""
+The step is binary, because sums and differences of its multiples are exact in float64. A decimal step would not do:
+positions and spacings are decimals, so that many would lie half-way between two steps, where the last bit decides. That
+bit differs between an image and its mirror image."""
 MAX_COORDINATE_MM: Final = 1e6
-"""No scanner is a kilometre long; beyond it a position is garbage and the rounding above would lose its meaning."""
+"""Largest coordinate that is accepted: no scanner is a kilometre long. Beyond 2^33 mm the rounding would lose its meaning."""
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -120,20 +120,25 @@ def create_slice_plane(
 
 def normal_vector(plane: SlicePlane) -> NDArray[np.float64]:
     """Return the plane's unit normal, row direction x column direction, shape (3,)."""
-    # Written out: a transposed image must give the exact negative, which holds for products of two numbers.
+    # Written out, so that a transposed image gives the exact negative: each term is a product of two numbers.
     (a, b, c), (d, e, f) = plane.row_direction, plane.column_direction
     normal = np.array([b * f - c * e, c * d - a * f, a * e - b * d])
     return normal / math.sqrt(float(normal @ normal))
 
 
 def canonical_axes(plane: SlicePlane) -> NDArray[np.float64]:
-    """Return the plane's three directions in canonical order: ascending closest to the patient's left, back and head.
+    """Return the plane's three directions in canonical order: the ones closest to the patient's left, back and head.
 
     The three directions (row, column, normal) are assigned to L, P and S so that the sum of their absolute cosines is
-    largest, and flipped to ascend. The result does not depend on how the pixels are stored: mirrored or transposed
-    images of one plane have equal axes: to the bit, unless their files round the cosines differently (a minus sign costs
-    a decimal string one digit). They are not rounded here: 1e-10 of direction would move a far corner more than the
-    rounding of coordinates absorbs.
+    largest, and flipped to ascend. The result does not depend on how the pixels are stored: mirrored and transposed
+    images of one plane have axes that are equal to the bit. (Their files may round the cosines differently, because a
+    minus sign takes one digit of a decimal string. The axes then differ by as much.) The axes are not rounded, because
+    1e-10 of direction would move a far corner more than the rounding of coordinates absorbs.
+
+    Parameters
+    ----------
+    plane
+        The plane.
 
     Returns
     -------
@@ -149,9 +154,9 @@ def canonical_axes(plane: SlicePlane) -> NDArray[np.float64]:
 
 
 def stack_axes(plane: SlicePlane) -> NDArray[np.float64]:
-    """Return `canonical_axes` with the plane's normal last: the axes along which a stack of such planes is laid out.
+    """Return the axes along which a stack of such planes is laid out, the normal last.
 
-    For axial planes they are the canonical axes themselves; for coronal ones x, z, y.
+    They are the `canonical_axes` in another order: x, y, z for axial planes; x, z, y for coronal ones.
     """
     axes = canonical_axes(plane)
     normal = int(np.argmax(np.abs(axes @ normal_vector(plane))))
@@ -159,13 +164,21 @@ def stack_axes(plane: SlicePlane) -> NDArray[np.float64]:
 
 
 def _closeness(axes: NDArray[np.float64]) -> tuple[float, ...]:
-    """Rank an assignment of directions to L, P, S; ties go to x, then y, whichever way the pixels are stored."""
+    """Rank an assignment of directions to L, P and S: by the sum of the cosines, then by that to L, then to P."""
     cosines = np.round(np.abs(np.diagonal(axes)), 9)
     return (round(float(cosines.sum()), 8), *cosines.tolist())
 
 
 def lies_across(plane: SlicePlane, axes: NDArray[np.float64]) -> bool:
-    """Tell whether the plane is perpendicular to the z axis and its rows and columns run along x and y, either way."""
+    """Tell whether a plane is perpendicular to the last axis and its rows and columns run along the first two.
+
+    Parameters
+    ----------
+    plane
+        The plane; its rows may run along either axis, in either direction.
+    axes
+        From `canonical_axes` or `stack_axes`, shape (3, 3).
+    """
     return _in_plane_order(plane, axes) is not None
 
 
@@ -242,7 +255,20 @@ def to_canonical(array: NDArray[_T], plane: SlicePlane, axes: NDArray[np.float64
 
 
 def position_along(plane: SlicePlane, direction: NDArray[np.float64]) -> float:
-    """Return the coordinate of the plane's first pixel along a unit vector, mm from the origin, rounded."""
+    """Return the coordinate of a plane's first pixel.
+
+    Parameters
+    ----------
+    plane
+        The plane.
+    direction
+        Unit vector, shape (3,).
+
+    Returns
+    -------
+    float
+        Along the direction, mm from the frame of reference's origin, rounded to `QUANTUM_MM`.
+    """
     return float(quantise(np.array(plane.position) @ direction))
 
 
@@ -252,7 +278,18 @@ def quantise(coordinates: NDArray[np.floating] | float) -> NDArray[np.float64]:
 
 
 def angle_degrees(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Return the angle between two lines (not rays), 0 to 90 degrees; exact near 0, where arccos is not."""
+    """Return the angle between two lines.
+
+    Parameters
+    ----------
+    first, second
+        Vectors along the lines, either way, shape (3,).
+
+    Returns
+    -------
+    float
+        0 to 90 degrees. Exact near 0, because it is computed from the sine: near 0 the arccosine is not.
+    """
     sine = float(np.linalg.norm(np.cross(first, second)))
     return math.degrees(math.atan2(sine, abs(float(first @ second))))
 
@@ -287,7 +324,7 @@ def _numbers(value: Any, count: int, tag: str, uid: str) -> tuple[float, ...]:
     try:
         numbers = tuple(float(item) for item in items)
     except (TypeError, ValueError, OverflowError):
-        # the text itself stays out of the message: what is in a malformed element can be anything
+        # the text is not repeated, because a malformed element can hold anything
         raise Refusal(
             RefusalCode.GEOMETRY_INCONSISTENT, "the value is not numeric", tag=tag, value="not a number", uid=uid
         ) from None

@@ -38,22 +38,27 @@ class Instance:
 
     @property
     def sop_class_uid(self) -> str:
+        """SOP Class UID, empty where it is absent."""
         return str(self.header.get("SOPClassUID", ""))
 
     @property
     def sop_instance_uid(self) -> str:
+        """SOP Instance UID, empty where it is absent."""
         return str(self.header.get("SOPInstanceUID", ""))
 
     @property
     def series_instance_uid(self) -> str:
+        """Series Instance UID, empty where it is absent."""
         return str(self.header.get("SeriesInstanceUID", ""))
 
     @property
     def study_instance_uid(self) -> str:
+        """Study Instance UID, empty where it is absent."""
         return str(self.header.get("StudyInstanceUID", ""))
 
     @property
     def frame_of_reference_uid(self) -> str:
+        """Frame of Reference UID, empty where it is absent."""
         return str(self.header.get("FrameOfReferenceUID", ""))
 
     @property

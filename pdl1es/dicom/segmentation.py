@@ -23,11 +23,24 @@ SEGMENTATION_SOP_CLASSES: Final = frozenset({str(SegmentationStorage), LABEL_MAP
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One item of the Segment Sequence (PS3.3 C.8.20.2)."""
+    """One item of the Segment Sequence (PS3.3 C.8.20.2).
+
+    Attributes
+    ----------
+    number
+        Segment Number.
+    label
+        Segment Label, empty where there is none.
+    category, property_type, anatomic_region
+        Segmented Property Category, Segmented Property Type and Anatomic Region, or None.
+    tracking_id, tracking_uid
+        Tracking ID and Tracking UID, or None.
+    algorithm_type
+        Segment Algorithm Type, or None.
+    """
 
     number: int
     label: str
-    description: str | None
     category: Code | None
     property_type: Code | None
     anatomic_region: Code | None
@@ -183,7 +196,6 @@ def _segments(instance: Instance) -> tuple[Segment, ...]:
         segments[number] = Segment(
             number=number,
             label=_text(item, "SegmentLabel") or "",
-            description=_text(item, "SegmentDescription"),
             category=_code(item, "SegmentedPropertyCategoryCodeSequence"),
             property_type=_code(item, "SegmentedPropertyTypeCodeSequence"),
             anatomic_region=_code(item, "AnatomicRegionSequence"),

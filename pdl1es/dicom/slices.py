@@ -82,7 +82,20 @@ class _Image:
         self.groups = FunctionalGroups.of(instance.header, frame) if enhanced else FunctionalGroups(())
 
     def value(self, macro: str, keyword: str) -> Any:
-        """Return an attribute's value from a functional group macro, else from the top level of the header."""
+        """Return an attribute's value.
+
+        Parameters
+        ----------
+        macro
+            Keyword of the functional group macro's sequence in which a multi-frame object keeps the attribute.
+        keyword
+            Of the attribute.
+
+        Returns
+        -------
+        Any
+            From the functional groups, else from the top level of the header; None where neither has a value.
+        """
         value = self.groups.value(macro, keyword)
         return attribute_value(self.instance.header, keyword) if value is None else value
 

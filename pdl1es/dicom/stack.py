@@ -183,6 +183,7 @@ class _Layout:
 
     @classmethod
     def of(cls, plane: SlicePlane) -> _Layout:
+        """Return the layout of a plane."""
         axes = stack_axes(plane)
         return cls(axes, _matrix_along(plane, axes))
 

@@ -193,7 +193,7 @@ def test_what_the_segments_are_is_read_in_full(shared_data: Path) -> None:
     assert segmentation.segments[1].property_type.meaning == "Artery"
     syngo = read(shared_data / "seg_zoo" / "slicer_syngo_liver" / "DICOM.SEG" / "syngo.seg.dcm")
     assert syngo.segments[0].category is None
-    assert syngo.segments[0].description == "Segmentation"
+    assert syngo.segments[0].algorithm_type == "SEMIAUTOMATIC"
     assert len(syngo.referenced_sop_instance_uids) == 3
 
 

@@ -75,7 +75,7 @@ def segment_of(
     def code(triple: Triple | None) -> Code | None:
         return Code(*triple) if triple else None
 
-    return Segment(1, label, None, code(category), code(kind), code(site), None, None, None)
+    return Segment(1, label, code(category), code(kind), code(site), None, None, None)
 
 
 # --- which segment ---------------------------------------------------------------------------------------------------
@@ -576,6 +576,18 @@ def test_a_survey_marks_what_is_chosen() -> None:
     assert seen.candidates[0].chosen
     assert seen.candidates[0].tumour_coverage == 1.0
     assert type(seen.candidates[0].tumour_coverage) is float
+
+
+def test_a_study_and_what_is_made_of_it_show_themselves_in_one_line_without_a_name() -> None:
+    stack = ct_stack(PatientName="DOE^JANE", SeriesDescription="DOE JANE")
+    named = [replace(instance, path=Path("DOE_JANE", instance.path)) for instance in stack]
+    study = replace(study_of(named, seg_instance(references=references_to(stack))), root=Path("DOE_JANE"))
+    seen = looked_at(study)
+    assert seen.selection is not None
+    for shown in (study, study.instances[0], seen, seen.selection, seen.selection.ct, seen.selection.segmentation):
+        assert len(repr(shown)) < 200
+        assert "DOE" not in repr(shown)
+    assert repr(seen.selection.ct) == "<CTSeries 1.2.3.4: 20 slices, 0 set aside>"
 
 
 def test_control_characters_of_a_label_do_not_reach_a_message() -> None:
