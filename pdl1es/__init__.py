@@ -1,13 +1,63 @@
-"""PD-L1ES: the science, as pure functions on frozen dataclasses.
+"""PD-L1ES: a score for PD-L1 expression of non-small cell lung cancer from chest CT.
 
-Nothing here knows MONAI Deploy, a network or global state. The operators of the application and the training call
-these same functions, so that the paper, the training and the service cannot drift apart.
+>>> from pdl1es import score_study
+>>> result = score_study("study/")  # a CT series and the DICOM SEG of the primary tumour
+>>> result.score, result.groups, result.warnings
+>>> result.save("report/", kinds=["sr", "pdf"])
+
+The names below are imported when they are used. The rooms beneath hold the science as pure functions on frozen
+dataclasses: they know no MONAI Deploy, no network and no global state, and the operators of the application and the
+training call these same functions, so that the paper, the training and the service cannot drift apart.
 """
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pdl1es.errors import Refusal, RefusalCode
+    from pdl1es.library import (
+        Inspection,
+        StudyResult,
+        extract_features,
+        inspect_study,
+        load_model,
+        read_tumour,
+        score_study,
+    )
+    from pdl1es.settings import Settings
 
 # onnxruntime's own builds for Linux report every model that is loaded to Microsoft unless this is set before they are
 # imported. Whoever wants that has to say so with a 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Inspection",
+    "Refusal",
+    "RefusalCode",
+    "Settings",
+    "StudyResult",
+    "__version__",
+    "extract_features",
+    "inspect_study",
+    "load_model",
+    "read_tumour",
+    "score_study",
+]
+
+_MODULES = {"Refusal": "errors", "RefusalCode": "errors", "Settings": "settings"}
+"""Where the names lie that are not the library's own."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is used (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'library')}"), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -85,6 +85,10 @@ class RunRequest:
     when: datetime
     clinical: Path | ClinicalRecord | None = None
 
+    def __repr__(self) -> str:
+        """Say what is wanted, not of whom: a folder's name can be a patient's."""
+        return f"<RunRequest: {', '.join(self.settings.outputs)}, dated {self.when.isoformat()}>"
+
     @property
     def report_options(self) -> ReportOptions:
         """What its reports have in common."""

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -200,8 +201,19 @@ def read_clinical_json(content: bytes) -> ClinicalRecord:
         raise ClinicalFileError("the file is nested too deeply") from None
     if not isinstance(document, dict):
         raise ClinicalFileError("the file must hold one JSON object")
+    return read_clinical_mapping(document)
+
+
+def read_clinical_mapping(values: Mapping[str, Any]) -> ClinicalRecord:
+    """Return the record of one patient's values, as ``{"age": 63, "sex": "male"}``.
+
+    Raises
+    ------
+    ClinicalFileError
+        Where they do not follow the schema of `ClinicalRecord`.
+    """
     try:
-        return ClinicalRecord.model_validate(document)
+        return ClinicalRecord.model_validate(dict(values))
     except ValidationError as error:
         raise _errors(error, "the record does not follow the schema") from None
 

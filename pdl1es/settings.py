@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -99,6 +100,30 @@ def settings_file(given: Path | None) -> Path:
     return Path(from_environment) if from_environment else DEFAULT_FILE
 
 
+def read_settings(given: Settings | Mapping[str, Any] | str | os.PathLike[str] | None) -> Settings:
+    """Return settings, however they are given.
+
+    Parameters
+    ----------
+    given
+        Settings; a mapping with the sections of ``app.yaml``; a file; or None for what `settings_file` finds.
+
+    Returns
+    -------
+    Settings
+
+    Raises
+    ------
+    SettingsError
+        As `load_settings`.
+    """
+    if isinstance(given, Settings):
+        return given
+    if isinstance(given, Mapping):
+        return _validated(dict(given), "the mapping")
+    return load_settings(settings_file(Path(given) if given is not None else None))
+
+
 def load_settings(file: Path) -> Settings:
     """Read and validate ``app.yaml``.
 
@@ -119,6 +144,10 @@ def load_settings(file: Path) -> Settings:
         document = {}
     if not isinstance(document, dict):
         raise SettingsError(f"{file} must hold a mapping with the sections of app.yaml")
+    return _validated(document, str(file))
+
+
+def _validated(document: dict[Any, Any], where: str) -> Settings:
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
@@ -126,4 +155,4 @@ def load_settings(file: Path) -> Settings:
             f"  {'.'.join(str(part) for part in fault['loc'])} = {fault['input']!r}: {fault['msg']}"
             for fault in error.errors(include_url=False)
         ]
-        raise SettingsError("\n".join([f"{file} holds settings that are not allowed:", *faults])) from error
+        raise SettingsError("\n".join([f"{where} holds settings that are not allowed:", *faults])) from error

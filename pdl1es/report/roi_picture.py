@@ -61,6 +61,11 @@ def roi_pictures(assessment: Assessment) -> NDArray[np.uint8]:
     return np.stack([np.asarray(_frame(assessment, index), dtype=np.uint8) for index in range(count)])
 
 
+def roi_slice_picture(assessment: Assessment) -> Image.Image:
+    """Draw the ROI slice alone, as `roi_pictures` draws it."""
+    return _frame(assessment, len(assessment.prediction.cam) // 2)
+
+
 def _frame(assessment: Assessment, index: int) -> Image.Image:
     cam = assessment.prediction.cam
     largest = float(np.abs(cam).max())
