@@ -76,6 +76,7 @@ ANALYSING: Final = (
 )
 EXPORTING: Final = (*ANALYSING, "training/export.py", "training/preprocessing.py", "training/train")
 """Code that decides what a step leaves. Cohort, preparation and training know themselves whether what is there is theirs."""
+SOURCE_SUFFIXES: Final = (".py", ".j2", ".css")
 RETESTED: Final = 40
 """Patients of the second scan, near RIDER's 32."""
 
@@ -501,12 +502,13 @@ class Reproduction:
 
 
 def source_digest(sources: Iterable[str]) -> str:
-    """Return the SHA-256 of Python code, given as files and folders from the package's parent on."""
+    """Return the SHA-256 of code and templates, given as files and folders from the package's parent on."""
     parent = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for source in sources:
         place = parent / source
-        for file in sorted(place.rglob("*.py")) if place.is_dir() else (place,):
+        inside = sorted(file for file in place.rglob("*") if file.suffix in SOURCE_SUFFIXES)
+        for file in inside if place.is_dir() else (place,):
             digest.update(f"{file.relative_to(parent).as_posix()}\n".encode())
             digest.update(file.read_bytes())
     return digest.hexdigest()

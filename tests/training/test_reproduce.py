@@ -148,11 +148,11 @@ def test_the_digest_of_sources_is_of_their_names_and_content(tmp_path: Path, mon
     (package / "part").mkdir(parents=True)
     monkeypatch.setattr(training.reproduce, "__file__", str(package / "reproduce.py"))
     found = []
-    for name, text in (("a.py", "1"), ("a.py", "2"), ("b.py", "2"), ("note.md", "2")):
+    for name, text in (("a.py", "1"), ("a.py", "2"), ("b.py", "2"), ("c.html.j2", "2"), ("note.md", "2")):
         (package / "part" / name).write_text(text)
         found.append(source_digest(["training/part"]))
-    assert len(set(found[:3])) == 3
-    assert found[3] == found[2]
+    assert len(set(found[:4])) == 4
+    assert found[4] == found[3]
     assert source_digest(training.reproduce.DISTURBING[:0]) != found[0]
 
 

@@ -13,8 +13,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from training.reporting.content import ReportContent
-from training.reporting.page import _rows
-from training.reporting.paper import not_in_this_report
+from training.reporting.paper import not_in_this_report, rows_of
 from training.statistics.estimability import NotEstimable
 from training.statistics.prognosis import RiskModel
 from training.statistics.xtile import HeldOutCutOff
@@ -84,7 +83,7 @@ def report_document(content: ReportContent) -> dict[str, Any]:
         "title": content.title,
         "warning": content.warning,
         "provenance": dict(content.provenance),
-        "paper": _rows(content),
+        "paper": rows_of(content),
         "not_in_this_report": list(not_in_this_report(content.evaluation, content.prognosis)),
         "gates": list(content.gates),
         "shortfalls": dict(content.shortfalls),

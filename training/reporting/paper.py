@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from training.attention import AttentionSummary
 from training.expression.results import Evaluation
 from training.progression.results import Prognosis
+from training.reporting.content import ReportContent
 from training.reporting.paper_expression import (
     decision_and_strata_rows,
     discrimination_rows,
@@ -59,6 +60,13 @@ def paper_rows(
         rows += visualisation_rows(FIGURE_5 in figures, attention)
         rows += table_one_rows(evaluation)
     return tuple(rows)
+
+
+def rows_of(content: ReportContent) -> tuple[PaperRow, ...]:
+    """Return `paper_rows` of a report's content."""
+    return paper_rows(
+        content.evaluation, content.prognosis, content.redivisions, tuple(content.figures), content.attention
+    )
 
 
 def not_in_this_report(evaluation: Evaluation | None, prognosis: Prognosis | None) -> tuple[str, ...]:

@@ -1,0 +1,24 @@
+"""A table of text, as the page shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Text in rows; every row has as many cells as the head, which may be empty."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    @classmethod
+    def of(cls, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+        """Return a table of rows that are made one by one."""
+        return cls(tuple(head), [tuple(row) for row in rows])
+
+    @property
+    def titled(self) -> bool:
+        """Whether any column has a title."""
+        return any(self.head)
