@@ -139,7 +139,7 @@ def test_changed_code_makes_again_what_it_decides_and_leaves_cohort_and_training
 
 def test_other_settings_are_another_reproduction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done(tmp_path)
-    monkeypatch.setattr("test_reproduce.SETTINGS", replace(SETTINGS, permutations=30))
+    monkeypatch.setitem(globals(), "SETTINGS", replace(SETTINGS, permutations=30))
     assert done(tmp_path) == list(STEPS)
 
 
@@ -246,6 +246,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
             ("synthesise_cohort", _synthesised),
             ("prepare_cohort", _prepared),
             ("read_cohort", lambda path: SimpleNamespace(rows=())),
+            ("case_sources", lambda table: {}),
             ("further_scans", _scanned),
             ("prepare_control", _disturbed),
             ("analyse_cohort", lambda *given, **options: asked.append(1) or analyse(*given, **options)),
