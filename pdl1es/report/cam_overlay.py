@@ -14,6 +14,7 @@ from pdl1es.dicom.coded_concept import Code
 from pdl1es.report import wording
 from pdl1es.report.codes import code_sequence_item
 from pdl1es.report.options import ReportOptions
+from pdl1es.report.references import sop_reference
 from pdl1es.report.study_context import scored_study
 from pdl1es.report.uids import series_uid
 
@@ -88,9 +89,7 @@ def _picture(assessment: Assessment, options: ReportOptions, frames: NDArray[np.
 def _source(assessment: Assessment) -> Dataset:
     """Return the reference to the CT image nearest to the ROI slice."""
     roi = assessment.roi_slice
-    source = Dataset()
-    source.ReferencedSOPClassUID = roi.sop_class_uid
-    source.ReferencedSOPInstanceUID = roi.sop_instance_uid
+    source = sop_reference(roi.sop_class_uid, roi.sop_instance_uid)
     if roi.frame_number is not None:
         source.ReferencedFrameNumber = roi.frame_number
     source.PurposeOfReferenceCodeSequence = [code_sequence_item(SOURCE_IMAGE)]

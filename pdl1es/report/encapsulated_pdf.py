@@ -12,6 +12,7 @@ from pdl1es.report import wording
 from pdl1es.report.codes import REPORT_TITLE, code_sequence_item
 from pdl1es.report.options import ReportOptions
 from pdl1es.report.pdf_page import report_page
+from pdl1es.report.references import sop_reference
 from pdl1es.report.study_context import copy_patient_and_study, scored_study
 from pdl1es.report.uids import series_uid
 
@@ -62,17 +63,10 @@ def build_encapsulated_pdf(assessment: Assessment, options: ReportOptions, pictu
     document.ConceptNameCodeSequence = [code_sequence_item(REPORT_TITLE)]
     document.VerificationFlag = "UNVERIFIED"
     document.SourceInstanceSequence = [
-        _reference(source.sop_class_uid, source.sop_instance_uid)
+        sop_reference(source.sop_class_uid, source.sop_instance_uid)
         for source in (assessment.roi_slice, assessment.selection.segmentation.instance)
     ]
     document.MIMETypeOfEncapsulatedDocument = "application/pdf"
     document.EncapsulatedDocument = page + b"\0" * (len(page) % 2)
     document.EncapsulatedDocumentLength = len(page)
     return study.complete(document, "Scored the tumour and wrote this page")
-
-
-def _reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
-    reference = Dataset()
-    reference.ReferencedSOPClassUID = sop_class_uid
-    reference.ReferencedSOPInstanceUID = sop_instance_uid
-    return reference

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage
 
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.study import Study
 from pdl1es.report.codes import REPORT_TITLE
+from pdl1es.report.references import ObjectReference
 from pdl1es.report.software import SOFTWARE
 
 
 @dataclass(frozen=True, slots=True)
-class Predecessor:
+class Predecessor(ObjectReference):
     """An earlier report.
 
     Attributes
     ----------
-    study_instance_uid, series_instance_uid, sop_class_uid, sop_instance_uid
-        The object.
     written
         Its content date and time, as ``"2026-02-01 10:15"``; empty where it states none.
     """
 
-    study_instance_uid: str
-    series_instance_uid: str
-    sop_class_uid: str
-    sop_instance_uid: str
     written: str
 
 
@@ -58,25 +52,6 @@ def find_predecessors(study: Study, study_instance_uid: str) -> tuple[Predecesso
     }
     found = [_predecessor(instance) for instance in ours if instance.sop_instance_uid not in replaced]
     return tuple(sorted(found, key=lambda predecessor: (predecessor.written, predecessor.sop_instance_uid)))
-
-
-def predecessor_sequence(predecessors: tuple[Predecessor, ...]) -> list[Dataset]:
-    """Return the items of the Predecessor Documents Sequence (PS3.3 C.17.2): one study, its series, their objects."""
-    study = Dataset()
-    study.StudyInstanceUID = predecessors[0].study_instance_uid
-    study.ReferencedSeriesSequence = []
-    for uid in sorted({predecessor.series_instance_uid for predecessor in predecessors}):
-        series = Dataset()
-        series.SeriesInstanceUID = uid
-        series.ReferencedSOPSequence = []
-        for predecessor in predecessors:
-            if predecessor.series_instance_uid == uid:
-                item = Dataset()
-                item.ReferencedSOPClassUID = predecessor.sop_class_uid
-                item.ReferencedSOPInstanceUID = predecessor.sop_instance_uid
-                series.ReferencedSOPSequence.append(item)
-        study.ReferencedSeriesSequence.append(series)
-    return [study]
 
 
 def _is_ours(instance: Instance, study_instance_uid: str) -> bool:

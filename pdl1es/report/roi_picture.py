@@ -7,7 +7,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import binary_erosion
 
 from pdl1es.assessment import Assessment
 from pdl1es.model.prediction import CAM_SIZE
@@ -105,8 +104,18 @@ def _outlined(panel: Image.Image, mask: NDArray[np.bool_]) -> None:
     """Draw the tumour's contour, two pixels wide, inside the tumour."""
     large = Image.fromarray(mask.astype(np.uint8) * 255).resize(panel.size, Image.Resampling.BILINEAR)
     tumour = np.asarray(large) >= 128
-    line = tumour & ~binary_erosion(tumour, iterations=2, border_value=1)
+    line = tumour & ~_eroded(_eroded(tumour))
     panel.paste(CONTOUR, mask=Image.fromarray(line.astype(np.uint8) * 255))
+
+
+def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the pixels whose four neighbours are in the mask too; beyond the picture all count as in it.
+
+    As scipy.ndimage.binary_erosion with a border value of 1, whose import takes 0.25 s.
+    """
+    padded = np.pad(mask, 1, constant_values=True)
+    across = padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & across & padded[:-2, 1:-1] & padded[2:, 1:-1]
 
 
 def _edges(length: int) -> list[int]:

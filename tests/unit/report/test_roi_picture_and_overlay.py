@@ -9,13 +9,15 @@ from io import BytesIO
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset
+from scipy.ndimage import binary_erosion
 
 from pdl1es.assessment import Assessment
 from pdl1es.report.build import build_cam, build_sr, draw_roi
 from pdl1es.report.delivery import BuiltReport
 from pdl1es.report.options import ReportOptions
-from pdl1es.report.roi_picture import LOWERS, NOTICE_FILL, PANEL, PANEL_TOP, PANELS_LEFT, RAISES, roi_pictures
+from pdl1es.report.roi_picture import CONTOUR, LOWERS, NOTICE_FILL, PANEL, PANEL_TOP, PANELS_LEFT, RAISES, roi_pictures
 from tests.report_cases import OPTIONS, ROOT, WHEN, Case, metadata, prediction, report_case
 
 CENTRES = [PANEL // 6, PANEL // 2, PANEL - PANEL // 6]
@@ -154,6 +156,25 @@ def test_the_contour_is_the_tumours(case: Case) -> None:
     scale = PANEL / 112
     assert yellow.min(axis=0) == pytest.approx([40 * scale, 40 * scale], abs=3)
     assert yellow.max(axis=0) == pytest.approx([72 * scale, 72 * scale], abs=3)
+
+
+def test_the_contour_is_drawn_where_scipys_erosion_leaves_the_tumour(case: Case) -> None:
+    mask = np.random.default_rng(4).random((3, 112, 112)) < 0.9
+    mask[:, 30:60, :40] = True
+    plain, outlined = (
+        roi_pictures(replace(case.assessment, patches=replace(case.assessment.patches, mask=drawn)))[1]
+        for drawn in (np.zeros_like(mask), mask)
+    )
+    left, _ = PANELS_LEFT
+    panel = (slice(PANEL_TOP, PANEL_TOP + PANEL), slice(left, left + PANEL))
+    large = (
+        np.asarray(Image.fromarray(mask[1].astype(np.uint8) * 255).resize((PANEL, PANEL), Image.Resampling.BILINEAR))
+        >= 128
+    )
+    line = large & ~binary_erosion(large, iterations=2, border_value=1)
+    yellow = (outlined[panel] == CONTOUR).all(axis=2) & ~(plain[panel] == CONTOUR).all(axis=2)
+    free = (plain[panel] == plain[panel][PANEL // 2, PANEL // 2]).all(axis=2)  # no letters, no scale bar
+    assert np.array_equal(yellow[free], line[free])
 
 
 def test_a_model_trained_on_patients_is_still_for_research() -> None:
