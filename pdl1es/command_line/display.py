@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -14,7 +15,9 @@ from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal
 from pdl1es.report.delivery import RESULT_FILE
 from pdl1es.report.result_schema import ResultDocument
-from pdl1es.self_test import SelfTest
+
+if TYPE_CHECKING:
+    from pdl1es.self_test import SelfTest  # brings the phantom and scipy, which a run does not need
 
 
 def show_refusal(refusal: Refusal, console: Console) -> None:
