@@ -32,6 +32,9 @@ exclude_patterns = [".*", "build", "out", "runs", "cohort", "docs/requirements.t
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 
+# A word of a docstring that names an attribute of two classes
+suppress_warnings = ["ref.python"]
+
 autoapi_dirs = [str(REPOSITORY / "pdl1es")]
 autoapi_root = "docs/reference"
 autoapi_add_toctree_entry = False
