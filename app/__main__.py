@@ -23,9 +23,10 @@ def main() -> None:
     Arguments, where there are any, are those of ``pdl1es run``, or a command of ``pdl1es`` and its arguments.
     """
     from pdl1es.command_line.cli import command_line, command_names
-    from pdl1es.command_line.process import limit_blas_threads
+    from pdl1es.command_line.process import collect_garbage_rarely, limit_blas_threads
 
     limit_blas_threads()
+    collect_garbage_rarely()
     arguments = sys.argv[1:] or _of_the_environment()
     if arguments[0] not in command_names():
         arguments = ["run", *arguments]

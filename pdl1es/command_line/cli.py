@@ -11,7 +11,7 @@ import typer
 
 from pdl1es import __version__
 from pdl1es.command_line.console import say, standard_error, standard_output, usage_error
-from pdl1es.command_line.process import limit_blas_threads, prepare_process
+from pdl1es.command_line.process import collect_garbage_rarely, limit_blas_threads, prepare_process
 from pdl1es.exit_code import ExitCode
 from pdl1es.model.folder import DEFAULT_MODELS
 
@@ -267,7 +267,9 @@ def main() -> None:
     """Run the command line ``pdl1es``, with the training's commands where they are installed."""
     limit_blas_threads()
     arguments = sys.argv[1:]
-    if not command_names().intersection(arguments[:1]):
+    if command_names().intersection(arguments[:1]):
+        collect_garbage_rarely()
+    else:
         attach_training()
     command_line(arguments)
 

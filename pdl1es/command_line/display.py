@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pdl1es.dicom.selection.survey import Survey
-from pdl1es.dicom.study import Study
-from pdl1es.errors import Refusal
 from pdl1es.report.delivery import RESULT_FILE
-from pdl1es.report.result_schema import ResultDocument
 
 if TYPE_CHECKING:
-    from pdl1es.self_test import SelfTest  # brings the phantom and scipy, which a run does not need
+    from rich.console import Console
+
+    from pdl1es.dicom.selection.survey import Survey
+    from pdl1es.dicom.study import Study
+    from pdl1es.errors import Refusal
+    from pdl1es.report.result_schema import ResultDocument
+    from pdl1es.self_test import SelfTest
 
 
 def show_refusal(refusal: Refusal, console: Console) -> None:

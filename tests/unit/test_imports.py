@@ -6,8 +6,13 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pdl1es.phantom.dicom import PhantomStudy
+
 
 PROGRAM = """
 import os, resource, sys
@@ -64,3 +69,35 @@ def test_the_packages_depend_on_each_other_in_one_direction(repository: Path, pa
         assert not imported(path) & never, path
         if package == "pdl1es" and path.name != "cli.py":
             assert "training" not in imported(path), path
+
+
+WATCHED = """
+import atexit, sys
+heavy = {heavy}
+atexit.register(lambda: print("LOADED", sorted(heavy & set(sys.modules)), file=sys.stderr))
+from pdl1es.command_line.cli import main
+sys.argv = ["pdl1es", *{arguments}]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["--version"], {"rich", "numpy", "pydicom", "pydantic"}),
+        (["--help"], {"numpy", "pydicom", "pydantic", "onnxruntime", "yaml"}),
+        (["inspect", "{study}"], {"onnxruntime", "highdicom", "radiomics", "SimpleITK", "scipy", "reportlab"}),
+        (["run", "{study}", "{out}"], {"holoscan", "monai", "scipy.ndimage", "reportlab", "pdl1es.phantom"}),
+    ],
+)
+def test_a_command_loads_no_library_that_it_has_no_use_for(
+    arguments: list[str], heavy: set[str], phantom_study: PhantomStudy, tmp_path: Path
+) -> None:
+    filled = [argument.format(study=phantom_study.folder, out=tmp_path / "out") for argument in arguments]
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED.format(heavy=heavy, arguments=filled)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.splitlines()[-1] == "LOADED []"
