@@ -28,7 +28,6 @@ from pdl1es.model.folder import DEFAULT_MODELS, model_folder_of
 from pdl1es.model.fusion import FusionModel
 from pdl1es.report.clock import report_time
 from pdl1es.report.delivery import Delivery
-from pdl1es.report.notebook_view import notebook_view
 from pdl1es.report.result import scored_result
 from pdl1es.report.result_schema import ReportFile, ResultDocument
 from pdl1es.score_warning import ScoreWarning
@@ -169,6 +168,8 @@ class StudyResult:
 
     def _repr_html_(self) -> str:
         """Show itself in a notebook."""
+        from pdl1es.report.notebook_view import notebook_view  # draws: Pillow, scipy
+
         return notebook_view(self.assessment)
 
 
