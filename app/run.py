@@ -14,7 +14,23 @@ from pdl1es.stopwatch import Stopwatch
 
 
 def run_operators(request: RunRequest, model: FusionModel, output_folder: Path, watch: Stopwatch) -> Outcome:
-    """Run the chain as operators; parameters and result as `pdl1es.run.run_in_python`."""
+    """Run the chain as operators.
+
+    Parameters
+    ----------
+    request, model, output_folder, watch
+        As for `pdl1es.run.run_in_python`.
+
+    Returns
+    -------
+    Outcome
+        The same as of plain calls.
+
+    Raises
+    ------
+    pdl1es.clinical.ClinicalFileError
+        What was given does not follow its schema.
+    """
     application = PDL1ESApplication(request, model, output_folder, watch)
     application.run()
     return application.outcome

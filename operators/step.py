@@ -94,7 +94,20 @@ class StepOperator(Operator):
         return value
 
     def after_stop(self, received: dict[str, Any], stopped: Stopped) -> Any:
-        """Return what is emitted where an earlier step stopped the chain: the same, unless a subclass knows better."""
+        """Return what is emitted where an earlier step stopped the chain.
+
+        Parameters
+        ----------
+        received
+            What the input ports hold.
+        stopped
+            The earliest of them that stopped.
+
+        Returns
+        -------
+        object
+            ``stopped``, unless a subclass knows better.
+        """
         return stopped
 
 
@@ -105,6 +118,21 @@ def first_stopped(received: dict[str, Any]) -> Stopped | None:
 
 
 def require_type(where: str, value: Any, expected: PortType) -> None:
-    """Raise TypeError where a port gets something else than it declares."""
+    """Refuse what a port does not declare.
+
+    Parameters
+    ----------
+    where
+        The port, for the message.
+    value
+        What it gets.
+    expected
+        What it declares.
+
+    Raises
+    ------
+    TypeError
+        It gets something else.
+    """
     if not isinstance(value, expected):
         raise TypeError(f"{where} takes {expected}, got {type(value)}")

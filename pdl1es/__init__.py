@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pdl1es.errors import Refusal, RefusalCode
+    from pdl1es.inspection import Inspection
     from pdl1es.library import (
-        Inspection,
         StudyResult,
         extract_features,
         inspect_study,
@@ -47,7 +47,7 @@ __all__ = [
     "score_study",
 ]
 
-_MODULES = {"Refusal": "errors", "RefusalCode": "errors", "Settings": "settings"}
+_MODULES = {"Refusal": "errors", "RefusalCode": "errors", "Settings": "settings", "Inspection": "inspection"}
 """Where the names lie that are not the library's own."""
 
 

@@ -68,7 +68,20 @@ def withheld_because(warnings: tuple[ScoreWarning, ...]) -> str | None:
 
 
 def group_of(value: float | None, cut_off: CutOff | None) -> str | None:
-    """Return the side of a cut-off, in the model's words; a value at the cut-off is below it (paper: > 0.66 is high)."""
+    """Return the side of a cut-off on which a value lies.
+
+    Parameters
+    ----------
+    value
+        On the cut-off's scale; None where the model does not give it.
+    cut_off
+        Of the model, or None.
+
+    Returns
+    -------
+    str or None
+        In the model's words. A value at the cut-off is below it (paper: > 0.66 is high).
+    """
     if value is None or cut_off is None:
         return None
     return cut_off.above if value > cut_off.value else cut_off.below
@@ -86,7 +99,22 @@ def imputation_warning(prediction: Prediction) -> ScoreWarning | None:
 
 
 def slice_spread_warning(prediction: Prediction, cut_off: CutOff, question: str) -> ScoreWarning | None:
-    """Return the warning that the slices' own scores lie on both sides of a cut-off."""
+    """Return the warning that the slices' own scores lie on both sides of a cut-off.
+
+    Parameters
+    ----------
+    prediction
+        With the slices' scores.
+    cut_off
+        On the score.
+    question
+        What it decides, as ``"the risk group"``.
+
+    Returns
+    -------
+    ScoreWarning or None
+        SLICES_DISAGREE.
+    """
     low, high = float(prediction.slice_scores.min()), float(prediction.slice_scores.max())
     if not low <= cut_off.value < high:
         return None

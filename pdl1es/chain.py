@@ -148,12 +148,46 @@ class ChainEnd:
 
 
 def load_study(folder: Path, limits: ScanLimits) -> Study:
-    """Read the headers of a folder's DICOM objects (`dicom.study.scan_study`)."""
+    """Read the headers of a folder's DICOM objects.
+
+    Parameters
+    ----------
+    folder
+        Where the study lies, nested in any way.
+    limits
+        How much of untrusted input is looked at.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    Refusal
+        LIMIT_EXCEEDED (`dicom.study.scan_study`).
+    """
     return scan_study(folder, limits)
 
 
 def select_tumour(study: Study, rules: SelectionRules, protocol: ProtocolRules) -> Selection:
-    """Choose the CT series and the tumour's segment (`dicom.selection.survey.select`)."""
+    """Choose the CT series and the tumour's segment.
+
+    Parameters
+    ----------
+    study
+        The headers.
+    rules, protocol
+        Of ``app.yaml``.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    Refusal
+        As `dicom.selection.survey.select`.
+    """
     return select(study, rules, protocol)
 
 
@@ -236,7 +270,24 @@ def read_clinical(selection: Selection, study_folder: Path, given: Path | Clinic
 
 
 def predict(model: FusionModel, patches: RoiPatches, features: RadiomicFeatures, clinical: ClinicalData) -> Prediction:
-    """Score one tumour (`FusionModel.predict`)."""
+    """Score one tumour.
+
+    Parameters
+    ----------
+    model
+        The fusion model.
+    patches, features, clinical
+        What it gets.
+
+    Returns
+    -------
+    Prediction
+
+    Raises
+    ------
+    Refusal
+        RADIOMICS_INCOMPLETE, SCORE_NOT_FINITE (`FusionModel.predict`).
+    """
     return model.predict(patches.hu, features.values, clinical)
 
 
@@ -314,7 +365,20 @@ def assess_tumour(
     stability: ContourStability | None,
     model: FusionModel,
 ) -> Assessment:
-    """Put together what the steps found, with the groups and the warnings that follow from it (`assessment.assess`)."""
+    """Put together what the steps found, with the groups and the warnings that follow from it.
+
+    Parameters
+    ----------
+    study, selection, tumour, patches, clinical, prediction, stability
+        What the steps found; ``stability`` is None where it was not asked for.
+    model
+        The model that gave the prediction.
+
+    Returns
+    -------
+    Assessment
+        As `assessment.assess`.
+    """
     return assess(
         selection=selection,
         tumour=tumour.size,
@@ -332,6 +396,13 @@ def assess_tumour(
 def draw_roi(assessment: Assessment, kinds: Collection[OutputKind]) -> NDArray[np.uint8] | None:
     """Draw the ROI slices with the class activation map, where a wanted report shows them.
 
+    Parameters
+    ----------
+    assessment
+        What is drawn.
+    kinds
+        The reports that are wanted.
+
     Returns
     -------
     NDArray[np.uint8] or None
@@ -343,7 +414,22 @@ def draw_roi(assessment: Assessment, kinds: Collection[OutputKind]) -> NDArray[n
 def build_cam(
     assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8] | None, kinds: Collection[OutputKind]
 ) -> BuiltReport | None:
-    """Build the picture of the class activation map, where it is wanted (`report.build.build_cam`)."""
+    """Build the picture of the class activation map, where it is wanted.
+
+    Parameters
+    ----------
+    assessment, options
+        What is drawn, and how it is filed.
+    pictures
+        From `draw_roi`.
+    kinds
+        The reports that are wanted.
+
+    Returns
+    -------
+    BuiltReport or None
+        As `report.build.build_cam`.
+    """
     return build.build_cam(assessment, options, pictures) if "cam" in kinds and pictures is not None else None
 
 
@@ -354,14 +440,46 @@ def build_sr(
     cam: BuiltReport | None,
     kinds: Collection[OutputKind],
 ) -> BuiltReport | None:
-    """Build the structured report, where it is wanted (`report.build.build_sr`); it refers to the picture ``cam``."""
+    """Build the structured report, where it is wanted.
+
+    Parameters
+    ----------
+    assessment, options
+        What is reported, and how it is filed.
+    study
+        What the input held: earlier reports in it are named as replaced.
+    cam
+        The picture, to which the report refers.
+    kinds
+        The reports that are wanted.
+
+    Returns
+    -------
+    BuiltReport or None
+        As `report.build.build_sr`.
+    """
     return build.build_sr(assessment, options, study=study, cam=cam) if "sr" in kinds else None
 
 
 def build_pdf(
     assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8] | None, kinds: Collection[OutputKind]
 ) -> BuiltReport | None:
-    """Build the page, where it is wanted (`report.build.build_pdf`)."""
+    """Build the page, where it is wanted.
+
+    Parameters
+    ----------
+    assessment, options
+        What is reported, and how it is filed.
+    pictures
+        From `draw_roi`.
+    kinds
+        The reports that are wanted.
+
+    Returns
+    -------
+    BuiltReport or None
+        As `report.build.build_pdf`.
+    """
     return build.build_pdf(assessment, options, pictures) if "pdf" in kinds and pictures is not None else None
 
 
@@ -459,7 +577,17 @@ def build_reports(
 def reports_in_order(
     sr: BuiltReport | None, cam: BuiltReport | None, pdf: BuiltReport | None
 ) -> tuple[BuiltReport, ...]:
-    """Return the reports that were built, in the order in which result.json lists them."""
+    """Return the reports that were built, in the order in which result.json lists them.
+
+    Parameters
+    ----------
+    sr, cam, pdf
+        Each from its step; None where it is not wanted.
+
+    Returns
+    -------
+    tuple of BuiltReport
+    """
     return tuple(report for report in (sr, cam, pdf) if report is not None)
 
 

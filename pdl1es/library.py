@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from pdl1es import chain
 from pdl1es.assessment import Assessment
 from pdl1es.clinical import ClinicalRecord, read_clinical_mapping
-from pdl1es.dicom.selection.segment import SegmentCandidate
-from pdl1es.dicom.selection.series import SeriesCandidate
-from pdl1es.dicom.selection.survey import Selection, Survey, survey
 from pdl1es.dicom.silence import silenced_pydicom
 from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal
 from pdl1es.features.radiomic_features import RadiomicFeatures
 from pdl1es.grid.resample import TumourVolume
+from pdl1es.inspection import Inspection, inspect_folder
 from pdl1es.model.folder import DEFAULT_MODELS, model_folder_of
 from pdl1es.model.fusion import FusionModel
 from pdl1es.report.clock import report_time
@@ -173,50 +171,6 @@ class StudyResult:
         return notebook_view(self.assessment)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Inspection:
-    """Which series and which segment of a study would be scored, and why.
-
-    Attributes
-    ----------
-    study
-        What the folder holds.
-    survey
-        What the rules make of it.
-    """
-
-    study: Study
-    survey: Survey
-
-    @property
-    def series(self) -> tuple[SeriesCandidate, ...]:
-        """Every series, the chosen one first, each with the reasons."""
-        return self.survey.candidates
-
-    @property
-    def segments(self) -> tuple[SegmentCandidate, ...]:
-        """Every segment of every readable SEG, each with the reason."""
-        return self.survey.segments
-
-    @property
-    def selection(self) -> Selection | None:
-        """What would be scored; None where nothing would."""
-        return self.survey.selection
-
-    @property
-    def refusal(self) -> Refusal | None:
-        """Why nothing would be scored, or None."""
-        return self.survey.refusal
-
-    @property
-    def warnings(self) -> tuple[ScoreWarning, ...]:
-        """Warnings about the choice and the protocol."""
-        return self.selection.warnings if self.selection is not None else ()
-
-    def __repr__(self) -> str:
-        return f"<Inspection: {self.survey!r}>"
-
-
 def load_model(folder: PathLike | None = None, *, require_gpu: bool = False, threads: int = 2) -> FusionModel:
     """Load a model once, to score many studies with it.
 
@@ -318,10 +272,7 @@ def inspect_study(study: PathLike, *, settings: SettingsLike = None) -> Inspecti
     Refusal
         LIMIT_EXCEEDED: the folder holds more than the settings allow.
     """
-    chosen = read_settings(settings)
-    with silenced_pydicom():
-        found = chain.load_study(Path(study), chosen.limits)
-        return Inspection(found, survey(found, chosen.selection, chosen.protocol))
+    return inspect_folder(Path(study), read_settings(settings))
 
 
 def read_tumour(study: PathLike, *, settings: SettingsLike = None) -> chain.ResampledTumour:

@@ -144,7 +144,25 @@ def read_expectation(folder: Path) -> Expectation | None:
 
 
 def record_expectation(measured: Expectation, folder: Path) -> Path:
-    """Write what was measured beside the model, for whoever makes and ships one."""
+    """Write what was measured beside the model, for whoever makes and ships one.
+
+    Parameters
+    ----------
+    measured
+        From `run_self_test`.
+    folder
+        Folder of ``model.onnx``, or the folder above it.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    Refusal
+        OUTPUT_NOT_WRITABLE.
+    """
     file = model_folder_of(folder) / EXPECTATION_FILE
     write_atomically(file, (measured.model_dump_json(indent=2) + "\n").encode("utf-8"))
     return file

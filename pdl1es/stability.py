@@ -63,7 +63,22 @@ def contour_stability(
 
 
 def contour_warning(stability: ContourStability, cut_off: CutOff, question: str) -> ScoreWarning | None:
-    """Return the warning that a contour 1 mm off would change the group."""
+    """Return the warning that a contour 1 mm off would change the group.
+
+    Parameters
+    ----------
+    stability
+        The scores of the other contours.
+    cut_off
+        On the score.
+    question
+        What it decides, as ``"the risk group"``.
+
+    Returns
+    -------
+    ScoreWarning or None
+        CONTOUR_DECIDES.
+    """
     if not stability.lowest <= cut_off.value < stability.highest:
         return None
     return ScoreWarning(

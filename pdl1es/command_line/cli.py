@@ -154,20 +154,18 @@ def inspect(
 ) -> None:
     """Show which series and which segment would be scored, and why; runs nothing and writes nothing."""
     from pdl1es.command_line.display import show_refusal, show_survey
-    from pdl1es.dicom.selection.survey import survey
-    from pdl1es.dicom.study import scan_study
     from pdl1es.errors import Refusal
+    from pdl1es.inspection import inspect_folder
 
     settings = _settings(config)
     prepare_process(settings.log.level)
     try:
-        found = scan_study(study, settings.limits)
+        inspection = inspect_folder(study, settings)
     except Refusal as refusal:
         show_refusal(refusal, standard_error())
         raise typer.Exit(ExitCode.REFUSED) from refusal
-    seen = survey(found, settings.selection, settings.protocol)
-    show_survey(found, seen, standard_output())
-    raise typer.Exit(ExitCode.REPORT_WRITTEN if seen.refusal is None else ExitCode.REFUSED)
+    show_survey(inspection.study, inspection.survey, standard_output())
+    raise typer.Exit(ExitCode.REPORT_WRITTEN if inspection.refusal is None else ExitCode.REFUSED)
 
 
 @app.command()

@@ -37,12 +37,26 @@ def say(text: str) -> None:
 
 
 def warn(code: str, message: str) -> None:
-    """Print a warning's code and message to standard output."""
+    """Print a warning to standard output.
+
+    Parameters
+    ----------
+    code, message
+        Of the warning.
+    """
     labelled("warning", f"{code}: {message}")
 
 
 def labelled(label: str, text: str) -> None:
-    """Print a line to standard output behind a yellow label: a warning, a note, a placeholder."""
+    """Print a line to standard output behind a yellow label.
+
+    Parameters
+    ----------
+    label
+        What it is: a warning, a note, a placeholder.
+    text
+        Printed as it is.
+    """
     from rich.markup import escape
 
     standard_output().print(f"[yellow]{escape(label)}[/] {escape(text)}", soft_wrap=True)

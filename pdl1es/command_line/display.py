@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
 
 def show_refusal(refusal: Refusal, console: Console) -> None:
-    """Show why a study was turned away, and what to do about it."""
+    """Show why a study was turned away, and what to do about it.
+
+    Parameters
+    ----------
+    refusal
+        Why.
+    console
+        Where to.
+    """
     console.print(f"[bold red]Refused[/] [bold]{refusal.code.name}[/]: {escape(refusal.found)}", highlight=False)
     if refusal.tag:
         value = refusal.value if refusal.value is not None else "absent"
@@ -33,13 +41,33 @@ def show_refusal(refusal: Refusal, console: Console) -> None:
 
 
 def show_reports(result: ResultDocument, folder: Path, console: Console) -> None:
-    """Show where the reports lie."""
+    """Show where the reports lie.
+
+    Parameters
+    ----------
+    result
+        Names them.
+    folder
+        The output folder.
+    console
+        Where to.
+    """
     for report in result.reports:
         console.print(f"{report.kind.upper()}: {folder / report.file}", highlight=False, soft_wrap=True, markup=False)
 
 
 def show_result(result: ResultDocument, folder: Path, console: Console) -> None:
-    """Show score, groups, warnings and where the report lies."""
+    """Show score, groups, warnings and where the report lies.
+
+    Parameters
+    ----------
+    result
+        Of a scored study.
+    folder
+        The output folder.
+    console
+        Where to.
+    """
     assessment = result.assessment
     if assessment is None:
         return
@@ -60,7 +88,15 @@ def show_result(result: ResultDocument, folder: Path, console: Console) -> None:
 
 
 def show_self_test(outcome: SelfTest, console: Console) -> None:
-    """Show what the phantom gave, what it should give, and what follows."""
+    """Show what the phantom gave, what it should give, and what follows.
+
+    Parameters
+    ----------
+    outcome
+        Of the self-test.
+    console
+        Where to.
+    """
     if outcome.measured is None:
         if outcome.refusal is not None:
             show_refusal(outcome.refusal, console)
@@ -86,7 +122,17 @@ def show_self_test(outcome: SelfTest, console: Console) -> None:
 
 
 def show_survey(study: Study, survey: Survey, console: Console) -> None:
-    """Show every series and segment of a study, which would be scored, and why."""
+    """Show every series and segment of a study, which would be scored, and why.
+
+    Parameters
+    ----------
+    study
+        What the folder holds.
+    survey
+        What the rules make of it.
+    console
+        Where to.
+    """
     series = Table(title="Series", title_justify="left", box=box.SIMPLE_HEAD)
     for column in ("", "no.", "kind", "images", "kernel", "spacing", "tumour", "why", "series UID"):
         series.add_column(column, overflow="fold")

@@ -180,6 +180,17 @@ def read_case(source: CaseSource, settings: PreparationSettings) -> ReadCase:
     A DICOM CT with a DICOM SEG takes the chain's own way (`load_study`, `select_tumour`, `read_mask`). A mask from
     another file needs a folder with one CT series.
 
+    Parameters
+    ----------
+    source
+        Where its images lie.
+    settings
+        Rules and limits.
+
+    Returns
+    -------
+    ReadCase
+
     Raises
     ------
     Refusal
@@ -205,6 +216,17 @@ def read_case(source: CaseSource, settings: PreparationSettings) -> ReadCase:
 
 def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedCase:
     """Take one patient from files to patches and features, as the chain does.
+
+    Parameters
+    ----------
+    source
+        Where its images lie.
+    settings
+        Rules and limits.
+
+    Returns
+    -------
+    PreparedCase
 
     Raises
     ------

@@ -10,6 +10,7 @@ from app.application import PDL1ESApplication
 from operators.monai_deploy import Application
 from operators.step import StepOperator, Stopped, first_stopped
 from pdl1es.chain import STEPS
+from pdl1es.errors import RefusalCode
 from pdl1es.stopwatch import Stopwatch
 
 
@@ -79,3 +80,8 @@ def test_what_stopped_an_earlier_step_is_passed_on_and_the_step_is_not_run(halvi
 def test_operators_that_do_not_fit_together_are_not_connected(halving: Halving) -> None:
     with pytest.raises(TypeError, match="no operator emits number of resample"):
         PDL1ESApplication.connect(object(), halving)  # type: ignore[arg-type]  # it connects nothing
+
+
+def test_every_refusal_is_tested_by_a_step_or_before_the_steps() -> None:
+    """The table's stage is a step's name; the model is looked at before the steps."""
+    assert {code.row.stage for code in RefusalCode} <= {*STEPS, "model"}
