@@ -422,7 +422,7 @@ def test_a_jpeg_2000_box_of_no_length_does_not_hang(tmp_path: Path) -> None:
 # --- Bytes against header --------------------------------------------------------------------------------------------
 
 NATIVE = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
-EIGHT_BITS = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+EIGHT_BITS: dict[str, Any] = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 
 
 def refuses_corrupt(instance: Instance) -> bool:
