@@ -27,6 +27,8 @@ TRAINING_DATA: Final = {
     "synthetic": "synthetic images, no patients",
     "patients": "patients",
 }
+GroupName = Literal["expression", "risk", "clinical_risk", "fusion_risk"]
+"""As ``result.json`` names the groups."""
 SMOKING_GRADES: Final = ("never", "occasionally", "constantly")
 
 
@@ -129,7 +131,7 @@ class ReportedGroup:
         The same for where there is little room: a group that is withheld refers to the warnings.
     """
 
-    name: Literal["expression", "risk", "clinical_risk", "fusion_risk"]
+    name: GroupName
     group: str | None
     text: str
     short: str
@@ -154,9 +156,7 @@ def reported_groups(assessment: Assessment) -> tuple[ReportedGroup, ...]:
     return tuple(found)
 
 
-def _reported(
-    name: Literal["expression", "risk", "clinical_risk", "fusion_risk"], group: str | None, withheld: str
-) -> ReportedGroup:
+def _reported(name: GroupName, group: str | None, withheld: str) -> ReportedGroup:
     return ReportedGroup(name, group, group or withheld, group or WITHHELD_SHORT)
 
 
