@@ -31,7 +31,7 @@ class Assessment:
         pembrolizumab is not known to be the treatment, since the model says nothing about others.
     warnings
         All warnings, in the order in which a reader should see them.
-    stability
+    contour_stability
         The score for other contours, or None where it was not asked for.
     """
 
@@ -47,7 +47,7 @@ class Assessment:
     clinical_risk_group: str | None
     fusion_risk_group: str | None
     warnings: tuple[ScoreWarning, ...]
-    stability: ContourStability | None = None
+    contour_stability: ContourStability | None = None
 
     @property
     def withheld(self) -> str | None:
@@ -156,7 +156,7 @@ def assess(
     clinical: ClinicalData,
     prediction: Prediction,
     model: ModelMetadata,
-    stability: ContourStability | None = None,
+    contour_stability: ContourStability | None = None,
     unreadable_files: int = 0,
     further_warnings: tuple[ScoreWarning, ...] = (),
 ) -> Assessment:
@@ -164,7 +164,7 @@ def assess(
 
     Parameters
     ----------
-    selection, tumour, roi_slice, patches, clinical, prediction, model, stability
+    selection, tumour, roi_slice, patches, clinical, prediction, model, contour_stability
         As in `Assessment`.
     unreadable_files
         Files of the study that were given up.
@@ -182,8 +182,8 @@ def assess(
         (model.progression_cut_off, "the risk group"),
     )
     spread = [slice_spread_warning(prediction, cut_off, question) for cut_off, question in questions]
-    if stability is not None:
-        spread += [contour_warning(stability, cut_off, question) for cut_off, question in questions]
+    if contour_stability is not None:
+        spread += [contour_warning(contour_stability, cut_off, question) for cut_off, question in questions]
     files = (
         ScoreWarning(
             "FILES_UNREADABLE", f"Files of the study that could not be read and were left out: {unreadable_files}."
@@ -211,5 +211,5 @@ def assess(
             else None
         ),
         warnings=warnings,
-        stability=stability,
+        contour_stability=contour_stability,
     )

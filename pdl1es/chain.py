@@ -387,7 +387,7 @@ def assess_tumour(
         clinical=clinical.data,
         prediction=prediction,
         model=model.metadata,
-        stability=stability,
+        contour_stability=stability,
         unreadable_files=len(study.unreadable),
         further_warnings=clinical.warnings,
     )

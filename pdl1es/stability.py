@@ -15,7 +15,7 @@ from pdl1es.score_warning import ScoreWarning
 class VariantScore:
     """The score for one other contour; None where that contour cannot be scored (too small, too many features gone)."""
 
-    name: str
+    contour: str
     score: float | None
 
 

@@ -203,7 +203,7 @@ def prediction(**changes: Any) -> Prediction:
     )
     bias, score = -0.4, 0.7312345678901234
     logit = float(np.log(score / (1 - score)))
-    deep = logit - bias - sum(t.value for t in radiomic) - sum(t.value for t in clinical)
+    deep = logit - bias - sum(t.log_odds for t in radiomic) - sum(t.log_odds for t in clinical)
     values: dict[str, Any] = {
         "score": score,
         "slice_scores": np.array([0.70, 0.7312, 0.75]),

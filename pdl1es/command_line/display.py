@@ -143,7 +143,7 @@ def show_survey(study: Study, survey: Survey, console: Console) -> None:
             escape(candidate.modality),
             str(candidate.images),
             "" if candidate.modality != "CT" else escape(f"{candidate.kernel or 'none'} ({candidate.sharpness})"),
-            "" if candidate.slice_spacing is None else f"{candidate.slice_spacing:.2f} mm",
+            "" if candidate.slice_spacing_mm is None else f"{candidate.slice_spacing_mm:.2f} mm",
             "" if candidate.tumour_coverage is None else f"{candidate.tumour_coverage:.0%}",
             escape("; ".join(candidate.reasons)),
             "..." + candidate.series_instance_uid[-12:],
@@ -165,8 +165,8 @@ def show_survey(study: Study, survey: Survey, console: Console) -> None:
     console.print(segments)
     for unreadable in study.unreadable:
         console.print(f"[yellow]left out[/] {escape(unreadable.path)}: {escape(unreadable.reason)}", highlight=False)
-    if study.ignored:
-        console.print(f"{study.ignored} files that are not DICOM were ignored", highlight=False)
+    if study.ignored_files:
+        console.print(f"{study.ignored_files} files that are not DICOM were ignored", highlight=False)
     if survey.selection is not None:
         for warning in survey.selection.warnings:
             console.print(f"[yellow]warning[/] {warning.code}: {escape(warning.message)}", highlight=False)

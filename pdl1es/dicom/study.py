@@ -35,18 +35,20 @@ class Study:
         Every DICOM object, in the order of their SOP Instance UIDs (so that file names change nothing).
     unreadable
         Files that were given up, with the reason.
-    ignored
+    ignored_files
         Number of files that are not DICOM, or a DICOMDIR.
     """
 
     root: Path
     instances: tuple[Instance, ...]
     unreadable: tuple[UnreadableFile, ...] = ()
-    ignored: int = 0
+    ignored_files: int = 0
 
     def __repr__(self) -> str:
         """Count what is there: a folder's name can be a patient's."""
-        return f"<Study: {len(self.instances)} objects, {len(self.unreadable)} unreadable, {self.ignored} ignored>"
+        return (
+            f"<Study: {len(self.instances)} objects, {len(self.unreadable)} unreadable, {self.ignored_files} ignored>"
+        )
 
 
 def scan_study(root: Path, limits: ScanLimits | None = None) -> Study:
@@ -117,7 +119,7 @@ def scan_study(root: Path, limits: ScanLimits | None = None) -> Study:
         root=root,
         instances=tuple(instances),
         unreadable=tuple(sorted(unreadable, key=lambda file: (file.path, file.reason))),
-        ignored=ignored,
+        ignored_files=ignored,
     )
 
 

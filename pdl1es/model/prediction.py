@@ -18,7 +18,7 @@ class Contribution:
     """One term of the logit, in log-odds."""
 
     name: str
-    value: float
+    log_odds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,12 @@ class Prediction:
     @property
     def radiomic_total(self) -> float:
         """Sum of the radiomic terms, log-odds."""
-        return math.fsum(term.value for term in self.radiomic)
+        return math.fsum(term.log_odds for term in self.radiomic)
 
     @property
     def clinical_total(self) -> float:
         """Sum of the clinical terms, log-odds."""
-        return math.fsum(term.value for term in self.clinical)
+        return math.fsum(term.log_odds for term in self.clinical)
 
     @property
     def logit(self) -> float:

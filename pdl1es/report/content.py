@@ -140,10 +140,10 @@ def _results(assessment: Assessment) -> list[ContentItem]:
         (concept.SLICE_SCORE_LOWEST, float(scores.min())),
         (concept.SLICE_SCORE_HIGHEST, float(scores.max())),
     ]
-    if assessment.stability is not None:
+    if assessment.contour_stability is not None:
         extremes += [
-            (concept.CONTOUR_SCORE_LOWEST, assessment.stability.lowest),
-            (concept.CONTOUR_SCORE_HIGHEST, assessment.stability.highest),
+            (concept.CONTOUR_SCORE_LOWEST, assessment.contour_stability.lowest),
+            (concept.CONTOUR_SCORE_HIGHEST, assessment.contour_stability.highest),
         ]
     return items + [number_item(what, value, wording.score_text(value), unit) for what, value in extremes]
 

@@ -48,7 +48,7 @@ def input_result(study: Study) -> InputResult:
             InputSeriesResult(series_instance_uid=uid, modality=modality, instances=count)
             for (uid, modality), count in sorted(series.items())
         ),
-        ignored_files=study.ignored,
+        ignored_files=study.ignored_files,
         unreadable=tuple(
             UnreadableFilesResult(reason=reason, files=count) for reason, count in sorted(reasons.items())
         ),

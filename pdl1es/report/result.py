@@ -235,13 +235,13 @@ def _assessment(assessment: Assessment, show_clinical_values: bool) -> Assessmen
 
 
 def _stability(assessment: Assessment) -> ContourStabilityResult | None:
-    stability = assessment.stability
+    stability = assessment.contour_stability
     if stability is None:
         return None
     return ContourStabilityResult(
         lowest=stability.lowest,
         highest=stability.highest,
-        variants=tuple(ContourVariantResult(contour=v.name, score=v.score) for v in stability.variants),
+        variants=tuple(ContourVariantResult(contour=v.contour, score=v.score) for v in stability.variants),
     )
 
 
@@ -275,7 +275,7 @@ def _contributions(assessment: Assessment) -> ContributionsResult:
     prediction = assessment.prediction
     terms = (Contribution("deep", prediction.deep), *prediction.radiomic, *prediction.clinical)
     # The name decides between equal terms, so that their order does not hang on the model's.
-    largest = sorted(terms, key=lambda term: (-abs(term.value), term.name))[:TOP_CONTRIBUTIONS]
+    largest = sorted(terms, key=lambda term: (-abs(term.log_odds), term.name))[:TOP_CONTRIBUTIONS]
     return ContributionsResult(
         logit=prediction.logit,
         bias=prediction.bias,
@@ -289,7 +289,7 @@ def _contributions(assessment: Assessment) -> ContributionsResult:
 
 
 def _terms(contributions: tuple[Contribution, ...]) -> tuple[TermResult, ...]:
-    return tuple(TermResult(name=contribution.name, log_odds=contribution.value) for contribution in contributions)
+    return tuple(TermResult(name=contribution.name, log_odds=contribution.log_odds) for contribution in contributions)
 
 
 def _selection(assessment: Assessment) -> SelectionResult:
@@ -312,7 +312,7 @@ def _selection(assessment: Assessment) -> SelectionResult:
                 images=candidate.images,
                 kernel=candidate.kernel,
                 sharpness=candidate.sharpness,
-                slice_spacing_mm=candidate.slice_spacing,
+                slice_spacing_mm=candidate.slice_spacing_mm,
                 tumour_coverage=candidate.tumour_coverage,
                 chosen=candidate.chosen,
                 reasons=candidate.reasons,

@@ -160,8 +160,8 @@ def test_settings_and_clinical_data_are_given_as_files_or_as_mappings(
 
 
 def test_contour_stability_is_an_option(phantom_study: PhantomStudy, result: StudyResult) -> None:
-    assert result.assessment.stability is None
-    varied = score_study(phantom_study.folder, contour_stability=True).assessment.stability
+    assert result.assessment.contour_stability is None
+    varied = score_study(phantom_study.folder, contour_stability=True).assessment.contour_stability
     assert varied is not None
     assert varied.lowest <= result.score <= varied.highest
 

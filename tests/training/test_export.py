@@ -96,7 +96,7 @@ def test_the_served_prediction_is_the_networks(whole: Exported, fitted: FittedPr
         outputs = ServingGraph(network, COX)(torch.from_numpy(patches), torch.from_numpy(radiomics), codes)
     assert prediction.score == pytest.approx(outputs[0].item(), abs=1e-5)
     assert prediction.cam == pytest.approx(outputs[2].numpy(), abs=1e-5)
-    terms = [prediction.bias, prediction.deep, *(t.value for t in (*prediction.radiomic, *prediction.clinical))]
+    terms = [prediction.bias, prediction.deep, *(t.log_odds for t in (*prediction.radiomic, *prediction.clinical))]
     assert terms == pytest.approx(outputs[3].tolist(), abs=1e-5)
     assert prediction.clinical_risk == pytest.approx(outputs[6].item(), abs=1e-9)
     assert prediction.fusion_risk == pytest.approx(outputs[7].item(), abs=1e-5)

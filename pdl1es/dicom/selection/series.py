@@ -38,7 +38,7 @@ class SeriesCandidate:
         Convolution Kernel, or None.
     sharpness
         ``sharp``, ``smooth`` or ``unknown`` by the vendor table.
-    slice_spacing
+    slice_spacing_mm
         Median distance between slices, mm, or None.
     tumour_coverage
         Share of the segment's planes that this series shows, 0 to 1, or None where it was not computed.
@@ -54,7 +54,7 @@ class SeriesCandidate:
     images: int
     kernel: str | None
     sharpness: str
-    slice_spacing: float | None
+    slice_spacing_mm: float | None
     tumour_coverage: float | None
     chosen: bool
     reasons: tuple[str, ...]
@@ -259,7 +259,7 @@ def _unfit_candidate(series: UnfitSeries) -> SeriesCandidate:
         images=len(series.facts.instances),
         kernel=None,
         sharpness="unknown",
-        slice_spacing=None,
+        slice_spacing_mm=None,
         tumour_coverage=None,
         chosen=False,
         reasons=("not a CT image" if refusal is None else f"{refusal.code.name}: {refusal.found}",),
@@ -284,7 +284,7 @@ def _eligible_candidate(series: EligibleSeries, chosen: EligibleSeries | None, w
         images=len(stack.slices),
         kernel=", ".join(text for text in map(kernel_text, kernels_of(stack)[:3]) if text) or None,
         sharpness=series.sharpness,
-        slice_spacing=round(median_slice_spacing(stack), 3),
+        slice_spacing_mm=round(median_slice_spacing(stack), 3),
         tumour_coverage=None if series.coverage is None else round(series.coverage, 3),
         chosen=series is chosen,
         reasons=reasons,

@@ -48,7 +48,7 @@ def test_nesting_and_names_of_files_do_not_matter(tmp_path: Path) -> None:
     study = scan_study(tmp_path)
     assert [i.sop_instance_uid for i in study.instances] == ["1.2.3.0", "1.2.3.1", "1.2.3.2"]
     assert study.unreadable == ()
-    assert study.ignored == 0
+    assert study.ignored_files == 0
 
 
 def test_what_is_not_dicom_is_ignored_and_counted(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_what_is_not_dicom_is_ignored_and_counted(tmp_path: Path) -> None:
     write(tmp_path / "DICOMDIR", dicomdir)
     study = scan_study(tmp_path)
     assert len(study.instances) == 1
-    assert study.ignored == 6
+    assert study.ignored_files == 6
     assert study.unreadable == ()
 
 
@@ -186,7 +186,7 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
 
 def test_a_named_pipe_does_not_hang_the_reader(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert scan_study(tmp_path).ignored == 1
+    assert scan_study(tmp_path).ignored_files == 1
 
 
 @pytest.mark.parametrize("uid", [None, "Doe^Jane", "1.2.3\n4"])
@@ -288,7 +288,7 @@ def test_odd_real_files_are_read_listed_or_ignored(tmp_path: Path, shared_data: 
         assert [i.path.name for i in study.instances] == [name]
         assert study.unreadable == ()
     elif expected == "ignored":
-        assert (study.instances, study.unreadable, study.ignored) == ((), (), 1)
+        assert (study.instances, study.unreadable, study.ignored_files) == ((), (), 1)
     else:
         assert reasons(study) == {name: expected}
 
@@ -297,5 +297,5 @@ def test_the_real_case_is_read_whole(shared_data: Path) -> None:
     study = scan_study(shared_data / "ct_4dlung113")
     assert len(study.instances) == 101  # 99 CT, RTSTRUCT, SEG
     assert study.unreadable == ()
-    assert study.ignored == 1  # mask.nrrd
+    assert study.ignored_files == 1  # mask.nrrd
     assert all(instance.malformed == () for instance in study.instances)

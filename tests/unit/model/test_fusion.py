@@ -125,7 +125,7 @@ def test_a_radiomic_term_follows_its_own_feature_alone(model: FusionModel, radio
     before = model.predict(lesion(), radiomics, COMPLETE)
     third = indices(model)[2]
     after = model.predict(lesion(), changed(radiomics, **{f"f{third}": radiomics[third] * 1.05}), COMPLETE)
-    moved = [a.name for a, b in zip(before.radiomic, after.radiomic, strict=True) if a.value != b.value]
+    moved = [a.name for a, b in zip(before.radiomic, after.radiomic, strict=True) if a.log_odds != b.log_odds]
     assert moved == [FEATURE_NAMES[third]]
     assert (after.bias, after.deep, after.clinical) == (before.bias, before.deep, before.clinical)
 
@@ -147,7 +147,7 @@ def test_a_feature_that_is_not_finite_counts_as_the_training_mean_and_is_listed(
     index = indices(model)[4]
     prediction = model.predict(lesion(), changed(radiomics, **{f"f{index}": value}), COMPLETE)
     assert prediction.missing_features == (FEATURE_NAMES[index],)
-    assert prediction.radiomic[4].value == 0.0
+    assert prediction.radiomic[4].log_odds == 0.0
     assert prediction.clipped_features == ()
     assert math.isfinite(prediction.score)
 
@@ -185,9 +185,9 @@ def test_a_wild_feature_is_clipped_at_five_standard_deviations_and_listed(
     ]
     assert wild[0].radiomic[7] == wild[1].radiomic[7]
     assert all(prediction.clipped_features == (FEATURE_NAMES[index],) for prediction in wild)
-    weight_times_z = model.predict(lesion(), radiomics, COMPLETE).radiomic[7].value
+    weight_times_z = model.predict(lesion(), radiomics, COMPLETE).radiomic[7].log_odds
     z = model._run(lesion(), radiomics, np.zeros(4))["radiomic_z"][7]
-    assert wild[0].radiomic[7].value == pytest.approx(sign * 5 * weight_times_z / z, rel=1e-9)
+    assert wild[0].radiomic[7].log_odds == pytest.approx(sign * 5 * weight_times_z / z, rel=1e-9)
 
 
 # --- Clinical data ---
@@ -234,7 +234,7 @@ def test_a_smoker_of_unknown_grade_gets_the_models_grade_and_counts_as_imputed(
 def as_bytes(prediction: Prediction) -> bytes:
     arrays = (prediction.slice_scores, prediction.cam, prediction.imputed_clinical)
     terms = [prediction.score, prediction.bias, prediction.deep]
-    terms += [term.value for term in (*prediction.radiomic, *prediction.clinical)]
+    terms += [term.log_odds for term in (*prediction.radiomic, *prediction.clinical)]
     return b"".join(array.tobytes() for array in arrays) + np.array(terms).tobytes()
 
 

@@ -30,7 +30,7 @@ def study_of(case: Case) -> Study:
         UnreadableFile("Müller/2.dcm", "truncated"),
         UnreadableFile("x", "nested too deep"),
     )
-    return Study(Path("/in/Müller"), instances, unreadable, ignored=2)
+    return Study(Path("/in/Müller"), instances, unreadable, ignored_files=2)
 
 
 @pytest.fixture(scope="module")
