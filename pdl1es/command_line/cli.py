@@ -239,8 +239,12 @@ def command_names() -> frozenset[str]:
 
 
 def attach_training() -> None:
-    """Add the training's commands where its packages are installed; the run time does without them."""
-    if find_spec("training") and find_spec("torch"):
+    """Add the training's commands where they can be imported: a checkout with torch. The run time does without them."""
+    package = find_spec("training")
+    # Another folder of that name, say the user's own beside a notebook, holds no such file.
+    if package is None or package.origin is None or not Path(package.origin).with_name("commands").is_dir():
+        return
+    if find_spec("torch"):
         from training.commands.cli import app as training
 
         app.add_typer(training)
