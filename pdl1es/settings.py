@@ -58,7 +58,7 @@ class ReportSettings(BaseModel):
     )
 
 
-class LogSettings(BaseModel):
+class LoggingSettings(BaseModel):
     """What is logged to standard error; never a patient's name, id or date."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,7 +89,7 @@ class Settings(BaseModel):
     contour_stability: bool = Field(
         default=False, description="score again with contours that differ by 1 mm, and report the interval"
     )
-    log: LogSettings = LogSettings()
+    log: LoggingSettings = LoggingSettings()
 
 
 def settings_file(given: Path | None) -> Path:
