@@ -9,7 +9,7 @@ import pytest
 
 from pdl1es.run import run_study
 from pdl1es.settings import DEFAULT_FILE, Settings, load_settings
-from tests.integration.chain_runs import WHEN, Score, Scored
+from tests.integration.chain_runs import WHEN, Score, Scored, models_loaded_once
 
 
 @pytest.fixture(scope="session")
@@ -24,14 +24,15 @@ def score(settings: Settings, repository: Path, tmp_path_factory: pytest.TempPat
 
     def run(study: Path, *, clinical: Path | None = None, output: Path | None = None, **sections: Any) -> Scored:
         folder = output or tmp_path_factory.mktemp("report")
-        outcome = run_study(
-            study,
-            folder,
-            settings=settings.model_copy(update=sections),
-            model_folder=repository / "models",
-            clinical_file=clinical,
-            when=WHEN,
-        )
+        with models_loaded_once():
+            outcome = run_study(
+                study,
+                folder,
+                settings=settings.model_copy(update=sections),
+                model_folder=repository / "models",
+                clinical_file=clinical,
+                when=WHEN,
+            )
         return Scored(outcome, folder)
 
     return run

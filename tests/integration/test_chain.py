@@ -310,7 +310,6 @@ def test_the_command_line_prints_score_group_warnings_and_the_report_and_says_no
         (["inspect", "{study}"], 0, "would be scored"),
         (["inspect", "{tmp}"], 3, "NO_CT"),
         (["phantom", "{tmp}/p", "--kernel", "Z99"], 2, "Z99"),
-        (["phantom", "{tmp}/p", "--slice-thickness", "10", "--kernel", "B30f"], 0, "mL tumour"),
     ],
 )
 def test_exit_codes_tell_usage_refusal_and_success_apart(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ SEGMENT: Final = SegmentDescription(
 """Neither coded nor labelled as a tumour: only the setting names it."""
 COPIES: Final = 8
 """Slices of a stack that is made of one."""
+
+
+pytestmark = pytest.mark.xdist_group("odd CT")  # stacks that are scored once for several tests
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,15 +177,26 @@ def stacked(source: Path, folder: Path) -> Path:
     return segmented(folder, datasets, lesion(datasets, 2, 5, 12.0))
 
 
-Judge = Callable[[Path, Outcome], Scored]
+Judge = Callable[[Path | Scored, Outcome], Scored]
+
+
+@pytest.fixture(scope="module")
+def stack(shared_data: Path, score: Score, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Scored]:
+    """Return a function that scores a stack of a specimen, each specimen once."""
+
+    @functools.cache
+    def scored_stack(name: str) -> Scored:
+        return score(stacked(shared_data / "odd_ct" / name, tmp_path_factory.mktemp("stack")), selection=NAMED)
+
+    return scored_stack
 
 
 @pytest.fixture
 def check_outcome(score: Score) -> Judge:
     """Run the chain on a study, hold what comes out against what is expected, and return it."""
 
-    def run(study: Path, expected: Outcome) -> Scored:
-        done = score(study, selection=NAMED)
+    def run(study: Path | Scored, expected: Outcome) -> Scored:
+        done = study if isinstance(study, Scored) else score(study, selection=NAMED)
         result = done.result
         assert done.code == expected.code, done.outcome.refusal or result["defect"]
         if expected.code == "scored":
@@ -221,31 +236,23 @@ def test_a_specimen_by_itself(shared_data: Path, check_outcome: Judge, tmp_path:
 
 
 @pytest.mark.parametrize("name", STACKED)
-def test_a_stack_of_a_specimen(shared_data: Path, check_outcome: Judge, tmp_path: Path, name: str) -> None:
-    check_outcome(stacked(shared_data / "odd_ct" / name, tmp_path), STACKED[name])
+def test_a_stack_of_a_specimen(stack: Callable[[str], Scored], check_outcome: Judge, name: str) -> None:
+    check_outcome(stack(name), STACKED[name])
 
 
-def test_lossless_compression_changes_no_digit_of_a_real_ct(shared_data: Path, score: Score, tmp_path: Path) -> None:
+def test_lossless_compression_changes_no_digit_of_a_real_ct(stack: Callable[[str], Scored]) -> None:
     said: dict[str, Any] = {}
     for name in (_CT, *LOSSLESS):
-        folder = tmp_path / str(len(said))
-        folder.mkdir()
-        assessment = score(stacked(shared_data / "odd_ct" / name, folder), selection=NAMED).result["assessment"]
+        assessment = stack(name).result["assessment"]
         said[name] = {part: assessment[part] for part in ("score", "slices", "contributions", "features", "tumour")}
     assert len(said) == 10
     assert all(one == said[_CT] for one in said.values())
 
 
-def test_a_stored_sign_that_contradicts_the_codestream_changes_nothing(
-    shared_data: Path, score: Score, tmp_path: Path
-) -> None:
+def test_a_stored_sign_that_contradicts_the_codestream_changes_nothing(stack: Callable[[str], Scored]) -> None:
     """JPEG 2000 compressed and not, of one slice."""
-    assessments = []
-    for name in ("693_J2KR.dcm", "693_UNCR.dcm"):
-        (tmp_path / name).mkdir()
-        done = score(stacked(shared_data / "odd_ct" / name, tmp_path / name), selection=NAMED)
-        assessments.append(done.result["assessment"])
-    assert assessments[0]["contributions"] == assessments[1]["contributions"]
+    compressed, native = (stack(name).result["assessment"] for name in ("693_J2KR.dcm", "693_UNCR.dcm"))
+    assert compressed["contributions"] == native["contributions"]
 
 
 @pytest.mark.parametrize("name", NO_CT_AT_ALL)
@@ -265,11 +272,16 @@ def test_what_is_no_ct_costs_at_most_itself(
     assert sum(entry["files"] for entry in done.result["input"]["unreadable"]) == LEFT_OUT.get(name, 0)
 
 
+@pytest.fixture(scope="module")
+def plain(phantom_study: PhantomStudy, score: Score) -> Scored:
+    """The phantom study as it is, scored."""
+    return score(phantom_study.folder)
+
+
 @pytest.mark.parametrize("name", ["JPEG2000.dcm", "badVR.dcm", "rtplan_truncated.dcm", "rtstruct.dcm"])
 def test_an_odd_object_of_the_same_study_changes_no_digit(
-    shared_data: Path, phantom_study: PhantomStudy, score: Score, tmp_path: Path, name: str
+    shared_data: Path, phantom_study: PhantomStudy, plain: Scored, score: Score, tmp_path: Path, name: str
 ) -> None:
-    plain = score(phantom_study.folder)
     shutil.copytree(phantom_study.folder, tmp_path / "study")
     other = pydicom.dcmread(shared_data / "odd_ct" / name, force=True)
     own = phantom_study.ct.datasets[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,18 @@ from pdl1es.clinical import ClinicalFileError
 from pdl1es.outcome import Outcome
 from pdl1es.run import Execute, run_in_python, run_study
 from pdl1es.settings import Settings
-from tests.integration.chain_runs import WHEN
+from tests.integration.chain_runs import WHEN, models_loaded_once
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy
 
 TwoWays = Callable[..., tuple[Outcome, Outcome, Path, Path]]
+
+
+@pytest.fixture(autouse=True)
+def _one_model() -> Iterator[None]:
+    with models_loaded_once():
+        yield
 
 
 @pytest.fixture

@@ -24,10 +24,15 @@ def ibsi_phantom(shared_data: Path) -> Tumour:
 
 
 def test_the_ibsi_phantoms_features_are_pyradiomics(ibsi_phantom: Tumour, pyradiomics_features: Reference) -> None:
+    """Of 18 of its slices, 111 mL: pyradiomics takes as long as there are voxels."""
     assert 350_000 < ibsi_phantom.mask.sum() < 370_000
-    ours = extract_features(ibsi_phantom.hu, ibsi_phantom.mask).values
+    middle = int(ibsi_phantom.mask.sum(axis=(1, 2)).argmax())
+    part = slice(middle - 9, middle + 9)
+    hu, mask = ibsi_phantom.hu[part], ibsi_phantom.mask[part]
+    assert mask.sum() > 100_000
+    ours = extract_features(hu, mask).values
     assert not np.isnan(ours).any()
-    assert_same_features(ours, pyradiomics_features(ibsi_phantom.hu, ibsi_phantom.mask))
+    assert_same_features(ours, pyradiomics_features(hu, mask))
 
 
 def test_a_patients_features_are_pyradiomics(shared_data: Path, pyradiomics_features: Reference) -> None:

@@ -22,11 +22,11 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.
     made = []
     for name, processors in (("a", 1), ("b", 3)):
         monkeypatch.setattr(os, "cpu_count", lambda processors=processors: processors)
-        made.append(make_phantom_study(tmp_path / name, 7, matrix=128, slices=(0, 100), slice_thickness=3.0))
+        made.append(make_phantom_study(tmp_path / name, 7, matrix=128, slices=(30, 60), slice_thickness=3.0))
     one, two = made
     names = sorted(str(path.relative_to(one.folder)) for path in one.folder.rglob("*") if path.is_file())
     assert names == sorted(str(path.relative_to(two.folder)) for path in two.folder.rglob("*") if path.is_file())
-    assert len(names) == 102
+    assert len(names) == 32
     _, different, errors = filecmp.cmpfiles(one.folder, two.folder, names, shallow=False)
     assert not different
     assert not errors
