@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy
 
 
+pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:pydicom\..*")  # odd values are written on purpose
+
+
 def put(ds: Dataset, keyword: str, value: bytes | None) -> None:
     """Put bytes where an attribute's value stands, or take the attribute away."""
     tag = Tag(tag_for_keyword(keyword) or 0)

@@ -58,6 +58,7 @@ def test_a_header_with_nothing_leaves_everything_missing() -> None:
         ({"PatientBirthDate": "20300101", "StudyDate": "20200615"}, None),
     ],
 )
+@pytest.mark.filterwarnings(r"ignore::UserWarning:pydicom\..*")  # one age has no unit, on purpose
 def test_age_is_in_full_years_from_the_age_or_the_dates(attributes: dict[str, str], years: float | None) -> None:
     with anything_may_be_written():
         dataset = header(**attributes)

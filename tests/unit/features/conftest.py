@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -40,6 +41,11 @@ def pyradiomics_features() -> Callable[[NDArray[np.int16], NDArray[np.bool_]], A
         return extractor.execute(SimpleITK.GetImageFromArray(hu), SimpleITK.GetImageFromArray(mask.astype(np.uint8)))
 
     def compute(hu: NDArray[np.int16], mask: NDArray[np.bool_]) -> Array:
+        with warnings.catch_warnings():  # it divides by zero on odd tumours, and gives NaN
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return features_of(hu, mask)
+
+    def features_of(hu: NDArray[np.int16], mask: NDArray[np.bool_]) -> Array:
         found: dict[str, Any] = {}
         try:
             found = execute(hu, mask, settings["imageType"])
