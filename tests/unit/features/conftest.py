@@ -41,8 +41,9 @@ def pyradiomics_features() -> Callable[[NDArray[np.int16], NDArray[np.bool_]], A
         return extractor.execute(SimpleITK.GetImageFromArray(hu), SimpleITK.GetImageFromArray(mask.astype(np.uint8)))
 
     def compute(hu: NDArray[np.int16], mask: NDArray[np.bool_]) -> Array:
-        with warnings.catch_warnings():  # it divides by zero on odd tumours, and gives NaN
+        with warnings.catch_warnings():  # it divides by zero on odd tumours, which gives NaN
             warnings.simplefilter("ignore", RuntimeWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)  # of its way to load its classes
             return features_of(hu, mask)
 
     def features_of(hu: NDArray[np.int16], mask: NDArray[np.bool_]) -> Array:
