@@ -36,17 +36,6 @@ def say(text: str) -> None:
     typer.echo(text)
 
 
-def warn(code: str, message: str) -> None:
-    """Print a warning to standard output.
-
-    Parameters
-    ----------
-    code, message
-        Of the warning.
-    """
-    labelled("warning", f"{code}: {message}")
-
-
 def labelled(label: str, text: str) -> None:
     """Print a line to standard output behind a yellow label.
 

@@ -43,8 +43,6 @@ _PREFIX: Final = {"expression": "E", "prognosis": "P", "gate": "G"}
 _SPARE_MM: Final = 2.0
 """Beyond the grid's margin: nodes lie up to 1 mm further out."""
 
-Count = Count
-
 
 class SynthesisError(UsageError):
     """The cohort cannot be made; the message says why."""
