@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,10 @@ class Refusal(Exception):
         self.value = value
         self.uid = uid
         super().__init__(self.message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the parameters, so that a refusal passes between processes."""
+        return partial(Refusal, tag=self.tag, value=self.value, uid=self.uid), (self.code, self.found)
 
     @property
     def remedy(self) -> str:

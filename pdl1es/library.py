@@ -18,7 +18,6 @@ from pdl1es.assessment import Assessment
 from pdl1es.clinical import ClinicalRecord, read_clinical_mapping
 from pdl1es.dicom.silence import silenced_pydicom
 from pdl1es.dicom.study import Study
-from pdl1es.errors import Refusal
 from pdl1es.features.radiomic_features import RadiomicFeatures
 from pdl1es.grid.resample import TumourVolume
 from pdl1es.inspection import Inspection, inspect_folder
@@ -115,7 +114,8 @@ class StudyResult:
             Made where it is missing.
         kinds
             ``"sr"``: the structured report; ``"cam"``: the picture of the class activation map; ``"pdf"``: the page;
-            ``"json"``: ``result.json``. Default: what the settings want (``outputs``).
+            ``"json"``: ``result.json``. Default: what the settings want (``outputs``), and
+            ``result.json``.
 
         Returns
         -------
@@ -125,26 +125,24 @@ class StudyResult:
         Raises
         ------
         ValueError
-            A kind is none of these.
+            A kind is none of these, or ``kinds`` is a text instead of a list.
         Refusal
             OUTPUT_NOT_WRITABLE: nothing new is left in the folder.
         """
-        wanted = tuple(kinds) if kinds is not None else self.request.settings.outputs
-        unknown = sorted(set(wanted) - set(KINDS))
+        if isinstance(kinds, str):
+            raise ValueError(f"kinds is a list, as [{kinds!r}]")
+        wanted = tuple(kinds) if kinds is not None else (*self.request.settings.outputs, "json")
+        unknown = sorted({str(kind) for kind in wanted} - set(KINDS))
         if unknown:
             raise ValueError(f"kinds of reports are {', '.join(KINDS)}, not {', '.join(unknown)}")
         options = self.request.report_options
         with silenced_pydicom():
             reports = chain.build_reports(self.assessment, self.study, options, wanted, Stopwatch())
-            delivery = Delivery(Path(folder))
-            try:
+            with Delivery(Path(folder)) as delivery:
                 files = tuple(delivery.deliver(report) for report in reports)
                 written = tuple(delivery.folder / file.file for file in files)
                 if "json" in wanted:
                     written += (delivery.deliver_result(self._document(files)),)
-            except Refusal:
-                delivery.withdraw()
-                raise
         return written
 
     def _document(self, reports: tuple[ReportFile, ...]) -> ResultDocument:
@@ -236,10 +234,16 @@ def score_study(
         ``clinical`` does not follow its schema.
     pdl1es.settings.SettingsError
         ``settings`` hold something that is not allowed.
+    ValueError
+        ``when`` has no time zone.
+    OSError
+        The study's folder or the clinical file is not there.
     """
     chosen = read_settings(settings)
     if contour_stability is not None:
         chosen = chosen.model_copy(update={"contour_stability": contour_stability})
+    if when is not None and when.utcoffset() is None:
+        raise ValueError("the report's time needs a time zone")
     request = chain.RunRequest(Path(study), chosen, when or report_time(os.environ), _clinical(clinical))
     watch = Stopwatch()
     with silenced_pydicom():

@@ -6,9 +6,10 @@ import contextlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from pdl1es.atomic import write_atomically
+from pdl1es.errors import Refusal
 from pdl1es.report.kinds import ReportKind
 from pdl1es.report.result_schema import ReportFile, ResultDocument
 
@@ -64,7 +65,16 @@ class Delivery:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.written: list[Path] = []
+        self._written: dict[Path, bytes | None] = {}
+        """Reports by path, with what stood there before; None where nothing did."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Withdraw the reports where an error, whichever it is, ends the block."""
+        if error is not None:
+            self.withdraw()
 
     def deliver(self, report: BuiltReport) -> ReportFile:
         """Write a report and return how ``result.json`` names it.
@@ -75,8 +85,9 @@ class Delivery:
             OUTPUT_NOT_WRITABLE.
         """
         path = self.folder / report.file_name
+        earlier = path.read_bytes() if path.is_file() else None
         write_atomically(path, report.data)
-        self.written.append(path)
+        self._written.setdefault(path, earlier)
         return report.file
 
     def deliver_result(self, result: ResultDocument) -> Path:
@@ -92,8 +103,15 @@ class Delivery:
         return path
 
     def withdraw(self) -> None:
-        """Remove the reports again: a run that fails later must not leave one that looks like its outcome."""
-        for path in self.written:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-        self.written.clear()
+        """Take the reports back: a run that fails later must not leave one that looks like its outcome.
+
+        A report of an earlier run that had the same name stands again where it stood.
+        """
+        for path, earlier in self._written.items():
+            if earlier is None:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+            else:
+                with contextlib.suppress(Refusal):
+                    write_atomically(path, earlier)
+        self._written.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 from pdl1es.errors import Refusal, RefusalCode, refusal_table
@@ -25,3 +26,16 @@ def test_every_code_says_what_is_wrong_and_what_to_do() -> None:
     rows = [code.row for code in RefusalCode]
     assert all(row.meaning and row.remedy and row.stage for row in rows)
     assert len({row.meaning for row in rows}) == len(rows)
+
+
+def test_a_refusal_passes_between_processes_as_it_is() -> None:
+    refusal = Refusal(RefusalCode.NOT_HU, "no slope", tag="RescaleSlope (0028,1053)", value="7", uid="1.2.3")
+    again = pickle.loads(pickle.dumps(refusal))
+    assert (again.code, again.found, again.tag, again.value, again.uid) == (
+        refusal.code,
+        refusal.found,
+        refusal.tag,
+        refusal.value,
+        refusal.uid,
+    )
+    assert str(again) == str(refusal)

@@ -71,5 +71,19 @@ def test_a_run_that_fails_leaves_no_report(reports: tuple[BuiltReport, ...], tmp
     assert list(tmp_path.iterdir()) == [other]
 
 
+def test_a_run_that_fails_leaves_the_report_of_an_earlier_run_as_it_was(
+    reports: tuple[BuiltReport, ...], tmp_path: Path
+) -> None:
+    """The same study gives the same file name."""
+    earlier = tmp_path / reports[0].file_name
+    earlier.write_bytes(b"an earlier run's report")
+    with pytest.raises(KeyError), Delivery(tmp_path) as delivery:
+        for report in reports:
+            delivery.deliver(report)
+        raise KeyError("any error")
+    assert list(tmp_path.iterdir()) == [earlier]
+    assert earlier.read_bytes() == b"an earlier run's report"
+
+
 def test_a_report_shows_itself_in_one_line(reports: tuple[BuiltReport, ...]) -> None:
     assert all(len(repr(report)) < 120 for report in reports)
