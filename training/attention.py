@@ -92,7 +92,7 @@ class Portrait:
     feature_maps: dict[str, NDArray[np.float64]]
 
 
-def grad_cam(network: FusionNetwork, patches: NDArray[np.float32], smallest_map: int = SMALLEST_MAP) -> Attention:
+def grad_cam(network: FusionNetwork, patches: NDArray[np.float32]) -> Attention:
     """Return Grad-CAM at the deepest block whose map has enough cells.
 
     Parameters
@@ -101,8 +101,6 @@ def grad_cam(network: FusionNetwork, patches: NDArray[np.float32], smallest_map:
         Trained, with a deep part; on the CPU, left in evaluation mode.
     patches
         float32 HU, shape (S, 112, 112).
-    smallest_map
-        Cells on a side.
 
     Raises
     ------
@@ -137,9 +135,9 @@ def grad_cam(network: FusionNetwork, patches: NDArray[np.float32], smallest_map:
         for hook in hooks:
             hook.remove()
         network.zero_grad(set_to_none=True)
-    fine = [name for name, output in outputs.items() if output.shape[-1] >= smallest_map]
+    fine = [name for name, output in outputs.items() if output.shape[-1] >= SMALLEST_MAP]
     if not fine:
-        raise ValueError(f"no block of the network has {smallest_map} x {smallest_map} cells or more")
+        raise ValueError(f"no block of the network has {SMALLEST_MAP} x {SMALLEST_MAP} cells or more")
     output = outputs[fine[-1]]
     if output.grad is None:
         raise ValueError("the block takes no part in the score")
@@ -193,15 +191,28 @@ def summarise(attentions: Sequence[Attention], masks: NDArray[np.bool_]) -> Atte
     )
 
 
-def portrait(
-    name: str, volume: TumourVolume, network: FusionNetwork, features: Sequence[str] = NAMED_FEATURES
-) -> Portrait:
-    """Compute a patient's part of Figure 5; a feature that pyradiomics cannot map is all NaN."""
+def portrait(name: str, volume: TumourVolume, network: FusionNetwork) -> Portrait:
+    """Compute a patient's part of Figure 5.
+
+    Parameters
+    ----------
+    name
+        As of `Portrait`.
+    volume
+        The tumour on the grid of 1 mm.
+    network
+        Trained, with a deep part.
+
+    Returns
+    -------
+    Portrait
+        A feature that pyradiomics cannot map is all NaN.
+    """
     roi = extract_patches(volume)
     z = roi.roi_z - volume.origin[2]
     x_low, y_low, x_high, y_high = roi.rectangle
     maps: dict[str, NDArray[np.float64]] = {}
-    for feature in features:
+    for feature in NAMED_FEATURES:
         try:
             whole = feature_map(volume.hu, volume.mask, feature, z)
         except ValueError:

@@ -16,7 +16,7 @@ from pdl1es.atomic import write_atomically
 from pdl1es.clinical import SMOKING_CODES, VARIABLES
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method import MAX_MISSING_FEATURES
-from pdl1es.model.imputation import MIN_PROFILE_COUNT, ReferenceProfiles, build_profiles, impute
+from pdl1es.model.imputation import ReferenceProfiles, build_profiles, impute
 from training.preprocessing import FittedPreprocessing
 
 ALPHA: Final = 0.05
@@ -80,7 +80,6 @@ def fit_preprocessing(
     *,
     alpha: float = ALPHA,
     correction: Correction = "none",
-    min_profile_count: int = MIN_PROFILE_COUNT,
 ) -> FittedPreprocessing:
     """Fit what stands between raw values and the network; give it training patients only.
 
@@ -96,8 +95,6 @@ def fit_preprocessing(
         Shape (N,): False for a smoker of unknown grade, whose smoking is NaN. All True by default.
     alpha, correction
         Of the feature selection; `select_features`.
-    min_profile_count
-        Profiles of fewer patients do not enter the imputation's table.
 
     Returns
     -------
@@ -114,7 +111,7 @@ def fit_preprocessing(
         if array.shape != shape:
             raise ValueError(f"{name} must have the shape {shape}, got {array.shape}")
     grade = smoker_grade(clinical)
-    profiles = build_profiles(clinical, min_profile_count)
+    profiles = build_profiles(clinical)
     imputed = impute_all(coded_clinical(clinical, smoking_graded, grade), profiles)
     clinical_sd = imputed.std(axis=0)
     same = [name for name, sd in zip(VARIABLES, clinical_sd, strict=True) if not sd > 0]

@@ -41,8 +41,6 @@ class Layers:
 DENSENET121: Final = Layers()
 SMALL: Final = Layers(init_features=8, growth_rate=4, block_config=(1, 1, 1, 1))
 """For tests of the mechanics: the same path in milliseconds. Nobody should expect it to learn much."""
-DEEP_FEATURES: Final = DENSENET121.deep_features
-"""Channels of DenseNet121's last block: 1024."""
 DEFAULT_WINDOW_HU: Final = (-1000.0, 400.0)
 """Air to dense enhancement: the border of a lung tumour spans -900 to 100 HU, so a mediastinal window would cut it
 off; bone and calcification above 400 HU are alike."""

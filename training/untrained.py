@@ -148,20 +148,22 @@ def _on_grid(scanned: Scan) -> TumourVolume:
     return tumour_volume(placed, lambda ct_slice: scanned.hu[ct_slice.frame])
 
 
-def sample_phantoms(count: int = PHANTOMS) -> PhantomSample:
+def sample_phantoms() -> PhantomSample:
     """Measure phantom tumours as the chain does, a few seconds each; progress goes to standard error."""
     patches, radiomics = [], []
-    for seed in range(count):
+    for seed in range(PHANTOMS):
         volume = phantom_volume(seed)
         patches.append(extract_patches(volume).hu)
         radiomics.append(extract_features(volume.hu, volume.mask).values)
-        print(f"\rphantom {seed + 1} of {count}", end="\n" if seed + 1 == count else "", file=sys.stderr, flush=True)
+        print(
+            f"\rphantom {seed + 1} of {PHANTOMS}", end="\n" if seed + 1 == PHANTOMS else "", file=sys.stderr, flush=True
+        )
     return PhantomSample(np.stack(patches), np.stack(radiomics))
 
 
-def table_1_cohort(seed: int = SEED) -> NDArray[np.float64]:
+def table_1_cohort() -> NDArray[np.float64]:
     """Draw patients by the marginals of the paper's Table 1, independently; float64, shape (750, 4), NaN where missing."""
-    rng = np.random.default_rng([seed, 1])
+    rng = np.random.default_rng([SEED, 1])
     age = np.clip(np.rint(rng.normal(58.8, 10.7, COHORT)), 18, 90)
     sex = (rng.random(COHORT) < 0.613).astype(np.float64)
     smoking = rng.choice((0.0, 1.0, 2.0, np.nan), COHORT, p=(0.461, 0.398, 0.101, 0.04))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import training.attention
 from pdl1es.grid.resample import TumourVolume
 from training.attention import NAMED_FEATURES, Attention, enlarged, grad_cam, portrait, summarise
 from training.figures.attention import attention_figure
@@ -25,14 +26,17 @@ def patches() -> np.ndarray:
     return np.random.default_rng(0).normal(-400, 300, (3, 112, 112)).astype(np.float32)
 
 
-def test_the_map_is_finer_than_the_last_blocks_and_never_negative(network: FusionNetwork, patches: np.ndarray) -> None:
+def test_the_map_is_finer_than_the_last_blocks_and_never_negative(
+    network: FusionNetwork, patches: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = grad_cam(network, patches)
     assert found.block == "denseblock3"
     assert found.maps.shape == (3, 7, 7)
     assert found.maps.min() >= 0
-    finer = grad_cam(network, patches, smallest_map=14)
-    assert (finer.block, finer.maps.shape) == ("denseblock2", (3, 14, 14))
     assert np.array_equal(grad_cam(network, patches).maps, found.maps)
+    monkeypatch.setattr(training.attention, "SMALLEST_MAP", 14)
+    finer = grad_cam(network, patches)
+    assert (finer.block, finer.maps.shape) == ("denseblock2", (3, 14, 14))
 
 
 def test_it_is_the_gradient_weighted_sum_of_the_blocks_channels(network: FusionNetwork, patches: np.ndarray) -> None:
@@ -63,11 +67,14 @@ def test_looking_leaves_the_network_as_it_was(network: FusionNetwork, patches: n
     assert not any(module._forward_hooks for module in network.modules())
 
 
-def test_a_network_without_a_deep_part_cannot_look(fitted: FittedPreprocessing, patches: np.ndarray) -> None:
+def test_a_network_without_a_deep_part_or_a_fine_block_cannot_look(
+    network: FusionNetwork, fitted: FittedPreprocessing, patches: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ValueError, match="no deep part"):
         grad_cam(FusionNetwork(fitted, CM), patches)
+    monkeypatch.setattr(training.attention, "SMALLEST_MAP", 64)
     with pytest.raises(ValueError, match="64 x 64 cells"):
-        grad_cam(FusionNetwork(fitted, PDL1ES, layers=SMALL), patches, smallest_map=64)
+        grad_cam(network, patches)
 
 
 def test_attention_everywhere_is_shared_as_the_area_is() -> None:

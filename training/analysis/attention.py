@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -13,16 +15,18 @@ from training.progress import Progress
 from training.scoring.scored_cohort import ScoredCohort
 from training.statistics.estimability import NotEstimable, estimated
 
+MOST_PATIENTS: Final = 96
+"""Enough for a mean: Grad-CAM takes a second a patient."""
+
 
 def attention_of(
     prepared: PreparedCohort,
     scored: ScoredCohort,
     network: FusionNetwork,
-    most: int = 96,
     progress: Progress | None = None,
 ) -> AttentionSummary | NotEstimable:
-    """Return where the network looks in patients that it was not fitted on, ``most`` at the most."""
-    rows = held_out_rows(scored)[:most]
+    """Return where the network looks in patients that it was not fitted on, at most `MOST_PATIENTS` of them."""
+    rows = held_out_rows(scored)[:MOST_PATIENTS]
     if not rows.size:
         return NotEstimable("there are no patients that the network was not fitted on")
     found = []

@@ -203,7 +203,7 @@ def true_model(settings: TruthSettings) -> TrueModel:
     """Fix intercept, scales and attainable AUCs by a large drawn population (its own fixed seed)."""
     rng = np.random.default_rng(20210304)
     patients = draw_patients(rng, MONTE_CARLO)
-    raw = _clinical_sum(settings, patients, "")
+    raw = _clinical_sum(settings, patients)
     mean, sd = float(raw.mean()), float(raw.std())
     weights = tuple(float(settings.logit_sd * np.sqrt(share)) for share in settings.shares)
     centred = _weighted((weights[0], weights[1], weights[2]), patients, (raw - mean) / sd)
@@ -244,7 +244,7 @@ def bayes_logit(model: TrueModel, patients: pd.DataFrame) -> Floats:
 
 def draw_labels(rng: np.random.Generator, model: TrueModel, patients: pd.DataFrame) -> pd.DataFrame:
     """Draw expression: columns label (0, 1), pdl1_tps (whole %), bayes_logit and the standardised clinical factor."""
-    clinical = (_clinical_sum(model.settings, patients, "") - model.clinical_mean) / model.clinical_sd
+    clinical = (_clinical_sum(model.settings, patients) - model.clinical_mean) / model.clinical_sd
     high = rng.random(len(patients)) < expit(model.intercept + _weighted(model.weights, patients, clinical))
     # TPS piles up at zero; nothing but its side of 50 % carries information.
     low_tps = np.where(rng.random(len(patients)) < 0.5, 0, np.floor(49 * rng.random(len(patients)) ** 2) + 1)
@@ -293,8 +293,8 @@ def draw_survival(rng: np.random.Generator, model: TrueModel, bayes: Floats, age
     )
 
 
-def _clinical_sum(s: TruthSettings, patients: pd.DataFrame, prefix: str) -> Floats:
-    age, sex, smoking, family = (patients[f"{prefix}{name}"].to_numpy() for name in _CLINICAL)
+def _clinical_sum(s: TruthSettings, patients: pd.DataFrame) -> Floats:
+    age, sex, smoking, family = (patients[name].to_numpy() for name in _CLINICAL)
     return _sum(s, age, sex, smoking, family)
 
 

@@ -111,15 +111,13 @@ def read_ct_volume(path: Path, acquisition: Mapping[str, str | float | None]) ->
     return CTVolume(CTSeries("", "", "", slices, 0.0), hu)
 
 
-def read_mask_volume(path: Path, label: int | None = None) -> SegmentMask:
+def read_mask_volume(path: Path) -> SegmentMask:
     """Read a tumour's mask on its own grid.
 
     Parameters
     ----------
     path
-        NIfTI, NRRD or MetaImage.
-    label
-        The tumour's value; every value above zero where None.
+        NIfTI, NRRD or MetaImage; every value above zero is tumour.
 
     Returns
     -------
@@ -129,17 +127,14 @@ def read_mask_volume(path: Path, label: int | None = None) -> SegmentMask:
     Raises
     ------
     VolumeError
-        The file cannot be read or is not three-dimensional, or several labels are there and none is named.
+        The file cannot be read or is not three-dimensional, or it holds several values above zero.
     """
     image = _read(path)
     values = SimpleITK.GetArrayFromImage(image)
-    if label is None:
-        present = np.unique(values[values > 0])
-        if present.size > 1:
-            raise VolumeError(f"the mask holds {present.size} different values: one tumour is one value")
-        mask = values > 0
-    else:
-        mask = values == label
+    mask = values > 0
+    present = np.unique(values[mask])
+    if present.size > 1:
+        raise VolumeError(f"the mask holds {present.size} different values: one tumour is one value")
     occupied = np.flatnonzero(mask.any(axis=(1, 2)))
     planes = _planes(image)
     return SegmentMask(tuple(planes[index] for index in occupied), mask[occupied])

@@ -104,7 +104,6 @@ def prepare_control(
     control: Control,
     folder: Path,
     *,
-    scheduler: str | None = None,
     workers: int | None = None,
     progress: Count | None = None,
 ) -> PreparedCohort:
@@ -122,8 +121,8 @@ def prepare_control(
         What is disturbed.
     folder
         Of the new prepared cohort.
-    scheduler, workers
-        As `training.cohort.cluster.run_on_cluster`.
+    workers
+        As `run_on_cluster`.
     progress
         Called with patients done and in all.
 
@@ -148,7 +147,7 @@ def prepare_control(
         else:
             failures.append((case, "control", "NO_SOURCE", "the table has no such patient"))
     done = len(wanted) - len(tasks)
-    for case, result in run_on_cluster(_work, tasks, scheduler=scheduler, workers=workers):
+    for case, result in run_on_cluster(_work, tasks, workers=workers):
         done += 1
         if isinstance(result, PreparedCase):
             found[case] = result

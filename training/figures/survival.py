@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,13 +15,13 @@ from training.statistics.prognosis import GroupComparison
 from training.statistics.survival import KaplanMeier
 from training.statistics.xtile import CutOffSearch
 
+DAYS_BETWEEN_COUNTS: Final = 120
+"""Of the risk table."""
+
 
 def kaplan_meier_figure(
     panels: Mapping[str, Mapping[str, KaplanMeier]],
     notes: Mapping[str, Sequence[str]] | None = None,
-    *,
-    days_between_counts: int = 120,
-    ylabel: str = "Progression-free survival",
 ) -> Figure:
     """Draw curves with their intervals, censorings and numbers at risk.
 
@@ -30,10 +31,6 @@ def kaplan_meier_figure(
         Curves by group, by panel (the whole cohort, a treatment...).
     notes
         Lines of text in a panel, as of `notes_of`.
-    days_between_counts
-        Of the risk table.
-    ylabel
-        Name of the end point.
     """
     with style():
         figure = new_figure(3.9 * len(panels), 4.0)
@@ -42,7 +39,7 @@ def kaplan_meier_figure(
             2, len(panels), squeeze=False, sharex="col", gridspec_kw={"height_ratios": [10, 1.1 * most + 0.9]}
         )
         for k, (title, groups) in enumerate(panels.items()):
-            _curves(rows[0][k], groups, ylabel)
+            _curves(rows[0][k], groups)
             rows[0][k].set_title(title)
             text = "\n".join((notes or {}).get(title, ()))
             if text:
@@ -60,7 +57,7 @@ def kaplan_meier_figure(
                     bbox=paper,
                     zorder=8,
                 )
-            _risk_table(rows[1][k], groups, days_between_counts)
+            _risk_table(rows[1][k], groups)
         return figure
 
 
@@ -107,7 +104,7 @@ def cut_off_figure(search: CutOffSearch, name: str) -> Figure:
         return figure
 
 
-def _curves(axes: Axes, groups: Mapping[str, KaplanMeier], ylabel: str) -> None:
+def _curves(axes: Axes, groups: Mapping[str, KaplanMeier]) -> None:
     for k, (name, curve) in enumerate(groups.items()):
         colour = PALETTE[k % len(PALETTE)]
         label = f"{name} (n = {curve.n}, {curve.n_events} events)"
@@ -125,15 +122,15 @@ def _curves(axes: Axes, groups: Mapping[str, KaplanMeier], ylabel: str) -> None:
         lost = curve.censored > 0
         axes.plot(curve.times[lost], curve.survival[lost], "|", color=colour, markersize=6, markeredgewidth=1.0)
     axes.axhline(0.5, color=GREY, linewidth=0.7, linestyle=":")
-    axes.set(ylim=(0, 1.03), ylabel=ylabel)
+    axes.set(ylim=(0, 1.03), ylabel="Progression-free survival")
     axes.tick_params(labelbottom=True)
     axes.set_xlabel("Days")
     axes.legend(loc="upper right")
 
 
-def _risk_table(axes: Axes, groups: Mapping[str, KaplanMeier], every: int) -> None:
+def _risk_table(axes: Axes, groups: Mapping[str, KaplanMeier]) -> None:
     last = max(float(curve.times[-1]) for curve in groups.values())
-    at = np.arange(0, last + 1, every)
+    at = np.arange(0, last + 1, DAYS_BETWEEN_COUNTS)
     axes.set(xlim=(-0.02 * last, 1.02 * last), ylim=(len(groups) - 0.4, -1.2), yticks=range(len(groups)))
     axes.set_xticks(at)
     axes.set_yticklabels(list(groups))

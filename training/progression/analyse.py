@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -20,7 +20,6 @@ from training.progression.results import (
     Prognosis,
     PrognosisSettings,
     RiskModelResult,
-    risk_names,
 )
 from training.statistics.concordance import ConcordanceComparison, compare_concordance, concordance
 from training.statistics.cox import (
@@ -299,8 +298,3 @@ def _compared(
         return other
     risk = other.risk if isinstance(other, RiskModel) else other
     return estimated(compare_concordance, cohort.time, cohort.event, fusion.risk, risk)
-
-
-def names_of(searches: Sequence[CutOffSearch | NotEstimable]) -> list[tuple[str, str]]:
-    """Return `risk_names` of each search."""
-    return [risk_names(None if isinstance(s, NotEstimable) else s.upper_is_worse) for s in searches]

@@ -40,6 +40,9 @@ code of a patient without a score, else None."""
 SOURCE: Final = "cohort"
 KEPT_TOGETHER: Final = 32
 """Patients a file: what a kill loses is less than a minute's work."""
+AT_ONCE: Final = 2
+"""Patients scored at once, each on one thread. The file takes one patient's slices with that patient's features, so that
+patients cannot share a batch."""
 _OF_THE_MODEL: Final = tuple(name for name in COLUMNS if name not in ("case_id", "split", "label", "model"))
 
 
@@ -49,7 +52,6 @@ def score_cohort(
     *,
     name: str | None = None,
     progress: Count | None = None,
-    workers: int = 2,
     kept: Path | None = None,
 ) -> pd.DataFrame:
     """Score every case of a cohort.
@@ -64,9 +66,6 @@ def score_cohort(
         For the column ``model``; the model's own by default.
     progress
         Is told how many of how many cases are done.
-    workers
-        Patients scored at once, each on one thread. The file takes one patient's slices with that patient's features,
-        so that patients cannot share a batch.
     kept
         Folder in which the scores are left as they come; those that are there are taken. It is for one model and cohort.
 
@@ -90,7 +89,7 @@ def score_cohort(
 
     ids = list(prepared.case_ids)
     scored: list[dict[str, object]] = []
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         for start in range(0, len(prepared), KEPT_TOGETHER):
             rows = range(start, min(start + KEPT_TOGETHER, len(prepared)))
             file = None if kept is None else kept / f"{start:06d}.parquet"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -21,7 +20,6 @@ VOLUME: Final = "volume"
 """Name of the model that knows the tumour's volume alone."""
 BAYES: Final = "Bayes"
 """The score that knows a synthetic cohort's truth: no model can do better."""
-COLUMNS: Final = ("case_id", "model", "logit", "probability")
 _SMALLEST: Final = 1e-12
 
 
@@ -117,8 +115,3 @@ def predictions_of(table: pd.DataFrame) -> Predictions:
     if not columns:
         raise PredictionsError("the predictions have no row")
     return Predictions(cases, columns)
-
-
-def read_predictions(path: Path) -> Predictions:
-    """Read ``predictions.parquet``; raises as `predictions_of`."""
-    return predictions_of(pd.read_parquet(path))

@@ -67,22 +67,18 @@ class ScoredCohort:
         return None if self.truth is None else self.truth["bayes_logit"].to_numpy(dtype=np.float64)
 
 
-def scored_cohort(
-    prepared: PreparedCohort, table: pd.DataFrame, controls: tuple[str, ...] = (), truth: pd.DataFrame | None = None
-) -> ScoredCohort:
+def scored_cohort(prepared: PreparedCohort, table: pd.DataFrame, controls: tuple[str, ...] = ()) -> ScoredCohort:
     """Put a cohort and its predictions together.
 
     Parameters
     ----------
     prepared
-        The cohort.
+        The cohort; where ``truth.csv`` lies in its folder, the Bayes score is added.
     table
         Predictions as `score_models` or a training run leaves them. Where they name the division that was trained on,
         it counts: the cohort's own may be empty.
     controls
         Which models are PD-L1ES on disturbed inputs.
-    truth
-        ``truth.csv`` of a synthetic cohort; by default the file in the cohort's folder, if there is one.
 
     Raises
     ------
@@ -104,7 +100,7 @@ def scored_cohort(
     alone = estimated(volume_alone, cases)
     if not isinstance(alone, NotEstimable):
         predictions = predictions.adding(VOLUME, alone)
-    truth = _truth(prepared, truth)
+    truth = _truth(prepared)
     if truth is not None:
         predictions = predictions.adding(BAYES, expit(truth["bayes_logit"].to_numpy(dtype=np.float64)))
     risks = {
@@ -118,9 +114,9 @@ def scored_cohort(
     return ScoredCohort(cases, predictions, imputed, controls, prepared.synthetic, risks, parts=parts, truth=truth)
 
 
-def _truth(prepared: PreparedCohort, truth: pd.DataFrame | None) -> pd.DataFrame | None:
-    if truth is None:
-        if prepared.folder is None or not (prepared.folder / TRUTH_TABLE).is_file():
-            return None
-        truth = pd.read_csv(prepared.folder / TRUTH_TABLE)
+def _truth(prepared: PreparedCohort) -> pd.DataFrame | None:
+    """Return ``truth.csv`` in the order of the cases, or None where there is none."""
+    if prepared.folder is None or not (prepared.folder / TRUTH_TABLE).is_file():
+        return None
+    truth = pd.read_csv(prepared.folder / TRUTH_TABLE)
     return truth.set_index("case_id").reindex(prepared.cases["case_id"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,8 +12,6 @@ from scipy.stats import t
 
 from training.statistics.arrays import LEVEL, Estimate, Z, finite_vector
 from training.statistics.classification import Proportion, proportion
-
-IccForm = Literal["ICC(1,1)", "ICC(2,1)", "ICC(3,1)"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +53,13 @@ class GroupRepeatability:
     kappa: float
 
 
-def icc(ratings: ArrayLike, form: IccForm = "ICC(2,1)") -> Estimate:
-    """Return an intraclass correlation with its 95 % interval.
+def icc(ratings: ArrayLike) -> Estimate:
+    """Return ICC(2,1) with its 95 % interval: two-way random, absolute agreement, a single measurement.
 
     Parameters
     ----------
     ratings
         Shape (N, K): patients by repetitions, without gaps.
-    form
-        ``ICC(1,1)`` one-way, ``ICC(2,1)`` two-way random and absolute agreement, ``ICC(3,1)`` two-way mixed and
-        consistency; each for a single measurement.
 
     Returns
     -------
@@ -80,21 +74,21 @@ def icc(ratings: ArrayLike, form: IccForm = "ICC(2,1)") -> Estimate:
     Notes
     -----
     Shrout and Fleiss, Psychol Bull 1979; 86: 420-428; intervals as there and in McGraw and Wong, Psychol Methods 1996;
-    1: 30-46 (Satterthwaite's degrees of freedom for ICC(2,1)).
+    1: 30-46 (Satterthwaite's degrees of freedom).
     """
     table = np.asarray(ratings, dtype=np.float64)
     if table.ndim != 2 or min(table.shape) < 2:
         raise ValueError(f"ratings need two patients and two repetitions or more, got shape {table.shape}")
     if not np.isfinite(table).all():
         raise ValueError("ratings have missing or infinite values")
-    value, lower, upper = (float(x[0]) for x in _icc(table[None], form))
+    value, lower, upper = (float(x[0]) for x in _icc(table[None]))
     return Estimate(value, lower, upper)
 
 
 def icc_of_features(
-    first: ArrayLike, second: ArrayLike, form: IccForm = "ICC(2,1)"
+    first: ArrayLike, second: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the ICC of many features at once.
+    """Return ICC(2,1) of many features at once.
 
     Parameters
     ----------
@@ -118,11 +112,11 @@ def icc_of_features(
     complete = np.isfinite(pairs).all(axis=(1, 2))
     result = np.full((3, pairs.shape[0]), np.nan)
     if complete.any() and one.shape[0] >= 2:
-        result[:, complete] = _icc(pairs[complete], form)
+        result[:, complete] = _icc(pairs[complete])
     for k in np.flatnonzero(~complete):
         left = pairs[k][np.isfinite(pairs[k]).all(axis=1)]
         if left.shape[0] >= 2:
-            result[:, k] = np.stack(_icc(left[None], form))[:, 0]
+            result[:, k] = np.stack(_icc(left[None]))[:, 0]
     return result[0], result[1], result[2]
 
 
@@ -181,9 +175,7 @@ def group_repeatability(first: ArrayLike, second: ArrayLike, cut_off: float) -> 
     return GroupRepeatability(proportion(int((one != two).sum()), one.size), kappa)
 
 
-def _icc(
-    tables: NDArray[np.float64], form: IccForm
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _icc(tables: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return value, lower and upper limit, each of shape (F,), of tables of shape (F, N, K)."""
     n, k = tables.shape[1:]
     # the size of the values must not eat the digits of their differences
@@ -193,31 +185,19 @@ def _icc(
     between = k * (patient**2).sum(axis=1)
     across = n * (occasion**2).sum(axis=1)
     rest = np.maximum(((centred - patient[:, :, None] - occasion[:, None, :]) ** 2).sum(axis=(1, 2)), 0)
-    bms, jms = between / (n - 1), across / (k - 1)
-    ems, wms = rest / ((n - 1) * (k - 1)), (across + rest) / (n * (k - 1))
+    bms, jms, ems = between / (n - 1), across / (k - 1), rest / ((n - 1) * (k - 1))
     tail = 0.5 + LEVEL / 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        if form == "ICC(2,1)":
-            value = (bms - ems) / (bms + (k - 1) * ems + k * (jms - ems) / n)
-            fj = jms / ems
-            a = k * value * fj + n * (1 + (k - 1) * value) - k * value
-            b = (k * value * fj) ** 2 / (k - 1) + (n * (1 + (k - 1) * value) - k * value) ** 2 / ((n - 1) * (k - 1))
-            freedom = np.where(np.isfinite(fj), a**2 / b, k - 1)
-            above = f_distribution.ppf(tail, n - 1, freedom)
-            below = f_distribution.ppf(tail, freedom, n - 1)
-            shared = k * jms + (k * n - k - n) * ems
-            lower = n * (bms - above * ems) / (above * shared + n * bms)
-            upper = n * (below * bms - ems) / (shared + n * below * bms)
-        elif form in ("ICC(1,1)", "ICC(3,1)"):
-            error, df = (wms, n * (k - 1)) if form == "ICC(1,1)" else (ems, (n - 1) * (k - 1))
-            value = (bms - error) / (bms + (k - 1) * error)
-            ratio = bms / error
-            low, high = ratio / f_distribution.ppf(tail, n - 1, df), ratio * f_distribution.ppf(tail, df, n - 1)
-            lower, upper = (low - 1) / (low + k - 1), (high - 1) / (high + k - 1)
-            exact = np.isinf(ratio)  # repeats without any error
-            lower, upper = np.where(exact, 1.0, lower), np.where(exact, 1.0, upper)
-        else:
-            raise ValueError(f"form must be ICC(1,1), ICC(2,1) or ICC(3,1), got {form!r}")
+        value = (bms - ems) / (bms + (k - 1) * ems + k * (jms - ems) / n)
+        fj = jms / ems
+        a = k * value * fj + n * (1 + (k - 1) * value) - k * value
+        b = (k * value * fj) ** 2 / (k - 1) + (n * (1 + (k - 1) * value) - k * value) ** 2 / ((n - 1) * (k - 1))
+        freedom = np.where(np.isfinite(fj), a**2 / b, k - 1)
+        above = f_distribution.ppf(tail, n - 1, freedom)
+        below = f_distribution.ppf(tail, freedom, n - 1)
+        shared = k * jms + (k * n - k - n) * ems
+        lower = n * (bms - above * ems) / (above * shared + n * bms)
+        upper = n * (below * bms - ems) / (shared + n * below * bms)
     constant = total <= 1e-24 * np.maximum(np.abs(tables).max(axis=(1, 2)) ** 2, 1e-300)
     value, lower, upper = (np.where(constant, np.nan, x) for x in (value, lower, upper))
     return value, lower, upper

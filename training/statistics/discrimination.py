@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, rankdata, t
+from scipy.stats import norm, rankdata
 
 from training.statistics.arrays import LEVEL, Estimate, Z, binary_vector, finite_vector, labels_of_both_classes
 
@@ -65,14 +64,13 @@ class AucComparison:
     difference
         First minus second, with a 95 % interval.
     statistic
-        Z of the paired test, D of the unpaired one. 0 where both curves are the same; NaN, and the P with it, where
-        the areas differ and neither has any variance.
+        Z. 0 where both curves are the same; NaN, and the P with it, where the areas differ and neither has any variance.
     degrees_of_freedom
-        Infinite for the paired test (normal), Welch's for the unpaired one (t).
+        Infinite: the test is against the normal distribution.
     p_value
         Two-sided.
     covariance
-        Of the two areas; 0 where they are of different patients.
+        Of the two areas.
     """
 
     first: Auc
@@ -173,36 +171,7 @@ def compare_paired(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> Au
     counts = int(positive.sum()), int((~positive).sum())
     one, two = (_auc(float(areas[k]), float(covariance[k, k]), *counts) for k in range(2))
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    return _comparison(one, two, variance, math.inf, float(covariance[0, 1]))
-
-
-def compare_unpaired(
-    first_labels: ArrayLike, first_scores: ArrayLike, second_labels: ArrayLike, second_scores: ArrayLike
-) -> AucComparison:
-    """Test whether areas in two different groups of patients are the same.
-
-    Raises
-    ------
-    ValueError
-        As `delong_covariance`.
-
-    Notes
-    -----
-    The difference over the root of the summed DeLong variances, against t with Welch's degrees of freedom, where the
-    size of each group is its number of patients (pROC's ``roc.test`` with ``paired = FALSE``).
-    """
-    one, two = auc(first_labels, first_scores), auc(second_labels, second_scores)
-    variance = one.variance + two.variance
-    n_one, n_two = one.n_positive + one.n_negative, two.n_positive + two.n_negative
-    spread = one.variance**2 / (n_one - 1) + two.variance**2 / (n_two - 1)
-    return _comparison(one, two, variance, variance**2 / spread if spread > 0 else math.inf, 0.0)
-
-
-def compare_with_each(
-    labels: ArrayLike, scores: ArrayLike, others: Mapping[str, ArrayLike]
-) -> dict[str, AucComparison]:
-    """Compare one model with each of the others on the same patients (paper: PD-L1ES against DLM, RM and CM)."""
-    return {name: compare_paired(labels, scores, other) for name, other in others.items()}
+    return _comparison(one, two, variance, float(covariance[0, 1]))
 
 
 def hanley_mcneil_variance(area: float, n_positive: int, n_negative: int) -> float:
@@ -220,18 +189,17 @@ def _auc(area: float, variance: float, n_positive: int, n_negative: int) -> Auc:
     return Auc(area, max(area - half, 0.0), min(area + half, 1.0), variance, n_positive, n_negative)
 
 
-def _comparison(one: Auc, two: Auc, variance: float, freedom: float, covariance: float) -> AucComparison:
+def _comparison(one: Auc, two: Auc, variance: float, covariance: float) -> AucComparison:
     difference = one.value - two.value
     # rounding leaves about 1e-17 where two curves are the same
     if variance > 1e-15:
         error = math.sqrt(variance)
         statistic = difference / error
-        distribution = norm if math.isinf(freedom) else t(freedom)
-        half = float(distribution.ppf(0.5 + LEVEL / 2)) * error
-        p_value = 2 * float(distribution.sf(abs(statistic)))
+        half = float(norm.ppf(0.5 + LEVEL / 2)) * error
+        p_value = 2 * float(norm.sf(abs(statistic)))
     else:
         half = 0.0
         same = abs(difference) < 1e-12
         statistic, p_value = (0.0, 1.0) if same else (math.nan, math.nan)
     interval = Estimate(difference, difference - half, difference + half)
-    return AucComparison(one, two, interval, statistic, freedom, p_value, covariance)
+    return AucComparison(one, two, interval, statistic, math.inf, p_value, covariance)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2_contingency, mannwhitneyu, ttest_ind
+from scipy.stats import chi2_contingency, ttest_ind
 
 UNKNOWN = "Unknown"
 
-ContinuousTest = Literal["Student", "Welch", "Mann-Whitney"]
+STUDENT: Final = "Student"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Continuous:
 
     name: str
     summaries: dict[str, Summary]
-    test: ContinuousTest
+    test: str
     p_values: dict[str, float]
 
 
@@ -163,10 +163,19 @@ def categorical(
     return Categorical(name, tuple(shown), counts, tests)
 
 
-def continuous(
-    name: str, values: ArrayLike, cohort: Sequence[str], reference: str, test: ContinuousTest = "Student"
-) -> Continuous:
-    """Summarise a continuous variable by cohort; NaN is unknown, counted and left out.
+def continuous(name: str, values: ArrayLike, cohort: Sequence[str], reference: str) -> Continuous:
+    """Summarise a continuous variable by cohort, and compare means by Student's t test.
+
+    Parameters
+    ----------
+    name
+        Of the variable.
+    values
+        Shape (N,); NaN is unknown, counted and left out.
+    cohort
+        One name a patient.
+    reference
+        The cohort that the others are compared with.
 
     Raises
     ------
@@ -183,8 +192,8 @@ def continuous(
         if numbers.size < 2:
             raise ValueError(f"{name} is known of {numbers.size} patients of cohort {c}; two are needed")
     summaries = {c: _summary(known[c], int(member.sum()) - known[c].size) for c, member in cohorts.items()}
-    p_values = {c: _p_of_means(known[reference], known[c], test) for c in _others(cohorts, reference)}
-    return Continuous(name, summaries, test, p_values)
+    p_values = {c: _p_of_means(known[reference], known[c]) for c in _others(cohorts, reference)}
+    return Continuous(name, summaries, STUDENT, p_values)
 
 
 def table_one(cohort: Sequence[str], reference: str, variables: Sequence[Categorical | Continuous]) -> TableOne:
@@ -222,9 +231,7 @@ def _summary(values: NDArray[np.float64], missing: int) -> Summary:
     return Summary(values.size, missing, float(values.mean()), deviation, float(median), float(lower), float(upper))
 
 
-def _p_of_means(first: NDArray[np.float64], second: NDArray[np.float64], test: ContinuousTest) -> float:
+def _p_of_means(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     if np.ptp(np.concatenate([first, second])) == 0:
         return 1.0  # everybody alike: no test statistic, and no difference either
-    if test == "Mann-Whitney":
-        return float(mannwhitneyu(first, second, alternative="two-sided").pvalue)
-    return float(ttest_ind(first, second, equal_var=test == "Student").pvalue)
+    return float(ttest_ind(first, second).pvalue)

@@ -11,6 +11,7 @@ from lifelines.datasets import load_lung
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from training.figures import survival
 from training.figures.decision import calibration_figure, decision_figure
 from training.figures.discrimination import roc_figure, strata_figure
 from training.figures.drawing import png_bytes, svg_bytes
@@ -45,7 +46,7 @@ def _strata() -> Figure:
 
 def _kaplan_meier() -> Figure:
     groups = compare_groups(LUNG["time"], LUNG["status"], LUNG["sex"] == 1)
-    return kaplan_meier_figure({"All": group_panel(groups)}, {"All": notes_of(groups)}, days_between_counts=180)
+    return kaplan_meier_figure({"All": group_panel(groups)}, {"All": notes_of(groups)})
 
 
 def _cut_off() -> Figure:
@@ -94,8 +95,9 @@ def test_roc_figure_states_area_interval_and_patients() -> None:
     assert "cut-off (Youden)" in text
 
 
-def test_risk_table_and_notes_are_rs() -> None:
+def test_risk_table_and_notes_are_rs(monkeypatch: pytest.MonkeyPatch) -> None:
     """R 4.2.2, survival 3.5-3: 89 and 35 men, 71 and 30 women at risk on days 180 and 365; medians 270 and 426."""
+    monkeypatch.setattr(survival, "DAYS_BETWEEN_COUNTS", 180)
     text = _text(_kaplan_meier()).splitlines()
     assert {"138", "89", "90", "71"} <= set(text)
     assert any("median 270 days against 426 days" in t for t in text)

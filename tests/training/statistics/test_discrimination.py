@@ -15,8 +15,6 @@ from sklearn.metrics import roc_curve as sklearn_roc_curve
 from training.statistics.discrimination import (
     auc,
     compare_paired,
-    compare_unpaired,
-    compare_with_each,
     delong_covariance,
     hanley_mcneil_variance,
     roc_curve,
@@ -44,7 +42,7 @@ def test_area_variance_and_interval_are_those_of_proc(subarachnoid: pd.DataFrame
 def test_paired_delong_test_is_that_of_proc(subarachnoid: pd.DataFrame, proc: str) -> None:
     printed = [[float(x) for x in row] for row in re.findall(r"^Z (\S+) p (\S+)", proc, flags=re.MULTILINE)]
     first = subarachnoid["s100b"]
-    found = compare_with_each(subarachnoid["poor"], first, {m: subarachnoid[m] for m in ("wfns", "ndka")})
+    found = {m: compare_paired(subarachnoid["poor"], first, subarachnoid[m]) for m in ("wfns", "ndka")}
     assert [[c.statistic, c.p_value] for c in found.values()] == [pytest.approx(row, rel=1e-6) for row in printed]
     covariances = re.search(r"cov r1 r2 (\S+) r1 r3 (\S+)", proc)
     assert covariances is not None
@@ -56,25 +54,6 @@ def test_interval_of_the_paired_difference_is_that_of_proc(subarachnoid: pd.Data
     lower, upper = (float(x) for x in re.findall(r"^ (-\S+)\s+(\S+)$", proc, flags=re.MULTILINE)[0])
     found = compare_paired(subarachnoid["poor"], subarachnoid["s100b"], subarachnoid["ndka"]).difference
     assert [found.lower, found.upper] == pytest.approx([lower, upper], rel=1e-6)
-
-
-def test_unpaired_delong_test_is_that_of_proc(subarachnoid: pd.DataFrame, proc: str) -> None:
-    printed = re.search(r"D = (\S+), df = (\S+), p-value = (\S+)", proc)
-    assert printed is not None
-    poor = subarachnoid["poor"]
-    found = compare_unpaired(poor, subarachnoid["s100b"], poor, subarachnoid["ndka"])
-    ours = [found.statistic, found.degrees_of_freedom, found.p_value]
-    assert ours == pytest.approx([float(x) for x in printed.groups()], rel=1e-6)
-
-
-def test_unpaired_delong_test_of_men_and_women_is_that_of_proc(subarachnoid: pd.DataFrame) -> None:
-    """R 4.2.2, pROC 1.18.0: roc.test of s100b in men and in women, paired = FALSE."""
-    men = subarachnoid[subarachnoid["gender"] == "Male"]
-    women = subarachnoid[subarachnoid["gender"] == "Female"]
-    found = compare_unpaired(men["poor"], men["s100b"], women["poor"], women["s100b"])
-    ours = [found.statistic, found.degrees_of_freedom, found.p_value, found.first.variance, found.second.variance]
-    r = [0.501880774327, 106.462550029, 0.61678775926, 0.0051766554816794, 0.0058608135499098]
-    assert ours == pytest.approx(r, rel=1e-9)
 
 
 def test_area_with_ties_is_that_of_scikit_learn_and_of_mann_whitney() -> None:

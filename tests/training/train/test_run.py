@@ -38,7 +38,7 @@ from training.release.cut_offs import CoxPart, ModelCutOffs, write_cut_offs
 from training.release.export_run import CARD_FILE, Released, release
 from training.release.performance import Performance, Statement
 from training.scoring.cohort_scores import score_cohort
-from training.scoring.predictions import read_predictions
+from training.scoring.predictions import predictions_of
 from training.train.config import Hardware, ModelName, Stage, TrainingConfig
 from training.train.data import WholePatients
 from training.train.division import TEST, TRAIN, VALIDATION, Division, divide
@@ -98,7 +98,7 @@ def test_every_model_scores_every_case(run: Run) -> None:
     assert one["refusal"].isna().all()
     assert one["probability"].to_numpy() == pytest.approx(expit(one["logit"].to_numpy()), abs=1e-12)
     assert all(len(scores) == 3 for scores in one["slice_scores"])
-    assert read_predictions(run.folder / PREDICTIONS_FILE).models == ("PD-L1ES", "DLM", "RM", "CM")
+    assert predictions_of(table).models == ("PD-L1ES", "DLM", "RM", "CM")
 
 
 def test_the_exported_file_scores_as_the_network_that_was_trained(run: Run) -> None:
