@@ -56,7 +56,24 @@ def model_metadata(
     clinical_cut_off: CutOff | None = None,
     fusion_cut_off: CutOff | None = None,
 ) -> ModelMetadata:
-    """Describe a network, with the method of this version and what was fitted filled in."""
+    """Describe a network, with the method of this version and what was fitted filled in.
+
+    Parameters
+    ----------
+    network, fitted
+        The network, and what comes before it.
+    name, version, training_data, trained_on, intended_use, limitations
+        As of `ModelMetadata`.
+    expression_cut_off, progression_cut_off, clinical_cut_off, fusion_cut_off
+        The latter two None where the file holds no such Cox model.
+    calibrated
+        Whether the score may be called a probability.
+
+    Raises
+    ------
+    ValidationError
+        pydantic's, where a text is empty or cut-offs do not belong together.
+    """
     return ModelMetadata(
         name=name,
         version=version,
@@ -147,6 +164,15 @@ def model_digest(folder: Path) -> str:
 
 def random_cases(fitted: FittedPreprocessing, count: int, seed: int = 0) -> Iterator[Case]:
     """Draw inputs as a chain may send them: one to five patches of a lesion in lung, wild and missing values.
+
+    Parameters
+    ----------
+    fitted
+        By whose means and deviations the values are drawn.
+    count
+        Of cases.
+    seed
+        Of the draw.
 
     Yields
     ------

@@ -149,7 +149,17 @@ def smoker_grade(clinical: NDArray[np.float64]) -> float:
 def coded_clinical(
     clinical: NDArray[np.float64], smoking_graded: NDArray[np.bool_] | None, grade: float
 ) -> NDArray[np.float64]:
-    """Give smokers of unknown grade the model's own grade, as the chain does; float64, shape (N, 4)."""
+    """Give smokers of unknown grade the model's own grade, as the chain does; float64, shape (N, 4).
+
+    Parameters
+    ----------
+    clinical
+        float64, shape (N, 4): raw codes.
+    smoking_graded
+        Shape (N,): False for a smoker of unknown grade; all True where None.
+    grade
+        The code that such a smoker gets.
+    """
     coded = clinical.copy()
     if smoking_graded is not None:
         coded[~np.asarray(smoking_graded, dtype=bool), VARIABLES.index("smoking")] = grade
@@ -157,7 +167,15 @@ def coded_clinical(
 
 
 def impute_all(clinical: NDArray[np.float64], profiles: ReferenceProfiles) -> NDArray[np.float64]:
-    """Impute every row by `pdl1es.model.imputation.impute`; float64, shape (N, 4)."""
+    """Impute every row by `pdl1es.model.imputation.impute`; float64, shape (N, 4).
+
+    Parameters
+    ----------
+    clinical
+        float64, shape (N, 4), NaN where missing.
+    profiles
+        The table of the imputation.
+    """
     return np.array([impute(row, profiles) for row in clinical]).reshape(-1, len(VARIABLES))
 
 
@@ -269,7 +287,15 @@ def imputation_difference(
 
 
 def write_fitted(path: Path, fitted: FittedPreprocessing) -> None:
-    """Write what was fitted as one NPZ file of plain arrays."""
+    """Write what was fitted as one NPZ file of plain arrays.
+
+    Parameters
+    ----------
+    path
+        An ``.npz`` file.
+    fitted
+        What was fitted.
+    """
     content = io.BytesIO()
     np.savez(
         content,

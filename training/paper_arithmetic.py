@@ -157,6 +157,13 @@ def p_after_search(p_value: float, smallest_share: float = 0.1) -> float:
     """Return the P that a log-rank P at the best of all cut-offs is worth (Miller and Siegmund 1982).
 
     Cut-offs that leave at least ``smallest_share`` of the patients on either side are taken to have been tried.
+
+    Parameters
+    ----------
+    p_value
+        Of the best cut-off, uncorrected.
+    smallest_share
+        Of the patients on either side of a cut-off.
     """
     return miller_siegmund_p(float(norm.isf(p_value / 2)), smallest_share, 1 - smallest_share)
 

@@ -205,6 +205,13 @@ def untrained_network(sample: PhantomSample, cohort: NDArray[np.float64]) -> tup
     Batch normalisation gets the phantoms' statistics, since random convolutions without them grow without bound. Each
     part's random weights are scaled to `SPREAD` over the phantoms; the deep weights are orthogonal to the mean feature
     vector, so that the deep term is centred.
+
+    Parameters
+    ----------
+    sample
+        Measured phantoms.
+    cohort
+        float64, shape (M, 4): drawn patients.
     """
     fitted = fit(sample.radiomics, cohort)
     torch.manual_seed(SEED)
@@ -238,7 +245,15 @@ def untrained_network(sample: PhantomSample, cohort: NDArray[np.float64]) -> tup
 
 
 def untrained_metadata(network: FusionNetwork, fitted: FittedPreprocessing) -> ModelMetadata:
-    """Describe the untrained model, as bluntly as it deserves."""
+    """Describe the untrained model, as bluntly as it deserves.
+
+    Parameters
+    ----------
+    network
+        Of random weights.
+    fitted
+        What comes before it.
+    """
     return model_metadata(
         network,
         fitted,
@@ -265,7 +280,15 @@ def untrained_metadata(network: FusionNetwork, fitted: FittedPreprocessing) -> M
 
 
 def bundle_metadata(metadata: ModelMetadata, changelog: dict[str, str]) -> dict[str, Any]:
-    """Return ``metadata.json`` with the fields of a MONAI bundle's ``configs/metadata.json``."""
+    """Return ``metadata.json`` with the fields of a MONAI bundle's ``configs/metadata.json``.
+
+    Parameters
+    ----------
+    metadata
+        As the ONNX file holds it.
+    changelog
+        By version.
+    """
     selected = len(metadata.selected_features)
 
     def tensor(shape: list[int | str], dtype: str, meaning: str) -> dict[str, Any]:
@@ -310,7 +333,15 @@ def bundle_metadata(metadata: ModelMetadata, changelog: dict[str, str]) -> dict[
 
 
 def model_card(metadata: ModelMetadata, difference: float) -> str:
-    """Return the card, in Markdown."""
+    """Return the card, in Markdown.
+
+    Parameters
+    ----------
+    metadata
+        As the ONNX file holds it.
+    difference
+        Largest difference of onnxruntime from torch.
+    """
     cut_offs = "\n".join(
         f"| {label} | > {cut.value:g}: {cut.above}; else {cut.below} | {cut.method} |"
         for label, cut in (

@@ -25,7 +25,19 @@ def attention_of(
     network: FusionNetwork,
     progress: Progress | None = None,
 ) -> AttentionSummary | NotEstimable:
-    """Return where the network looks in patients that it was not fitted on, at most `MOST_PATIENTS` of them."""
+    """Return where the network looks in patients that it was not fitted on, at most `MOST_PATIENTS` of them.
+
+    Parameters
+    ----------
+    prepared
+        The cohort with its patches.
+    scored
+        Its scores.
+    network
+        The run's PD-L1ES, with a deep part.
+    progress
+        Is told how many patients are done.
+    """
     rows = held_out_rows(scored)[:MOST_PATIENTS]
     if not rows.size:
         return NotEstimable("there are no patients that the network was not fitted on")

@@ -53,7 +53,15 @@ class AnalysisOptions:
         evaluation: EvaluationSettings | None = None,
         prognosis: PrognosisSettings | None = None,
     ) -> AnalysisOptions:
-        """Return what tests an exported model's own cut-offs on other patients."""
+        """Return what tests an exported model's own cut-offs on other patients.
+
+        Parameters
+        ----------
+        model
+            The exported model.
+        evaluation, prognosis
+            Settings; the usual ones where None.
+        """
         metadata = model.metadata
         own = {"clinical": metadata.clinical_cut_off, "fusion": metadata.fusion_cut_off}
         return cls(
@@ -85,7 +93,24 @@ def analyse_cohort(
     *,
     progression: bool = True,
 ) -> AnalysedCohort:
-    """Evaluate expression and, where wanted, progression, each where the cohort holds it."""
+    """Evaluate expression and, where wanted, progression, each where the cohort holds it.
+
+    Parameters
+    ----------
+    scored
+        The cohort.
+    options
+        The usual ones where None.
+    progress
+        Is told as permutations go.
+    progression
+        Whether progression is wanted; expression always is.
+
+    Returns
+    -------
+    AnalysedCohort
+        A part that the cohort does not hold is a `NotEstimable` with its reason.
+    """
     options = options or AnalysisOptions()
     evaluation = estimated(
         evaluate,

@@ -25,6 +25,13 @@ def require_trained_on(run: Path, prepared: PreparedCohort) -> None:
 
     Pseudonyms alone do not tell: two cohorts may number their patients alike.
 
+    Parameters
+    ----------
+    run
+        Folder of a training run.
+    prepared
+        The cohort that its scores are wanted of.
+
     Raises
     ------
     TrainingError
@@ -45,6 +52,22 @@ def run_predictions(
     kept: Path | None = None,
 ) -> pd.DataFrame:
     """Return the predictions that a training run left, and PD-L1ES's of disturbed inputs; ``kept`` as `score_models`.
+
+    Parameters
+    ----------
+    run
+        Folder of a training run.
+    controls
+        Further prepared cohorts by name: the same patients with disturbed inputs.
+    progress
+        Is told as these are scored.
+    kept
+        As of `score_models`.
+
+    Returns
+    -------
+    DataFrame
+        As `score_cohort` gives it, the models below each other.
 
     Raises
     ------

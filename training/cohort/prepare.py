@@ -219,6 +219,15 @@ def flow_chart_counts(table: CheckedTable, failures: Mapping[str, Failure], case
     """Return the counts of the flow chart (paper, Supplementary Figure 1): screened, exclusions, cohorts.
 
     `training.figures.flow_chart.FlowChart` draws them.
+
+    Parameters
+    ----------
+    table
+        The table that was prepared.
+    failures
+        By case_id, of the patients that could not be.
+    cases
+        The prepared cases.
     """
     excluded = Counter(_exclusion(failure) for failure in failures.values())
     cohorts = Counter(cases["split"].fillna("undivided"))

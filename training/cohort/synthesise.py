@@ -182,6 +182,13 @@ def draw_cohort(settings: SynthesisSettings, model: TrueModel) -> pd.DataFrame:
 
     Every patient has a seed of their own, so that a larger cohort begins with the smaller one's patients; the division
     of the expression cohort is drawn for the whole (8:1:1 as 750, 93 and 96 of 939, stratified by label).
+
+    Parameters
+    ----------
+    settings
+        Sizes and seed.
+    model
+        What labels and survival are drawn from.
     """
     rows = []
     for number, group in enumerate(_GROUPS):
@@ -209,7 +216,15 @@ def draw_cohort(settings: SynthesisSettings, model: TrueModel) -> pd.DataFrame:
 
 
 def stratified_division(rng: np.random.Generator, labels: Any) -> list[str]:
-    """Divide patients in the paper's proportions (750, 93 and 96 of 939), the labels' shares alike."""
+    """Divide patients in the paper's proportions (750, 93 and 96 of 939), the labels' shares alike.
+
+    Parameters
+    ----------
+    rng
+        Of the draw.
+    labels
+        Shape (N,), 0 and 1.
+    """
     labels = np.asarray(labels)
     # Patients in random order, interleaved by label, so that every stretch has the shares of the whole.
     keys = np.empty(len(labels))
@@ -226,7 +241,15 @@ def stratified_division(rng: np.random.Generator, labels: Any) -> list[str]:
 
 
 def synthetic_cases(settings: SynthesisSettings, patients: pd.DataFrame) -> list[SyntheticCase]:
-    """Return what the images of drawn patients are made from, in their order."""
+    """Return what the images of drawn patients are made from, in their order.
+
+    Parameters
+    ----------
+    settings
+        Sizes and seed.
+    patients
+        As of `draw_cohort`.
+    """
     smoking = {code: name for name, code in SMOKING_CODES.items()}
     family = {code: name for name, code in FAMILY_HISTORY_CODES.items()}
     cases = []
@@ -259,7 +282,15 @@ def scanned_chest(case: SyntheticCase) -> tuple[Chest, ScannerParameters, int]:
 
 
 def small_field(chest: Chest, scanner: ScannerParameters) -> Crop:
-    """Return the part of the scan that the method looks at: the tumour, the grid's margin and a slice more."""
+    """Return the part of the scan that the method looks at: the tumour, the grid's margin and a slice more.
+
+    Parameters
+    ----------
+    chest
+        With its tumour.
+    scanner
+        Its grid.
+    """
     if chest.tumour is None:
         raise ValueError("the chest has no tumour")
     directions = sphere_directions(4000)

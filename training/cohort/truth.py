@@ -235,6 +235,13 @@ def bayes_logit(model: TrueModel, patients: pd.DataFrame) -> Floats:
 
     Where smoking or family history is missing, it is the expectation of the probability over their distribution given
     the sex: they are missing at random. The distribution is that of the expression cohort.
+
+    Parameters
+    ----------
+    model
+        The truth.
+    patients
+        Their factors, and what is known of them.
     """
     probability = np.zeros(len(patients))
     for weight, clinical in _completions(model, patients):
@@ -243,7 +250,17 @@ def bayes_logit(model: TrueModel, patients: pd.DataFrame) -> Floats:
 
 
 def draw_labels(rng: np.random.Generator, model: TrueModel, patients: pd.DataFrame) -> pd.DataFrame:
-    """Draw expression: columns label (0, 1), pdl1_tps (whole %), bayes_logit and the standardised clinical factor."""
+    """Draw expression: columns label (0, 1), pdl1_tps (whole %), bayes_logit and the standardised clinical factor.
+
+    Parameters
+    ----------
+    rng
+        Of the draw.
+    model
+        The truth.
+    patients
+        As of `draw_patients`.
+    """
     clinical = (_clinical_sum(model.settings, patients) - model.clinical_mean) / model.clinical_sd
     high = rng.random(len(patients)) < expit(model.intercept + _weighted(model.weights, patients, clinical))
     # TPS piles up at zero; nothing but its side of 50 % carries information.

@@ -55,7 +55,15 @@ class _ControlTask:
 
 
 def shuffled_voxels(volume: TumourVolume, seed: int) -> TumourVolume:
-    """Return the volume with the tumour's voxels in random order: the histogram stays, all texture goes."""
+    """Return the volume with the tumour's voxels in random order: the histogram stays, all texture goes.
+
+    Parameters
+    ----------
+    volume
+        The tumour on the grid.
+    seed
+        Of the order.
+    """
     hu = volume.hu.copy()
     hu[volume.mask] = np.random.default_rng(seed).permutation(hu[volume.mask])
     return replace(volume, hu=hu)
@@ -180,6 +188,15 @@ def seed_of(case_id: str) -> int:
 
 def disturbed(source: CaseSource, settings: PreparationSettings, control: Control) -> TumourVolume:
     """Read a patient's tumour and disturb it.
+
+    Parameters
+    ----------
+    source
+        Where the patient's images lie.
+    settings
+        By which they are read.
+    control
+        What is disturbed.
 
     Raises
     ------

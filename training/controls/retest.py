@@ -129,6 +129,15 @@ def retest_cohorts(
 ) -> Retest:
     """Score two prepared cohorts of the same patients by a model, and compare them at its own cut-offs.
 
+    Parameters
+    ----------
+    first, second
+        The same patients, with the same pseudonyms.
+    model
+        That scores both.
+    progress
+        Is told as patients are scored.
+
     Raises
     ------
     PredictionsError

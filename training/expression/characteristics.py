@@ -62,5 +62,14 @@ def characteristics(cases: pd.DataFrame) -> TableOne:
 
 
 def levels(column: pd.Series, names: Mapping[float, str]) -> list[str | None]:
+    """Return codes by name; None where they are not known.
+
+    Parameters
+    ----------
+    column
+        Codes; NaN where they are not known.
+    names
+        By code.
+    """
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     return [None if np.isnan(value) else names[float(value)] for value in values]

@@ -15,6 +15,17 @@ from training.statistics.estimability import NotEstimable, estimated
 def recalibrated(
     labels: NDArray[np.float64], signature: NDArray[np.float64], seed: int
 ) -> RecalibrationResult | NotEstimable:
+    """Return intercepts and slopes that fit the score to these patients, and the Brier scores that come of it.
+
+    Parameters
+    ----------
+    labels
+        Shape (N,), 0 and 1.
+    signature
+        PD-L1ES, shape (N,); NaN where a patient was not scored.
+    seed
+        Of the folds.
+    """
     known = ~np.isnan(signature)
     labels, signature = labels[known], signature[known]
     if labels.size == 0:

@@ -60,6 +60,13 @@ def strata_figure(stratifications: Sequence[Stratification], whole: Auc) -> Figu
     """Draw the area of each stratum with its interval as a forest, beside the whole cohort's.
 
     Strata too small for an area are listed without a mark.
+
+    Parameters
+    ----------
+    stratifications
+        One a variable.
+    whole
+        Area of all patients.
     """
     rows: list[tuple[str, str, Auc | None, bool]] = []
     counts = f"{whole.n_positive} / {whole.n_positive + whole.n_negative}"

@@ -49,7 +49,13 @@ def style() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure, inches, that belongs to no window and needs no closing."""
+    """Return an empty figure, inches, that belongs to no window and needs no closing.
+
+    Parameters
+    ----------
+    width, height
+        Inches.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -61,12 +67,28 @@ def grid(axes: Axes) -> None:
 
 
 def svg_bytes(figure: Figure, title: str) -> bytes:
-    """Return a figure as SVG, the same bytes every time: fixed identifiers, no date."""
+    """Return a figure as SVG, the same bytes every time: fixed identifiers, no date.
+
+    Parameters
+    ----------
+    figure
+        To write.
+    title
+        Stands in the file.
+    """
     return _bytes(figure, "svg", {"Date": None, "Creator": None, "Title": title})
 
 
 def png_bytes(figure: Figure, title: str) -> bytes:
-    """Return a figure as PNG, the same bytes every time."""
+    """Return a figure as PNG, the same bytes every time.
+
+    Parameters
+    ----------
+    figure
+        To write.
+    title
+        Stands in the file.
+    """
     return _bytes(figure, "png", {"Software": None, "Title": title})
 
 

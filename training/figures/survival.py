@@ -64,7 +64,15 @@ def kaplan_meier_figure(
 def group_panel(
     comparison: GroupComparison, upper: str = "high risk", lower: str = "low risk"
 ) -> dict[str, KaplanMeier]:
-    """Return the two curves of a comparison by name, the lower group first."""
+    """Return the two curves of a comparison by name, the lower group first.
+
+    Parameters
+    ----------
+    comparison
+        Two groups.
+    upper, lower
+        Their names.
+    """
     return {lower: comparison.lower, upper: comparison.upper}
 
 
@@ -85,7 +93,15 @@ def notes_of(comparison: GroupComparison) -> tuple[str, ...]:
 
 
 def cut_off_figure(search: CutOffSearch, name: str) -> Figure:
-    """Draw the log-rank statistic of every cut-off tried, the one chosen, and what the search costs."""
+    """Draw the log-rank statistic of every cut-off tried, the one chosen, and what the search costs.
+
+    Parameters
+    ----------
+    search
+        The search.
+    name
+        Of what was cut.
+    """
     with style():
         figure = new_figure(4.8, 3.2)
         axes = figure.subplots()

@@ -63,7 +63,17 @@ def expression_gates(evaluation: Evaluation) -> tuple[Gate, ...]:
 
 
 def hazard_gate(what: str, found: Estimate | NotEstimable | None, truth: float) -> Gate:
-    """Return the claim that a Cox model's 95 % interval holds the true hazard ratio, as 19 of 20 such cohorts' do."""
+    """Return the claim that a Cox model's 95 % interval holds the true hazard ratio, as 19 of 20 such cohorts' do.
+
+    Parameters
+    ----------
+    what
+        The hazard ratio is of, in words.
+    found
+        Hazard ratio with its 95 % interval.
+    truth
+        What the cohort was drawn with.
+    """
     holds = found.lower <= truth <= found.upper if isinstance(found, Estimate) else None
     return Gate(f"True hazard ratio {truth:.2f} of {what} inside the Cox interval", said(found, interval), holds)
 

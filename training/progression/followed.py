@@ -139,6 +139,15 @@ def _nobody(followed: NDArray[np.bool_], fitted_on: NDArray[np.bool_]) -> str:
 
 
 def part_of(cohort: FollowedCohort, rows: NDArray[np.bool_]) -> FollowedCohort:
+    """Return some of the patients.
+
+    Parameters
+    ----------
+    cohort
+        All patients.
+    rows
+        Which of them, shape (N,).
+    """
     return FollowedCohort(
         time=cohort.time[rows],
         event=cohort.event[rows],

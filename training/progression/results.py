@@ -187,7 +187,15 @@ class Prognosis:
 def panels(
     whole: GroupComparison | NotEstimable, by_treatment: SubgroupComparison | NotEstimable
 ) -> dict[str, GroupComparison]:
-    """Return the comparisons that can be drawn: all patients first, then each treatment that has both groups."""
+    """Return the comparisons that can be drawn: all patients first, then each treatment that has both groups.
+
+    Parameters
+    ----------
+    whole
+        All patients.
+    by_treatment
+        The same within each treatment.
+    """
     found: dict[str, GroupComparison] = {}
     if isinstance(whole, GroupComparison):
         found[ALL] = whole

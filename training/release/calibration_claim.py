@@ -47,7 +47,15 @@ class TestedCalibration(BaseModel):
 
     @classmethod
     def of(cls, found: Calibration, *, synthetic: bool) -> TestedCalibration:
-        """Take what the claim needs from a calibration."""
+        """Take what the claim needs from a calibration.
+
+        Parameters
+        ----------
+        found
+            On the test split.
+        synthetic
+            Whether the patients were phantoms.
+        """
         return cls(
             synthetic=synthetic,
             events=found.n_positive,

@@ -200,7 +200,15 @@ def model_cut_offs(
 
 
 def write_cut_offs(path: Path, cut_offs: ModelCutOffs) -> None:
-    """Write the file; the same cut-offs give the same bytes."""
+    """Write the file; the same cut-offs give the same bytes.
+
+    Parameters
+    ----------
+    path
+        Of ``cut_offs.json``.
+    cut_offs
+        What it holds.
+    """
     write_atomically(path, (cut_offs.model_dump_json(indent=1) + "\n").encode("utf-8"))
 
 

@@ -95,7 +95,15 @@ class Performance(BaseModel):
 def performance_of(
     evaluation: Evaluation | None, prognosis: Prognosis | None, gates: Sequence[Gate] = ()
 ) -> Performance:
-    """Collect the statements of both analyses, in each cohort that no network was trained or chosen on."""
+    """Collect the statements of both analyses, in each cohort that no network was trained or chosen on.
+
+    Parameters
+    ----------
+    evaluation, prognosis
+        Of the same patients' scores; None where one was not run.
+    gates
+        Of a synthetic cohort.
+    """
     statements: list[Statement] = []
     if evaluation is not None:
         for name in (TEST, GATE, EXTERNAL):

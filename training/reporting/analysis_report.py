@@ -26,7 +26,15 @@ FIGURES: Final = "figures"
 
 
 def figures_of(analysed: AnalysedCohort, *, expression: bool = True, progression: bool = True) -> dict[str, Drawn]:
-    """Draw every figure of the analyses that ran."""
+    """Draw every figure of the analyses that ran.
+
+    Parameters
+    ----------
+    analysed
+        Both analyses.
+    expression, progression
+        Whether the figures of either are wanted.
+    """
     drawn: dict[str, Drawn] = {}
     if expression and isinstance(analysed.evaluation, Evaluation):
         drawn |= evaluation_figures(analysed.evaluation)
@@ -51,7 +59,33 @@ def write_analysis(
     attention: AttentionSummary | NotEstimable | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Write ``report.html``, ``report.json``, ``figures/`` and, where progression was analysed, ``cut_offs.json``."""
+    """Write ``report.html``, ``report.json``, ``figures/`` and, where progression was analysed, ``cut_offs.json``.
+
+    Parameters
+    ----------
+    folder
+        Of the report; made where it is missing.
+    title
+        Of the page.
+    prepared
+        The cohort.
+    analysed
+        Both analyses.
+    drawn
+        Figures by file name.
+    provenance
+        As of `provenance_of`.
+    expression, progression
+        Whether either was wanted; where it was and could not be done, the report says why.
+    redivisions
+        Area by cohort of each random re-division.
+    gates
+        Claims on a known truth.
+    retest, attention
+        What else was analysed.
+    progress
+        Is told as figures are written.
+    """
     rendered = render(drawn, None if progress is None else lambda done, of: progress("figures", done, of))
     write_figures(folder / FIGURES, rendered)
     evaluation = analysed.evaluation if expression and isinstance(analysed.evaluation, Evaluation) else None

@@ -33,7 +33,15 @@ def flow_chart(chart: FlowChart) -> dict[str, Drawn]:
 
 
 def flow_chart_of(prepared: PreparedCohort, scored: ScoredCohort) -> dict[str, Drawn]:
-    """Draw the flow chart with the division that was trained on; empty where the manifest has no counts."""
+    """Draw the flow chart with the division that was trained on; empty where the manifest has no counts.
+
+    Parameters
+    ----------
+    prepared
+        The cohort, whose manifest counts screened patients and exclusions.
+    scored
+        The same with the division that was trained on.
+    """
     counts = prepared.manifest.get("flow_chart")
     if not counts:
         return {}
@@ -57,6 +65,21 @@ def figure_5(
     """Draw Figure 5 of one patient high and one low in the score, each rightly so, that the network was not fitted on.
 
     Empty where there are no such patients, or their images cannot be read.
+
+    Parameters
+    ----------
+    scored
+        The cohort's scores.
+    network
+        With a deep part.
+    sources
+        Where the images lie, by case_id.
+    settings
+        By which they are read.
+    summary
+        Attention of many patients, for the caption.
+    progress
+        Is told how many patients are drawn.
     """
     rows = held_out_rows(scored)
     label = scored.cases["label"].to_numpy(dtype=np.float64, na_value=np.nan)

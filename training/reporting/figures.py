@@ -33,7 +33,15 @@ class Rendered:
 
 
 def render(drawn: Mapping[str, Drawn], progress: Count | None = None) -> dict[str, Rendered]:
-    """Turn figures into bytes, by file name; ``progress`` is called with figures done and in all."""
+    """Turn figures into bytes, by file name; ``progress`` is called with figures done and in all.
+
+    Parameters
+    ----------
+    drawn
+        By file name.
+    progress
+        Called with figures done and in all.
+    """
     rendered = {}
     for k, (name, item) in enumerate(drawn.items(), start=1):
         svg, png = svg_bytes(item.figure, item.title), png_bytes(item.figure, item.title)
@@ -44,7 +52,15 @@ def render(drawn: Mapping[str, Drawn], progress: Count | None = None) -> dict[st
 
 
 def write_figures(folder: Path, rendered: Mapping[str, Rendered]) -> None:
-    """Write each figure as SVG and PNG, whole or not at all."""
+    """Write each figure as SVG and PNG, whole or not at all.
+
+    Parameters
+    ----------
+    folder
+        Made where it is missing.
+    rendered
+        By file name.
+    """
     for name, item in rendered.items():
         write_atomically(folder / f"{name}.svg", item.svg)
         write_atomically(folder / f"{name}.png", item.png)

@@ -70,7 +70,13 @@ def rows_of(content: ReportContent) -> tuple[PaperRow, ...]:
 
 
 def not_in_this_report(evaluation: Evaluation | None, prognosis: Prognosis | None) -> tuple[str, ...]:
-    """Return which of the paper's analyses are missing, and the command that gives them; nothing where both are."""
+    """Return which of the paper's analyses are missing, and the command that gives them; nothing where both are.
+
+    Parameters
+    ----------
+    evaluation, prognosis
+        None where they were not run.
+    """
     if evaluation is None and prognosis is None:
         return ()
     missing = []

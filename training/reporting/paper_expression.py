@@ -37,6 +37,15 @@ _AGE: Final = "Age, years"
 
 
 def discrimination_rows(evaluation: Evaluation, redivisions: Sequence[Mapping[str, float]]) -> list[PaperRow]:
+    """Return the areas, their comparison and the random re-divisions.
+
+    Parameters
+    ----------
+    evaluation
+        Of the cohort.
+    redivisions
+        Area by cohort of each.
+    """
     cohorts = evaluation.cohorts
     rows = [
         PaperRow(
@@ -70,6 +79,7 @@ def discrimination_rows(evaluation: Evaluation, redivisions: Sequence[Mapping[st
 
 
 def decision_and_strata_rows(evaluation: Evaluation) -> list[PaperRow]:
+    """Return decision curves and strata."""
     rows = [
         PaperRow(
             f"Decision curves, {name.lower()}",
@@ -89,6 +99,15 @@ def decision_and_strata_rows(evaluation: Evaluation) -> list[PaperRow]:
 
 
 def visualisation_rows(drawn: bool, attention: AttentionSummary | NotEstimable | None) -> list[PaperRow]:
+    """Return what Figure 5 shows.
+
+    Parameters
+    ----------
+    drawn
+        Whether the report shows Figure 5.
+    attention
+        Where the network looks.
+    """
     looked = ""
     if isinstance(attention, AttentionSummary):
         looked = (
@@ -111,6 +130,7 @@ def visualisation_rows(drawn: bool, attention: AttentionSummary | NotEstimable |
 
 
 def table_one_rows(evaluation: Evaluation) -> list[PaperRow]:
+    """Return the P values of Table 1."""
     paper = [(_AGE, age.cohort, age.p_value) for age in AGES]
     for row in TABLE_ONE:
         name = _CHARACTERISTICS[row.name]

@@ -25,6 +25,7 @@ from training.statistics.xtile import CutOffSearch, HeldOutCutOff
 
 
 def signature_rows(prognosis: Prognosis) -> list[PaperRow]:
+    """Return PD-L1ES by each cut-off, and measured PD-L1."""
     by = prognosis.groupings
     x_tile = _grouping(prognosis, "X-tile")
     rows = [
@@ -34,7 +35,7 @@ def signature_rows(prognosis: Prognosis) -> list[PaperRow]:
         PaperRow(
             "PD-L1ES as a number: C-index",
             "not given; its 0.66 may be this one",
-            said(prognosis.continuous_concordance, c_index),
+            said(prognosis.continuous_concordance, _c_index),
         ),
         PaperRow(
             "Groups by the median",
@@ -56,6 +57,7 @@ def signature_rows(prognosis: Prognosis) -> list[PaperRow]:
 
 
 def variable_rows(prognosis: Prognosis) -> list[PaperRow]:
+    """Return each clinical variable: beside PD-L1ES, and alone."""
     rows = []
     for name, paper in PAPER_VARIABLE_P.items():
         by_group, as_number = (
@@ -63,7 +65,7 @@ def variable_rows(prognosis: Prognosis) -> list[PaperRow]:
         )
         rows.append(
             PaperRow(
-                f"PD-L1ES with {words(name)}: P of {words(name)}",
+                f"PD-L1ES with {_words(name)}: P of {_words(name)}",
                 f"P = {paper}",
                 f"{by_group} (PD-L1ES by group), {as_number} (as a number)",
             )
@@ -78,13 +80,24 @@ def variable_rows(prognosis: Prognosis) -> list[PaperRow]:
     )
     for name, paper in PAPER_LOG_RANK_P.items():
         variable = prognosis.clinical_variables[name]
-        rows.append(PaperRow(f"{words(name).capitalize()}: log-rank", f"P = {paper}", _log_rank(name, variable)))
+        rows.append(PaperRow(f"{_words(name).capitalize()}: log-rank", f"P = {paper}", _log_rank(name, variable)))
     return rows
 
 
 def risk_model_rows(
     name: str, cut_off: str, paper: PaperGroups, result: RiskModelResult | NotEstimable
 ) -> list[PaperRow]:
+    """Return a Cox model's cut-off, groups and C-index.
+
+    Parameters
+    ----------
+    name
+        Of the model, as ``Clinical``.
+    cut_off, paper
+        What the paper prints.
+    result
+        The same model here.
+    """
     title = f"{name} Cox model"
     grouping = Grouping(float("nan"), "", result, result) if isinstance(result, NotEstimable) else result.grouping
     return [
@@ -93,12 +106,14 @@ def risk_model_rows(
         PaperRow(
             f"{title}: C-index of the linear predictor",
             NOT_GIVEN,
-            said(result, lambda found: f"{c_index(found.fit.concordance)}, on the patients that fitted it"),
+            said(result, lambda found: f"{_c_index(found.fit.concordance)}, on the patients that fitted it"),
         ),
     ]
 
 
 def joint_rows(prognosis: Prognosis) -> list[PaperRow]:
+    """Return the P values of the fusion model's terms."""
+
     def p(term: str) -> str:
         return said(prognosis.fusion, lambda found: _p_of(term, found.fit.model))
 
@@ -114,6 +129,7 @@ def joint_rows(prognosis: Prognosis) -> list[PaperRow]:
 
 
 def exported_rows(prognosis: Prognosis) -> list[PaperRow]:
+    """Return an exported model's Cox models on these patients."""
     return [
         row
         for name, risk in prognosis.exported.items()
@@ -123,7 +139,7 @@ def exported_rows(prognosis: Prognosis) -> list[PaperRow]:
                 NONE,
                 said(risk.grouping.groups, comparison),
             ),
-            PaperRow(f"Exported {name} Cox model: C-index", NONE, said(risk.concordance, c_index)),
+            PaperRow(f"Exported {name} Cox model: C-index", NONE, said(risk.concordance, _c_index)),
             PaperRow(f"Exported {name} Cox model: calibration slope", NONE, _slope(risk)),
         )
     ]
@@ -135,7 +151,9 @@ def _group_rows(title: str, paper: PaperGroups, grouping: Grouping) -> list[Pape
     rows = [
         PaperRow(f"{title}: hazard ratio", paper.hazard_ratio, said(found, _hazard_ratio)),
         PaperRow(f"{title}: P", paper.p_value, said(found, _p_values)),
-        PaperRow(f"{title}: C-index of the groups", paper.c_index, said(found, lambda g: said(g.concordance, c_index))),
+        PaperRow(
+            f"{title}: C-index of the groups", paper.c_index, said(found, lambda g: said(g.concordance, _c_index))
+        ),
         PaperRow(f"{title}: median PFS", paper.medians, said(found, _medians)),
     ]
     treatments = grouping.by_treatment
@@ -164,7 +182,7 @@ def _grouping(prognosis: Prognosis, name: str) -> Grouping:
     return Grouping(float("nan"), "", reason, reason)
 
 
-def words(name: str) -> str:
+def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
@@ -236,7 +254,7 @@ def _log_rank(name: str, variable: ClinicalGrouping) -> str:
     return "; ".join([*parts, f"{variable.n} patients"])
 
 
-def c_index(found: Concordance) -> str:
+def _c_index(found: Concordance) -> str:
     return interval(found.c_index)
 
 

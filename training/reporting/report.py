@@ -11,6 +11,14 @@ from training.reporting.page import report_page
 
 
 def write_report(folder: Path, content: ReportContent) -> None:
-    """Write ``report.json`` and ``report.html``, each whole or not at all; the same results give the same bytes."""
+    """Write ``report.json`` and ``report.html``, each whole or not at all; the same results give the same bytes.
+
+    Parameters
+    ----------
+    folder
+        Made where it is missing.
+    content
+        Of the report.
+    """
     write_atomically(folder / "report.json", json_bytes(report_document(content)))
     write_atomically(folder / "report.html", report_page(content).encode("utf-8"))

@@ -31,7 +31,23 @@ def write_table_analysis(
     settings: PrognosisSettings,
     progress: Progress,
 ) -> Prognosis:
-    """Analyse a table's patients; write ``report.html``, ``report.json`` and ``figures/``, and no cut-off for a model."""
+    """Analyse a table's patients; write ``report.html``, ``report.json`` and ``figures/``, and no cut-off for a model.
+
+    Parameters
+    ----------
+    folder
+        Of the report; made where it is missing.
+    table
+        The table's file; beside it lies ``truth.json`` where the patients are phantoms.
+    followed
+        Its patients with follow-up.
+    provenance
+        As of `table_provenance`.
+    settings
+        Of the analysis.
+    progress
+        Is told as permutations go and figures are written.
+    """
     found = analyse(followed, settings, progress=progress)
     figures = render(prognosis_figures(found), lambda done, of: progress("figures", done, of))
     write_figures(folder / "figures", figures)

@@ -15,7 +15,15 @@ class Table:
 
     @classmethod
     def of(cls, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-        """Return a table of rows that are made one by one."""
+        """Return a table of rows that are made one by one.
+
+        Parameters
+        ----------
+        head
+            Titles of the columns.
+        rows
+            Any iterable.
+        """
         return cls(tuple(head), [tuple(row) for row in rows])
 
     @property

@@ -172,7 +172,15 @@ def _read_part(file: Path, case_ids: list[str]) -> list[dict[str, object]] | Non
 
 
 def clinical_data(codes: NDArray[np.float64], smoking_graded: bool = True) -> ClinicalData:
-    """Return a row of the cohort's codes (4,) as the chain's clinical data; NaN is missing."""
+    """Return a row of the cohort's codes (4,) as the chain's clinical data; NaN is missing.
+
+    Parameters
+    ----------
+    codes
+        float64, shape (4,); NaN is missing.
+    smoking_graded
+        False for a smoker of unknown grade.
+    """
     age, sex, smoking, family_history = (
         ClinicalValue(None if np.isnan(code) else float(code), SOURCE, graded=smoking_graded or variable != "smoking")
         for variable, code in zip(VARIABLES, codes, strict=True)

@@ -69,7 +69,20 @@ class Predictions:
         return Predictions(tuple(wanted), columns)
 
     def adding(self, model: str, probability: NDArray[np.float64]) -> Predictions:
-        """Return the predictions with one more model, float64, shape (N,)."""
+        """Return the predictions with one more model, float64, shape (N,).
+
+        Parameters
+        ----------
+        model
+            Its name.
+        probability
+            float64, shape (N,).
+
+        Raises
+        ------
+        PredictionsError
+            There are not as many scores as patients.
+        """
         if probability.shape != (len(self.case_ids),):
             raise PredictionsError(f"{model} has {probability.shape} scores of {len(self.case_ids)} patients")
         return Predictions(self.case_ids, {**self.probability, model: probability.astype(np.float64)})

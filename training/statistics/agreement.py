@@ -162,6 +162,13 @@ def repeatability(first: ArrayLike, second: ArrayLike) -> Repeatability:
 def group_repeatability(first: ArrayLike, second: ArrayLike, cut_off: float) -> GroupRepeatability:
     """Return how many patients change sides of a cut-off, with Wilson's interval, and Cohen's kappa (1960).
 
+    Parameters
+    ----------
+    first, second
+        Shape (N,): the same patients on two occasions.
+    cut_off
+        Above it lies the upper group.
+
     Raises
     ------
     ValueError

@@ -40,6 +40,15 @@ NO_ESTIMATE = Estimate(float("nan"), float("nan"), float("nan"))
 def finite_vector(values: ArrayLike, name: str, length: int | None = None) -> NDArray[np.float64]:
     """Return a float64 vector that is known to be finite.
 
+    Parameters
+    ----------
+    values
+        To check.
+    name
+        Of the column, for messages.
+    length
+        That it must have; any where None.
+
     Raises
     ------
     ValueError
@@ -65,6 +74,15 @@ def finite_vector(values: ArrayLike, name: str, length: int | None = None) -> ND
 def binary_vector(values: ArrayLike, name: str, length: int | None = None) -> NDArray[np.bool_]:
     """Return a boolean vector from 0 and 1 or False and True.
 
+    Parameters
+    ----------
+    values
+        To check: 0 and 1, or booleans.
+    name
+        Of the column, for messages.
+    length
+        That it must have; any where None.
+
     Raises
     ------
     ValueError
@@ -79,6 +97,13 @@ def binary_vector(values: ArrayLike, name: str, length: int | None = None) -> ND
 
 def labels_of_both_classes(labels: ArrayLike, smallest: int = 1) -> NDArray[np.bool_]:
     """Return labels that hold at least ``smallest`` patients of each class.
+
+    Parameters
+    ----------
+    labels
+        Shape (N,), 0 and 1.
+    smallest
+        Patients that each class needs.
 
     Raises
     ------
@@ -98,6 +123,15 @@ def labels_of_both_classes(labels: ArrayLike, smallest: int = 1) -> NDArray[np.b
 def probability_vector(values: ArrayLike, name: str, length: int | None = None) -> NDArray[np.float64]:
     """Return a vector of probabilities.
 
+    Parameters
+    ----------
+    values
+        To check.
+    name
+        Of the column, for messages.
+    length
+        That it must have; any where None.
+
     Raises
     ------
     ValueError
@@ -111,6 +145,13 @@ def probability_vector(values: ArrayLike, name: str, length: int | None = None) 
 
 def follow_up(time: ArrayLike, event: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return follow-up times and whether the event was seen.
+
+    Parameters
+    ----------
+    time
+        Shape (N,): to the event or the end of follow-up.
+    event
+        Shape (N,): whether it was the event.
 
     Raises
     ------

@@ -115,7 +115,17 @@ def calibration(labels: ArrayLike, scores: ArrayLike, n_bins: int = 10) -> Calib
 
 
 def calibration_bins(labels: ArrayLike, scores: ArrayLike, n_bins: int = 10) -> tuple[CalibrationBin, ...]:
-    """Return the calibration curve by quantile groups of the scores; one class alone is allowed."""
+    """Return the calibration curve by quantile groups of the scores; one class alone is allowed.
+
+    Parameters
+    ----------
+    labels
+        Shape (N,), 0 and 1.
+    scores
+        Shape (N,), 0 to 1.
+    n_bins
+        Groups of equal size.
+    """
     positive = binary_vector(labels, "labels")
     probabilities = probability_vector(scores, "scores", positive.size)
     if n_bins < 1:
@@ -134,6 +144,13 @@ def calibration_bins(labels: ArrayLike, scores: ArrayLike, n_bins: int = 10) -> 
 def recalibrate_in_the_large(labels: ArrayLike, scores: ArrayLike) -> Recalibration:
     """Fit the intercept alone, which makes the mean score the prevalence (for small cohorts of another hospital).
 
+    Parameters
+    ----------
+    labels
+        Shape (N,), 0 and 1.
+    scores
+        Shape (N,), 0 to 1.
+
     Raises
     ------
     ValueError
@@ -146,6 +163,13 @@ def recalibrate_in_the_large(labels: ArrayLike, scores: ArrayLike) -> Recalibrat
 
 def recalibrate(labels: ArrayLike, scores: ArrayLike) -> Recalibration:
     """Fit intercept and slope (Cox, Biometrika 1958; 45: 562-565).
+
+    Parameters
+    ----------
+    labels
+        Shape (N,), 0 and 1.
+    scores
+        Shape (N,), 0 to 1.
 
     Raises
     ------

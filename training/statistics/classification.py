@@ -92,6 +92,13 @@ class YoudenCutOff:
 def proportion(numerator: int, denominator: int, method: IntervalMethod = "Wilson") -> Proportion:
     """Return a share with its interval: Wilson (JASA 1927; 22: 209-212) or Clopper-Pearson (Biometrika 1934; 26: 404).
 
+    Parameters
+    ----------
+    numerator, denominator
+        Patients.
+    method
+        Of the interval.
+
     Raises
     ------
     ValueError
@@ -107,6 +114,17 @@ def proportion(numerator: int, denominator: int, method: IntervalMethod = "Wilso
 
 def classify(labels: ArrayLike, scores: ArrayLike, cut_off: float, method: IntervalMethod = "Wilson") -> Classification:
     """Return the performance at a cut-off; one class alone is allowed, its missing shares are NaN.
+
+    Parameters
+    ----------
+    labels
+        Shape (N,), 0 and 1.
+    scores
+        Shape (N,).
+    cut_off
+        Above it a patient counts as positive.
+    method
+        Of the intervals.
 
     Raises
     ------
@@ -138,6 +156,13 @@ def classify(labels: ArrayLike, scores: ArrayLike, cut_off: float, method: Inter
 
 def youden_cut_off(labels: ArrayLike, scores: ArrayLike) -> YoudenCutOff:
     """Return Youden's cut-off (Cancer 1950; 3: 32-35); among equals the lowest, which has the highest sensitivity.
+
+    Parameters
+    ----------
+    labels
+        Shape (N,), 0 and 1.
+    scores
+        Shape (N,); a higher score means positive.
 
     Raises
     ------

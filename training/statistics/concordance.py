@@ -83,6 +83,13 @@ def compare_concordance(
 ) -> ConcordanceComparison:
     """Test whether two risk scores of the same patients have the same C-index.
 
+    Parameters
+    ----------
+    time, event
+        Shape (N,).
+    first, second
+        Scores of the same patients, shape (N,); a higher one means an earlier event.
+
     Raises
     ------
     ValueError

@@ -256,6 +256,13 @@ def cox(time: ArrayLike, event: ArrayLike, covariates: Mapping[str, ArrayLike]) 
 def cox_calibration(time: ArrayLike, event: ArrayLike, linear_predictor: ArrayLike) -> CoxCalibration:
     """Fit the slope of an earlier model's linear predictor (Royston and Altman, BMC Med Res Methodol 2013; 13: 33).
 
+    Parameters
+    ----------
+    time, event
+        Shape (N,).
+    linear_predictor
+        Of the earlier model, shape (N,).
+
     Raises
     ------
     ValueError
@@ -273,6 +280,15 @@ def proportional_hazards(
     time: ArrayLike, event: ArrayLike, covariates: Mapping[str, ArrayLike], transform: TimeTransform = "km"
 ) -> ProportionalHazards:
     """Test whether hazard ratios change with time, as R's ``cox.zph`` since survival 3.0 does.
+
+    Parameters
+    ----------
+    time, event
+        Shape (N,).
+    covariates
+        Columns of shape (N,) by name.
+    transform
+        Of time: ``km``, ``identity`` or ``rank``.
 
     Raises
     ------

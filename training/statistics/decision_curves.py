@@ -116,6 +116,19 @@ def net_benefit_difference(
 ) -> NetBenefitDifference:
     """Return how much more net benefit one model has than another, with percentile bootstrap intervals over patients.
 
+    Parameters
+    ----------
+    labels
+        Shape (N,), 0 and 1.
+    first, second
+        Scores of the same patients, shape (N,), 0 to 1.
+    thresholds
+        Probabilities from which a patient would be treated.
+    n_resamples
+        Of the bootstrap.
+    seed
+        Of the resamples.
+
     Raises
     ------
     ValueError

@@ -85,6 +85,13 @@ class AucComparison:
 def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
     """Return the empirical ROC curve; a higher score means positive.
 
+    Parameters
+    ----------
+    labels
+        Shape (N,), 0 and 1.
+    scores
+        Shape (N,).
+
     Raises
     ------
     ValueError
@@ -144,6 +151,13 @@ def delong_covariance(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.
 def auc(labels: ArrayLike, scores: ArrayLike) -> Auc:
     """Return the area under the ROC curve with DeLong's variance and 95 % interval; a higher score means positive.
 
+    Parameters
+    ----------
+    labels
+        Shape (N,), 0 and 1.
+    scores
+        Shape (N,).
+
     Raises
     ------
     ValueError
@@ -156,6 +170,13 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> Auc:
 
 def compare_paired(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> AucComparison:
     """Test whether two scores of the same patients have the same area (DeLong 1988; normal).
+
+    Parameters
+    ----------
+    labels
+        Shape (N,), 0 and 1.
+    first, second
+        Scores of the same patients, shape (N,).
 
     Raises
     ------
@@ -178,6 +199,13 @@ def hanley_mcneil_variance(area: float, n_positive: int, n_negative: int) -> flo
     """Return the variance of an area from its size and the two counts alone, for areas printed without their data.
 
     Hanley and McNeil, Radiology 1982; 143: 29-36, with their exponential model for Q1 and Q2.
+
+    Parameters
+    ----------
+    area
+        Under the curve.
+    n_positive, n_negative
+        Patients of each class.
     """
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     numerator = area * (1 - area) + (n_positive - 1) * (q1 - area**2) + (n_negative - 1) * (q2 - area**2)

@@ -149,6 +149,17 @@ def compare_in_subgroups(
 ) -> SubgroupComparison:
     """Compare two groups within each subgroup (paper: by treatment); None is unknown.
 
+    Parameters
+    ----------
+    time, event
+        Shape (N,).
+    upper
+        Shape (N,): 1 for the upper group.
+    subgroup
+        One name a patient; None where it is not known.
+    transform
+        Scale of the curves' intervals.
+
     Raises
     ------
     ValueError
@@ -181,7 +192,14 @@ def fit_risk_model(
 ) -> RiskModel:
     """Fit a Cox model and cut its linear predictor by X-tile (paper: the clinical model, cut-off 0.05).
 
-    The last four parameters are those of `xtile.search_cut_off`; the model is fitted anew on each shuffle.
+    Parameters
+    ----------
+    time, event
+        Shape (N,).
+    covariates
+        Columns of shape (N,) by name.
+    smallest_share, n_permutations, seed, progress
+        As of `xtile.search_cut_off`; the model is fitted anew on each shuffle.
 
     Raises
     ------

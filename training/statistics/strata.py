@@ -53,6 +53,17 @@ class Stratification:
 def stratify(name: str, labels: ArrayLike, scores: ArrayLike, levels: Sequence[str | None]) -> Stratification:
     """Return the area in each level of a variable; None is unknown.
 
+    Parameters
+    ----------
+    name
+        Of the variable.
+    labels
+        Shape (N,), 0 and 1.
+    scores
+        Shape (N,).
+    levels
+        One a patient; None is unknown.
+
     Raises
     ------
     ValueError
@@ -78,6 +89,19 @@ def stratify_by_cut(
     name: str, labels: ArrayLike, scores: ArrayLike, values: ArrayLike, cut: float | None = None, unit: str = ""
 ) -> Stratification:
     """Return the area below a cut and from the cut on; NaN is unknown; without a cut, the median of the known values.
+
+    Parameters
+    ----------
+    name
+        Of the variable.
+    labels, scores
+        Shape (N,).
+    values
+        Shape (N,); NaN is unknown.
+    cut
+        From it on a patient is in the upper stratum; the median where None.
+    unit
+        Of the values.
 
     Raises
     ------

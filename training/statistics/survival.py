@@ -135,6 +135,11 @@ def kaplan_meier(time: ArrayLike, event: ArrayLike, transform: Transform = "log"
 def median_follow_up(time: ArrayLike, event: ArrayLike) -> Estimate:
     """Return the median follow-up by the reverse Kaplan-Meier curve (Schemper and Smith, Control Clin Trials 1996; 17: 343).
 
+    Parameters
+    ----------
+    time, event
+        Shape (N,).
+
     Raises
     ------
     ValueError

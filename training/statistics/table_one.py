@@ -199,6 +199,15 @@ def continuous(name: str, values: ArrayLike, cohort: Sequence[str], reference: s
 def table_one(cohort: Sequence[str], reference: str, variables: Sequence[Categorical | Continuous]) -> TableOne:
     """Put variables together into a table.
 
+    Parameters
+    ----------
+    cohort
+        One name a patient.
+    reference
+        The cohort that the others are compared with.
+    variables
+        Made for these cohorts.
+
     Raises
     ------
     ValueError

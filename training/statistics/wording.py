@@ -18,7 +18,15 @@ Result = TypeVar("Result")
 
 
 def said(result: Result | NotEstimable | None, wording: Callable[[Result], str]) -> str:
-    """Return a result in words, or 'not estimable' with the reason."""
+    """Return a result in words, or 'not estimable' with the reason.
+
+    Parameters
+    ----------
+    result
+        Or `NotEstimable`, or None.
+    wording
+        Makes words of a result.
+    """
     if result is None:
         return NOT_ESTIMABLE
     if isinstance(result, NotEstimable):
@@ -27,12 +35,28 @@ def said(result: Result | NotEstimable | None, wording: Callable[[Result], str])
 
 
 def number(value: float, digits: int = 2) -> str:
-    """Return a number, or a dash for NaN and infinity."""
+    """Return a number, or a dash for NaN and infinity.
+
+    Parameters
+    ----------
+    value
+        Any float.
+    digits
+        After the point.
+    """
     return f"{value:.{digits}f}" if math.isfinite(value) else "–"
 
 
 def interval(estimate: Estimate | Auc | Proportion | Any, digits: int = 2) -> str:
-    """Return a value with its 95 % interval."""
+    """Return a value with its 95 % interval.
+
+    Parameters
+    ----------
+    estimate
+        With ``value``, ``lower`` and ``upper``.
+    digits
+        After the point.
+    """
     if math.isnan(estimate.value):
         return NOT_ESTIMABLE
     return f"{number(estimate.value, digits)} ({number(estimate.lower, digits)} to {number(estimate.upper, digits)})"
@@ -59,7 +83,15 @@ def concordance(found: Concordance) -> str:
 
 
 def comparison(groups: GroupComparison, *, medians: bool = True) -> str:
-    """Return hazard ratio, P, C-index and medians of two groups, upper against lower."""
+    """Return hazard ratio, P, C-index and medians of two groups, upper against lower.
+
+    Parameters
+    ----------
+    groups
+        Upper against lower.
+    medians
+        Whether their medians are told.
+    """
     ratio = groups.hazard_ratio
     parts = ["no finite HR" if ratio is None else f"HR {interval(ratio)}"]
     if groups.log_rank is not None:

@@ -210,6 +210,13 @@ def held_out_cut_off(
 ) -> HeldOutCutOff:
     """Find the cut-off on one half of the patients and test it on the other, as X-tile does.
 
+    Parameters
+    ----------
+    time, event, score
+        Shape (N,).
+    smallest_share, n_permutations, seed
+        As of `search_cut_off`, on the first half.
+
     Raises
     ------
     ValueError
@@ -248,6 +255,13 @@ def miller_siegmund_p(largest: float, lowest_share: float, highest_share: float)
     """Return the P of the largest standardised statistic over cut-offs from one share of the patients to another.
 
     Miller and Siegmund 1982, Lausen and Schumacher 1992; an upper-tail approximation, so 1 for a statistic below 1.
+
+    Parameters
+    ----------
+    largest
+        Standardised statistic of all cut-offs.
+    lowest_share, highest_share
+        Of the patients at or below the first and the last cut-off.
     """
     if largest < 1:
         return 1.0

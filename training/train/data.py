@@ -215,7 +215,15 @@ def training_loader(
 
 
 def validation_loader(inputs: NetworkInputs, *, with_patches: bool = True) -> DataLoader[TrainingBatch]:
-    """Return whole patients, in order; every device sees all of them, so that nothing has to be gathered."""
+    """Return whole patients, in order; every device sees all of them, so that nothing has to be gathered.
+
+    Parameters
+    ----------
+    inputs
+        Of the validation patients.
+    with_patches
+        Whether the network has a deep part.
+    """
     return DataLoader(
         WholePatients(inputs, with_patches), batch_size=VALIDATION_PATIENTS, shuffle=False, collate_fn=_as_it_is
     )

@@ -89,7 +89,15 @@ class FusionModule(lightning.LightningModule):
 
 
 def patient_logits(network: FusionNetwork, batch: TrainingBatch) -> Tensor:
-    """Return the mean slice logit of each patient, float32, shape (patients,)."""
+    """Return the mean slice logit of each patient, float32, shape (patients,).
+
+    Parameters
+    ----------
+    network
+        Any parts.
+    batch
+        Whole patients.
+    """
     with torch.autocast(batch.clinical_z.device.type, enabled=False):
         logits = network(batch.patches, batch.radiomic_z, batch.clinical_z).float()
     return (logits[:, 1] - logits[:, 0]).reshape(-1, PATCH_SLICES).mean(1)

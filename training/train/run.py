@@ -126,7 +126,22 @@ def train(
 
 
 def fit_on_training(prepared: PreparedCohort, division: Division, config: TrainingConfig) -> FittedPreprocessing:
-    """Fit what comes before the network on the training patients alone."""
+    """Fit what comes before the network on the training patients alone.
+
+    Parameters
+    ----------
+    prepared
+        The cohort.
+    division
+        Who is where.
+    config
+        Significance and correction of the selection.
+
+    Raises
+    ------
+    TrainingError
+        The training patients cannot be fitted.
+    """
     training = prepared.subset(division == TRAIN)
     try:
         return fit_preprocessing(
@@ -142,7 +157,17 @@ def fit_on_training(prepared: PreparedCohort, division: Division, config: Traini
 
 
 def network_inputs(network: FusionNetwork, prepared: PreparedCohort, grade: float) -> NetworkInputs:
-    """Return labelled patients as the network takes them."""
+    """Return labelled patients as the network takes them.
+
+    Parameters
+    ----------
+    network
+        Whose fitted parts are used.
+    prepared
+        Labelled patients.
+    grade
+        Code of a smoker of unknown grade.
+    """
     coded = coded_clinical(prepared.clinical, prepared.smoking_graded, grade)
     with torch.inference_mode():
         radiomic, clinical = network.preprocess(torch.from_numpy(prepared.radiomics), torch.from_numpy(coded))
@@ -167,6 +192,19 @@ def initial_network(
     The paper's rates move a weight by at most about 0.14 (1,420 steps of 1e-4): as much as the random numbers that a
     linear layer of few inputs would start from. Measured on drawn patients, CM then stayed at an AUC of 0.49 to 0.54
     where 0.60 to 0.65 could be attained, and reached these from zero.
+
+    Parameters
+    ----------
+    fitted
+        What comes before the network.
+    name
+        Of the model.
+    config
+        Seed, window and layers.
+    number
+        Of the re-division; 0 for the first division.
+    pretrained
+        File of ImageNet weights.
     """
     index = list(PARTS).index(name)
     state = np.random.SeedSequence([config.seed, 5, number, index]).generate_state(1)

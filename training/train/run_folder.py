@@ -87,7 +87,15 @@ class Unit:
 
 
 def units(out: Path, config: TrainingConfig) -> Iterator[Unit]:
-    """Yield the networks of a run in the order in which they are trained: quick ones first."""
+    """Yield the networks of a run in the order in which they are trained: quick ones first.
+
+    Parameters
+    ----------
+    out
+        Folder of the run.
+    config
+        What is trained.
+    """
     quick_first = sorted(config.models, key=lambda name: PARTS[name].deep)
     for name in quick_first:
         yield Unit(name, 0, out / NETWORKS / name)
@@ -115,14 +123,39 @@ def read_run(out: Path) -> tuple[TrainingRunRecord, FittedPreprocessing, dict[st
 
 
 def load_network(folder: Path, fitted: FittedPreprocessing, name: ModelName, config: TrainingConfig) -> FusionNetwork:
-    """Return a trained network of a run."""
+    """Return a trained network of a run.
+
+    Parameters
+    ----------
+    folder
+        Of the network.
+    fitted
+        What comes before it.
+    name
+        Of the model.
+    config
+        Window and layers.
+    """
     network = FusionNetwork(fitted, PARTS[name], config.window_hu, LAYERS[config.layers])
     network.load_state_dict(torch.load(folder / WEIGHTS_FILE, map_location="cpu", weights_only=True))
     return network.eval()
 
 
 def claim(out: Path, record: TrainingRunRecord) -> None:
-    """Write the run's record, or refuse a folder of another run."""
+    """Write the run's record, or refuse a folder of another run.
+
+    Parameters
+    ----------
+    out
+        Folder of the run.
+    record
+        What it is to be a run of.
+
+    Raises
+    ------
+    TrainingError
+        The folder holds another run.
+    """
     path = out / RUN_FILE
     if not path.is_file():
         if first_process():

@@ -30,7 +30,23 @@ def summarise(
     config: TrainingConfig,
     untrained: dict[str, str],
 ) -> dict[str, Any]:
-    """Gather the networks' predictions in one table each division, and everything else in one document."""
+    """Gather the networks' predictions in one table each division, and everything else in one document.
+
+    Parameters
+    ----------
+    prepared
+        The cohort.
+    divisions
+        Who is where, by number of the re-division.
+    fitted
+        On the first division's training patients.
+    out
+        Folder of the run.
+    config
+        What was trained.
+    untrained
+        Models that could not be trained, with the reason.
+    """
     training = prepared.subset(divisions[0] == TRAIN)
     selection = select_features(training.radiomics, training.labels, alpha=config.alpha, correction=config.correction)
     networks: dict[int, dict[str, Any]] = {number: {} for number in divisions}
@@ -83,6 +99,19 @@ def summarise(
 def network_document(
     trained: TrainedNetwork, difference: float, seconds: float, config: TrainingConfig
 ) -> dict[str, Any]:
+    """Return ``network.json``: what a network's training came to.
+
+    Parameters
+    ----------
+    trained
+        What its stages came to.
+    difference
+        Largest difference of onnxruntime from torch.
+    seconds
+        Of the last call.
+    config
+        What was asked for.
+    """
     history = trained.history
     spent = sum(record.seconds for record in history)
     stages = [
@@ -113,6 +142,17 @@ def network_document(
 
 
 def sentence(unit: Unit, trained: TrainedNetwork, document: dict[str, Any]) -> str:
+    """Return what a network's training came to, for people.
+
+    Parameters
+    ----------
+    unit
+        Which network.
+    trained
+        What its stages came to.
+    document
+        As of `network_document`.
+    """
     return (
         f"{unit.title}: {document['epochs']} of {document['epochs_planned']} epochs in "
         f"{document['training_seconds']:.0f} s on {trained.device} ({trained.precision}), "

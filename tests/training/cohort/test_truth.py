@@ -100,21 +100,23 @@ def test_label_and_tps_agree_and_a_third_is_high(patients: pd.DataFrame) -> None
 
 
 def test_a_cox_interval_holds_the_true_hazard_ratios_in_about_19_of_20_cohorts(model: TrueModel) -> None:
-    """The paper's 94 patients, simulated 200 times, fitted by lifelines: 95 % intervals have to hold the truth."""
+    """The paper's 94 patients, simulated 100 times, fitted by lifelines: 95 % intervals have to hold the truth.
+
+    Between 88 and 100 of 100 is what a coverage of 0.95 gives with a probability of 0.998.
+    """
     held = {"z": 0, "age": 0}
     truth = {"z": np.log(1.9), "age": np.log(1.15)}
-    for seed in range(200):
+    for seed in range(100):
         rng = np.random.default_rng([seed, 1])
         drawn = draw_patients(rng, 94, "immunotherapy")
         bayes = draw_labels(rng, model, drawn)["bayes_logit"].to_numpy()
         table = draw_survival(rng, model, bayes, drawn["age"].to_numpy())[["pfs_days", "progressed"]]
         table["z"] = (bayes - model.logit_mean) / model.logit_sd
         table["age"] = drawn["age"] / 10
-        summary = CoxPHFitter().fit(table, "pfs_days", "progressed").summary
+        fitted = CoxPHFitter().fit(table, "pfs_days", "progressed")
         for name, beta in truth.items():
-            held[name] += summary.loc[name, "coef lower 95%"] <= beta <= summary.loc[name, "coef upper 95%"]
-    # Binomial(200, 0.95): 178 or more with probability above 0.9999.
-    assert min(held.values()) >= 178
+            held[name] += abs(fitted.params_[name] - beta) <= 1.96 * fitted.standard_errors_[name]
+    assert min(held.values()) >= 88
 
 
 def test_shares_that_do_not_add_up_are_refused() -> None:

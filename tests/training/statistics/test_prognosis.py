@@ -101,22 +101,22 @@ def test_fusion_of_signature_and_clinical_model_finds_both_effects() -> None:
 def test_a_fitted_models_p_is_corrected_for_the_fit_as_well_as_for_the_search() -> None:
     """Nothing is related to progression: P below 0.05 in about 1 of 20 cohorts, and in many more without the refit.
 
-    Up to 8 of 60 is what a level of 0.05 gives with a probability of 0.99.
+    Up to 6 of 40 is what a level of 0.05 gives with a probability of 0.996. P is 0.05 where none of 19 shuffles is as good.
     """
     corrected = uncorrected = fused = 0
-    for seed in range(60):
+    for seed in range(40):
         rng = np.random.default_rng([seed, 15])
         clinical = {name: rng.normal(size=60) for name in ("age", "sex", "smoking", "family_history")}
         signature, time, event = rng.random(60), rng.exponential(size=60), rng.random(60) < 0.7
-        model = fit_risk_model(time, event, clinical, n_permutations=39, seed=seed)
-        fusion = fit_fusion_model(time, event, signature, model, clinical, n_permutations=39, seed=seed)
+        model = fit_risk_model(time, event, clinical, n_permutations=19, seed=seed)
+        fusion = fit_fusion_model(time, event, signature, model, clinical, n_permutations=19, seed=seed)
         corrected += model.search.p_permutation <= 0.05
         fused += fusion.search.p_permutation <= 0.05
-        uncorrected += search_cut_off(time, event, model.risk, n_permutations=39, seed=seed).p_permutation <= 0.05
+        uncorrected += search_cut_off(time, event, model.risk, n_permutations=19, seed=seed).p_permutation <= 0.05
         assert model.search.refitted
-    assert corrected <= 8
-    assert fused <= 8
-    assert uncorrected >= 12
+    assert corrected <= 6
+    assert fused <= 6
+    assert uncorrected >= 8
 
 
 def test_a_signature_of_other_patients_is_refused(lung: pd.DataFrame) -> None:

@@ -7,15 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.training.train.waiting import Waiting
 from training.cohort.prepared import PreparedCohort
 from training.train.config import ConfigurationError, Hardware, TrainingConfig, read_hardware
-from training.train.progress import EpochRecord, Observer, Silent
+from training.train.progress import EpochRecord, Silent
 from training.train.run import train
 from training.train.run_folder import NETWORKS, WEIGHTS_FILE
 from training.train.side_by_side import SideBySideError, run_side_by_side
@@ -43,32 +43,15 @@ def test_side_by_side_gives_the_weights_of_one_after_another_and_tells_the_same(
     weights, told = [], []
     for hardware in (CPU, CPU.model_copy(update={"side_by_side": 2})):
         folder, heard = tmp_path / str(hardware.side_by_side), Heard()
-        config = quick.model_copy(update={"models": ("CM", "RM", "DLM")})
+        config = quick.model_copy(update={"models": ("CM", "DLM")})
         train(cohort, folder, config, hardware=hardware, observer=heard)
         files = {path.parent.name: path for path in (folder / NETWORKS).rglob(WEIGHTS_FILE)}
         weights.append({name: torch.load(path, weights_only=True) for name, path in files.items()})
         told.append((heard.epochs, len(heard.said)))
-    assert set(weights[0]) == set(weights[1]) == {"CM", "RM", "DLM"}
+    assert set(weights[0]) == set(weights[1]) == {"CM", "DLM"}
     for name, one in weights[0].items():
         assert all(torch.equal(value, weights[1][name][key]) for key, value in one.items()), name
-    assert told[0] == told[1] == ({"CM": 1, "RM": 1, "DLM": 1}, 3)
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """Leaves its process number in a file, and waits; or fails."""
-
-    file: Path
-    fails: bool = False
-
-    def __call__(self, observer: Observer) -> None:
-        if self.fails:
-            while not self.file.is_file():
-                time.sleep(0.01)
-            raise RuntimeError("this network cannot be trained")
-        self.file.with_suffix(".aside").write_text(str(os.getpid()))
-        self.file.with_suffix(".aside").rename(self.file)
-        time.sleep(300)
+    assert told[0] == told[1] == ({"CM": 1, "DLM": 1}, 2)
 
 
 def ended(process: int) -> bool:
@@ -90,17 +73,19 @@ def test_where_one_fails_the_others_end_and_it_is_named(tmp_path: Path, capfd: p
     assert "this network cannot be trained" in capfd.readouterr().err
 
 
-def test_a_killed_first_process_leaves_nobody_behind_who_writes_on(tmp_path: Path) -> None:
+def test_a_killed_first_process_leaves_nobody_behind_who_writes_on(repository: Path, tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
-        "from test_side_by_side import Waiting, Silent, run_side_by_side\n"
+        "import sys; from pathlib import Path\n"
+        "from tests.training.train.waiting import Waiting\n"
+        "from training.train.progress import Silent\n"
+        "from training.train.side_by_side import run_side_by_side\n"
         "if __name__ == '__main__': run_side_by_side({'CM': Waiting(Path(sys.argv[1]))}, 2, Silent())\n"
     )
     (tmp_path / "program.py").write_text(program)
     place = tmp_path / "process"
     first = subprocess.Popen(
-        [sys.executable, str(tmp_path / "program.py"), str(place), str(Path(__file__).parent)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(Path(__file__).parent)])},
+        [sys.executable, str(tmp_path / "program.py"), str(place)],
+        env={**os.environ, "PYTHONPATH": str(repository)},
     )
     while first.poll() is None and not place.is_file():
         time.sleep(0.01)
