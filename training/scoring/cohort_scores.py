@@ -17,7 +17,7 @@ from pdl1es.errors import Refusal
 from pdl1es.model.fusion import FusionModel
 from training.cohort.prepared import PreparedCohort, cohort_digest, parquet_bytes
 from training.progress import Count, Progress
-from training.scoring.predictions import SIGNATURE, PredictionsError
+from training.scoring.predictions import PARTS, SIGNATURE, PredictionsError
 
 COLUMNS: Final = (
     "case_id",
@@ -27,16 +27,13 @@ COLUMNS: Final = (
     "logit",
     "probability",
     "slice_scores",
-    "deep",
-    "radiomic",
-    "clinical",
+    *PARTS,
     *(f"imputed_{name}" for name in VARIABLES),
     "clinical_risk",
     "fusion_risk",
     "refusal",
 )
-"""Of the scored cohort: ``deep``, ``radiomic`` and ``clinical`` are the parts' totals in log-odds; ``refusal`` is the
-code of a patient without a score, else None."""
+"""Of the scored cohort: the parts are totals in log-odds; ``refusal`` is the code of a patient without a score, else None."""
 SOURCE: Final = "cohort"
 KEPT_TOGETHER: Final = 32
 """Patients a file: what a kill loses is less than a minute's work."""

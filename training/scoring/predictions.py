@@ -16,6 +16,8 @@ from training.errors import UsageError
 SIGNATURE: Final = "PD-L1ES"
 COMPARATORS: Final = ("DLM", "RM", "CM")
 """The paper's: deep features, radiomics, clinical variables alone."""
+PARTS: Final = ("deep", "radiomic", "clinical")
+"""Of PD-L1ES: a score's logit is their sum and the bias."""
 VOLUME: Final = "volume"
 """Name of the model that knows the tumour's volume alone."""
 BAYES: Final = "Bayes"

@@ -12,8 +12,7 @@ from scipy.special import expit
 
 from pdl1es.clinical import VARIABLES
 from training.cohort.prepared import PreparedCohort
-from training.known_truth.shortfall import FACTOR_OF
-from training.scoring.predictions import BAYES, SIGNATURE, VOLUME, Predictions, PredictionsError, predictions_of
+from training.scoring.predictions import BAYES, PARTS, SIGNATURE, VOLUME, Predictions, PredictionsError, predictions_of
 from training.scoring.volume import volume_alone
 from training.statistics.estimability import NotEstimable, estimated
 
@@ -109,8 +108,8 @@ def scored_cohort(prepared: PreparedCohort, table: pd.DataFrame, controls: tuple
         if f"{name}_risk" in own and own[f"{name}_risk"].notna().any()
     }
     parts = None
-    if set(FACTOR_OF) <= set(own.columns):
-        parts = own[list(FACTOR_OF)].reindex(cases["case_id"]).assign(label=cases["label"].to_numpy())
+    if set(PARTS) <= set(own.columns):
+        parts = own[list(PARTS)].reindex(cases["case_id"]).assign(label=cases["label"].to_numpy())
     return ScoredCohort(cases, predictions, imputed, controls, prepared.synthetic, risks, parts=parts, truth=truth)
 
 
