@@ -77,10 +77,15 @@ def test_a_run_that_fails_leaves_the_report_of_an_earlier_run_as_it_was(
     """The same study gives the same file name."""
     earlier = tmp_path / reports[0].file_name
     earlier.write_bytes(b"an earlier run's report")
-    with pytest.raises(KeyError), Delivery(tmp_path) as delivery:
-        for report in reports:
-            delivery.deliver(report)
-        raise KeyError("any error")
+
+    def fail() -> None:
+        with Delivery(tmp_path) as delivery:
+            for report in reports:
+                delivery.deliver(report)
+            raise KeyError("any error")
+
+    with pytest.raises(KeyError):
+        fail()
     assert list(tmp_path.iterdir()) == [earlier]
     assert earlier.read_bytes() == b"an earlier run's report"
 
