@@ -16,17 +16,22 @@ MAP_VENV := .venv-map
 LOCK_VENV := .venv-lock
 DOCS_VENV := .venv-docs
 CONTAINER_TESTS := tests/e2e/test_container.py tests/e2e/test_map.py
+WHEEL_TESTS := tests/e2e/test_wheel.py
+RUNTIME_TESTS := tests --ignore=tests/training $(addprefix --ignore=,$(CONTAINER_TESTS) $(WHEEL_TESTS))
 OUT ?= out/demo
 RUNS ?= runs
 # As --accelerator gpu
 REPRODUCE_FLAGS ?=
 PIP := -m pip --disable-pip-version-check --quiet --no-input
-# In CI a missing tool fails its test; elsewhere the test is skipped with the reason.
+# For pytest: -n0 for one process, -k to choose. In CI a missing tool fails its test; elsewhere the test is skipped with
+# the reason.
 PYTEST_FLAGS ?=
+# A file's tests share fixtures, so they stay together.
+PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile
 
 GROUPS := build docs image lock test training-test
 
-.PHONY: help demo map wheel test test-runtime test-container test-training coverage docs lint env env-training machine untrained-model reproduce lock clean
+.PHONY: help demo map wheel test test-runtime test-wheel test-container test-training coverage docs lint env env-training machine untrained-model reproduce lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -45,19 +50,23 @@ endif
 test: test-runtime test-training
 
 test-runtime: $(VENV)/tested
-	$(VENV)/bin/python -m pytest tests --ignore=tests/training $(addprefix --ignore=,$(CONTAINER_TESTS)) $(PYTEST_FLAGS)
+	$(VENV)/bin/python -m pytest $(PARALLEL) $(RUNTIME_TESTS) $(PYTEST_FLAGS)
+
+## make test-wheel            build the package, install it with pip in an environment of its own, use it
+test-wheel: $(VENV)/tested
+	$(VENV)/bin/python -m pytest $(WHEEL_TESTS) $(PYTEST_FLAGS)
 
 ## make test-container        build the images and run them (needs Docker, or root on Debian; about 6 minutes)
 test-container: $(VENV)/tested
 	$(VENV)/bin/python -m pytest $(CONTAINER_TESTS) $(PYTEST_FLAGS)
 
 test-training: $(TRAINING_VENV)/ready
-	$(TRAINING_VENV)/bin/python -m pytest tests/training $(PYTEST_FLAGS)
+	$(TRAINING_VENV)/bin/python -m pytest $(PARALLEL) tests/training $(PYTEST_FLAGS)
 
 ## make coverage              which lines the run time's tests reach; the report is build/coverage/index.html
 coverage: $(VENV)/tested
 	@mkdir -p build/coverage && rm -f build/coverage/data*
-	$(VENV)/bin/coverage run -m pytest tests --ignore=tests/training $(addprefix --ignore=,$(CONTAINER_TESTS)) $(PYTEST_FLAGS)
+	$(VENV)/bin/coverage run -m pytest $(RUNTIME_TESTS) $(PYTEST_FLAGS)
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage html --quiet --directory build/coverage
 	$(VENV)/bin/coverage report --skip-covered
