@@ -116,7 +116,7 @@ machine:
 	fi; \
 	cc=$$(command -v cc || command -v gcc || true); \
 	if [ -z "$$cc" ] || ! echo '#include <stdlib.h>' | "$$cc" -E - >/dev/null 2>&1; then \
-	  need "A C compiler is missing (pyradiomics is compiled)." gcc libc6-dev; \
+	  need "A C compiler and its headers are missing (pyradiomics is compiled)." gcc libc6-dev; \
 	fi; \
 	if [ $${#why[@]} -gt 0 ]; then \
 	  printf '%s\n' "$${why[@]}" >&2; \
