@@ -58,7 +58,8 @@ def chain_steps() -> list[Step]:
     from operators.step import StepOperator
     from pdl1es.chain import STEPS
 
-    operators = {operator.step: operator for operator in _subclasses(StepOperator) if hasattr(operator, "step")}
+    ours = [operator for operator in _subclasses(StepOperator) if operator.__module__.startswith("operators.")]
+    operators = {operator.step: operator for operator in ours if hasattr(operator, "step")}
     return [
         Step(
             name,

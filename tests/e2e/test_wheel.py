@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -23,13 +24,15 @@ WITHOUT_PLACE = {name: value for name, value in os.environ.items() if name not i
 def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel that `make wheel` builds, of a copy of the checkout."""
     source, into = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=repository, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=repository, capture_output=True, text=True, check=True
+    ).stdout
     for name in filter(None, listed.split("\0")):
         if name.startswith(("pdl1es/", "models/", "app/", "operators/", "training/")) or "/" not in name:
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((repository / name).read_bytes())
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", into, "."]
-    subprocess.run(command, cwd=source, check=True)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--wheel-dir", str(into), "."], cwd=source, check=True)
     (built,) = into.glob("*.whl")
     return built
 
@@ -82,6 +85,24 @@ def test_a_phantom_is_made_inspected_and_scored_in_another_folder(installed: Pat
     result = json.loads((tmp_path / "report" / "result.json").read_text(encoding="utf-8"))
     assert result["status"] == "scored"
     assert [report["kind"] for report in result["reports"]] == ["sr"]
+
+
+def five_lines(repository: Path) -> str:
+    """The library's example, as README.md shows it."""
+    blocks = re.findall(r"^```python\n(.*?)^```", (repository / "README.md").read_text(encoding="utf-8"), re.S | re.M)
+    (example,) = [block for block in blocks if "score_study" in block]
+    return example
+
+
+def test_the_five_lines_of_the_library_work_in_another_folder(
+    installed: Path, repository: Path, tmp_path: Path
+) -> None:
+    run(installed / "pdl1es", "phantom", "study", folder=tmp_path)
+    (tmp_path / "five_lines.py").write_text(five_lines(repository), encoding="utf-8")
+    printed = run(installed / "python", "five_lines.py", folder=tmp_path).stdout
+    assert 0 < float(printed.split()[0]) < 1
+    written = {path.name for path in (tmp_path / "report").iterdir()}
+    assert len([name for name in written if name.endswith(".dcm")]) == 2
 
 
 def test_the_installation_passes_its_self_test(installed: Path, tmp_path: Path) -> None:
