@@ -13,6 +13,7 @@ from operators.fusion_model import FusionModelOperator
 from operators.monai_deploy import Application, CountCondition
 from operators.outcome import OutcomeOperator
 from operators.pdf_report import PdfReportOperator
+from operators.plausibility import PlausibilityOperator
 from operators.radiomics import RadiomicsOperator
 from operators.resample import ResampleOperator
 from operators.roi_patches import RoiPatchesOperator
@@ -48,6 +49,7 @@ class PDL1ESApplication(Application):
             ),
             SeriesSelectionOperator(self, rules=settings.selection, protocol=settings.protocol, watch=watch),
             ResampleOperator(self, watch=watch),
+            PlausibilityOperator(self, rules=settings.plausibility, watch=watch),
             RoiPatchesOperator(self, watch=watch),
             RadiomicsOperator(self, watch=watch),
             ClinicalDataOperator(self, study_folder=ask.study_folder, given=ask.clinical, watch=watch),

@@ -6,7 +6,7 @@ from typing import Any
 
 from operators.step import StepOperator
 from pdl1es.assessment import Assessment
-from pdl1es.chain import ResampledTumour, assess_tumour
+from pdl1es.chain import PlausibleTumour, assess_tumour
 from pdl1es.clinical import ClinicalInput
 from pdl1es.dicom.selection.survey import Selection
 from pdl1es.dicom.study import Study
@@ -31,7 +31,7 @@ class AssessmentOperator(StepOperator):
         self,
         study: Study,
         selection: Selection,
-        tumour: ResampledTumour,
+        tumour: PlausibleTumour,
         patches: RoiPatches,
         clinical: ClinicalInput,
         prediction: Prediction,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from operators.step import StepOperator
-from pdl1es.chain import ResampledTumour, vary_contour
+from pdl1es.chain import PlausibleTumour, vary_contour
 from pdl1es.clinical import ClinicalInput
 from pdl1es.model.fusion import FusionModel
 from pdl1es.model.prediction import Prediction
@@ -25,7 +25,7 @@ class ContourStabilityOperator(StepOperator):
         super().__init__(fragment, watch=watch)
 
     def process(
-        self, tumour: ResampledTumour, clinical: ClinicalInput, prediction: Prediction
+        self, tumour: PlausibleTumour, clinical: ClinicalInput, prediction: Prediction
     ) -> ContourStability | None:
         """Score again."""
         return vary_contour(self.model, tumour.volume, clinical.data, prediction) if self.wanted else None

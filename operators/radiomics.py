@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operators.step import StepOperator
-from pdl1es.chain import ResampledTumour, compute_features
+from pdl1es.chain import PlausibleTumour, compute_features
 from pdl1es.features.radiomic_features import RadiomicFeatures
 
 
@@ -13,6 +13,6 @@ class RadiomicsOperator(StepOperator):
     step = "radiomics"
     emits = "features"
 
-    def process(self, tumour: ResampledTumour) -> RadiomicFeatures:
+    def process(self, tumour: PlausibleTumour) -> RadiomicFeatures:
         """Compute the features."""
         return compute_features(tumour.volume)

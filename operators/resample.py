@@ -8,10 +8,10 @@ from pdl1es.dicom.selection.survey import Selection
 
 
 class ResampleOperator(StepOperator):
-    """Emit ``tumour``: the tumour and its surroundings at 1 mm, and its size."""
+    """Emit ``resampled``: the tumour and its surroundings at 1 mm, and its size."""
 
     step = "resample"
-    emits = "tumour"
+    emits = "resampled"
 
     def process(self, selection: Selection) -> ResampledTumour:
         """Read the segment, and the slices around it alone."""

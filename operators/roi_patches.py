@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operators.step import StepOperator
-from pdl1es.chain import ResampledTumour, cut_patches
+from pdl1es.chain import PlausibleTumour, cut_patches
 from pdl1es.grid.patches import RoiPatches
 
 
@@ -13,6 +13,6 @@ class RoiPatchesOperator(StepOperator):
     step = "roi_patches"
     emits = "patches"
 
-    def process(self, tumour: ResampledTumour) -> RoiPatches:
+    def process(self, tumour: PlausibleTumour) -> RoiPatches:
         """Cut the patches."""
         return cut_patches(tumour.volume)

@@ -10,6 +10,7 @@ from pdl1es.grid.measurement import RoiSlice, TumourMeasurement
 from pdl1es.grid.patches import RoiPatches
 from pdl1es.model.metadata import CutOff, ModelMetadata
 from pdl1es.model.prediction import Prediction
+from pdl1es.plausibility.check import Plausibility
 from pdl1es.score_warning import ScoreWarning
 from pdl1es.stability import ContourStability, contour_warning
 
@@ -33,6 +34,8 @@ class Assessment:
         All warnings, in the order in which a reader should see them.
     contour_stability
         The score for other contours, or None where it was not asked for.
+    plausibility
+        The numbers by which the tumour was judged plausible.
     """
 
     selection: Selection
@@ -48,6 +51,7 @@ class Assessment:
     fusion_risk_group: str | None
     warnings: tuple[ScoreWarning, ...]
     contour_stability: ContourStability | None = None
+    plausibility: Plausibility | None = None
 
     @property
     def withheld(self) -> str | None:
@@ -158,6 +162,7 @@ def assess(
     model: ModelMetadata,
     contour_stability: ContourStability | None = None,
     unreadable_files: int = 0,
+    plausibility: Plausibility | None = None,
     further_warnings: tuple[ScoreWarning, ...] = (),
 ) -> Assessment:
     """Put the chain's results together with the groups and the warnings that follow from them.
@@ -168,6 +173,8 @@ def assess(
         As in `Assessment`.
     unreadable_files
         Files of the study that were given up.
+    plausibility
+        Of the tumour; None where it was not judged.
     further_warnings
         Of steps that have no place in the parameters above.
 
@@ -175,7 +182,7 @@ def assess(
     -------
     Assessment
         Groups are withheld where a warning says so. Warnings come in the order in which a reader needs them: imputed
-        clinical values, slices that disagree, a contour that decides, the protocol's, then the features' and the files'.
+        clinical values, slices that disagree, a contour that decides, what is implausible, the protocol's, then the features' and the files'.
     """
     questions = (
         (model.expression_cut_off, "high PD-L1 expression"),
@@ -191,7 +198,14 @@ def assess(
         if unreadable_files
         else None
     )
-    optional = [imputation_warning(prediction), *spread, *selection.warnings, *feature_warnings(prediction)]
+    implausible = plausibility.warnings if plausibility is not None else ()
+    optional = [
+        imputation_warning(prediction),
+        *spread,
+        *implausible,
+        *selection.warnings,
+        *feature_warnings(prediction),
+    ]
     warnings = tuple(warning for warning in [*optional, *further_warnings, files] if warning is not None)
     withheld = withheld_because(warnings) is not None
     return Assessment(
@@ -212,4 +226,5 @@ def assess(
         ),
         warnings=warnings,
         contour_stability=contour_stability,
+        plausibility=plausibility,
     )

@@ -9,7 +9,7 @@ A further step gets its name in `STEPS`, its function and its call at their plac
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -29,10 +29,15 @@ from pdl1es.features.extraction import extract_features
 from pdl1es.features.radiomic_features import RadiomicFeatures
 from pdl1es.grid.measurement import TumourMeasurement, measure_tumour, roi_slice_reference
 from pdl1es.grid.patches import RoiPatches, extract_patches
-from pdl1es.grid.placement import place_mask
+from pdl1es.grid.placement import PlacedMask, place_mask
 from pdl1es.grid.resample import SliceReader, TumourVolume, tumour_volume
 from pdl1es.model.fusion import FusionModel
 from pdl1es.model.prediction import Prediction
+from pdl1es.plausibility.check import Plausibility, check_plausibility
+from pdl1es.plausibility.extent import crumbs
+from pdl1es.plausibility.hounsfield import HounsfieldSurvey
+from pdl1es.plausibility.rules import PlausibilityRules
+from pdl1es.plausibility.specks import Specks, without_specks
 from pdl1es.report import build
 from pdl1es.report.delivery import BuiltReport
 from pdl1es.report.options import ReportOptions
@@ -48,6 +53,7 @@ STEPS: Final = (
     "study_loader",
     "series_selection",
     "resample",
+    "plausibility",
     "roi_patches",
     "radiomics",
     "clinical_data",
@@ -108,10 +114,36 @@ class ResampledTumour:
         HU and mask.
     size
         Voxels and volume as they were drawn, longest diameter on the grid.
+    placed
+        The segment on its own lattice, without specks.
+    specks
+        What was removed from it before anything was measured.
+    survey
+        The values of the slices that were read.
     """
 
     volume: TumourVolume
     size: TumourMeasurement
+    placed: PlacedMask = field(repr=False)
+    specks: Specks
+    survey: HounsfieldSurvey = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PlausibleTumour:
+    """A tumour that may be scored.
+
+    Attributes
+    ----------
+    volume, size
+        As in `ResampledTumour`.
+    plausibility
+        The numbers by which it was judged, and the warnings.
+    """
+
+    volume: TumourVolume
+    size: TumourMeasurement
+    plausibility: Plausibility
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +240,7 @@ def read_mask(selection: Selection) -> SegmentMask:
 
 
 def resample_tumour(ct: CTSeries, mask: SegmentMask, read_slice: SliceReader) -> ResampledTumour:
-    """Bring a tumour to the 1 mm grid and measure it.
+    """Remove a tumour's specks, bring it to the 1 mm grid and measure it.
 
     Parameters
     ----------
@@ -229,8 +261,44 @@ def resample_tumour(ct: CTSeries, mask: SegmentMask, read_slice: SliceReader) ->
         As `place_mask` and `tumour_volume`.
     """
     placed = place_mask(mask, ct)
-    volume = tumour_volume(placed, read_slice)
-    return ResampledTumour(volume, measure_tumour(placed, volume))
+    cleaned, specks = without_specks(mask, placed)
+    if specks.parts:
+        placed = place_mask(cleaned, ct)
+    survey = HounsfieldSurvey()
+    volume = tumour_volume(placed, survey.reading(read_slice))
+    if (left := crumbs(volume.mask)).any():  # the interpolation of a thin part can leave some
+        volume = replace(volume, mask=volume.mask & ~left)
+    return ResampledTumour(volume, measure_tumour(placed, volume), placed, specks, survey)
+
+
+def check_tumour(resampled: ResampledTumour, rules: PlausibilityRules) -> PlausibleTumour:
+    """Hold a resampled tumour against what a lung tumour on a CT of a chest looks like.
+
+    Parameters
+    ----------
+    resampled
+        From `resample`.
+    rules
+        Of ``app.yaml``.
+
+    Returns
+    -------
+    PlausibleTumour
+
+    Raises
+    ------
+    Refusal
+        As `plausibility.check.check_plausibility`.
+    """
+    found = check_plausibility(
+        placed=resampled.placed,
+        volume=resampled.volume,
+        size=resampled.size,
+        specks=resampled.specks,
+        survey=resampled.survey,
+        rules=rules,
+    )
+    return PlausibleTumour(resampled.volume, resampled.size, found)
 
 
 def cut_patches(volume: TumourVolume) -> RoiPatches:
@@ -358,7 +426,7 @@ def assess_tumour(
     *,
     study: Study,
     selection: Selection,
-    tumour: ResampledTumour,
+    tumour: PlausibleTumour,
     patches: RoiPatches,
     clinical: ClinicalInput,
     prediction: Prediction,
@@ -389,6 +457,7 @@ def assess_tumour(
         model=model.metadata,
         contour_stability=stability,
         unreadable_files=len(study.unreadable),
+        plausibility=tumour.plausibility,
         further_warnings=clinical.warnings,
     )
 
@@ -515,7 +584,9 @@ def assess_study(study: Study, request: RunRequest, model: FusionModel, watch: S
     with watch.timed("series_selection"):
         selection = select_tumour(study, settings.selection, settings.protocol)
     with watch.timed("resample"):
-        tumour = resample(selection)
+        resampled = resample(selection)
+    with watch.timed("plausibility"):
+        tumour = check_tumour(resampled, settings.plausibility)
     with watch.timed("roi_patches"):
         patches = cut_patches(tumour.volume)
     with watch.timed("radiomics"):

@@ -153,6 +153,31 @@ class RefusalCode(Enum):
         "have the PACS send Explicit VR Little Endian, JPEG 2000, JPEG-LS, JPEG Lossless or RLE",
     )
     PIXEL_DATA_CORRUPT = RefusalRow("resample", "pixel data are truncated or corrupt", "send the image again")
+    OVERLAPPING_PASSES = RefusalRow(
+        "plausibility",
+        "slices of two acquisitions of one series lie between each other at the tumour",
+        "send each acquisition as a series of its own, with the segmentation that was drawn on it",
+    )
+    CONTOUR_GAPS = RefusalRow(
+        "plausibility",
+        "slices between the tumour's slices have no contour",
+        "draw the tumour on every slice, or have the workstation interpolate, and export it again",
+    )
+    SEVERAL_LESIONS = RefusalRow(
+        "plausibility",
+        "the segment holds several separate lesions",
+        "export each lesion as a segment of its own, and send the primary tumour",
+    )
+    TUMOUR_IMPLAUSIBLE = RefusalRow(
+        "plausibility",
+        "what the contour holds is no lung tumour",
+        "check that the segment lies on the tumour of this CT, and is the tumour alone",
+    )
+    SCAN_ENDS_AT_TUMOUR = RefusalRow(
+        "plausibility",
+        "the CT ends at the tumour, so that part of it may be missing",
+        "send the whole CT series; wait until its transfer has finished",
+    )
     CLINICAL_INVALID = RefusalRow(
         "clinical_data", "the clinical data of the study are malformed", "correct the file; its schema is in the docs"
     )

@@ -279,7 +279,7 @@ def inspect_study(study: PathLike, *, settings: SettingsLike = None) -> Inspecti
     return inspect_folder(Path(study), read_settings(settings))
 
 
-def read_tumour(study: PathLike, *, settings: SettingsLike = None) -> chain.ResampledTumour:
+def read_tumour(study: PathLike, *, settings: SettingsLike = None) -> chain.PlausibleTumour:
     """Read the tumour that would be scored, on the 1 mm grid.
 
     Parameters
@@ -291,7 +291,7 @@ def read_tumour(study: PathLike, *, settings: SettingsLike = None) -> chain.Resa
 
     Returns
     -------
-    ResampledTumour
+    PlausibleTumour
         ``volume.hu`` and ``volume.mask`` are arrays of shape (z, y, x); ``size`` is its size.
 
     Raises
@@ -302,10 +302,11 @@ def read_tumour(study: PathLike, *, settings: SettingsLike = None) -> chain.Resa
     chosen = read_settings(settings)
     with silenced_pydicom():
         found = chain.load_study(Path(study), chosen.limits)
-        return chain.resample(chain.select_tumour(found, chosen.selection, chosen.protocol))
+        resampled = chain.resample(chain.select_tumour(found, chosen.selection, chosen.protocol))
+        return chain.check_tumour(resampled, chosen.plausibility)
 
 
-def extract_features(tumour: chain.ResampledTumour | TumourVolume) -> pandas.Series[float] | RadiomicFeatures:
+def extract_features(tumour: chain.PlausibleTumour | TumourVolume) -> pandas.Series[float] | RadiomicFeatures:
     """Compute the 1316 radiomic features of a tumour.
 
     Parameters
@@ -320,7 +321,7 @@ def extract_features(tumour: chain.ResampledTumour | TumourVolume) -> pandas.Ser
         by name, as ``features["original_shape_Sphericity"]``, and have ``values``, float64 of shape (1316,), NaN where
         a feature cannot be computed.
     """
-    volume = tumour.volume if isinstance(tumour, chain.ResampledTumour) else tumour
+    volume = tumour.volume if isinstance(tumour, chain.PlausibleTumour) else tumour
     features = chain.compute_features(volume)
     return features.as_series() if find_spec("pandas") else features
 

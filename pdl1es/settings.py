@@ -14,6 +14,7 @@ from pdl1es import __version__
 from pdl1es.dicom.limits import ScanLimits
 from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.selection.rules import SelectionRules
+from pdl1es.plausibility.rules import PlausibilityRules
 from pdl1es.shipped import shipped_path
 
 DEFAULT_FILE: Final = shipped_path("app.yaml")
@@ -76,6 +77,7 @@ class Settings(BaseModel):
     )
     selection: SelectionRules = SelectionRules()
     protocol: ProtocolRules = ProtocolRules()
+    plausibility: PlausibilityRules = PlausibilityRules()
     limits: ScanLimits = ScanLimits()
     model: ModelSettings = ModelSettings()
     outputs: tuple[OutputKind, ...] = Field(

@@ -6,6 +6,7 @@ Apart from ``created`` and ``seconds`` the same input gives the same bytes. Its 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Final, Literal
 
@@ -28,6 +29,7 @@ from pdl1es.report.result_schema import (
     GroupResult,
     GroupsResult,
     ModelResult,
+    PlausibilityResult,
     RefusalResult,
     ReportFile,
     ResultDocument,
@@ -211,6 +213,7 @@ def _assessment(assessment: Assessment, show_clinical_values: bool) -> Assessmen
             volume_ml=assessment.tumour.volume_ml,
             longest_diameter_mm=assessment.tumour.longest_diameter_mm,
         ),
+        plausibility=_plausibility(assessment),
         roi=RoiResult(
             sop_instance_uid=roi.sop_instance_uid,
             frame_number=roi.frame_number,
@@ -232,6 +235,12 @@ def _assessment(assessment: Assessment, show_clinical_values: bool) -> Assessmen
             provider=prediction.provider,
         ),
     )
+
+
+def _plausibility(assessment: Assessment) -> PlausibilityResult | None:
+    if assessment.plausibility is None:
+        return None
+    return PlausibilityResult.model_validate(asdict(assessment.plausibility.facts))
 
 
 def _stability(assessment: Assessment) -> ContourStabilityResult | None:

@@ -150,6 +150,41 @@ class TumourResult(_Part):
     longest_diameter_mm: float
 
 
+class BodyResult(_Part):
+    """One separate part of the tumour on the 1 mm grid."""
+
+    volume_ml: float
+    centre_mm: tuple[float, float, float] = Field(description="in the patient's coordinates (LPS)")
+
+
+class HounsfieldResult(_Part):
+    """What the values of the slices that were read look like; padding does not count."""
+
+    air: Probability = Field(description="share of the pixels from -1100 to -500 HU")
+    soft: Probability = Field(description="share from -200 to 200 HU")
+    dense: Probability = Field(description="share above 1500 HU")
+    below_air: Probability = Field(description="share below -1100 HU")
+    peak_hu: int | None = Field(description="the commonest value above -250 HU")
+    low_median_hu: int | None = Field(description="median of the values below -400 HU")
+    shifted_slices: int = Field(description="slices whose low values lie elsewhere than the others'")
+
+
+class PlausibilityResult(_Part):
+    """The numbers by which the tumour was judged; the rules are `plausibility` in ``app.yaml``."""
+
+    removed_specks: int
+    removed_voxels: int = Field(description="of the specks, on the segment's own grid")
+    bodies: tuple[BodyResult, ...] = Field(description="the largest first")
+    hollow_share: Probability = Field(description="tissue that the contour encloses and leaves out")
+    median_hu: float = Field(description="inside the contour")
+    share_below_900_hu: Probability = Field(description="share below -900 HU inside the contour")
+    edge_hu: float = Field(description="inner rim (0 to 2 mm) minus outer rim (1 to 3 mm), HU")
+    scan_margin_mm: int = Field(description="between the tumour and the nearest end of the scan, at most 10")
+    padding_voxels: int = Field(description="voxels below -1024 HU near the tumour")
+    slice_spacing_to_thickness: float | None = Field(description="null where no slice states its thickness")
+    hounsfield: HounsfieldResult
+
+
 class RoiResult(_Part):
     """The slice of largest tumour area."""
 
@@ -206,6 +241,7 @@ class AssessmentResult(_Part):
     clinical: tuple[ClinicalVariableResult, ...]
     features: FeaturesResult
     tumour: TumourResult
+    plausibility: PlausibilityResult | None = Field(description="null where it was not judged")
     roi: RoiResult
     selection: SelectionResult
     model: ModelResult

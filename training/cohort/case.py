@@ -35,6 +35,7 @@ from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.grid.resample import SliceReader, TumourVolume
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES, method_digest
+from pdl1es.plausibility.rules import PlausibilityRules
 from pdl1es.score_warning import ScoreWarning
 from training.cohort.table import CohortRow
 from training.cohort.volumes import ACQUISITION, is_volume, read_ct_volume, read_mask_volume
@@ -50,6 +51,7 @@ class PreparationSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     selection: SelectionRules = SelectionRules()
     protocol: ProtocolRules = ProtocolRules()
+    plausibility: PlausibilityRules = PlausibilityRules()
     limits: ScanLimits = ScanLimits()
 
     def digest(self) -> str:
@@ -59,6 +61,7 @@ class PreparationSettings(BaseModel):
             "method": method_digest(),
             "selection": self.selection.model_dump(mode="json"),
             "protocol": self.protocol.model_dump(mode="json"),
+            "plausibility": self.plausibility.model_dump(mode="json"),
         }
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode("utf-8")).hexdigest()
 
@@ -236,7 +239,7 @@ def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedC
         A volume cannot be used.
     """
     case = read_case(source, settings)
-    tumour = case.resampled()
+    tumour = chain.check_tumour(case.resampled(), settings.plausibility)
     described = chain.describe(tumour.volume)
     return PreparedCase(
         # Whole HU within int16, as the grid's are: nothing is lost.
@@ -248,7 +251,7 @@ def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedC
             "volume_ml": tumour.size.volume_ml,
             "longest_diameter_mm": tumour.size.longest_diameter_mm,
         },
-        warnings=case.warnings,
+        warnings=(*case.warnings, *tumour.plausibility.warnings),
     )
 
 

@@ -18,7 +18,12 @@ def preparation_settings(config: Path | None = None) -> PreparationSettings:
         The file cannot be used.
     """
     settings = load_settings(settings_file(config))
-    return PreparationSettings(selection=settings.selection, protocol=settings.protocol, limits=settings.limits)
+    return PreparationSettings(
+        selection=settings.selection,
+        protocol=settings.protocol,
+        plausibility=settings.plausibility,
+        limits=settings.limits,
+    )
 
 
 def case_sources(table: Path) -> dict[str, CaseSource]:

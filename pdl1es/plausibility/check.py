@@ -1,0 +1,281 @@
+"""The plausibility of a resampled tumour: the numbers, the warnings, and the refusals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from pdl1es.dicom.protocol.rules import Action
+from pdl1es.errors import Refusal, RefusalCode
+from pdl1es.grid.measurement import TumourMeasurement
+from pdl1es.grid.placement import PlacedMask
+from pdl1es.grid.resample import TumourVolume
+from pdl1es.method import RADIOMICS_MARGIN_MM
+from pdl1es.plausibility.extent import (
+    Body,
+    bodies,
+    contour_gaps,
+    interleaved_passes,
+    scan_margin,
+    sparseness,
+    touches_scan_end,
+)
+from pdl1es.plausibility.hounsfield import HounsfieldLook, HounsfieldSurvey, look_at
+from pdl1es.plausibility.rules import PlausibilityRules
+from pdl1es.plausibility.specks import Specks
+from pdl1es.plausibility.tumour import attenuation, edge_contrast, filled, hollow_share
+from pdl1es.score_warning import ScoreWarning
+
+PADDING_HU: Final = -1024
+"""Nothing is less dense than air: lower values are padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlausibilityFacts:
+    """What the rules judge, as numbers.
+
+    Attributes
+    ----------
+    removed_specks, removed_voxels
+        Specks that were removed from the segment, and their voxels on its own grid.
+    bodies
+        The tumour's separate parts, the largest first.
+    hollow_share
+        Tissue that the contour encloses and leaves out, as a share of what it encloses.
+    median_hu, share_below_900_hu
+        Inside the contour.
+    edge_hu
+        Inner rim minus outer rim.
+    scan_margin_mm
+        Between the tumour and the nearest end of the scan, mm; at most 10.
+    padding_voxels
+        Voxels below -1024 HU within 10 mm of the tumour's box.
+    slice_spacing_to_thickness
+        None where no slice states its thickness.
+    hounsfield
+        What the values of the slices that were read look like.
+    """
+
+    removed_specks: int
+    removed_voxels: int
+    bodies: tuple[Body, ...]
+    hollow_share: float
+    median_hu: float
+    share_below_900_hu: float
+    edge_hu: float
+    scan_margin_mm: int
+    padding_voxels: int
+    slice_spacing_to_thickness: float | None
+    hounsfield: HounsfieldLook
+
+
+@dataclass(frozen=True, slots=True)
+class Plausibility:
+    """What the step found.
+
+    Attributes
+    ----------
+    facts
+        The numbers.
+    warnings
+        Of the rules that warn or withhold the group.
+    """
+
+    facts: PlausibilityFacts
+    warnings: tuple[ScoreWarning, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """One rule that something breaks."""
+
+    action: Action
+    refusal: RefusalCode
+    message: str
+
+
+def check_plausibility(
+    *,
+    placed: PlacedMask,
+    volume: TumourVolume,
+    size: TumourMeasurement,
+    specks: Specks,
+    survey: HounsfieldSurvey,
+    rules: PlausibilityRules,
+) -> Plausibility:
+    """Hold a resampled tumour against what a lung tumour on a CT of a chest looks like.
+
+    Parameters
+    ----------
+    placed
+        The segment on its own lattice, without specks.
+    volume
+        The same tumour on the 1 mm grid.
+    size
+        Its measurement.
+    specks
+        What was removed before.
+    survey
+        The values of the slices that were read.
+    rules
+        What to do about each doubt.
+
+    Returns
+    -------
+    Plausibility
+
+    Raises
+    ------
+    Refusal
+        For the first broken rule whose action is ``refuse``: NOT_HU, OVERLAPPING_PASSES, CONTOUR_GAPS, SEVERAL_LESIONS, TUMOUR_IMPLAUSIBLE,
+        SCAN_ENDS_AT_TUMOUR.
+    """
+    whole = filled(volume.mask)
+    inside = attenuation(volume)
+    margin = scan_margin(volume)
+    facts = PlausibilityFacts(
+        removed_specks=specks.parts,
+        removed_voxels=specks.voxels,
+        bodies=bodies(volume, whole),
+        hollow_share=hollow_share(volume, whole),
+        median_hu=inside.median_hu,
+        share_below_900_hu=inside.below_900,
+        edge_hu=edge_contrast(volume),
+        scan_margin_mm=margin.least_mm,
+        padding_voxels=int(np.count_nonzero(volume.hu < PADDING_HU)),
+        slice_spacing_to_thickness=sparseness(placed),
+        hounsfield=look_at(survey),
+    )
+    warnings = []
+    if facts.removed_specks:
+        warnings.append(
+            ScoreWarning(
+                "SPECKS_REMOVED",
+                f"Specks of the contour that were removed before anything was measured: {facts.removed_specks} "
+                f"({facts.removed_voxels} voxels).",
+            )
+        )
+    uid = placed.sop_instance_uid
+    for code, doubt in _doubts(facts, placed, size, margin.patch_cut, rules):
+        if doubt.action == "refuse":
+            raise Refusal(doubt.refusal, doubt.message, uid=uid)
+        sentence = doubt.message[0].upper() + doubt.message[1:] + "."
+        warnings.append(ScoreWarning(code, sentence, doubt.action))
+    return Plausibility(facts, tuple(warnings))
+
+
+def _doubts(
+    facts: PlausibilityFacts, placed: PlacedMask, size: TumourMeasurement, patch_cut: bool, rules: PlausibilityRules
+) -> list[tuple[str, _Doubt]]:
+    """Return the broken rules with their warnings' codes, in the order in which they are told."""
+    doubts: list[tuple[str, _Doubt]] = []
+
+    def doubt(code: str, action: Action, message: str, refusal: RefusalCode = RefusalCode.TUMOUR_IMPLAUSIBLE) -> None:
+        doubts.append((code, _Doubt(action, refusal, message)))
+
+    if faults := facts.hounsfield.faults():
+        doubt(
+            "VALUES_NOT_HU",
+            rules.not_hounsfield,
+            "the slices at the tumour do not look like CT of a chest in Hounsfield units: " + "; ".join(faults),
+            RefusalCode.NOT_HU,
+        )
+    if (passes := interleaved_passes(placed)) > 1:
+        doubt(
+            "OVERLAPPING_PASSES",
+            rules.overlapping_passes,
+            f"slices of {passes} acquisitions lie between each other at the tumour",
+            RefusalCode.OVERLAPPING_PASSES,
+        )
+    if gaps := contour_gaps(placed):
+        places = ", ".join(f"{gap.low:.1f} and {gap.high:.1f} mm" for gap in gaps[:3])
+        doubt(
+            "CONTOUR_GAPS",
+            rules.gaps,
+            f"{sum(gap.planes for gap in gaps)} slices without contour lie between slices with one (between {places})",
+            RefusalCode.CONTOUR_GAPS,
+        )
+    if len(facts.bodies) > 1:
+        parts = ", ".join(
+            f"{body.volume_ml:.1f} mL at ({', '.join(f'{c:.0f}' for c in body.centre_mm)}) mm"
+            for body in facts.bodies[:4]
+        )
+        doubt(
+            "SEVERAL_BODIES",
+            rules.several_bodies,
+            f"the segment has {len(facts.bodies)} separate parts: {parts}",
+            RefusalCode.SEVERAL_LESIONS,
+        )
+    if facts.median_hu < rules.lowest_median_hu or facts.share_below_900_hu > rules.most_air:
+        doubt(
+            "TUMOUR_ATTENUATION",
+            rules.attenuation,
+            f"the contour holds air or lung: its median is {facts.median_hu:.0f} HU, and {facts.share_below_900_hu:.0%} of it "
+            "lie below -900 HU",
+        )
+    elif facts.median_hu > rules.highest_median_hu:
+        doubt(
+            "TUMOUR_ATTENUATION",
+            rules.attenuation,
+            f"the contour holds bone or metal: its median is {facts.median_hu:.0f} HU",
+        )
+    if size.volume_ml > rules.largest_volume_ml or size.longest_diameter_mm > rules.largest_diameter_mm:
+        doubt(
+            "TUMOUR_SIZE",
+            rules.size,
+            f"the segment is larger than lung tumours are: {size.volume_ml:.0f} mL, {size.longest_diameter_mm:.0f} mm",
+        )
+    if touches_scan_end(placed):
+        doubt(
+            "SCAN_ENDS_AT_TUMOUR",
+            rules.scan_ends,
+            "the tumour touches the first or last slice of the CT, or a border of its slices",
+            RefusalCode.SCAN_ENDS_AT_TUMOUR,
+        )
+    elif patch_cut:
+        doubt(
+            "SCAN_ENDS_IN_PATCH",
+            rules.patch_cut,
+            "the scan ends within the part of the image that the network looks at",
+            RefusalCode.SCAN_ENDS_AT_TUMOUR,
+        )
+    elif facts.scan_margin_mm < RADIOMICS_MARGIN_MM:
+        doubt(
+            "NEAR_SCAN_END",
+            rules.near_scan_end,
+            f"the scan ends {facts.scan_margin_mm} mm beside the tumour, and features look at {RADIOMICS_MARGIN_MM} mm",
+            RefusalCode.SCAN_ENDS_AT_TUMOUR,
+        )
+    if facts.hollow_share > rules.most_hollow:
+        doubt(
+            "CONTOUR_HOLLOW",
+            rules.hollow,
+            f"the contour leaves out {facts.hollow_share:.0%} of the tissue that it encloses: an outline, not a tumour",
+        )
+    if facts.edge_hu < rules.least_edge_hu:
+        doubt(
+            "CONTOUR_OFF_EDGE",
+            rules.off_edge,
+            f"the contour follows no edge of the image: its inner rim is {facts.edge_hu:.0f} HU denser than its outer rim, and "
+            f"solid tumours have {rules.least_edge_hu:.0f} HU or more",
+        )
+    if facts.padding_voxels:
+        doubt(
+            "PADDING_NEAR_TUMOUR",
+            rules.padding,
+            f"{facts.padding_voxels} voxels within 10 mm of the tumour are padding (below {PADDING_HU} HU)",
+        )
+    if facts.slice_spacing_to_thickness is not None and facts.slice_spacing_to_thickness > _SPARSE:
+        doubt(
+            "SLICES_SPARSE",
+            rules.sparse_slices,
+            f"the slices are {facts.slice_spacing_to_thickness:.1f} times as far apart as they are thick: tissue between them "
+            "was not seen, or slices are missing",
+        )
+    return doubts
+
+
+_SPARSE: Final = 1.5 + 1e-3
+"""Slices farther apart than this multiple of their thickness leave tissue between them unseen."""

@@ -1,0 +1,190 @@
+"""Where the contour and the scan begin and end: gaps between slices, several bodies, the scan's ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdl1es.dicom.series import median_slice_spacing
+from pdl1es.grid.bounding_box import bounding_box
+from pdl1es.grid.placement import PlacedFrame, PlacedMask
+from pdl1es.grid.resample import TumourVolume
+from pdl1es.method import PATCH_MARGIN_MM, RADIOMICS_MARGIN_MM
+from pdl1es.plausibility.specks import are_specks, label_parts
+
+
+@dataclass(frozen=True, slots=True)
+class ContourGap:
+    """Planes without contour between two with one that lie over each other.
+
+    Attributes
+    ----------
+    low, high
+        Coordinates of the two planes with contour, mm along the normal.
+    planes
+        Planes without contour between them.
+    """
+
+    low: float
+    high: float
+    planes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """One separate part of the tumour on the 1 mm grid.
+
+    Attributes
+    ----------
+    volume_ml
+        Its volume.
+    centre_mm
+        Its centre in LPS, mm.
+    """
+
+    volume_ml: float
+    centre_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ScanMargin:
+    """How much of the scan lies around the tumour.
+
+    Attributes
+    ----------
+    least_mm
+        Between the tumour and the nearest end of the scan or of its field, mm.
+    patch_cut
+        Whether the scan ends within what the network looks at.
+    """
+
+    least_mm: int
+    patch_cut: bool
+
+
+def contour_gaps(placed: PlacedMask) -> tuple[ContourGap, ...]:
+    """Return where slices between slices with contour have none.
+
+    Contours that do not lie over each other belong to several bodies instead.
+    """
+    occupied = [(place, frame) for place, frame in enumerate(placed.frames) if frame is not None]
+    return tuple(
+        ContourGap(below.z, above.z, high - low - 1)
+        for (low, below), (high, above) in pairwise(occupied)
+        if high - low > 1 and _over_each_other(below, above)
+    )
+
+
+def _over_each_other(below: PlacedFrame, above: PlacedFrame) -> bool:
+    x_low, x_high = max(below.x[1], above.x[1]), min(below.x[-2], above.x[-2])
+    y_low, y_high = max(below.y[1], above.y[1]), min(below.y[-2], above.y[-2])
+    return bool(x_low <= x_high and y_low <= y_high)
+
+
+def crumbs(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the voxels of a mask's parts that are specks on the 1 mm grid.
+
+    Parameters
+    ----------
+    mask
+        bool, shape (z, y, x), not empty.
+
+    Returns
+    -------
+    NDArray[np.bool_]
+        Same shape.
+    """
+    box = bounding_box(mask)
+    labels, sizes = label_parts(mask[box])
+    result = np.zeros_like(mask)
+    specks = np.flatnonzero(are_specks(sizes.astype(np.float64))) + 1
+    if specks.size:
+        result[box] = np.isin(labels, specks)
+    return result
+
+
+def bodies(volume: TumourVolume, whole: NDArray[np.bool_]) -> tuple[Body, ...]:
+    """Return the tumour's separate parts, the largest first.
+
+    Parameters
+    ----------
+    volume
+        The tumour, without specks.
+    whole
+        Its mask, filled: an outline is one body.
+
+    Returns
+    -------
+    tuple of Body
+        Parts touch by face, edge or corner of a 1 mm voxel (26 neighbours).
+    """
+    box = bounding_box(whole)
+    labels, sizes = label_parts(whole[box])
+    found = []
+    for label in np.argsort(-sizes, kind="stable") + 1:
+        z, y, x = (float(np.mean(index)) for index in np.nonzero(labels == label))
+        starts = (box[2].start + x, box[1].start + y, box[0].start + z)
+        on_grid = np.array([first + start for first, start in zip(volume.origin, starts, strict=True)])
+        left, back, head = (volume.axes.T @ on_grid).tolist()
+        found.append(Body(int(sizes[label - 1]) / 1000.0, (round(left, 1), round(back, 1), round(head, 1))))
+    return tuple(found)
+
+
+def interleaved_passes(placed: PlacedMask) -> int:
+    """Return how many acquisitions lie between each other's slices where the tumour is; 1 where none do.
+
+    Acquisitions that follow each other along the table are one scan. Acquisition Number (0020,0012) tells them apart, or
+    Acquisition Time (0008,0032) where the numbers are one.
+    """
+    stack, frames = placed.stack, placed.occupied()
+    reach = RADIOMICS_MARGIN_MM + 1
+    near = (stack.z >= frames[0].z - reach) & (stack.z <= frames[-1].z + reach)
+    headers = [stack.ct.slices[index].instance.header for index in np.flatnonzero(near)]
+    for keyword in ("AcquisitionNumber", "AcquisitionTime"):
+        keys = [str(header.get(keyword) or "") for header in headers]
+        changes = sum(one != other for one, other in pairwise(keys))
+        if changes > len(set(keys)) - 1:
+            return len(set(keys))
+    return 1
+
+
+def scan_margin(volume: TumourVolume) -> ScanMargin:
+    """Return how much of the scan lies around the tumour."""
+    z, y, x = bounding_box(volume.mask)
+    least = RADIOMICS_MARGIN_MM
+    for axis, part in enumerate((x, y, z)):
+        start = volume.origin[axis]
+        least = min(least, start + part.start - volume.scan_low[axis], volume.scan_high[axis] - (start + part.stop - 1))
+    areas = np.count_nonzero(volume.mask, axis=(1, 2))
+    roi = int(np.argmax(areas))
+    roi_y, roi_x = bounding_box(volume.mask[roi])
+    reach = ((roi_x, PATCH_MARGIN_MM), (roi_y, PATCH_MARGIN_MM), (slice(roi, roi + 1), 1))
+    cut = any(
+        volume.origin[axis] + part.start - margin < volume.scan_low[axis]
+        or volume.origin[axis] + part.stop - 1 + margin > volume.scan_high[axis]
+        for axis, (part, margin) in enumerate(reach)
+    )
+    return ScanMargin(least, cut)
+
+
+def touches_scan_end(placed: PlacedMask) -> bool:
+    """Tell whether the contour reaches the first or the last slice of the CT, or a border of its slices."""
+    stack, frames = placed.stack, placed.occupied()
+    if stack.nearest(frames[0].z) == 0 or stack.nearest(frames[-1].z) == stack.z.size - 1:
+        return True
+    for frame in frames:
+        x, y = stack.coordinates(stack.nearest(frame.z))
+        for own, scan in ((frame.x, x), (frame.y, y)):
+            half = (scan[1] - scan[0]) / 2
+            if own[1] < scan[0] + half or own[-2] > scan[-1] - half:
+                return True
+    return False
+
+
+def sparseness(placed: PlacedMask) -> float | None:
+    """Return the distance between slices as a multiple of their thickness; None where no slice states its thickness."""
+    thicknesses = [s.slice_thickness for s in placed.stack.ct.slices if s.slice_thickness]
+    return median_slice_spacing(placed.stack.ct) / float(np.median(thicknesses)) if thicknesses else None

@@ -1,0 +1,162 @@
+"""Are the values Hounsfield units of a chest? Judged on the histogram of the whole slices that were read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdl1es.dicom.series import CTSlice
+from pdl1es.grid.resample import SliceReader
+
+_LOW: Final = -4096
+_HIGH: Final = 4096
+_BIN: Final = 8
+"""Width of a bin, HU."""
+_STEP: Final = 3
+"""Every third row and column is looked at: shares of some per cent need no more."""
+AIR: Final = (-1100, -500)
+"""Air and lung, HU."""
+SOFT: Final = (-200, 200)
+"""Fat, water, muscle, blood, HU."""
+LEAST_AIR: Final = 0.02
+LEAST_SOFT: Final = 0.05
+MOST_DENSE: Final = 0.05
+"""Largest share above 1500 HU."""
+MOST_BELOW_AIR: Final = 0.02
+"""Largest share below -1100 HU that is not padding, which is one value."""
+PEAK: Final = (-150, 180)
+"""The commonest value above -250 HU: fat or muscle."""
+LOW_MEDIAN: Final = (-1080, -550)
+"""The median of the values below -400 HU: air or lung."""
+SHIFTED: Final = 400
+"""A slice whose low values' median lies this far from that of all slices has another intercept, HU."""
+
+
+@dataclass(slots=True)
+class HounsfieldSurvey:
+    """Histograms of the slices as they are read; filled by the reader that `reading` returns.
+
+    Attributes
+    ----------
+    counts
+        One histogram a slice, `_BIN` HU a bin.
+    """
+
+    counts: list[NDArray[np.int64]] = field(default_factory=list)
+
+    def reading(self, read_slice: SliceReader) -> SliceReader:
+        """Return a reader that gives what ``read_slice`` gives, and keeps each slice's histogram."""
+
+        def read(ct_slice: CTSlice) -> NDArray[Any]:
+            hu = read_slice(ct_slice)
+            seen = hu[::_STEP, ::_STEP]
+            bins = (np.clip(seen, _LOW, _HIGH - 1).astype(np.int32) - _LOW) // _BIN
+            self.counts.append(np.bincount(bins.ravel(), minlength=(_HIGH - _LOW) // _BIN))
+            return hu
+
+        return read
+
+
+@dataclass(frozen=True, slots=True)
+class HounsfieldLook:
+    """What the slices' values look like.
+
+    Attributes
+    ----------
+    air, soft, dense, below_air
+        Shares of the pixels; padding does not count.
+    peak_hu
+        The commonest value above -250 HU; None where no pixel is above.
+    low_median_hu
+        Median of the values below -400 HU; None where there is none.
+    shifted_slices
+        Slices whose low values lie elsewhere than the others'.
+    """
+
+    air: float
+    soft: float
+    dense: float
+    below_air: float
+    peak_hu: int | None
+    low_median_hu: int | None
+    shifted_slices: int
+
+    def faults(self) -> tuple[str, ...]:
+        """Return what is not as in a CT of a chest, in words; empty where all is."""
+        found = []
+        if self.air < LEAST_AIR:
+            found.append(f"{self.air:.1%} of the pixels are air or lung ({AIR[0]} to {AIR[1]} HU)")
+        if self.soft < LEAST_SOFT:
+            found.append(f"{self.soft:.1%} are soft tissue ({SOFT[0]} to {SOFT[1]} HU)")
+        if self.dense > MOST_DENSE:
+            found.append(f"{self.dense:.1%} lie above 1500 HU")
+        if self.below_air > MOST_BELOW_AIR:
+            found.append(f"{self.below_air:.1%} lie below air and are no padding")
+        if self.peak_hu is None or not PEAK[0] <= self.peak_hu <= PEAK[1]:
+            found.append(f"the commonest value of tissue is {self.peak_hu} HU")
+        if self.low_median_hu is not None and not LOW_MEDIAN[0] <= self.low_median_hu <= LOW_MEDIAN[1]:
+            found.append(f"air and lung have a median of {self.low_median_hu} HU")
+        if self.shifted_slices:
+            found.append(f"{self.shifted_slices} slices are shifted against the others")
+        return tuple(found)
+
+
+def look_at(survey: HounsfieldSurvey) -> HounsfieldLook:
+    """Describe the values of the slices that a survey has seen.
+
+    Raises
+    ------
+    ValueError
+        It has seen none.
+    """
+    if not survey.counts:
+        raise ValueError("no slice was read")
+    slices = [_without_padding(counts) for counts in survey.counts]
+    counts = np.sum(slices, axis=0)
+    total = max(1, int(counts.sum()))
+    tissue = np.convolve(np.where(_CENTRES > -250, counts, 0), np.ones(5), mode="same")
+    medians = [median for median in map(_low_median, slices) if median is not None]
+    median = _low_median(counts)
+    return HounsfieldLook(
+        air=_between(counts, *AIR) / total,
+        soft=_between(counts, *SOFT) / total,
+        dense=_between(counts, 1500, _HIGH) / total,
+        below_air=_between(counts, _LOW, AIR[0]) / total,
+        peak_hu=int(_CENTRES[int(tissue.argmax())]) if tissue.any() else None,
+        low_median_hu=median,
+        shifted_slices=sum(median is not None and abs(one - median) > SHIFTED for one in medians)
+        + (len(slices) - len(medians) if medians else 0),
+    )
+
+
+_CENTRES: Final = np.arange(_LOW, _HIGH, _BIN) + _BIN // 2
+
+
+def _between(counts: NDArray[np.int64], low: int, high: int) -> int:
+    return int(counts[(low <= _CENTRES) & (high > _CENTRES)].sum())
+
+
+def _without_padding(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a histogram without the padding: the one value below air that is commonest there, and its neighbours.
+
+    Lossy compression spreads padding over a few values.
+    """
+    below = np.flatnonzero((AIR[0] > _CENTRES) & (counts > 0))
+    if not below.size:
+        return counts
+    peak = int(below[counts[below].argmax()])
+    around = slice(max(0, peak - 3), peak + 4)
+    # A scale of values that is stretched leaves much outside of any one value.
+    result = counts.copy()
+    result[around] = np.where(_CENTRES[around] < AIR[0], 0, counts[around])
+    return result
+
+
+def _low_median(counts: NDArray[np.int64]) -> int | None:
+    low = np.where(_CENTRES < -400, counts, 0)
+    if low.sum() < 0.005 * counts.sum():
+        return None
+    return int(_CENTRES[int(np.searchsorted(np.cumsum(low), low.sum() / 2))])
