@@ -91,9 +91,10 @@ class Plausibility:
 class _Doubt:
     """One rule that something breaks."""
 
+    code: str
     action: Action
-    refusal: RefusalCode
     message: str
+    refusal: RefusalCode = RefusalCode.TUMOUR_IMPLAUSIBLE
 
 
 def check_plausibility(
@@ -158,121 +159,146 @@ def check_plausibility(
             )
         )
     uid = placed.sop_instance_uid
-    for code, doubt in _doubts(facts, placed, size, margin.patch_cut, rules):
+    for doubt in _doubts(facts, placed, size, margin.patch_cut, rules):
         if doubt.action == "refuse":
             raise Refusal(doubt.refusal, doubt.message, uid=uid)
         sentence = doubt.message[0].upper() + doubt.message[1:] + "."
-        warnings.append(ScoreWarning(code, sentence, doubt.action))
+        warnings.append(ScoreWarning(doubt.code, sentence, doubt.action))
     return Plausibility(facts, tuple(warnings))
 
 
 def _doubts(
     facts: PlausibilityFacts, placed: PlacedMask, size: TumourMeasurement, patch_cut: bool, rules: PlausibilityRules
-) -> list[tuple[str, _Doubt]]:
-    """Return the broken rules with their warnings' codes, in the order in which they are told."""
-    doubts: list[tuple[str, _Doubt]] = []
-
-    def doubt(code: str, action: Action, message: str, refusal: RefusalCode = RefusalCode.TUMOUR_IMPLAUSIBLE) -> None:
-        doubts.append((code, _Doubt(action, refusal, message)))
+) -> list[_Doubt]:
+    """Return the broken rules, in the order in which they are told."""
+    doubts: list[_Doubt] = []
 
     if faults := facts.hounsfield.faults():
-        doubt(
-            "VALUES_NOT_HU",
-            rules.not_hounsfield,
-            "the slices at the tumour do not look like CT of a chest in Hounsfield units: " + "; ".join(faults),
-            RefusalCode.NOT_HU,
+        doubts.append(
+            _Doubt(
+                "VALUES_NOT_HU",
+                rules.not_hounsfield,
+                "the slices at the tumour do not look like CT of a chest in Hounsfield units: " + "; ".join(faults),
+                RefusalCode.NOT_HU,
+            )
         )
     if (passes := interleaved_passes(placed)) > 1:
-        doubt(
-            "OVERLAPPING_PASSES",
-            rules.overlapping_passes,
-            f"slices of {passes} acquisitions lie between each other at the tumour",
-            RefusalCode.OVERLAPPING_PASSES,
+        doubts.append(
+            _Doubt(
+                "OVERLAPPING_PASSES",
+                rules.overlapping_passes,
+                f"slices of {passes} acquisitions lie between each other at the tumour",
+                RefusalCode.OVERLAPPING_PASSES,
+            )
         )
     if gaps := contour_gaps(placed):
         places = ", ".join(f"{gap.low:.1f} and {gap.high:.1f} mm" for gap in gaps[:3])
-        doubt(
-            "CONTOUR_GAPS",
-            rules.gaps,
-            f"{sum(gap.planes for gap in gaps)} slices without contour lie between slices with one (between {places})",
-            RefusalCode.CONTOUR_GAPS,
+        doubts.append(
+            _Doubt(
+                "CONTOUR_GAPS",
+                rules.gaps,
+                f"{sum(gap.planes for gap in gaps)} slices without contour lie between slices with one (between {places})",
+                RefusalCode.CONTOUR_GAPS,
+            )
         )
     if len(facts.bodies) > 1:
         parts = ", ".join(
             f"{body.volume_ml:.1f} mL at ({', '.join(f'{c:.0f}' for c in body.centre_mm)}) mm"
             for body in facts.bodies[:4]
         )
-        doubt(
-            "SEVERAL_BODIES",
-            rules.several_bodies,
-            f"the segment has {len(facts.bodies)} separate parts: {parts}",
-            RefusalCode.SEVERAL_LESIONS,
+        doubts.append(
+            _Doubt(
+                "SEVERAL_BODIES",
+                rules.several_bodies,
+                f"the segment has {len(facts.bodies)} separate parts: {parts}",
+                RefusalCode.SEVERAL_LESIONS,
+            )
         )
     if facts.median_hu < rules.lowest_median_hu or facts.share_below_900_hu > rules.most_air:
-        doubt(
-            "TUMOUR_ATTENUATION",
-            rules.attenuation,
-            f"the contour holds air or lung: its median is {facts.median_hu:.0f} HU, and {facts.share_below_900_hu:.0%} of it "
-            "lie below -900 HU",
+        doubts.append(
+            _Doubt(
+                "TUMOUR_ATTENUATION",
+                rules.attenuation,
+                f"the contour holds air or lung: its median is {facts.median_hu:.0f} HU, and {facts.share_below_900_hu:.0%} of it "
+                "lie below -900 HU",
+            )
         )
     elif facts.median_hu > rules.highest_median_hu:
-        doubt(
-            "TUMOUR_ATTENUATION",
-            rules.attenuation,
-            f"the contour holds bone or metal: its median is {facts.median_hu:.0f} HU",
+        doubts.append(
+            _Doubt(
+                "TUMOUR_ATTENUATION",
+                rules.attenuation,
+                f"the contour holds bone or metal: its median is {facts.median_hu:.0f} HU",
+            )
         )
     if size.volume_ml > rules.largest_volume_ml or size.longest_diameter_mm > rules.largest_diameter_mm:
-        doubt(
-            "TUMOUR_SIZE",
-            rules.size,
-            f"the segment is larger than lung tumours are: {size.volume_ml:.0f} mL, {size.longest_diameter_mm:.0f} mm",
+        doubts.append(
+            _Doubt(
+                "TUMOUR_SIZE",
+                rules.size,
+                f"the segment is larger than lung tumours are: {size.volume_ml:.0f} mL, {size.longest_diameter_mm:.0f} mm",
+            )
         )
     if touches_scan_end(placed):
-        doubt(
-            "SCAN_ENDS_AT_TUMOUR",
-            rules.scan_ends,
-            "the tumour touches the first or last slice of the CT, or a border of its slices",
-            RefusalCode.SCAN_ENDS_AT_TUMOUR,
+        doubts.append(
+            _Doubt(
+                "SCAN_ENDS_AT_TUMOUR",
+                rules.scan_ends,
+                "the tumour touches the first or last slice of the CT, or a border of its slices",
+                RefusalCode.SCAN_ENDS_AT_TUMOUR,
+            )
         )
     elif patch_cut:
-        doubt(
-            "SCAN_ENDS_IN_PATCH",
-            rules.patch_cut,
-            "the scan ends within the part of the image that the network looks at",
-            RefusalCode.SCAN_ENDS_AT_TUMOUR,
+        doubts.append(
+            _Doubt(
+                "SCAN_ENDS_IN_PATCH",
+                rules.patch_cut,
+                "the scan ends within the part of the image that the network looks at",
+                RefusalCode.SCAN_ENDS_AT_TUMOUR,
+            )
         )
     elif facts.scan_margin_mm < RADIOMICS_MARGIN_MM:
-        doubt(
-            "NEAR_SCAN_END",
-            rules.near_scan_end,
-            f"the scan ends {facts.scan_margin_mm} mm beside the tumour, and features look at {RADIOMICS_MARGIN_MM} mm",
-            RefusalCode.SCAN_ENDS_AT_TUMOUR,
+        doubts.append(
+            _Doubt(
+                "NEAR_SCAN_END",
+                rules.near_scan_end,
+                f"the scan ends {facts.scan_margin_mm} mm beside the tumour, and features look at {RADIOMICS_MARGIN_MM} mm",
+                RefusalCode.SCAN_ENDS_AT_TUMOUR,
+            )
         )
     if facts.hollow_share > rules.most_hollow:
-        doubt(
-            "CONTOUR_HOLLOW",
-            rules.hollow,
-            f"the contour leaves out {facts.hollow_share:.0%} of the tissue that it encloses: an outline, not a tumour",
+        doubts.append(
+            _Doubt(
+                "CONTOUR_HOLLOW",
+                rules.hollow,
+                f"the contour leaves out {facts.hollow_share:.0%} of the tissue that it encloses: an outline, not a tumour",
+            )
         )
     if facts.edge_hu < rules.least_edge_hu:
-        doubt(
-            "CONTOUR_OFF_EDGE",
-            rules.off_edge,
-            f"the contour follows no edge of the image: its inner rim is {facts.edge_hu:.0f} HU denser than its outer rim, and "
-            f"solid tumours have {rules.least_edge_hu:.0f} HU or more",
+        doubts.append(
+            _Doubt(
+                "CONTOUR_OFF_EDGE",
+                rules.off_edge,
+                f"the contour follows no edge of the image: its inner rim is {facts.edge_hu:.0f} HU denser than its outer rim, and "
+                f"solid tumours have {rules.least_edge_hu:.0f} HU or more",
+            )
         )
     if facts.padding_voxels:
-        doubt(
-            "PADDING_NEAR_TUMOUR",
-            rules.padding,
-            f"{facts.padding_voxels} voxels within 10 mm of the tumour are padding (below {PADDING_HU} HU)",
+        doubts.append(
+            _Doubt(
+                "PADDING_NEAR_TUMOUR",
+                rules.padding,
+                f"{facts.padding_voxels} voxels within 10 mm of the tumour are padding (below {PADDING_HU} HU)",
+            )
         )
     if facts.slice_spacing_to_thickness is not None and facts.slice_spacing_to_thickness > _SPARSE:
-        doubt(
-            "SLICES_SPARSE",
-            rules.sparse_slices,
-            f"the slices are {facts.slice_spacing_to_thickness:.1f} times as far apart as they are thick: tissue between them "
-            "was not seen, or slices are missing",
+        doubts.append(
+            _Doubt(
+                "SLICES_SPARSE",
+                rules.sparse_slices,
+                f"the slices are {facts.slice_spacing_to_thickness:.1f} times as far apart as they are thick: tissue between them "
+                "was not seen, or slices are missing",
+            )
         )
     return doubts
 

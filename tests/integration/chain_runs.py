@@ -17,7 +17,34 @@ from pydicom.dataset import Dataset
 from pdl1es.model.folder import MODEL_FILE
 from pdl1es.model.fusion import FusionModel
 from pdl1es.outcome import Outcome
+from pdl1es.plausibility.rules import PlausibilityRules
 
+LENIENT = PlausibilityRules.model_validate(
+    {
+        name: "warn"
+        for name, field in PlausibilityRules.model_fields.items()
+        if field.default in ("refuse", "withhold_group", "warn")
+    }
+)
+"""For specimens that are no lung tumour on a CT of a chest, and are there to be read."""
+DOUBTS = frozenset(
+    [
+        "VALUES_NOT_HU",
+        "OVERLAPPING_PASSES",
+        "CONTOUR_GAPS",
+        "SEVERAL_BODIES",
+        "TUMOUR_ATTENUATION",
+        "TUMOUR_SIZE",
+        "SCAN_ENDS_AT_TUMOUR",
+        "SCAN_ENDS_IN_PATCH",
+        "NEAR_SCAN_END",
+        "CONTOUR_HOLLOW",
+        "CONTOUR_OFF_EDGE",
+        "PADDING_NEAR_TUMOUR",
+        "SLICES_SPARSE",
+    ]
+)
+"""Codes of the warnings about plausibility."""
 WHEN = datetime(2025, 1, 16, 8, 30, tzinfo=UTC)
 
 

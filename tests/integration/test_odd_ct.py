@@ -19,7 +19,7 @@ from pydicom.sr.coding import Code
 from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.selection.rules import SegmentRules, SelectionRules
 from pdl1es.phantom.ct_series import uid_of
-from tests.integration.chain_runs import Score, Scored
+from tests.integration.chain_runs import DOUBTS, LENIENT, Score, Scored
 from tests.odd_segmentations import SegmentDescription, write_segmentation_for
 
 if TYPE_CHECKING:
@@ -186,7 +186,11 @@ def stack(shared_data: Path, score: Score, tmp_path_factory: pytest.TempPathFact
 
     @functools.cache
     def scored_stack(name: str) -> Scored:
-        return score(stacked(shared_data / "odd_ct" / name, tmp_path_factory.mktemp("stack")), selection=NAMED)
+        return score(
+            stacked(shared_data / "odd_ct" / name, tmp_path_factory.mktemp("stack")),
+            selection=NAMED,
+            plausibility=LENIENT,
+        )
 
     return scored_stack
 
@@ -196,14 +200,15 @@ def check_outcome(score: Score) -> Judge:
     """Run the chain on a study, hold what comes out against what is expected, and return it."""
 
     def run(study: Path | Scored, expected: Outcome) -> Scored:
-        done = study if isinstance(study, Scored) else score(study, selection=NAMED)
+        done = study if isinstance(study, Scored) else score(study, selection=NAMED, plausibility=LENIENT)
         result = done.result
         assert done.code == expected.code, done.outcome.refusal or result["defect"]
         if expected.code == "scored":
             about_ct = [
                 warning["code"]
                 for warning in result["warnings"]
-                if warning["code"] not in ("CLINICAL_VALUES_IMPUTED", "FEATURES_OUT_OF_RANGE", "SLICES_DISAGREE")
+                if warning["code"]
+                not in {"CLINICAL_VALUES_IMPUTED", "FEATURES_OUT_OF_RANGE", "SLICES_DISAGREE", *DOUBTS}
             ]
             assert tuple(about_ct) == expected.warnings
             assert (result["assessment"]["groups"]["risk"]["group"] is None) == expected.withheld
@@ -340,7 +345,12 @@ def test_a_slice_missing_far_from_the_tumour_is_no_matter(
 
 
 def test_the_settings_can_refuse_a_tilted_gantry(shared_data: Path, score: Score, tmp_path: Path) -> None:
-    done = score(tilted(shared_data, tmp_path, (3, 6)), selection=NAMED, protocol=ProtocolRules(gantry_tilt="refuse"))
+    done = score(
+        tilted(shared_data, tmp_path, (3, 6)),
+        selection=NAMED,
+        plausibility=LENIENT,
+        protocol=ProtocolRules(gantry_tilt="refuse"),
+    )
     assert done.code == "GANTRY_TILT"
     assert done.result["refusal"]["value"] == "tilt 18.5 degrees"
 

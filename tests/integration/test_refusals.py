@@ -32,6 +32,7 @@ from pdl1es.errors import RefusalCode
 from pdl1es.model.fusion import FusionModel
 from pdl1es.phantom.ct_series import uid_of
 from pdl1es.phantom.scanner import Scan, ScannerParameters
+from pdl1es.plausibility.rules import PlausibilityRules
 from pdl1es.run import run_study
 from pdl1es.settings import ModelSettings, Settings
 from tests.integration.chain_runs import WHEN, Scored
@@ -102,7 +103,7 @@ class Plan:
         Done to the folder at last.
     clinical
         Content of clinical.json.
-    selection, protocol, limits, require_gpu
+    selection, protocol, plausibility, limits, require_gpu
         Settings.
     model
         Makes the model's folder from the one that ships; None for that one.
@@ -121,6 +122,7 @@ class Plan:
     clinical: Mapping[str, Any] = field(default_factory=lambda: COMPLETE)
     selection: dict[str, Any] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
+    plausibility: dict[str, Any] = field(default_factory=dict)
     limits: dict[str, Any] = field(default_factory=dict)
     require_gpu: bool = False
     model: Callable[[Path, Path], Path] | None = None
@@ -368,6 +370,41 @@ def pixel_data_corrupt(plan: Plan) -> None:
     plan.after.append(truncate)
 
 
+def drawn(plan: Plan) -> NDArray[np.bool_]:
+    """Return a copy of the contour as it is planned so far."""
+    return np.array(plan.base.mask if plan.masks is None else plan.masks[0])
+
+
+def overlapping_passes(plan: Plan) -> None:
+    def number(paths: list[Path]) -> None:
+        for index, path in enumerate(paths):
+            edited(path, set_to(AcquisitionNumber=1 + index % 2))
+
+    plan.ct_edits.append(number)
+
+
+def contour_gaps(plan: Plan) -> None:
+    mask = drawn(plan)
+    mask[plan.base.middle] = False
+    plan.masks = [mask]
+
+
+def several_lesions(plan: Plan) -> None:
+    mask = drawn(plan)
+    mask[:, 5:17, 5:17] |= mask.any(axis=(1, 2))[:, np.newaxis, np.newaxis]
+    plan.masks = [mask]
+
+
+def tumour_implausible(plan: Plan) -> None:
+    plan.plausibility["largest_volume_ml"] = 0.5
+
+
+def scan_ends_at_tumour(plan: Plan) -> None:
+    mask = drawn(plan)
+    mask[plan.base.middle + 1 :] |= plan.base.mask[plan.base.middle]
+    plan.masks = [mask]
+
+
 def clinical_invalid(plan: Plan) -> None:
     plan.clinical = {"age": 900}
 
@@ -376,7 +413,7 @@ def radiomics_incomplete(plan: Plan) -> None:
     """A line of voxels along the patient's axis: it has no texture and no second axis."""
     line = np.zeros_like(plan.base.mask)
     row, column = (int(np.median(axis)) for axis in np.nonzero(plan.base.mask[plan.base.middle]))
-    line[:, row, column] = True
+    line[1:-1, row, column] = True
     plan.masks = [line]
 
 
@@ -453,6 +490,11 @@ CASES: Final = {
         unsupported_transfer_syntax, "TransferSyntaxUID (0002,0010)", "1.2.840.10008.1.2.4.55", "image"
     ),
     RefusalCode.PIXEL_DATA_CORRUPT: Case(pixel_data_corrupt, "PixelData (7FE0,0010)", "present", "image"),
+    RefusalCode.OVERLAPPING_PASSES: Case(overlapping_passes, None, None, "segmentation"),
+    RefusalCode.CONTOUR_GAPS: Case(contour_gaps, None, None, "segmentation"),
+    RefusalCode.SEVERAL_LESIONS: Case(several_lesions, None, None, "segmentation"),
+    RefusalCode.TUMOUR_IMPLAUSIBLE: Case(tumour_implausible, None, None, "segmentation"),
+    RefusalCode.SCAN_ENDS_AT_TUMOUR: Case(scan_ends_at_tumour, None, None, "segmentation"),
     RefusalCode.CLINICAL_INVALID: Case(clinical_invalid),
     RefusalCode.RADIOMICS_INCOMPLETE: Case(radiomics_incomplete),
     RefusalCode.SCORE_NOT_FINITE: Case(score_not_finite),
@@ -513,6 +555,7 @@ def attempt(
                 update={
                     "selection": SelectionRules(**plan.selection),
                     "protocol": ProtocolRules(**plan.protocol),
+                    "plausibility": PlausibilityRules(**plan.plausibility),
                     "limits": ScanLimits(**plan.limits),
                     "model": ModelSettings(require_gpu=plan.require_gpu),
                 }

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pdl1es.dicom.protocol.rules import ProtocolRules
+from pdl1es.plausibility.rules import PlausibilityRules
 
-PLACE_OF_CODE = {"ScoreWarning": 0, "_Breach": 1}
-"""Calls that make a warning, and which of their arguments is its code; the protocol's breaches become warnings."""
-MADE_OF_BREACHES = "breach.code"
+PLACE_OF_CODE = {"ScoreWarning": 0, "_Breach": 1, "_Doubt": 0}
+"""Calls that make a warning, and which of their arguments is its code; the protocol's breaches and the doubts about plausibility become warnings."""
+MADE_OF_BREACHES = ("breach.code", "doubt.code")
 
 
 def calls(repository: Path) -> Iterator[tuple[str, ast.expr]]:
@@ -37,7 +38,7 @@ def test_every_warning_is_made_with_a_code_that_can_be_read_in_the_source(reposi
         f"{where}: {ast.unparse(code)}"
         for where, code in calls(repository)
         if not (isinstance(code, ast.Constant) and isinstance(code.value, str))
-        and ast.unparse(code) != MADE_OF_BREACHES
+        and ast.unparse(code) not in MADE_OF_BREACHES
     ]
     assert others == []
 
@@ -59,12 +60,13 @@ def test_the_documented_effects_are_the_default_settings(repository: Path) -> No
     """A row of the protocol reads ``rule``: effect."""
     defaults = {
         name: info.default
-        for name, info in ProtocolRules.model_fields.items()
-        if info.default in ("warn", "withhold_group")
+        for rules in (ProtocolRules, PlausibilityRules)
+        for name, info in rules.model_fields.items()
+        if info.default in ("warn", "withhold_group", "refuse")
     }
     documented = {}
     for code, (found_by, _meaning, _remedy, effect) in rows(repository).items():
-        if found_by == "protocol":
+        if found_by in ("protocol", "plausibility") and ": " in effect:
             rule, _, action = effect.partition(": ")
             documented[rule.strip("`")] = action
         else:

@@ -1,0 +1,44 @@
+"""Growing a mask by a ball, and telling specks from lesions: held to scipy, which the product does not import."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from pdl1es.plausibility.growth import grown
+from pdl1es.plausibility.specks import are_specks, label_parts
+
+
+@pytest.mark.parametrize("radius", [1, 2, 3])
+@pytest.mark.parametrize("share", [0.001, 0.02, 0.5])
+def test_a_mask_grows_by_the_voxels_at_most_a_radius_away(radius: int, share: float) -> None:
+    mask = np.random.default_rng(radius).random((14, 17, 20)) < share
+    mask[0, 0, 0] = True
+    assert np.array_equal(grown(mask, radius), ndimage.distance_transform_edt(~mask) <= radius)
+
+
+def test_parts_touch_by_a_corner_and_not_across_a_voxel() -> None:
+    mask = np.zeros((4, 4, 8), dtype=np.bool_)
+    mask[0, 0, 0] = mask[1, 1, 1] = True  # by a corner
+    mask[3, 3, 5:8] = True
+    labels, sizes = label_parts(mask)
+    expected, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    assert count == 2
+    assert sorted(sizes.tolist()) == [2, 3]
+    assert np.array_equal(labels > 0, expected > 0)
+
+
+@pytest.mark.parametrize(
+    ("volumes", "specks"),
+    [
+        ([10_000.0, 63.0], [False, True]),
+        ([10_000.0, 64.0], [False, False]),  # as large as the smallest tumour that is measured
+        ([6_000.0, 61.0], [False, False]),  # above 1 % of the largest
+        ([50.0], [False]),
+    ],
+)
+def test_a_speck_is_below_64_mm3_and_below_one_per_cent_of_the_largest(
+    volumes: list[float], specks: list[bool]
+) -> None:
+    assert are_specks(np.array(volumes)).tolist() == specks
