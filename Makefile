@@ -197,4 +197,4 @@ $(LOCK_VENV)/ready: | machine
 
 ## make clean                 remove environments and outputs
 clean:
-	rm -rf $(VENV) $(TRAINING_VENV) $(MAP_VENV) $(LOCK_VENV) $(DOCS_VENV) out build dist *.egg-info
+	rm -rf $(VENV) $(TRAINING_VENV) $(MAP_VENV) $(LOCK_VENV) $(DOCS_VENV) out build dist docs/reference *.egg-info
