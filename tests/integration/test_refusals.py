@@ -391,7 +391,7 @@ def contour_gaps(plan: Plan) -> None:
 
 def several_lesions(plan: Plan) -> None:
     mask = drawn(plan)
-    mask[:, 5:17, 5:17] |= mask.any(axis=(1, 2))[:, np.newaxis, np.newaxis]
+    mask[:, 5:17, 5:17] |= mask.any(axis=(1, 2), keepdims=True)
     plan.masks = [mask]
 
 
