@@ -86,7 +86,7 @@ lint: $(VENV)/tested $(TRAINING_VENV)/ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy app operators pdl1es package docs tests/*.py tests/unit tests/integration tests/e2e
-	$(TRAINING_VENV)/bin/mypy -p training # where torch is, whose types it is checked against
+	$(TRAINING_VENV)/bin/mypy training tests/training benchmarks # where torch is, whose types they are checked against
 
 ## make env                   the run time's environment (.venv)
 env: $(VENV)/ready

@@ -104,6 +104,7 @@ def stock_job() -> Job:
         with lap(seconds, "series_to_volume"):
             to_volume = DICOMSeriesToVolumeOperator(fragment, affine_lps_to_ras=False, name="volume")
             image = to_volume.convert_to_image(selected)
+            assert image is not None
             voxels = image.asnumpy()
             affine = np.asarray(image.metadata()["dicom_affine_transform"])
         with lap(seconds, "segmentation"):

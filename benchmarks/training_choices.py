@@ -147,7 +147,7 @@ def main() -> int:
         for correction in ("none", "benjamini-hochberg"):
             for factor in (1.0, 10.0):
                 for batch in (32, 16):
-                    choice = Choice(clinical, correction, factor, batch)  # type: ignore[arg-type]  # mypy widens it
+                    choice = Choice(clinical, correction, factor, batch)
                     areas, correlations, features = tried(patients, choice, arguments.epochs)
                     numbers = [f"{areas[epoch - 1]:.3f}" for epoch in shown]
                     numbers += [f"{correlations[epoch - 1]:.2f}" for epoch in shown]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from scipy.special import expit
@@ -11,7 +13,9 @@ from training.scoring.predictions import Predictions
 
 
 def draw_cohort(
-    sizes: dict[str | None, int], seed: int = 0, log_hazard_ratio: float = 0.9
+    sizes: Mapping[str, int] | Mapping[None, int] | Mapping[str | None, int],
+    seed: int = 0,
+    log_hazard_ratio: float = 0.9,
 ) -> tuple[pd.DataFrame, Predictions]:
     """Draw patients: latent factors for image and clinic, the label from both, progression from the score."""
     rng = np.random.default_rng(seed)

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -253,7 +254,7 @@ def refused(model: onnx.ModelProto, folder: Path) -> str:
 def tiny(metadata: ModelMetadata, change: Callable[[list[onnx.ValueInfoProto]], None]) -> onnx.ModelProto:
     """Make a model that has the contract's inputs and outputs and computes nothing, then change the former."""
     terms = 2 + len(metadata.selected_features) + 4
-    values = [
+    values: list[tuple[str, Any, list[str | int | None]]] = [
         ("patches", TensorProto.FLOAT, ["S", 1, 112, 112]),
         ("radiomics", TensorProto.DOUBLE, [1316]),
         ("clinical", TensorProto.DOUBLE, [4]),

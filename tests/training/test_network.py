@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def test_gradients_reach_the_first_convolution(network: FusionNetwork, fitted: F
     radiomic_z, clinical_z = network.preprocess(features(2, fitted), CLINICAL[:2])
     loss = torch.nn.functional.cross_entropy(network(patches(2), radiomic_z, clinical_z), torch.tensor([0, 1]))
     loss.backward()
-    gradient = network.densenet.conv0.weight.grad
+    gradient = network.densenet.get_submodule("conv0").get_parameter("weight").grad
     assert gradient is not None
     assert gradient.abs().sum() > 0
     network.zero_grad(set_to_none=True)
@@ -258,8 +259,6 @@ def test_fusion_coefficients_without_means_are_refused() -> None:
         ({"selected": (1316,)}, "0..1315"),
     ],
 )
-def test_fitted_parts_are_valid_once_made(
-    fitted: FittedPreprocessing, change: dict[str, np.ndarray], complaint: str
-) -> None:
+def test_fitted_parts_are_valid_once_made(fitted: FittedPreprocessing, change: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         dataclasses.replace(fitted, **change)

@@ -237,7 +237,14 @@ class Whole:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     """One reproduction; its stand-ins stay in place for those who call it again."""
-    folder, said, asked = tmp_path_factory.mktemp("reproduction") / "whole", [], []
+    folder = tmp_path_factory.mktemp("reproduction") / "whole"
+    said: list[str] = []
+    asked: list[int] = []
+
+    def noted(*given: Any, **options: Any) -> Any:
+        asked.append(1)
+        return analyse(*given, **options)
+
     analyse = training.reproduce.analyse_cohort
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -249,7 +256,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
             ("case_sources", lambda table: {}),
             ("further_scans", _scanned),
             ("prepare_control", _disturbed),
-            ("analyse_cohort", lambda *given, **options: asked.append(1) or analyse(*given, **options)),
+            ("analyse_cohort", noted),
         ):
             patched.setattr(training.reproduce, name, stand_in)
         Reproduction(folder, SETTINGS, hardware=CPU, say=said.append).run()

@@ -104,7 +104,14 @@ def test_progression_leaves_what_the_export_needs(folder: Path, tmp_path: Path) 
 
 
 def test_one_report_holds_expression_and_progression(folder: Path, tmp_path: Path) -> None:
-    options = ["--model", folder / "model", "--control", f"disturbed={folder / 'again'}", "--permutations", "20"]
+    options: list[str | Path] = [
+        "--model",
+        folder / "model",
+        "--control",
+        f"disturbed={folder / 'again'}",
+        "--permutations",
+        "20",
+    ]
     code, output = _run("report", folder / "prepared", tmp_path, *options)
     assert code == 0, output
     document = json.loads((tmp_path / "report.json").read_text())
@@ -257,7 +264,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, shift in (("prepared", 0), ("renumbered", 1)):
         # the same pseudonyms, other patients
         shifted = case_table([{**row, "case_id": rows[(k + shift) % n]["case_id"]} for k, row in enumerate(rows)])
-        order = np.argsort([rows[(k + shift) % n]["case_id"] for k in range(n)])
+        order = np.argsort([str(rows[(k + shift) % n]["case_id"]) for k in range(n)])
         write_prepared_cohort(folder / name, shifted, patches[order], masks[order], radiomics[order])
     config = TrainingConfig(
         stages=(Stage(learning_rate=1e-4, epochs=1),),

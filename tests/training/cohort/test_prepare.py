@@ -33,6 +33,12 @@ from training.scoring.cohort_scores import score_cohort
 SETTINGS = PreparationSettings()
 
 
+def folder_of(cohort: PreparedCohort) -> Path:
+    """Where a cohort that was written lies."""
+    assert cohort.folder is not None
+    return cohort.folder
+
+
 @pytest.fixture(scope="module")
 def prepared(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedCohort:
     folder = tmp_path_factory.mktemp("prepared")
@@ -56,7 +62,7 @@ def _asked_at_the_scanner(synthetic: Path, prepared: PreparedCohort, folder: Pat
         row[column] = str(synthetic / row[column]) if row[column] else ""
     row |= {"smoking": "smoker", "family_history": ""}
     (folder / "cohort.csv").write_bytes(write_cohort([row]))
-    cache = prepared.folder / "cache" if prepared.folder is not None else None
+    cache = folder_of(prepared) / "cache"
     table = read_cohort(folder / "cohort.csv")
     return study, prepare_cohort(table, folder / "prepared", SETTINGS, cache_folder=cache, workers=1)
 
@@ -161,7 +167,7 @@ def test_the_table_of_cases_holds_what_headers_and_table_say(synthetic: Path, pr
     assert row["tube_current_ma"] > 50
     assert row["volume_ml"] > 0
     assert prepared.manifest["truth"] == "truth.json"
-    assert (prepared.folder / "truth.csv").read_bytes() == (synthetic / "truth.csv").read_bytes()
+    assert (folder_of(prepared) / "truth.csv").read_bytes() == (synthetic / "truth.csv").read_bytes()
     chart = prepared.manifest["flow_chart"]
     drawn = FlowChart(chart["screened"], tuple(map(tuple, chart["exclusions"])), tuple(map(tuple, chart["cohorts"])))
     assert drawn.screened == 7
@@ -252,7 +258,7 @@ def test_killed_and_started_again_it_goes_on_and_ends_the_same(
     for name in ("patches", "masks", "radiomics"):
         np.testing.assert_array_equal(getattr(again, name), getattr(prepared, name))
     for name in ("cases.parquet", "radiomics.parquet", "patches.npz", "manifest.json", "failures.parquet"):
-        assert (out / name).read_bytes() == (prepared.folder / name).read_bytes()
+        assert (out / name).read_bytes() == (folder_of(prepared) / name).read_bytes()
 
 
 def test_a_corrected_table_computes_no_image_again_and_other_settings_compute_all(
@@ -271,7 +277,7 @@ def test_a_corrected_table_computes_no_image_again_and_other_settings_compute_al
     corrected = type(table)(
         tuple(row.model_copy(update={"age": 77.0}) for row in table.rows), (), (), table.screened, ()
     )
-    cache = prepared.folder / "cache"
+    cache = folder_of(prepared) / "cache"
     made = prepare_cohort(corrected, tmp_path / "a", SETTINGS, cache_folder=cache)
     assert set(made.cases["age"]) == {77.0}
     stricter = SETTINGS.model_copy(
@@ -285,7 +291,7 @@ def test_a_damaged_entry_of_the_cache_is_computed_again(
     synthetic: Path, prepared: PreparedCohort, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
-    shutil.copytree(prepared.folder / "cache", cache)
+    shutil.copytree(folder_of(prepared) / "cache", cache)
     damaged = sorted(cache.glob("cases/*.npz"))[0]
     damaged.write_bytes(damaged.read_bytes()[:1000])
     again = prepare_cohort(

@@ -84,6 +84,7 @@ def test_groups_are_those_of_each_cut_off(prognosis: Prognosis, paper_sized: Coh
     assert set(prognosis.groupings) == {"X-tile", "median", "paper"}
     median = prognosis.groupings["median"].groups
     assert isinstance(median, GroupComparison)
+    assert cohort.score is not None
     expected = compare_groups(cohort.time, cohort.event, cohort.score > np.median(cohort.score))
     assert median.hazard_ratio == expected.hazard_ratio
     assert median.lower.n == median.upper.n == 47
@@ -178,6 +179,7 @@ def test_the_score_stands_with_each_clinical_variable_in_turn(prognosis: Prognos
     assert {name: model.names for name, model in prognosis.with_each.items()} == {  # type: ignore[union-attr]
         name: ("pdl1es", name) for name in VARIABLES
     }
+    assert cohort.score is not None
     expected = cox(cohort.time, cohort.event, {"pdl1es": cohort.score, "age": cohort.clinical[:, 0]})
     assert prognosis.with_each_continuous["age"].term("age") == expected.term("age")  # type: ignore[union-attr]
 
@@ -215,7 +217,11 @@ def test_exported_coefficients_give_every_patients_risk_again(
     terms = found.cox_terms()
     assert terms is not None
     assert terms.fusion_coefficients is not None
+    assert terms.clinical_means is not None
+    assert terms.fusion_means is not None
     cohort = _followed(paper_sized)
+    assert cohort.score is not None
+    assert terms.clinical_coefficients is not None
     clinical = (cohort.clinical - terms.clinical_means) @ terms.clinical_coefficients
     fusion = (np.column_stack([cohort.score, clinical]) - terms.fusion_means) @ terms.fusion_coefficients
     assert isinstance(prognosis.clinical, RiskModelResult)

@@ -22,6 +22,7 @@ from training.release.performance import Statement, performance_of
 from training.scoring.predictions import BAYES, SIGNATURE, Predictions
 from training.statistics.calibration import Calibration
 from training.statistics.classification import Classification
+from training.statistics.estimability import NotEstimable
 from training.statistics.prognosis import GroupComparison
 from training.statistics.xtile import CutOffSearch
 
@@ -68,6 +69,7 @@ def test_operating_point_and_calibration_are_stated_on_test_and_further_test_alo
             ("calibration intercept with the slope at 1 (0 is right)", calibrated.in_the_large),
             ("AUC of the score that knows the truth (Bayes)", cohort.models[BAYES].auc),
         ):
+            assert not isinstance(expected, NotEstimable)
             assert found[what].value == expected.value
             assert found[what].limits == (expected.lower, expected.upper)
         assert found["Brier score"].value == calibrated.brier

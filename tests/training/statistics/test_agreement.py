@@ -72,9 +72,9 @@ def test_flipped_groups_are_counted_against_the_cut_off() -> None:
 
 def test_unfit_ratings_are_refused() -> None:
     with pytest.raises(ValueError, match="got shape"):
-        icc([[1, 2]])
+        icc(np.array([[1, 2]]))
     with pytest.raises(ValueError, match="missing or infinite"):
-        icc([[1, 2], [3, np.nan]])
+        icc(np.array([[1, 2], [3, np.nan]]))
     with pytest.raises(ValueError, match="got 1"):
         repeatability([1], [2])
     with pytest.raises(ValueError, match="same patients and features"):

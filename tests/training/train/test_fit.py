@@ -130,7 +130,8 @@ def test_the_difference_from_exact_imputation_is_that_of_the_two_tables() -> Non
     fitted = fit_preprocessing(table, features_with(np.arange(16.0)), labels)
     age, *others = imputation_difference(table, None, fitted)
     # exact: all ten at distance 0, their mean is 61.3
-    assert (age.missing, age.mean, age.largest) == (1, pytest.approx(0.7), pytest.approx(0.7))
+    assert age.missing == 1
+    assert (age.mean, age.largest) == pytest.approx((0.7, 0.7))
     assert [(item.missing, item.largest) for item in others] == [(0, 0.0)] * 3
 
 

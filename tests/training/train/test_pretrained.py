@@ -31,8 +31,8 @@ def colour_network() -> DenseNet:
     )
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.normal_(module.running_mean)
-            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+            torch.nn.init.normal_(module.get_buffer("running_mean"))
+            torch.nn.init.uniform_(module.get_buffer("running_var"), 0.5, 2)
     return network.eval()
 
 
@@ -43,6 +43,10 @@ def torchvision_names(network: DenseNet, dot: str) -> dict[str, torch.Tensor]:
         name = re.sub(r"\.layers\.(norm|conv)(\d)\.", rf".\g<1>{dot}\g<2>.", name)
         named[name.replace("class_layers.out.", "classifier.")] = value
     return named
+
+
+def first_layers(network: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
+    return network.get_submodule("norm0")(network.get_submodule("conv0")(image))
 
 
 @pytest.mark.parametrize("dot", ["", "."])
@@ -58,8 +62,8 @@ def test_a_grey_patch_gives_what_imagenets_network_gives_for_the_same_grey_in_co
     mean, sd = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_SD))
     with torch.inference_mode():
         # before the border's padding spreads: there black is not ImageNet's mean
-        ours = network.densenet.norm0(network.densenet.conv0(grey))[..., 4:-4, 4:-4]
-        theirs = colour.features.norm0(colour.features.conv0((grey - mean) / sd))[..., 4:-4, 4:-4]
+        ours = first_layers(network.densenet, grey)[..., 4:-4, 4:-4]
+        theirs = first_layers(colour.features, (grey - mean) / sd)[..., 4:-4, 4:-4]
     assert torch.allclose(ours, theirs, atol=1e-5)
     rest = dict(network.densenet.state_dict())
     assert torch.equal(
