@@ -183,7 +183,7 @@ wheel: $(VENV)/ready
 	@ls dist/pdl1es-*.whl
 
 ## make lock [UPGRADE=1]      write lock.txt and the lists of requirements from pyproject.toml
-COMPILE := $(LOCK_VENV)/bin/uv pip compile pyproject.toml --quiet --universal --no-header --no-emit-index-url --no-emit-package torch
+COMPILE := $(LOCK_VENV)/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-package torch
 lock: $(LOCK_VENV)/ready
 	@$(COMPILE) --all-extras $(GROUPS:%=--group %) --generate-hashes $(if $(UPGRADE),--upgrade) --output-file lock.txt >/dev/null
 	@list() { echo "# Written by \`make lock\`: $$1"; echo "-c $$2lock.txt"; $(COMPILE) --no-annotate --no-deps -c lock.txt "$${@:3}" | sed 's/ ;.*//'; }; \
