@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -83,7 +83,7 @@ class Plausibility:
         Of the rules that warn or withhold the group.
     """
 
-    facts: PlausibilityFacts
+    facts: PlausibilityFacts = field(repr=False)
     warnings: tuple[ScoreWarning, ...]
 
 

@@ -73,7 +73,7 @@ def written(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Writt
     from pdl1es.settings import DEFAULT_FILE, load_settings
 
     folder = tmp_path_factory.mktemp("written")
-    study = make_phantom_study(folder / "study", seed=3, matrix=256, slice_thickness=6.0, slices=(6, 34))
+    study = make_phantom_study(folder / "study", seed=3, matrix=256, slice_thickness=6.0, slices=(6, 40))
     (study.folder / "clinical.json").unlink()
     settings = load_settings(DEFAULT_FILE).model_copy(update={"outputs": ("sr", "cam", "pdf", "json")})
     outcome = run_study(

@@ -212,6 +212,8 @@ def test_what_is_printed_of_an_object_is_short(phantom_study: PhantomStudy, resu
     seen: dict[str, int] = {}
     for whole in (result, inspect_study(phantom_study.folder), tumour, load_model(), extract_features(tumour)):
         for part in parts(whole):
+            if type(part).__module__.startswith("pandas"):
+                continue
             seen[type(part).__name__] = max(len(repr(part)), seen.get(type(part).__name__, 0))
     assert {"StudyResult", "Assessment", "Study", "Selection", "Survey", "TumourVolume", "CTSeries"} <= set(seen)
     assert {name: length for name, length in seen.items() if length > 600} == {}
