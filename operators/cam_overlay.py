@@ -6,7 +6,7 @@ import numpy as np
 
 from operators.report import ReportOperator
 from pdl1es.assessment import Assessment
-from pdl1es.chain import build_cam
+from pdl1es.chain import report_cam
 from pdl1es.report.delivery import BuiltReport
 
 
@@ -18,4 +18,4 @@ class CamOverlayOperator(ReportOperator):
 
     def process(self, assessment: Assessment, pictures: np.ndarray | None) -> BuiltReport | None:
         """Build it."""
-        return build_cam(assessment, self.options, pictures, self.kinds)
+        return report_cam(assessment, self.options, pictures, self.kinds)

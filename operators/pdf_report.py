@@ -6,7 +6,7 @@ import numpy as np
 
 from operators.report import ReportOperator
 from pdl1es.assessment import Assessment
-from pdl1es.chain import build_pdf
+from pdl1es.chain import report_pdf
 from pdl1es.report.delivery import BuiltReport
 
 
@@ -18,4 +18,4 @@ class PdfReportOperator(ReportOperator):
 
     def process(self, assessment: Assessment, pictures: np.ndarray | None) -> BuiltReport | None:
         """Build it."""
-        return build_pdf(assessment, self.options, pictures, self.kinds)
+        return report_pdf(assessment, self.options, pictures, self.kinds)

@@ -9,7 +9,7 @@ import numpy as np
 
 from operators.step import StepOperator
 from pdl1es.assessment import Assessment
-from pdl1es.chain import draw_roi
+from pdl1es.chain import draw_pictures
 from pdl1es.settings import OutputKind
 from pdl1es.stopwatch import Stopwatch
 
@@ -26,4 +26,4 @@ class RoiPictureOperator(StepOperator):
 
     def process(self, assessment: Assessment) -> np.ndarray | None:
         """Draw."""
-        return draw_roi(assessment, self.kinds)
+        return draw_pictures(assessment, self.kinds)

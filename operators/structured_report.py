@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operators.report import ReportOperator
 from pdl1es.assessment import Assessment
-from pdl1es.chain import build_sr
+from pdl1es.chain import report_sr
 from pdl1es.dicom.study import Study
 from pdl1es.report.delivery import BuiltReport
 
@@ -20,4 +20,4 @@ class StructuredReportOperator(ReportOperator):
 
     def process(self, study: Study, assessment: Assessment, cam: BuiltReport | None) -> BuiltReport | None:
         """Build it."""
-        return build_sr(assessment, self.options, study, cam, self.kinds)
+        return report_sr(assessment, self.options, study, cam, self.kinds)

@@ -25,7 +25,7 @@ from pdl1es.dicom.selection.survey import Selection, select
 from pdl1es.dicom.series import CTSeries
 from pdl1es.dicom.study import Study, scan_study
 from pdl1es.errors import Refusal, RefusalCode
-from pdl1es.features.extraction import extract_features
+from pdl1es.features.extraction import extract_radiomics
 from pdl1es.features.radiomic_features import RadiomicFeatures
 from pdl1es.grid.measurement import TumourMeasurement, measure_tumour, roi_slice_reference
 from pdl1es.grid.patches import RoiPatches, extract_patches
@@ -307,8 +307,8 @@ def cut_patches(volume: TumourVolume) -> RoiPatches:
 
 
 def compute_features(volume: TumourVolume) -> RadiomicFeatures:
-    """Compute the 1316 radiomic features (`features.extraction.extract_features`)."""
-    return extract_features(volume.hu, volume.mask)
+    """Compute the 1316 radiomic features (`features.extraction.extract_radiomics`)."""
+    return extract_radiomics(volume.hu, volume.mask)
 
 
 def read_clinical(selection: Selection, study_folder: Path, given: Path | ClinicalRecord | None) -> ClinicalInput:
@@ -462,7 +462,7 @@ def assess_tumour(
     )
 
 
-def draw_roi(assessment: Assessment, kinds: Collection[OutputKind]) -> NDArray[np.uint8] | None:
+def draw_pictures(assessment: Assessment, kinds: Collection[OutputKind]) -> NDArray[np.uint8] | None:
     """Draw the ROI slices with the class activation map, where a wanted report shows them.
 
     Parameters
@@ -480,7 +480,7 @@ def draw_roi(assessment: Assessment, kinds: Collection[OutputKind]) -> NDArray[n
     return build.draw_roi(assessment) if {"cam", "pdf"} & set(kinds) else None
 
 
-def build_cam(
+def report_cam(
     assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8] | None, kinds: Collection[OutputKind]
 ) -> BuiltReport | None:
     """Build the picture of the class activation map, where it is wanted.
@@ -490,7 +490,7 @@ def build_cam(
     assessment, options
         What is drawn, and how it is filed.
     pictures
-        From `draw_roi`.
+        From `draw_pictures`.
     kinds
         The reports that are wanted.
 
@@ -502,7 +502,7 @@ def build_cam(
     return build.build_cam(assessment, options, pictures) if "cam" in kinds and pictures is not None else None
 
 
-def build_sr(
+def report_sr(
     assessment: Assessment,
     options: ReportOptions,
     study: Study,
@@ -530,7 +530,7 @@ def build_sr(
     return build.build_sr(assessment, options, study=study, cam=cam) if "sr" in kinds else None
 
 
-def build_pdf(
+def report_pdf(
     assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8] | None, kinds: Collection[OutputKind]
 ) -> BuiltReport | None:
     """Build the page, where it is wanted.
@@ -540,7 +540,7 @@ def build_pdf(
     assessment, options
         What is reported, and how it is filed.
     pictures
-        From `draw_roi`.
+        From `draw_pictures`.
     kinds
         The reports that are wanted.
 
@@ -635,13 +635,13 @@ def build_reports(
         In the order in which result.json lists them.
     """
     with watch.timed("roi_picture"):
-        pictures = draw_roi(assessment, kinds)
+        pictures = draw_pictures(assessment, kinds)
     with watch.timed("cam_overlay"):
-        cam = build_cam(assessment, options, pictures, kinds)
+        cam = report_cam(assessment, options, pictures, kinds)
     with watch.timed("structured_report"):
-        sr = build_sr(assessment, options, study, cam, kinds)
+        sr = report_sr(assessment, options, study, cam, kinds)
     with watch.timed("pdf_report"):
-        pdf = build_pdf(assessment, options, pictures, kinds)
+        pdf = report_pdf(assessment, options, pictures, kinds)
     return reports_in_order(sr, cam, pdf)
 
 

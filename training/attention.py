@@ -154,7 +154,7 @@ def enlarged(cells: NDArray[np.float64]) -> NDArray[np.float64]:
     return grown[:, 0].numpy()
 
 
-def summarise(attentions: Sequence[Attention], masks: NDArray[np.bool_]) -> AttentionSummary:
+def summarise_attention(attentions: Sequence[Attention], masks: NDArray[np.bool_]) -> AttentionSummary:
     """Return where attention lies on average.
 
     Parameters

@@ -26,7 +26,7 @@ from pdl1es.dicom.geometry import SlicePlane
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.segment_mask import SegmentMask
 from pdl1es.dicom.series import CTSeries, CTSlice
-from pdl1es.features.extraction import extract_features
+from pdl1es.features.extraction import extract_radiomics
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.grid.patches import extract_patches
 from pdl1es.grid.placement import place_mask
@@ -154,7 +154,7 @@ def sample_phantoms() -> PhantomSample:
     for seed in range(PHANTOMS):
         volume = phantom_volume(seed)
         patches.append(extract_patches(volume).hu)
-        radiomics.append(extract_features(volume.hu, volume.mask).values)
+        radiomics.append(extract_radiomics(volume.hu, volume.mask).values)
         print(
             f"\rphantom {seed + 1} of {PHANTOMS}", end="\n" if seed + 1 == PHANTOMS else "", file=sys.stderr, flush=True
         )
@@ -279,7 +279,7 @@ def untrained_metadata(network: FusionNetwork, fitted: FittedPreprocessing) -> M
     )
 
 
-def bundle_metadata(metadata: ModelMetadata, changelog: dict[str, str]) -> dict[str, Any]:
+def untrained_bundle(metadata: ModelMetadata, changelog: dict[str, str]) -> dict[str, Any]:
     """Return ``metadata.json`` with the fields of a MONAI bundle's ``configs/metadata.json``.
 
     Parameters
@@ -332,7 +332,7 @@ def bundle_metadata(metadata: ModelMetadata, changelog: dict[str, str]) -> dict[
     }
 
 
-def model_card(metadata: ModelMetadata, difference: float) -> str:
+def untrained_card(metadata: ModelMetadata, difference: float) -> str:
     """Return the card, in Markdown.
 
     Parameters
@@ -404,9 +404,9 @@ def main(arguments: list[str] | None = None) -> int:
     network, fitted = untrained_network(sample_phantoms(), table_1_cohort())
     metadata = untrained_metadata(network, fitted)
     difference = export_model(network, fitted, metadata, folder / MODEL_FILE)
-    document = bundle_metadata(metadata, {metadata.version: f"untrained export of pdl1es {pdl1es.__version__}"})
+    document = untrained_bundle(metadata, {metadata.version: f"untrained export of pdl1es {pdl1es.__version__}"})
     write_atomically(folder / "metadata.json", (json.dumps(document, indent=2) + "\n").encode("utf-8"))
-    write_atomically(folder / "MODEL_CARD.md", model_card(metadata, difference).encode("utf-8"))
+    write_atomically(folder / "MODEL_CARD.md", untrained_card(metadata, difference).encode("utf-8"))
     print(
         f"{folder / MODEL_FILE}: {(folder / MODEL_FILE).stat().st_size} bytes, torch against onnxruntime {difference:.1e}"
     )

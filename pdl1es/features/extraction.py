@@ -40,7 +40,9 @@ _FROM_VOXELS: Final = 10_000
 """Tumours of at least so many voxels are worked on by several threads; below, handing over costs more than it saves."""
 
 
-def extract_features(hu: NDArray[np.int16], mask: NDArray[np.bool_], *, threads: int | None = None) -> RadiomicFeatures:
+def extract_radiomics(
+    hu: NDArray[np.int16], mask: NDArray[np.bool_], *, threads: int | None = None
+) -> RadiomicFeatures:
     """Compute every feature of the method.
 
     Only the tumour's box and 10 voxels around it, clipped by the array, are read: a larger array changes nothing.

@@ -51,7 +51,7 @@ class PatientRecord:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CTSeries:
+class WrittenCTSeries:
     """A series that was written.
 
     Attributes
@@ -64,7 +64,7 @@ class CTSeries:
     datasets: tuple[Dataset, ...] = field(repr=False)
 
 
-def write_ct_series(folder: Path, scan: Scan, *, key: str, patient: PatientRecord) -> CTSeries:
+def write_ct_series(folder: Path, scan: Scan, *, key: str, patient: PatientRecord) -> WrittenCTSeries:
     """Write a series of CT Image Storage objects; the same arguments give the same bytes.
 
     Parameters
@@ -80,7 +80,7 @@ def write_ct_series(folder: Path, scan: Scan, *, key: str, patient: PatientRecor
 
     Returns
     -------
-    CTSeries
+    WrittenCTSeries
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths, datasets = [], []
@@ -91,7 +91,7 @@ def write_ct_series(folder: Path, scan: Scan, *, key: str, patient: PatientRecor
         del ds.PixelData
         paths.append(path)
         datasets.append(ds)
-    return CTSeries(tuple(paths), tuple(datasets))
+    return WrittenCTSeries(tuple(paths), tuple(datasets))
 
 
 def ct_image(scan: Scan, index: int, *, key: str, patient: PatientRecord) -> Dataset:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from pdl1es.phantom.anatomy import Chest, build_chest, draw_chest, place_tumour
-from pdl1es.phantom.ct_series import CTSeries, PatientRecord, write_ct_series
-from pdl1es.phantom.scanner import Crop, Scan, ScannerParameters, manufacturer_of, scan
+from pdl1es.phantom.ct_series import PatientRecord, WrittenCTSeries, write_ct_series
+from pdl1es.phantom.scanner import Scan, ScanCrop, ScannerParameters, manufacturer_of, scan
 from pdl1es.phantom.segmentation import write_segmentation
 from pdl1es.phantom.tumour import TumourParameters, draw_tumour
 
@@ -42,7 +42,7 @@ class PhantomStudy:
     """
 
     folder: Path
-    ct: CTSeries = field(repr=False)
+    ct: WrittenCTSeries = field(repr=False)
     seg_path: Path
     clinical_path: Path
     tumour: TumourParameters
@@ -169,7 +169,7 @@ def write_study(
     if chest.tumour is None:
         raise ValueError("a study needs a chest with a tumour")
     first, last = slices or (0, scanner.slices)
-    crop = Crop((first, min(last, scanner.slices)), (0, scanner.matrix), (0, scanner.matrix))
+    crop = ScanCrop((first, min(last, scanner.slices)), (0, scanner.matrix), (0, scanner.matrix))
     made = scan(chest, scanner, seed=noise_seed, crop=crop, workers=workers)
     if not made.mask.any():
         raise ValueError("the slices do not show the tumour")

@@ -190,7 +190,7 @@ def draw_scanner(rng: np.random.Generator, *, sharp: bool = True) -> ScannerPara
 
 
 @dataclass(frozen=True, slots=True)
-class Crop:
+class ScanCrop:
     """Slices, rows and columns of a full scan, each as (first, behind the last)."""
 
     slices: tuple[int, int]
@@ -223,9 +223,9 @@ class Scan:
     scanner: ScannerParameters
 
 
-def full_crop(s: ScannerParameters) -> Crop:
+def full_crop(s: ScannerParameters) -> ScanCrop:
     """Return the whole scan."""
-    return Crop((0, s.slices), (0, s.matrix), (0, s.matrix))
+    return ScanCrop((0, s.slices), (0, s.matrix), (0, s.matrix))
 
 
 def first_voxel(s: ScannerParameters) -> tuple[float, float, float]:
@@ -234,7 +234,9 @@ def first_voxel(s: ScannerParameters) -> tuple[float, float, float]:
     return -half, FIELD_CENTRE_Y_MM - half, Z_LOW_MM + s.slice_spacing_mm / 2
 
 
-def crop_around(s: ScannerParameters, centre: tuple[float, float, float], size_mm: tuple[float, float, float]) -> Crop:
+def crop_around(
+    s: ScannerParameters, centre: tuple[float, float, float], size_mm: tuple[float, float, float]
+) -> ScanCrop:
     """Return the part of a scan that covers a box of ``size_mm`` (x, y, z) about ``centre``, clipped to the scan.
 
     Parameters
@@ -255,7 +257,7 @@ def crop_around(s: ScannerParameters, centre: tuple[float, float, float], size_m
         ranges.append((max(low, 0), min(high, limits[axis])))
         if ranges[-1][0] >= ranges[-1][1]:
             raise ValueError(f"the box about {centre} lies outside the scan")
-    return Crop(ranges[2], ranges[1], ranges[0])
+    return ScanCrop(ranges[2], ranges[1], ranges[0])
 
 
 def modulation_transfer(s: ScannerParameters, frequency: Floats) -> Floats:
@@ -284,7 +286,7 @@ def _noise_spread(s: ScannerParameters) -> float:
     return float(np.sqrt((_noise_colour(s, np.hypot(axis[:, None], axis[None, :])) ** 2).mean()))
 
 
-def scan(chest: Chest, s: ScannerParameters, *, seed: int, crop: Crop | None = None, workers: int = 1) -> Scan:
+def scan(chest: Chest, s: ScannerParameters, *, seed: int, crop: ScanCrop | None = None, workers: int = 1) -> Scan:
     """Scan a chest.
 
     Parameters

@@ -109,7 +109,7 @@ def watched() -> Iterator[dict[str, list[Any]]]:
     read, cut, extract = (
         chain.read_ct_slice,
         chain.extract_patches,
-        chain.extract_features,
+        chain.extract_radiomics,
     )
 
     def noted_read(ct_slice: Any) -> NDArray[Any]:
@@ -129,7 +129,7 @@ def watched() -> Iterator[dict[str, list[Any]]]:
     with (
         patch.object(chain, "read_ct_slice", noted_read),
         patch.object(chain, "extract_patches", noted_cut),
-        patch.object(chain, "extract_features", noted_extract),
+        patch.object(chain, "extract_radiomics", noted_extract),
     ):
         yield seen
 

@@ -156,7 +156,7 @@ def test_a_clinical_file_that_breaks_its_schema_is_an_error_of_usage(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.parametrize("step", ["extract_features", "assess"])
+@pytest.mark.parametrize("step", ["extract_radiomics", "assess"])
 def test_a_defect_ends_both_with_its_kind_and_what_the_input_held(
     phantom_study: PhantomStudy, two_ways: TwoWays, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

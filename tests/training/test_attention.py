@@ -8,7 +8,7 @@ import torch
 
 import training.attention
 from pdl1es.grid.resample import TumourVolume
-from training.attention import NAMED_FEATURES, Attention, enlarged, grad_cam, portrait, summarise
+from training.attention import NAMED_FEATURES, Attention, enlarged, grad_cam, portrait, summarise_attention
 from training.figures.attention import attention_figure
 from training.figures.drawing import png_bytes
 from training.network import CM, PDL1ES, SMALL, FusionNetwork
@@ -80,17 +80,17 @@ def test_a_network_without_a_deep_part_or_a_fine_block_cannot_look(
 def test_attention_everywhere_is_shared_as_the_area_is() -> None:
     mask = np.zeros((1, 3, 112, 112), dtype=bool)
     mask[:, :, 30:80, 30:80] = True
-    even = summarise([Attention(np.ones((3, 7, 7)), "denseblock3")], mask)
+    even = summarise_attention([Attention(np.ones((3, 7, 7)), "denseblock3")], mask)
     assert even.share == pytest.approx(even.area)
     assert sum(even.area.values()) == pytest.approx(1.0)
     middle = np.zeros((3, 7, 7))
     middle[:, 3, 3] = 1.0
-    assert summarise([Attention(middle, "denseblock3")], mask).share["core"] > 0.95
+    assert summarise_attention([Attention(middle, "denseblock3")], mask).share["core"] > 0.95
     nothing = Attention(np.zeros((3, 7, 7)), "denseblock3")
-    found = summarise([nothing, Attention(middle, "denseblock3")], np.concatenate([mask, mask]))
+    found = summarise_attention([nothing, Attention(middle, "denseblock3")], np.concatenate([mask, mask]))
     assert (found.n, found.without) == (1, 1)
     with pytest.raises(ValueError, match="nobody's score"):
-        summarise([nothing], mask)
+        summarise_attention([nothing], mask)
 
 
 def test_cells_are_enlarged_about_their_centres() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.attention import AttentionSummary, grad_cam, summarise
+from training.attention import AttentionSummary, grad_cam, summarise_attention
 from training.cohort.prepared import PreparedCohort
 from training.network import FusionNetwork
 from training.progress import Progress
@@ -46,7 +46,7 @@ def attention_of(
         found.append(grad_cam(network, prepared.patches[row].astype(np.float32)))
         if progress is not None:
             progress("Grad-CAM", len(found), len(rows))
-    return estimated(summarise, found, prepared.masks[rows])
+    return estimated(summarise_attention, found, prepared.masks[rows])
 
 
 def held_out_rows(scored: ScoredCohort) -> NDArray[np.intp]:

@@ -20,7 +20,7 @@ from pdl1es.clinical import FAMILY_HISTORY_CODES, SEX_CODES, SMOKING_CODES
 from pdl1es.grid.resample import CROP_MARGIN_MM
 from pdl1es.phantom.anatomy import Chest, build_chest, draw_chest, place_tumour
 from pdl1es.phantom.dicom import PatientRecord, write_study
-from pdl1es.phantom.scanner import Crop, Scan, ScannerParameters, crop_around, draw_scanner, scan
+from pdl1es.phantom.scanner import Scan, ScanCrop, ScannerParameters, crop_around, draw_scanner, scan
 from pdl1es.phantom.shapes import sphere_directions
 from pdl1es.phantom.tumour import draw_tumour
 from training.cohort.cluster import run_on_cluster
@@ -281,7 +281,7 @@ def scanned_chest(case: SyntheticCase) -> tuple[Chest, ScannerParameters, int]:
     return build_chest(parameters, tumour), scanner, int(rng.integers(2**31))
 
 
-def small_field(chest: Chest, scanner: ScannerParameters) -> Crop:
+def small_field(chest: Chest, scanner: ScannerParameters) -> ScanCrop:
     """Return the part of the scan that the method looks at: the tumour, the grid's margin and a slice more.
 
     Parameters

@@ -20,7 +20,7 @@ from scipy.signal import fftconvolve
 
 from pdl1es.atomic import write_atomically
 from pdl1es.errors import Refusal
-from pdl1es.features.extraction import extract_features
+from pdl1es.features.extraction import extract_radiomics
 from pdl1es.grid.patches import extract_patches
 from pdl1es.grid.placement import place_mask
 from pdl1es.grid.resample import CROP_MARGIN_MM, TumourVolume, tumour_volume
@@ -215,7 +215,7 @@ def _work(task: _ControlTask) -> PreparedCase:
     return PreparedCase(
         patches=patches.hu.astype(np.int16),
         mask=patches.mask,
-        radiomics=extract_features(volume.hu, volume.mask, threads=1).values,
+        radiomics=extract_radiomics(volume.hu, volume.mask, threads=1).values,
         facts={},
         warnings=(),
     )

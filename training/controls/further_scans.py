@@ -19,7 +19,7 @@ import pandas as pd
 import SimpleITK
 
 from pdl1es.atomic import write_atomically
-from pdl1es.phantom.scanner import Crop, Scan, ScannerParameters, scan
+from pdl1es.phantom.scanner import Scan, ScanCrop, ScannerParameters, scan
 from training.cohort.cluster import run_on_cluster
 from training.cohort.synthesise import (
     CT_FILE,
@@ -149,14 +149,14 @@ def _make(task: _ScanTask) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _widened(crop: Crop, scanner: ScannerParameters) -> Crop:
+def _widened(crop: ScanCrop, scanner: ScannerParameters) -> ScanCrop:
     in_plane = round(REACH_MM / scanner.pixel_spacing_mm)
     across = round(REACH_MM / scanner.slice_spacing_mm)
 
     def grown(part: tuple[int, int], by: int, size: int) -> tuple[int, int]:
         return max(part[0] - by, 0), min(part[1] + by, size)
 
-    return Crop(
+    return ScanCrop(
         grown(crop.slices, across, scanner.slices),
         grown(crop.rows, in_plane, scanner.matrix),
         grown(crop.columns, in_plane, scanner.matrix),

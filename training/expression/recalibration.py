@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from training.expression.results import RecalibrationResult
 from training.statistics.calibration import Recalibration, recalibrate, recalibrate_in_the_large
 from training.statistics.estimability import NotEstimable, estimated
+
+FOLDS: Final = 10
+"""Of the cross-fitted Brier scores, stratified by label."""
 
 
 def recalibrated(
@@ -44,14 +48,13 @@ def _cross_fitted_brier(
     labels: NDArray[np.float64],
     scores: NDArray[np.float64],
     seed: int,
-    folds: int = 10,
 ) -> float:
     """Return the Brier score of scores recalibrated by the other folds' patients; folds are stratified by label."""
     generator = np.random.default_rng(seed)
     fold = np.empty(labels.size, dtype=np.int64)
     for level in (0.0, 1.0):
         rows = generator.permutation(np.flatnonzero(labels == level))
-        fold[rows] = np.arange(rows.size) % folds
+        fold[rows] = np.arange(rows.size) % FOLDS
     better = np.empty_like(scores)
     for k in np.unique(fold):
         left, out = fold != k, fold == k

@@ -51,7 +51,7 @@ class Shortfall:
     bayes: Auc
 
 
-def shortfall(parts: pd.DataFrame, truth: pd.DataFrame) -> Shortfall:
+def measure_shortfall(parts: pd.DataFrame, truth: pd.DataFrame) -> Shortfall:
     """Compare the parts of scores with the factors that the labels were drawn from.
 
     Parameters
@@ -98,14 +98,14 @@ def shortfalls(
     Parameters
     ----------
     parts, truth
-        As of `shortfall`; NaN where a patient has no score or no label.
+        As of `measure_shortfall`; NaN where a patient has no score or no label.
     cohorts
         Which patients, shape (N,), by name; empty groups are left out.
     """
     factors = truth[list(FACTOR_OF.values())].to_numpy(dtype=np.float64)
     usable = parts.notna().all(axis=1).to_numpy() & np.isfinite(factors).all(axis=1)
     return {
-        name: estimated(shortfall, parts[which & usable], truth[which & usable])
+        name: estimated(measure_shortfall, parts[which & usable], truth[which & usable])
         for name, which in cohorts.items()
         if (which & usable).any()
     }

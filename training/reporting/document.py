@@ -26,7 +26,7 @@ _OF_PATIENTS: Final[dict[type, frozenset[str]]] = {
 """Fields with one value a patient; a report holds groups."""
 
 
-def plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Return a result as dicts, lists, numbers, text and None.
 
     Parameters
@@ -54,26 +54,28 @@ def plain(value: Any) -> Any:
     if isinstance(value, NotEstimable):
         return {"not_estimable": value.reason}
     if isinstance(value, BaseModel):
-        return plain(value.model_dump(mode="python"))
+        return plain_value(value.model_dump(mode="python"))
     if is_dataclass(value) and not isinstance(value, type):
         hidden = _OF_PATIENTS.get(type(value), frozenset())
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.name not in hidden}
+        return {
+            field.name: plain_value(getattr(value, field.name)) for field in fields(value) if field.name not in hidden
+        }
     if isinstance(value, Enum):
-        return plain(value.value)
+        return plain_value(value.value)
     if isinstance(value, Path):
         return value.name
     if isinstance(value, np.ndarray):
-        return [plain(item) for item in value.tolist()]
+        return [plain_value(item) for item in value.tolist()]
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain_value(item) for item in value]
     raise TypeError(f"a report cannot hold a {type(value).__name__}")
 
 
-def json_bytes(value: Any) -> bytes:
+def report_json(value: Any) -> bytes:
     """Return a result as JSON, the same bytes for the same result."""
-    return (json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+    return (json.dumps(plain_value(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
 
 
 def report_document(content: ReportContent) -> dict[str, Any]:

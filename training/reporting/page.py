@@ -36,7 +36,7 @@ class _Attention:
     regions: Table
 
 
-def report_page(content: ReportContent) -> str:
+def html_page(content: ReportContent) -> str:
     """Return the page: no script, no font, no image from elsewhere."""
     return _template().render(_sections(content))
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pdl1es.atomic import write_atomically
 from training.reporting.content import ReportContent
-from training.reporting.document import json_bytes, report_document
-from training.reporting.page import report_page
+from training.reporting.document import report_document, report_json
+from training.reporting.page import html_page
 
 
 def write_report(folder: Path, content: ReportContent) -> None:
@@ -20,5 +20,5 @@ def write_report(folder: Path, content: ReportContent) -> None:
     content
         Of the report.
     """
-    write_atomically(folder / "report.json", json_bytes(report_document(content)))
-    write_atomically(folder / "report.html", report_page(content).encode("utf-8"))
+    write_atomically(folder / "report.json", report_json(report_document(content)))
+    write_atomically(folder / "report.html", html_page(content).encode("utf-8"))

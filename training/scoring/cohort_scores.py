@@ -78,7 +78,8 @@ def score_cohort(
     """
     model = model_folder if isinstance(model_folder, FusionModel) else FusionModel.load(model_folder, threads=1)
     clinical = [
-        clinical_data(row, bool(graded)) for row, graded in zip(prepared.clinical, prepared.smoking_graded, strict=True)
+        decoded_clinical(row, bool(graded))
+        for row, graded in zip(prepared.clinical, prepared.smoking_graded, strict=True)
     ]
 
     def score(row: int) -> dict[str, object]:
@@ -168,7 +169,7 @@ def _read_part(file: Path, case_ids: list[str]) -> list[dict[str, object]] | Non
     return cells
 
 
-def clinical_data(codes: NDArray[np.float64], smoking_graded: bool = True) -> ClinicalData:
+def decoded_clinical(codes: NDArray[np.float64], smoking_graded: bool = True) -> ClinicalData:
     """Return a row of the cohort's codes (4,) as the chain's clinical data; NaN is missing.
 
     Parameters

@@ -112,8 +112,8 @@ def proportion(numerator: int, denominator: int, method: IntervalMethod = "Wilso
     return Proportion(numerator / denominator, float(lower), float(upper), numerator, denominator, method)
 
 
-def classify(labels: ArrayLike, scores: ArrayLike, cut_off: float, method: IntervalMethod = "Wilson") -> Classification:
-    """Return the performance at a cut-off; one class alone is allowed, its missing shares are NaN.
+def classify(labels: ArrayLike, scores: ArrayLike, cut_off: float) -> Classification:
+    """Return the performance at a cut-off with Wilson intervals; one class alone is allowed, its missing shares are NaN.
 
     Parameters
     ----------
@@ -123,8 +123,6 @@ def classify(labels: ArrayLike, scores: ArrayLike, cut_off: float, method: Inter
         Shape (N,).
     cut_off
         Above it a patient counts as positive.
-    method
-        Of the intervals.
 
     Raises
     ------
@@ -137,7 +135,7 @@ def classify(labels: ArrayLike, scores: ArrayLike, cut_off: float, method: Inter
     called = finite_vector(scores, "scores", positive.size) > cut_off
     tp, fp = int((called & positive).sum()), int((called & ~positive).sum())
     fn, tn = int((~called & positive).sum()), int((~called & ~positive).sum())
-    sensitivity, specificity = proportion(tp, tp + fn, method), proportion(tn, tn + fp, method)
+    sensitivity, specificity = proportion(tp, tp + fn), proportion(tn, tn + fp)
     return Classification(
         cut_off=float(cut_off),
         true_positive=tp,
@@ -146,9 +144,9 @@ def classify(labels: ArrayLike, scores: ArrayLike, cut_off: float, method: Inter
         false_negative=fn,
         sensitivity=sensitivity,
         specificity=specificity,
-        positive_predictive_value=proportion(tp, tp + fp, method),
-        negative_predictive_value=proportion(tn, tn + fn, method),
-        accuracy=proportion(tp + tn, positive.size, method),
+        positive_predictive_value=proportion(tp, tp + fp),
+        negative_predictive_value=proportion(tn, tn + fn),
+        accuracy=proportion(tp + tn, positive.size),
         positive_likelihood_ratio=_ratio(sensitivity.value, 1 - specificity.value),
         negative_likelihood_ratio=_ratio(1 - sensitivity.value, specificity.value),
     )

@@ -15,7 +15,7 @@ from training.progress import Count
 from training.statistics.arrays import Estimate, Test, binary_vector, finite_vector, follow_up
 from training.statistics.concordance import Concordance, concordance
 from training.statistics.cox import CoxModel, CoxRefit, NoFiniteEstimate, ProportionalHazards, cox, proportional_hazards
-from training.statistics.survival import KaplanMeier, LogRank, Transform, kaplan_meier, log_rank
+from training.statistics.survival import KaplanMeier, LogRank, kaplan_meier, log_rank
 from training.statistics.xtile import CutOffSearch, search_cut_off
 
 SIGNATURE = "pdl1es"
@@ -102,9 +102,7 @@ class RiskModel:
     proportional_hazards: ProportionalHazards
 
 
-def compare_groups(
-    time: ArrayLike, event: ArrayLike, upper: ArrayLike, transform: Transform = "log"
-) -> GroupComparison:
+def compare_groups(time: ArrayLike, event: ArrayLike, upper: ArrayLike) -> GroupComparison:
     """Compare two groups by curves, log-rank and univariable Cox model (paper, Figure 3).
 
     Parameters
@@ -113,8 +111,6 @@ def compare_groups(
         Shape (N,).
     upper
         Shape (N,): 1 for the upper group.
-    transform
-        Scale of the curves' intervals.
 
     Raises
     ------
@@ -135,8 +131,8 @@ def compare_groups(
     except ValueError:
         index = None
     return GroupComparison(
-        lower=kaplan_meier(times[~above], events[~above], transform),
-        upper=kaplan_meier(times[above], events[above], transform),
+        lower=kaplan_meier(times[~above], events[~above]),
+        upper=kaplan_meier(times[above], events[above]),
         log_rank=log_rank(times, events, above) if events.any() else None,
         model=model,
         concordance=index,
@@ -145,7 +141,7 @@ def compare_groups(
 
 
 def compare_in_subgroups(
-    time: ArrayLike, event: ArrayLike, upper: ArrayLike, subgroup: Sequence[str | None], transform: Transform = "log"
+    time: ArrayLike, event: ArrayLike, upper: ArrayLike, subgroup: Sequence[str | None]
 ) -> SubgroupComparison:
     """Compare two groups within each subgroup (paper: by treatment); None is unknown.
 
@@ -157,8 +153,6 @@ def compare_in_subgroups(
         Shape (N,): 1 for the upper group.
     subgroup
         One name a patient; None where it is not known.
-    transform
-        Scale of the curves' intervals.
 
     Raises
     ------
@@ -175,7 +169,7 @@ def compare_in_subgroups(
     for name in sorted(set(names[known])):
         member = known & (names == name)
         split = 0 < above[member].sum() < member.sum()
-        groups[name] = compare_groups(times[member], events[member], above[member], transform) if split else None
+        groups[name] = compare_groups(times[member], events[member], above[member]) if split else None
     interaction = _interaction(times[known], events[known], above[known], names[known], list(groups))
     return SubgroupComparison(groups, int((~known).sum()), interaction)
 

@@ -77,21 +77,13 @@ def days(estimate: Estimate) -> str:
     return f"{estimate.value:.0f} ({low}–{high})"
 
 
-def concordance(found: Concordance) -> str:
+def c_index(found: Concordance) -> str:
     """Return a C-index with its interval."""
     return f"C-index {interval(found.c_index)}"
 
 
-def comparison(groups: GroupComparison, *, medians: bool = True) -> str:
-    """Return hazard ratio, P, C-index and medians of two groups, upper against lower.
-
-    Parameters
-    ----------
-    groups
-        Upper against lower.
-    medians
-        Whether their medians are told.
-    """
+def comparison(groups: GroupComparison) -> str:
+    """Return hazard ratio, P, C-index and medians of two groups, upper against lower."""
     ratio = groups.hazard_ratio
     parts = ["no finite HR" if ratio is None else f"HR {interval(ratio)}"]
     if groups.log_rank is not None:
@@ -99,7 +91,6 @@ def comparison(groups: GroupComparison, *, medians: bool = True) -> str:
     if groups.model is not None:
         parts.append(f"Wald {p_value(groups.model.terms[0].p_value)}")
     if groups.concordance is not None:
-        parts.append(concordance(groups.concordance))
-    if medians:
-        parts.append(f"median PFS {days(groups.upper.median)} against {days(groups.lower.median)} days")
+        parts.append(c_index(groups.concordance))
+    parts.append(f"median PFS {days(groups.upper.median)} against {days(groups.lower.median)} days")
     return "; ".join(parts)

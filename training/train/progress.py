@@ -88,8 +88,8 @@ class Silent:
 class ConsoleObserver:
     """A bar for each network on a terminal and a line an epoch; use it as a context manager."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -94,13 +94,13 @@ def test_a_study_scored_by_the_chain_and_the_same_case_of_the_cohort_are_equal_b
     study, cohort = synthetic / "images" / "E0001", prepared
     if values == "from the header":
         study, cohort = _asked_at_the_scanner(synthetic, prepared, tmp_path)
-    watched(pdl1es.chain, "extract_features")
+    watched(pdl1es.chain, "extract_radiomics")
     watched(pdl1es.chain, "extract_patches")
     models = repository / "models"
     outcome = run_study(study, tmp_path / "out", settings=load_settings(DEFAULT_FILE), model_folder=models)
     assert outcome.refusal is None
     place = cohort.case_ids.index("E0001")
-    np.testing.assert_array_equal(cohort.radiomics[place], seen["extract_features"].values)
+    np.testing.assert_array_equal(cohort.radiomics[place], seen["extract_radiomics"].values)
     np.testing.assert_array_equal(cohort.patches[place], seen["extract_patches"].hu)
     np.testing.assert_array_equal(cohort.masks[place], seen["extract_patches"].mask)
 

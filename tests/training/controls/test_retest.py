@@ -7,7 +7,7 @@ import pytest
 
 from pdl1es.features.names import FEATURE_NAMES
 from training.controls.retest import Occasion, compare_occasions
-from training.reporting.document import json_bytes
+from training.reporting.document import report_json
 from training.scoring.predictions import PredictionsError
 from training.statistics.agreement import GroupRepeatability, Repeatability, icc
 
@@ -65,7 +65,7 @@ def test_patients_of_one_occasion_alone_are_counted_and_a_missing_score_leaves_i
     assert (found.n, found.unpaired) == (20, 10)
     assert isinstance(found.score, Repeatability)
     assert found.score.n == 19
-    assert b"case-" not in json_bytes(found)
+    assert b"case-" not in report_json(found)
 
 
 def test_nobody_scanned_twice_is_an_error_that_says_so() -> None:

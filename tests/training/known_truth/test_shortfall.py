@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from training.known_truth.shortfall import FACTOR_OF, Shortfall, shortfall, shortfalls
+from training.known_truth.shortfall import FACTOR_OF, Shortfall, measure_shortfall, shortfalls
 from training.statistics.estimability import NotEstimable
 
 
@@ -21,7 +21,7 @@ def cohort(noise: dict[str, float], weights: dict[str, float] | None = None, n: 
     for part, factor in FACTOR_OF.items():
         seen = factors[factor] + noise.get(part, 0.0) * rng.standard_normal(n)
         parts[part] = (weights or {}).get(part, 0.8) * seen
-    return shortfall(parts, truth)
+    return measure_shortfall(parts, truth)
 
 
 def test_parts_that_know_everything_lose_nothing() -> None:
@@ -71,6 +71,6 @@ def test_a_part_that_says_nothing_and_a_missing_value_are_refused() -> None:
     truth = pd.DataFrame({"border": [0.0, 1], "inner": [0.0, 1], "clinical": [0.0, 1], "bayes_logit": [0.0, 1]})
     parts = pd.DataFrame({"label": [0.0, 1], "deep": [0.0, np.nan], "radiomic": [0.0, 1], "clinical": [0.0, 1]})
     with pytest.raises(ValueError, match="not known of every patient"):
-        shortfall(parts, truth)
+        measure_shortfall(parts, truth)
     with pytest.raises(ValueError, match="2 patients, and the truth of 1"):
-        shortfall(parts, truth.iloc[:1])
+        measure_shortfall(parts, truth.iloc[:1])

@@ -23,10 +23,10 @@ from training.progression.analyse import analyse
 from training.progression.followed import ModelRisk, followed_cohort
 from training.progression.results import Prognosis, PrognosisSettings, RiskModelResult
 from training.reporting.content import DEMONSTRATION, ReportContent
-from training.reporting.document import json_bytes, plain, report_document
+from training.reporting.document import plain_value, report_document, report_json
 from training.reporting.expression_figures import evaluation_figures
 from training.reporting.figures import render, write_figures
-from training.reporting.page import report_page
+from training.reporting.page import html_page
 from training.reporting.paper import paper_rows
 from training.reporting.paper_values import PaperRow
 from training.reporting.progression_figures import prognosis_figures
@@ -62,7 +62,7 @@ def _content(cohort: Cohort) -> ReportContent:
 
 def _shown(content: ReportContent) -> str:
     """Return the page with its lines joined: where a line ends means nothing in HTML."""
-    return re.sub("[ \n]+", " ", report_page(content))
+    return re.sub("[ \n]+", " ", html_page(content))
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +77,10 @@ def test_what_json_cannot_hold_becomes_null_and_what_is_missing_its_reason() -> 
         missing: NotEstimable
         numbers: np.ndarray
 
-    document = plain(Result(math.nan, NotEstimable("one class only"), np.array([1.0, np.inf])))
+    document = plain_value(Result(math.nan, NotEstimable("one class only"), np.array([1.0, np.inf])))
     assert document == {"value": None, "missing": {"not_estimable": "one class only"}, "numbers": [1.0, None]}
     with pytest.raises(TypeError, match="cannot hold a set"):
-        plain({1, 2})
+        plain_value({1, 2})
 
 
 def test_only_a_value_error_is_a_reason() -> None:
@@ -90,14 +90,14 @@ def test_only_a_value_error_is_a_reason() -> None:
 
 
 def test_the_document_is_strict_json_without_any_patient(content: ReportContent, paper_sized: Cohort) -> None:
-    text = json_bytes(report_document(content)).decode()
+    text = report_json(report_document(content)).decode()
     document = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert "case-" not in text
     assert document["evaluation"]["cohorts"]["Test"]["models"]["PD-L1ES"]["auc"]["n_positive"] > 0
     fusion = document["prognosis"]["fusion"]["fit"]
     assert "risk" not in fusion  # one value a patient
     assert "first_half" not in document["prognosis"]["held_out"]
-    assert json_bytes(report_document(_content(paper_sized))) == json_bytes(report_document(content))
+    assert report_json(report_document(_content(paper_sized))) == report_json(report_document(content))
 
 
 PAPERS_TABLE = (
@@ -293,7 +293,7 @@ def test_exported_cox_models_stand_in_rows_page_and_figures(paper_sized: Cohort)
     page = _shown(content)
     assert "Calibration slope" in page
     assert "clinical: high risk (above 0.05) against low risk" in page
-    document = json.loads(json_bytes(report_document(content)))
+    document = json.loads(report_json(report_document(content)))
     assert document["prognosis"]["exported"]["clinical"]["calibration"]["model"]["n"] == 94
     assert content.prognosis is not None
     assert "figure-4-clinical-exported" in prognosis_figures(content.prognosis)

@@ -8,12 +8,12 @@ import sys
 PROGRAM = """
 import sys
 import numpy as np
-from pdl1es.features.extraction import extract_features
+from pdl1es.features.extraction import extract_radiomics
 from pdl1es.grid import contours, measurement, patches, resample
 
 grid = np.indices((24, 24, 24)) - 12
 mask = (grid**2).sum(axis=0) < 60
-found = extract_features((grid[0] * 40).astype(np.int16), mask)
+found = extract_radiomics((grid[0] * 40).astype(np.int16), mask)
 assert not np.isnan(found.values).any()
 print(sorted({name.split('.')[0] for name in sys.modules} & {"scipy"}))
 """

@@ -12,7 +12,7 @@ import yaml
 from numpy.typing import NDArray
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 
-from pdl1es.features.extraction import extract_features
+from pdl1es.features.extraction import extract_radiomics
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method import RADIOMICS_MARGIN_MM, radiomics_settings_text
 from tests.unit.features.tumours import KINDS, Array, Tumour, assert_same_features, synthetic_tumour
@@ -32,7 +32,7 @@ def test_the_names_are_what_pyradiomics_gives_at_the_methods_settings(tumour: Tu
 @pytest.mark.parametrize("number", range(2 * len(KINDS)))
 def test_every_feature_is_pyradiomics_own_on_random_tumours(number: int, pyradiomics_features: Reference) -> None:
     case = synthetic_tumour(number)
-    assert_same_features(extract_features(case.hu, case.mask).values, pyradiomics_features(case.hu, case.mask))
+    assert_same_features(extract_radiomics(case.hu, case.mask).values, pyradiomics_features(case.hu, case.mask))
 
 
 def test_a_larger_array_changes_no_feature(tumour: Tumour) -> None:
@@ -44,27 +44,27 @@ def test_a_larger_array_changes_no_feature(tumour: Tumour) -> None:
     beyond = ((5, 0), (2, 9), (40, 1))
     larger = np.pad(hu, beyond, constant_values=3000)
     assert (
-        extract_features(larger, np.pad(mask, beyond)).values.tobytes() == extract_features(hu, mask).values.tobytes()
+        extract_radiomics(larger, np.pad(mask, beyond)).values.tobytes() == extract_radiomics(hu, mask).values.tobytes()
     )
 
 
 @pytest.mark.parametrize("threads", [2, 3])
 def test_threads_change_no_bit(tumour: Tumour, threads: int) -> None:
-    alone = extract_features(tumour.hu, tumour.mask, threads=1).values
-    assert extract_features(tumour.hu, tumour.mask, threads=threads).values.tobytes() == alone.tobytes()
+    alone = extract_radiomics(tumour.hu, tumour.mask, threads=1).values
+    assert extract_radiomics(tumour.hu, tumour.mask, threads=threads).values.tobytes() == alone.tobytes()
 
 
 def test_the_layout_of_the_arrays_in_memory_changes_no_bit(tumour: Tumour) -> None:
     """A view of a larger array, or Fortran order, as a caller may hold it."""
-    expected = extract_features(tumour.hu, tumour.mask).values.tobytes()
-    assert extract_features(np.asfortranarray(tumour.hu), np.asfortranarray(tumour.mask)).values.tobytes() == expected
-    assert extract_features(np.repeat(tumour.hu, 2, axis=0)[::2], tumour.mask).values.tobytes() == expected
+    expected = extract_radiomics(tumour.hu, tumour.mask).values.tobytes()
+    assert extract_radiomics(np.asfortranarray(tumour.hu), np.asfortranarray(tumour.mask)).values.tobytes() == expected
+    assert extract_radiomics(np.repeat(tumour.hu, 2, axis=0)[::2], tumour.mask).values.tobytes() == expected
 
 
 def test_the_arrays_are_left_as_they_were(tumour: Tumour) -> None:
     hu, mask = tumour.hu.copy(), tumour.mask.copy()
     hu.flags.writeable = mask.flags.writeable = False
-    extract_features(hu, mask)
+    extract_radiomics(hu, mask)
     assert np.array_equal(hu, tumour.hu)
     assert np.array_equal(mask, tumour.mask)
 
@@ -77,7 +77,7 @@ def test_nothing_is_logged_printed_or_warned(
     case = synthetic_tumour(KINDS.index(kind))
     logging.getLogger("radiomics").setLevel(logging.DEBUG)
     with caplog.at_level(logging.DEBUG):
-        extract_features(case.hu, case.mask)
+        extract_radiomics(case.hu, case.mask)
     assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
     assert capfd.readouterr() == ("", "")
 
@@ -89,13 +89,13 @@ def test_pyradiomics_loggers_are_left_as_they_were(tumour: Tumour) -> None:
         return [(one.name, one.level, one.disabled, one.propagate, len(one.handlers)) for one in loggers]
 
     before = state()
-    extract_features(tumour.hu, tumour.mask)
+    extract_radiomics(tumour.hu, tumour.mask)
     assert state() == before
 
 
 def test_an_axis_under_four_voxels_costs_the_279_features_of_the_laplacian_of_gaussian() -> None:
     case = synthetic_tumour(KINDS.index("thin scan"))
-    missing = np.isnan(extract_features(case.hu, case.mask).values)
+    missing = np.isnan(extract_radiomics(case.hu, case.mask).values)
     assert missing.sum() == 279
     assert all("log-sigma" in FEATURE_NAMES[index] for index in np.flatnonzero(missing))
 
@@ -104,15 +104,15 @@ def test_a_line_of_voxels_has_no_features(tumour: Tumour) -> None:
     """pyradiomics refuses a mask that extends along fewer than two axes."""
     mask = np.zeros_like(tumour.mask)
     mask[5, 6, 3:9] = True
-    assert np.isnan(extract_features(tumour.hu, mask).values).all()
+    assert np.isnan(extract_radiomics(tumour.hu, mask).values).all()
     mask[5, 6, 4:] = False
-    assert np.isnan(extract_features(tumour.hu, mask).values).all()
+    assert np.isnan(extract_radiomics(tumour.hu, mask).values).all()
 
 
 def test_an_image_of_zeros_costs_the_filters_that_divide_by_its_maximum(pyradiomics_features: Reference) -> None:
     mask = synthetic_tumour(0).mask
     hu = np.zeros(mask.shape, dtype=np.int16)
-    ours = extract_features(hu, mask).values
+    ours = extract_radiomics(hu, mask).values
     assert_same_features(ours, pyradiomics_features(hu, mask))
     lost = {FEATURE_NAMES[index].split("_")[0] for index in np.flatnonzero(np.isnan(ours))}
     assert lost == {"square", "logarithm", "exponential"}
@@ -128,4 +128,4 @@ def test_an_image_of_zeros_costs_the_filters_that_divide_by_its_maximum(pyradiom
 )
 def test_arrays_that_do_not_fit_are_named(hu: NDArray[np.int16], mask: NDArray[np.bool_], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        extract_features(hu, mask)
+        extract_radiomics(hu, mask)

@@ -13,7 +13,7 @@ import yaml
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 
 from pdl1es.features import extraction
-from pdl1es.features.extraction import extract_features
+from pdl1es.features.extraction import extract_radiomics
 from pdl1es.features.filters import image_filters
 from pdl1es.features.names import FEATURE_NAMES, FEATURES_BY_CLASS, IMAGE_TYPES
 from pdl1es.features.settings import SETTINGS, parse_settings
@@ -85,10 +85,10 @@ def test_another_value_gives_pyradiomics_other_features_or_is_refused(
         with pytest.raises(ValueError, match=path[-1]):
             parse_settings(text)
         return
-    before = extract_features(tumour.hu, tumour.mask).values
+    before = extract_radiomics(tumour.hu, tumour.mask).values
     monkeypatch.setattr(extraction, "SETTINGS", parse_settings(text))
     monkeypatch.setattr(extraction, "FILTERS", image_filters(parse_settings(text)))
-    after = extract_features(tumour.hu, tumour.mask).values
+    after = extract_radiomics(tumour.hu, tumour.mask).values
     assert not np.array_equal(after, before, equal_nan=True)
     assert_same_features(after, stock(document, tumour))
 

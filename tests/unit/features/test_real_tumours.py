@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pdl1es.features.extraction import extract_features
+from pdl1es.features.extraction import extract_radiomics
 from pdl1es.features.maps import feature_map
 from tests.unit.features.tumours import Array, Tumour, assert_same_features, real_tumour
 
@@ -30,7 +30,7 @@ def test_the_ibsi_phantoms_features_are_pyradiomics(ibsi_phantom: Tumour, pyradi
     part = slice(middle - 9, middle + 9)
     hu, mask = ibsi_phantom.hu[part], ibsi_phantom.mask[part]
     assert mask.sum() > 100_000
-    ours = extract_features(hu, mask).values
+    ours = extract_radiomics(hu, mask).values
     assert not np.isnan(ours).any()
     assert_same_features(ours, pyradiomics_features(hu, mask))
 
@@ -38,7 +38,7 @@ def test_the_ibsi_phantoms_features_are_pyradiomics(ibsi_phantom: Tumour, pyradi
 def test_a_patients_features_are_pyradiomics(shared_data: Path, pyradiomics_features: Reference) -> None:
     folder = shared_data / "ct_4dlung113"
     case = real_tumour(folder / "CT", folder / "seg_dcmqi.dcm")
-    ours = extract_features(case.hu, case.mask).values
+    ours = extract_radiomics(case.hu, case.mask).values
     assert not np.isnan(ours).any()
     assert_same_features(ours, pyradiomics_features(case.hu, case.mask))
 

@@ -10,7 +10,7 @@ import pytest
 from pdl1es.phantom.anatomy import Chest, ChestParameters, build_chest, place_tumour
 from pdl1es.phantom.scanner import (
     KERNELS,
-    Crop,
+    ScanCrop,
     ScannerParameters,
     crop_around,
     draw_scanner,
@@ -22,7 +22,7 @@ from pdl1es.phantom.scanner import (
 from pdl1es.phantom.tumour import TumourParameters
 
 SMALL = ScannerParameters(matrix=256, pixel_spacing_mm=1.5)
-AIR_CORNER = Crop((50, 53), (0, 40), (0, 250))
+AIR_CORNER = ScanCrop((50, 53), (0, 40), (0, 250))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_noise_grows_with_a_sharper_kernel_and_falls_with_tube_current_and_thick
 def test_a_sharp_kernel_keeps_more_of_a_vessel_than_a_smooth_one(chest: Chest) -> None:
     """The same slice without noise to speak of: gradients are steeper with B60f than with B30f."""
     quiet = replace(SMALL, pixel_spacing_mm=0.75, matrix=512, tube_current_ma=1e9)
-    crop = Crop((50, 51), (150, 350), (80, 220))
+    crop = ScanCrop((50, 51), (150, 350), (80, 220))
     sharp, smooth = (
         np.abs(np.diff(scan(chest, replace(quiet, kernel=kernel), seed=1, crop=crop).hu.astype(float), axis=2)).max()
         for kernel in ("B60f", "B30f")
@@ -75,7 +75,7 @@ def test_a_small_field_of_view_shows_the_full_scans_voxels(chest: Chest) -> None
     assert chest.tumour is not None
     crop = crop_around(SMALL, chest.tumour.parameters.centre, (60.0, 60.0, 9.0))
     part = scan(chest, SMALL, seed=4, crop=crop)
-    whole = scan(chest, SMALL, seed=4, crop=Crop(crop.slices, (0, 256), (0, 256)))
+    whole = scan(chest, SMALL, seed=4, crop=ScanCrop(crop.slices, (0, 256), (0, 256)))
     window = (slice(None), slice(*crop.rows), slice(*crop.columns))
     assert np.abs(whole.hu[window].astype(int) - part.hu).max() <= 1
     assert np.array_equal(whole.mask[window], part.mask)
@@ -86,7 +86,7 @@ def test_a_small_field_of_view_shows_the_full_scans_voxels(chest: Chest) -> None
 
 
 def test_the_number_of_threads_changes_nothing(chest: Chest) -> None:
-    crop = Crop((40, 46), (90, 150), (60, 190))
+    crop = ScanCrop((40, 46), (90, 150), (60, 190))
     one, four = (scan(chest, SMALL, seed=2, crop=crop, workers=workers) for workers in (1, 4))
     assert np.array_equal(one.hu, four.hu)
 
@@ -113,7 +113,7 @@ def test_thick_slices_blur_along_the_patient(chest: Chest) -> None:
 
 def test_overlapping_slices_share_noise(chest: Chest) -> None:
     overlapping = replace(SMALL, slice_spacing_mm=1.5, hu_offset=400.0)
-    hu = scan(chest, overlapping, seed=3, crop=Crop((90, 96), (0, 40), (0, 250))).hu.astype(float)
+    hu = scan(chest, overlapping, seed=3, crop=ScanCrop((90, 96), (0, 40), (0, 250))).hu.astype(float)
     neighbours = np.corrcoef(hu[0].ravel(), hu[1].ravel())[0, 1]
     assert neighbours == pytest.approx(0.5, abs=0.05)
     assert abs(np.corrcoef(hu[0].ravel(), hu[3].ravel())[0, 1]) < 0.05
