@@ -24,7 +24,7 @@ from pdl1es.model.folder import MODEL_FILE
 from pdl1es.model.fusion import FusionModel
 from pdl1es.model.metadata import METADATA_KEY, CutOff, ModelMetadata, TrainingData
 from training.errors import FailedError
-from training.network import FusionNetwork, ServingGraph
+from training.network import FusionNetwork, Preprocessor, ServingGraph
 from training.preprocessing import CoxTerms, FittedPreprocessing
 from training.progress import Count
 
@@ -142,7 +142,7 @@ def export_model(
     """
     _check_belonging(network, fitted, metadata, cox)
     graph = ServingGraph(network.cpu(), cox).eval()
-    content = _onnx_bytes(graph, metadata)
+    content = _with_metadata(exported_graph(graph), metadata)
     try:
         onnx.checker.check_model(content, full_check=True)
     except onnx.checker.ValidationError as error:
@@ -243,9 +243,8 @@ def largest_difference(graph: ServingGraph, content: bytes, cases: Iterator[Case
 def _check_belonging(
     network: FusionNetwork, fitted: FittedPreprocessing, metadata: ModelMetadata, cox: CoxTerms | None
 ) -> None:
-    again = FusionNetwork(fitted, parts=network.parts, window_hu=network.window_hu).preprocessor
     mine = network.preprocessor.state_dict()
-    for name, tensor in again.state_dict().items():
+    for name, tensor in Preprocessor(fitted).state_dict().items():
         if not torch.equal(mine[name].cpu(), tensor):
             raise ValueError(f"the network was made with another {name} than the fitted parts hold")
     for field, expected in (
@@ -262,7 +261,8 @@ def _check_belonging(
         raise ValueError("Cox models and their cut-offs belong together: one is given without the other")
 
 
-def _onnx_bytes(graph: ServingGraph, metadata: ModelMetadata) -> bytes:
+def exported_graph(graph: ServingGraph) -> onnx.ModelProto:
+    """Return a graph as ONNX without metadata; the same graph gives the same."""
     example = (
         torch.zeros(PATCH_SLICES, 1, PATCH_SIZE, PATCH_SIZE),
         torch.zeros(len(FEATURE_NAMES), dtype=torch.float64),
@@ -289,6 +289,10 @@ def _onnx_bytes(graph: ServingGraph, metadata: ModelMetadata) -> bytes:
     model = program.model_proto
     _strip_provenance(model)
     model.producer_version = torch.__version__.partition("+")[0]
+    return model
+
+
+def _with_metadata(model: onnx.ModelProto, metadata: ModelMetadata) -> bytes:
     entry = model.metadata_props.add()
     entry.key = METADATA_KEY
     entry.value = metadata.model_dump_json()

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import torch
 
+import training.export
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.model.imputation import build_profiles, impute
 from tests.training.drawn_cohorts import drawn_cohort
 from tests.training.drawn_patients import draw_cohort
+from tests.training.finished_runs import Run, trained_run
 from training.cohort.prepared import PreparedCohort
+from training.network import ServingGraph
 from training.preprocessing import FittedPreprocessing
 from training.scoring.predictions import Predictions
+
+SHARED = {
+    "training run": ("train/test_run.py", "release/test_export_run.py"),
+    "synthetic cohort": (
+        "cohort/test_cluster.py",
+        "cohort/test_prepare.py",
+        "cohort/test_public_collections.py",
+        "cohort/test_synthesise.py",
+    ),
+}
+"""Files that share a fixture of the session; every other file is a group of its own."""
 
 # Two threads that wait for each other on a busy machine take ten times as long as one.
 torch.set_num_threads(1)
@@ -47,6 +66,28 @@ def fitted() -> FittedPreprocessing:
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _exported_once() -> Iterator[None]:
+    """Let torch export the same weights once: it takes seconds, and gives the same (`test_export.py`)."""
+    known: dict[bytes, onnx.ModelProto] = {}
+    export = training.export.exported_graph
+
+    def remembered(graph: ServingGraph) -> onnx.ModelProto:
+        facts = (graph.output_names(), graph.network.parts, graph.network.window_hu, graph.network.layers)
+        digest = hashlib.sha256(repr(facts).encode())
+        for name, tensor in graph.state_dict().items():
+            digest.update(name.encode() + tensor.numpy().tobytes())
+        if digest.digest() not in known:
+            known[digest.digest()] = export(graph)
+        copy = onnx.ModelProto()
+        copy.CopyFrom(known[digest.digest()])
+        return copy
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training.export, "exported_graph", remembered)
+        yield
+
+
 @pytest.fixture(scope="session")
 def paper_sized() -> tuple[pd.DataFrame, Predictions]:
     """Drawn patients of the paper's sizes, and their scores by four models."""
@@ -57,3 +98,20 @@ def paper_sized() -> tuple[pd.DataFrame, Predictions]:
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> PreparedCohort:
     """120 patients. Do not change it."""
     return drawn_cohort(tmp_path_factory.mktemp("cohort"))
+
+
+@pytest.fixture(scope="session")
+def run(cohort: PreparedCohort, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run. Do not change it."""
+    return trained_run(cohort, tmp_path_factory.mktemp("run") / "run")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share what takes seconds to make on one worker of pytest-xdist (``--dist loadgroup``)."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and item.get_closest_marker("xdist_group") is None:
+            place = item.path.relative_to(here).as_posix()
+            item.add_marker(
+                pytest.mark.xdist_group(next((group for group, files in SHARED.items() if place in files), place))
+            )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -199,6 +200,7 @@ def draw_patients(rng: np.random.Generator, n: int, population: Population = "ex
     return patients
 
 
+@cache
 def true_model(settings: TruthSettings) -> TrueModel:
     """Fix intercept, scales and attainable AUCs by a large drawn population (its own fixed seed)."""
     rng = np.random.default_rng(20210304)

@@ -147,7 +147,7 @@ def analyse(
         fusion=_risk_result(cohort, fusion_fit),
         fusion_against_clinical=_compared(cohort, fusion_fit, clinical_fit),
         fusion_against_signature=_compared(cohort, fusion_fit, score),
-        exported={name: _exported(cohort, risk) for name, risk in cohort.model_risks.items()},
+        exported={name: exported_risk(cohort, risk) for name, risk in cohort.model_risks.items()},
         settings=settings,
     )
 
@@ -224,7 +224,16 @@ def _by_expression(cohort: FollowedCohort) -> Grouping | NotEstimable:
     return _grouping(part, part.expression, 0.5, f"measured PD-L1 (high or low), known of {int(known.sum())} patients")
 
 
-def _exported(cohort: FollowedCohort, risk: ModelRisk) -> ExportedRisk:
+def exported_risk(cohort: FollowedCohort, risk: ModelRisk) -> ExportedRisk:
+    """Check an exported Cox model on patients that it was not fitted on.
+
+    Parameters
+    ----------
+    cohort
+        The patients.
+    risk
+        What the model says of each of them.
+    """
     known = np.isfinite(risk.linear_predictor)
     if not known.any():
         nobody = NotEstimable("the exported model gives no patient a risk")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,6 +23,7 @@ from training.cohort.truth import TruthSettings, draw_labels, draw_patients, dra
 from training.commands.cli import app
 from training.known_truth.gates import true_hazard_gates
 from training.preprocessing import CoxTerms, FittedPreprocessing
+from training.reporting import figures
 from training.reporting.cohort_figures import flow_chart_of
 from training.reproduce import ReproductionSettings, full_settings, small_settings
 from training.scoring import cohort_scores
@@ -68,32 +70,43 @@ def _run(*arguments: str | Path) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_any_exported_model_is_evaluated_on_any_prepared_cohort(folder: Path, tmp_path: Path) -> None:
-    code, output = _run(
-        "evaluate",
-        folder / "prepared",
-        tmp_path,
-        "--model",
-        folder / "model",
-        "--control",
-        f"disturbed={folder / 'again'}",
-    )
+@pytest.fixture(autouse=True)
+def _undrawn_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave matplotlib out: what figures look like is told by the tests of figures and of the report."""
+    monkeypatch.setattr(figures, "svg_bytes", lambda figure, title: b"<svg/>")
+    monkeypatch.setattr(figures, "png_bytes", lambda figure, title: b"a picture")
+
+
+def _evaluate(folder: Path, report: Path) -> tuple[int, str]:
+    control = f"disturbed={folder / 'again'}"
+    return _run("evaluate", folder / "prepared", report, "--model", folder / "model", "--control", control)
+
+
+@pytest.fixture(scope="module")
+def evaluated(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of an evaluation. Do not change it."""
+    report = tmp_path_factory.mktemp("report")
+    code, output = _evaluate(folder, report)
     assert code == 0, output
-    document = json.loads((tmp_path / "report.json").read_text())
+    return report
+
+
+def test_any_exported_model_is_evaluated_on_any_prepared_cohort(folder: Path, evaluated: Path) -> None:
+    document = json.loads((evaluated / "report.json").read_text())
     assert document["evaluation"]["cut_off"] == 0.5
     assert document["evaluation"]["cut_off_source"] == "the exported model's own"
     models = document["evaluation"]["cohorts"]["Test"]["models"]
     assert set(models) == {"PD-L1ES", "disturbed", "volume"}
     assert document["prognosis"] is None
     assert document["warning"] is None  # the cohort has no known truth
-    assert (tmp_path / "figures" / "supplement-1-flow-chart.svg").is_file()
-    assert not (tmp_path / "cut_offs.json").exists()
-    text = (tmp_path / "report.html").read_text()
+    assert (evaluated / "figures" / "supplement-1-flow-chart.svg").is_file()
+    assert not (evaluated / "cut_offs.json").exists()
+    text = (evaluated / "report.html").read_text()
     assert str(folder) not in text + json.dumps(document)
 
 
 def test_progression_leaves_what_the_export_needs(folder: Path, tmp_path: Path) -> None:
-    code, output = _run("prognosis", folder / "prepared", tmp_path, "--model", folder / "model", "--permutations", "20")
+    code, output = _run("prognosis", folder / "prepared", tmp_path, "--model", folder / "model", "--permutations", "5")
     assert code == 0, output
     document = json.loads((tmp_path / "report.json").read_text())
     assert document["prognosis"]["n"] == 14
@@ -110,7 +123,7 @@ def test_one_report_holds_expression_and_progression(folder: Path, tmp_path: Pat
         "--control",
         f"disturbed={folder / 'again'}",
         "--permutations",
-        "20",
+        "5",
     ]
     code, output = _run("report", folder / "prepared", tmp_path, *options)
     assert code == 0, output
@@ -129,7 +142,7 @@ def test_a_part_that_the_cohort_does_not_hold_is_named_and_the_other_reported(fo
         cases = prepared.cases.assign(**{missing: np.nan})
         write_prepared_cohort(tmp_path / part, cases, prepared.patches, prepared.masks, prepared.radiomics)
         place = tmp_path / f"report-{part}"
-        code, output = _run("report", tmp_path / part, place, "--model", folder / "model", "--permutations", "20")
+        code, output = _run("report", tmp_path / part, place, "--model", folder / "model", "--permutations", "5")
         assert code == 0, output
         assert f"not in the report {part}: " in " ".join(output.split())
         document = json.loads((place / "report.json").read_text())
@@ -139,36 +152,32 @@ def test_a_part_that_the_cohort_does_not_hold_is_named_and_the_other_reported(fo
         assert document["provenance"][part.capitalize()].startswith("not evaluated: ")
 
 
-def test_another_report_is_never_overwritten_and_the_same_one_may_be_written_again(
-    folder: Path, tmp_path: Path
-) -> None:
-    evaluated = ("evaluate", folder / "prepared", tmp_path, "--model", folder / "model")
-    assert _run(*evaluated)[0] == 0
-    before = (tmp_path / "report.json").read_bytes()
+def test_another_report_is_never_overwritten(folder: Path, evaluated: Path) -> None:
+    before = (evaluated / "report.json").read_bytes()
     for command in (
-        ("prognosis", folder / "prepared", tmp_path, "--model", folder / "model"),
-        ("retest", folder / "prepared", folder / "again", tmp_path, "--model", folder / "model"),
-        ("evaluate", folder / "again", tmp_path, "--model", folder / "model"),
+        ("prognosis", folder / "prepared", evaluated, "--model", folder / "model"),
+        ("retest", folder / "prepared", folder / "again", evaluated, "--model", folder / "model"),
+        ("evaluate", folder / "again", evaluated, "--model", folder / "model"),
     ):
         code, output = _run(*command)
         assert code == 2
         assert "which would be lost: choose another folder" in " ".join(output.split())
-    assert (tmp_path / "report.json").read_bytes() == before
-    assert _run(*evaluated)[0] == 0
-    assert (tmp_path / "report.json").read_bytes() == before
+    assert (evaluated / "report.json").read_bytes() == before
 
 
-def test_a_second_call_takes_the_scores_that_the_first_left(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_same_report_may_be_written_again_and_takes_the_scores_that_the_first_call_left(
+    folder: Path, evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = (tmp_path, "--model", folder / "model", "--control", f"disturbed={folder / 'again'}")
-    assert _run("evaluate", folder / "prepared", *options)[0] == 0
+    report = tmp_path / "report"
+    shutil.copytree(evaluated, report)
 
     def again(*arguments: object) -> NoReturn:
         raise AssertionError("a patient was scored twice")
 
     monkeypatch.setattr(cohort_scores, "score_case", again)
-    assert _run("evaluate", folder / "prepared", *options)[0] == 0
+    code, output = _evaluate(folder, report)
+    assert code == 0, output
+    assert (report / "report.json").read_bytes() == (evaluated / "report.json").read_bytes()
 
 
 def test_the_exported_cox_models_are_tested_on_other_patients_at_their_own_cut_offs(
@@ -186,7 +195,7 @@ def test_the_exported_cox_models_are_tested_on_other_patients_at_their_own_cut_o
         fusion_cut_off=cut_off.model_copy(update={"value": 0.1}),
     )
     code, output = _run(
-        "prognosis", folder / "prepared", tmp_path / "report", "--model", tmp_path / "model", "--permutations", "20"
+        "prognosis", folder / "prepared", tmp_path / "report", "--model", tmp_path / "model", "--permutations", "5"
     )
     assert code == 0, output
     exported = json.loads((tmp_path / "report" / "report.json").read_text())["prognosis"]["exported"]
@@ -248,10 +257,10 @@ def test_the_division_that_was_trained_on_counts_and_scores_are_the_models(folde
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of the clinical variables and a small PD-L1ES, one epoch, beside its cohort."""
+    """A finished run of the clinical variables alone, one epoch, beside its cohort."""
     folder = tmp_path_factory.mktemp("run")
     rng = np.random.default_rng(5)
-    drawn, _ = draw_cohort({None: 120, "prognosis": 20}, seed=2)
+    drawn, _ = draw_cohort({None: 60, "prognosis": 10}, seed=2)
     rows = [
         {name: (None if pd.isna(value) else value) for name, value in row.items()}
         for row in drawn[[*COLUMNS, *MORE]].to_dict("records")
@@ -269,7 +278,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = TrainingConfig(
         stages=(Stage(learning_rate=1e-4, epochs=1),),
         layers="small",
-        models=("PD-L1ES", "CM"),
+        models=("CM",),
         redivisions=0,
         augmentation="off",
     )

@@ -23,6 +23,7 @@ from pdl1es.dicom.pixels.hounsfield import read_ct_slice
 from pdl1es.model.fusion import FusionModel
 from pdl1es.run import run_study
 from pdl1es.settings import DEFAULT_FILE, load_settings
+from tests.training.cohort.two_patients import two
 from training.cohort.case import CaseSource, PreparationSettings, prepare_case, read_case
 from training.cohort.prepare import prepare_cohort
 from training.cohort.prepared import PreparedCohort
@@ -37,13 +38,6 @@ def folder_of(cohort: PreparedCohort) -> Path:
     """Where a cohort that was written lies."""
     assert cohort.folder is not None
     return cohort.folder
-
-
-@pytest.fixture(scope="module")
-def prepared(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedCohort:
-    folder = tmp_path_factory.mktemp("prepared")
-    prepare_cohort(read_cohort(synthetic / "cohort.csv"), folder, SETTINGS, workers=2, truth=synthetic)
-    return PreparedCohort.load(folder)
 
 
 def _asked_at_the_scanner(synthetic: Path, prepared: PreparedCohort, folder: Path) -> tuple[Path, PreparedCohort]:
@@ -170,14 +164,15 @@ def test_the_table_of_cases_holds_what_headers_and_table_say(synthetic: Path, pr
     assert (folder_of(prepared) / "truth.csv").read_bytes() == (synthetic / "truth.csv").read_bytes()
     chart = prepared.manifest["flow_chart"]
     drawn = FlowChart(chart["screened"], tuple(map(tuple, chart["exclusions"])), tuple(map(tuple, chart["cohorts"])))
-    assert drawn.screened == 7
+    assert drawn.screened == 4
 
 
 def test_a_patient_that_fails_is_a_row_and_the_others_are_prepared(synthetic: Path, tmp_path: Path) -> None:
     """A CT that is no volume, a mask of a few voxels, a smooth kernel, and one that is whole."""
     lines = (synthetic / "cohort.csv").read_text().splitlines()
+    patient = next(line for line in lines if line.startswith("E0002"))
     for name in ("E0002", "E0003", "E0004", "E0005"):
-        shutil.copytree(synthetic / "images" / name, tmp_path / "images" / name)
+        shutil.copytree(synthetic / "images" / "E0002", tmp_path / "images" / name)
     (tmp_path / "images" / "E0002" / "ct.nrrd").write_bytes(b"no volume")
     mask_file = tmp_path / "images" / "E0003" / "mask.nrrd"
     image = SimpleITK.ReadImage(str(mask_file))
@@ -188,10 +183,11 @@ def test_a_patient_that_fails_is_a_row_and_the_others_are_prepared(synthetic: Pa
     small = SimpleITK.GetImageFromArray(values)
     small.CopyInformation(image)
     SimpleITK.WriteImage(small, str(mask_file))
-    smooth = next(line for line in lines if line.startswith("E0004")).split(",")
+    smooth = patient.replace("E0002", "E0004").split(",")
     smooth[lines[0].split(",").index("convolution_kernel")] = "B30f"
     smooth[lines[0].split(",").index("manufacturer")] = "SIEMENS"
-    rows = [lines[0], *(line for line in lines if line[:5] in ("E0002", "E0003", "E0005")), ",".join(smooth)]
+    whole = (patient.replace("E0002", name) for name in ("E0002", "E0003", "E0005"))
+    rows = [lines[0], *whole, ",".join(smooth)]
     (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
 
     made = prepare_cohort(read_cohort(tmp_path / "cohort.csv"), tmp_path / "out", SETTINGS, workers=2)
@@ -211,25 +207,26 @@ def test_a_patient_that_fails_is_a_row_and_the_others_are_prepared(synthetic: Pa
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from tests.training.cohort.two_patients import two
 from training.cohort.case import PreparationSettings
 from training.cohort.prepare import prepare_cohort
-from training.cohort.table import read_cohort
 
 def kill(done, total):
-    if done == 2:
+    if done == 1:
         os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":
-    table = read_cohort(Path(sys.argv[1]))
-    prepare_cohort(table, Path(sys.argv[2]), PreparationSettings(), workers=1, progress=kill)
+    prepare_cohort(two(Path(sys.argv[1])), Path(sys.argv[2]), PreparationSettings(), workers=1, progress=kill)
 """
 
 
 def test_killed_and_started_again_it_goes_on_and_ends_the_same(
     synthetic: Path, prepared: PreparedCohort, repository: Path, tmp_path: Path
 ) -> None:
-    """The process is killed outright when two patients are ready; what was kept is not computed again."""
-    out, script = tmp_path / "out", tmp_path / "killed.py"
+    """The process is killed outright when one of two patients is ready; what was kept is not computed again."""
+    table, out, script = two(synthetic / "cohort.csv"), tmp_path / "out", tmp_path / "killed.py"
+    cache = folder_of(prepared) / "cache"
+    whole = prepare_cohort(table, tmp_path / "whole", SETTINGS, cache_folder=cache, truth=synthetic)
     script.write_text(KILLED)
     run = subprocess.run(
         [sys.executable, str(script), str(synthetic / "cohort.csv"), str(out)],
@@ -240,12 +237,12 @@ def test_killed_and_started_again_it_goes_on_and_ends_the_same(
     )
     assert run.returncode == -signal.SIGKILL
     kept = {path: path.stat().st_mtime_ns for path in out.glob("cache/cases/*.npz")}
-    assert len(kept) == 2
+    assert len(kept) == 1
     assert not (out / "manifest.json").exists()
 
     told: list[int] = []
     again = prepare_cohort(
-        read_cohort(synthetic / "cohort.csv"),
+        table,
         out,
         SETTINGS,
         workers=1,
@@ -254,11 +251,11 @@ def test_killed_and_started_again_it_goes_on_and_ends_the_same(
         progress=lambda done, total: told.append(done),
     )
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert told[-1] == len(prepared)
+    assert told[-1] == len(whole) == 2
     for name in ("patches", "masks", "radiomics"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(prepared, name))
+        np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
     for name in ("cases.parquet", "radiomics.parquet", "patches.npz", "manifest.json", "failures.parquet"):
-        assert (out / name).read_bytes() == (folder_of(prepared) / name).read_bytes()
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_corrected_table_computes_no_image_again_and_other_settings_compute_all(
@@ -290,12 +287,12 @@ def test_a_corrected_table_computes_no_image_again_and_other_settings_compute_al
 def test_a_damaged_entry_of_the_cache_is_computed_again(
     synthetic: Path, prepared: PreparedCohort, tmp_path: Path
 ) -> None:
-    cache = tmp_path / "cache"
+    table, cache = two(synthetic / "cohort.csv"), tmp_path / "cache"
     shutil.copytree(folder_of(prepared) / "cache", cache)
-    damaged = sorted(cache.glob("cases/*.npz"))[0]
+    digest = prepared.cases.set_index("case_id").loc[table.rows[0].id, "content_digest"]
+    (damaged,) = cache.glob(f"cases/{digest}-*.npz")
     damaged.write_bytes(damaged.read_bytes()[:1000])
-    again = prepare_cohort(
-        read_cohort(synthetic / "cohort.csv"), tmp_path / "out", SETTINGS, cache_folder=cache, workers=1
-    )
-    np.testing.assert_array_equal(again.radiomics, prepared.radiomics)
+    again = prepare_cohort(table, tmp_path / "out", SETTINGS, cache_folder=cache, workers=1)
+    rows = [prepared.case_ids.index(row.id) for row in table.rows]
+    np.testing.assert_array_equal(again.radiomics, prepared.radiomics[rows])
     assert damaged.stat().st_size > 1000

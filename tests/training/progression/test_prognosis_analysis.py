@@ -9,7 +9,7 @@ import pytest
 from pdl1es.clinical import TREATMENTS, VARIABLES
 from tests.training.drawn_patients import draw_cohort, imputed
 from training.expression.evaluate import evaluate
-from training.progression.analyse import analyse
+from training.progression.analyse import analyse, exported_risk
 from training.progression.followed import FollowedCohort, ModelRisk, followed_cohort
 from training.progression.results import (
     ALL,
@@ -29,7 +29,7 @@ from training.statistics.estimability import NotEstimable
 from training.statistics.prognosis import GroupComparison, compare_groups
 from training.statistics.xtile import CutOffSearch
 
-QUICK = PrognosisSettings(permutations=50)
+QUICK = PrognosisSettings(permutations=10)
 Cohort = tuple[pd.DataFrame, Predictions]
 
 
@@ -80,6 +80,7 @@ def test_a_cohort_without_splits_is_analysed_whole() -> None:
 
 
 def test_groups_are_those_of_each_cut_off(prognosis: Prognosis, paper_sized: Cohort) -> None:
+    assert prognosis.exported == {}
     cohort = _followed(paper_sized)
     assert set(prognosis.groupings) == {"X-tile", "median", "paper"}
     median = prognosis.groupings["median"].groups
@@ -111,7 +112,7 @@ def test_an_exported_cox_model_is_checked_on_patients_that_it_was_not_fitted_on(
     cases, predictions = cohort
     risks = _exported_risks(cohort, slope)
     followed = followed_cohort(cases, predictions.probability["PD-L1ES"], imputed(cases), risks)
-    clinical = analyse(followed, PrognosisSettings(permutations=1)).exported["clinical"]
+    clinical = exported_risk(followed, followed.model_risks["clinical"])
     predictor = risks["clinical"].linear_predictor
     assert isinstance(clinical.calibration, CoxCalibration)
     assert clinical.calibration.slope.lower < slope < clinical.calibration.slope.upper
@@ -128,10 +129,11 @@ def test_an_exported_cox_model_says_of_how_many_it_says_nothing(paper_sized: Coh
     predictor = np.where(np.arange(len(cases)) % 2, np.nan, 0.01 * imputed(cases)[:, 0])
     nothing = np.full(len(cases), np.nan)
     risks = {"clinical": ModelRisk(predictor, 0.6), "fusion": ModelRisk(nothing, 1.0)}
-    found = analyse(followed_cohort(cases, predictions.probability["PD-L1ES"], imputed(cases), risks), QUICK).exported
+    followed = followed_cohort(cases, predictions.probability["PD-L1ES"], imputed(cases), risks)
+    found = analyse(followed, QUICK).exported
+    assert found["clinical"] == exported_risk(followed, followed.model_risks["clinical"])
     assert (found["clinical"].n, found["clinical"].unknown) == (47, 47)
     assert found["fusion"].calibration == NotEstimable("the exported model gives no patient a risk")
-    assert analyse(_followed(paper_sized), QUICK).exported == {}
 
 
 def test_a_table_without_images_is_analysed_by_measured_pd_l1_and_clinical_variables() -> None:
