@@ -30,7 +30,7 @@ from training.fit import select_features
 from training.preprocessing import FittedPreprocessing
 from training.release.export_run import release
 from training.scoring.predictions import predictions_of
-from training.train.config import ModelName, Stage, TrainingConfig
+from training.train.config import ModelName, Stage, TrainingConfig, read_configuration
 from training.train.data import WholePatients
 from training.train.division import TEST, TRAIN, VALIDATION, Division, divide
 from training.train.module import patient_logits
@@ -248,27 +248,17 @@ def test_two_processes_train_one_run(cohort: PreparedCohort, tmp_path: Path) -> 
     """Lightning starts the command again for the second; their gradients meet on this machine (gloo)."""
     config = {"models": ["CM", "PD-L1ES"], "layers": "small", "stages": [{"learning_rate": 0.003, "epochs": 1}]}
     (tmp_path / "config.json").write_text(json.dumps({**config, "redivisions": 0, "batch_size": 30}))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    for devices, strategy in (("1", "auto"), ("2", "ddp")):
-        command = [sys.executable, "-m", "training.commands.cli", "train", str(cohort.folder), str(tmp_path / devices)]
-        options = [
-            "--config",
-            str(tmp_path / "config.json"),
-            "--accelerator",
-            "cpu",
-            "--workers",
-            "0",
-            "--threads",
-            "1",
-        ]
-        done = subprocess.run(
-            [*command, *options, "--devices", devices, "--strategy", strategy],
-            env=environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+    train(cohort, tmp_path / "1", read_configuration(tmp_path / "config.json"), hardware=CPU)
+    command = [sys.executable, "-m", "training.commands.cli", "train", str(cohort.folder), str(tmp_path / "2")]
+    options = ["--accelerator", "cpu", "--workers", "0", "--threads", "1", "--devices", "2", "--strategy", "ddp"]
+    done = subprocess.run(
+        [*command, "--config", str(tmp_path / "config.json"), *options],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
     files = [sorted(str(path.relative_to(tmp_path / d)) for path in (tmp_path / d).rglob("*")) for d in "12"]
     assert files[0] == files[1]
     _, _, summary = read_run(tmp_path / "2")
