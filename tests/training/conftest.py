@@ -21,6 +21,7 @@ from tests.training.finished_runs import Run, trained_run
 from training.cohort.prepared import PreparedCohort
 from training.network import ServingGraph
 from training.preprocessing import FittedPreprocessing
+from training.reporting import figures
 from training.scoring.predictions import Predictions
 
 SHARED = {
@@ -106,6 +107,14 @@ def run(cohort: PreparedCohort, tmp_path_factory: pytest.TempPathFactory) -> Run
     return trained_run(cohort, tmp_path_factory.mktemp("run") / "run")
 
 
+@pytest.fixture
+def undrawn_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave matplotlib's renderer out: what figures look like is told by the tests of figures and of the report."""
+    monkeypatch.setattr(figures, "svg_bytes", lambda figure, title: b"<svg/>")
+    monkeypatch.setattr(figures, "png_bytes", lambda figure, title: b"a picture")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests that share what takes seconds to make on one worker of pytest-xdist (``--dist loadgroup``)."""
     here = Path(__file__).parent

@@ -119,9 +119,19 @@ def analyse(
     def fitted(designs: Mapping[str, Design]) -> dict[str, CoxModel | NotEstimable]:
         return {name: _where(design, partial(cox, time, event)) for name, design in designs.items()}
 
-    def checked(designs: Mapping[str, Design]) -> dict[str, ProportionalHazards | NotEstimable]:
-        return {name: _where(design, partial(proportional_hazards, time, event)) for name, design in designs.items()}
+    def checked(
+        designs: Mapping[str, Design], models: Mapping[str, CoxModel | NotEstimable]
+    ) -> dict[str, ProportionalHazards | NotEstimable]:
+        found: dict[str, ProportionalHazards | NotEstimable] = {}
+        for name, model in models.items():
+            if isinstance(model, NotEstimable):
+                found[name] = model
+            else:
+                found[name] = _where(designs[name], partial(proportional_hazards, time, event, model=model))
+        return found
 
+    univariable, with_each = fitted(alone), fitted(by_group)
+    with_each_continuous, multivariable = fitted(as_number), fitted(everything)
     return Prognosis(
         n=time.size,
         n_events=int(event.sum()),
@@ -132,14 +142,14 @@ def analyse(
         groupings={} if cohort.score is None else _by_score(cohort, cohort.score, search, model_cut_off),
         expression=_by_expression(cohort),
         continuous_concordance=_where(score, partial(concordance, time, event)),
-        univariable=fitted(alone),
-        univariable_hazards=checked(alone),
-        with_each=fitted(by_group),
-        with_each_hazards=checked(by_group),
-        with_each_continuous=fitted(as_number),
-        with_each_continuous_hazards=checked(as_number),
-        multivariable=fitted(everything)[ALL],
-        multivariable_hazards=checked(everything)[ALL],
+        univariable=univariable,
+        univariable_hazards=checked(alone, univariable),
+        with_each=with_each,
+        with_each_hazards=checked(by_group, with_each),
+        with_each_continuous=with_each_continuous,
+        with_each_continuous_hazards=checked(as_number, with_each_continuous),
+        multivariable=multivariable[ALL],
+        multivariable_hazards=checked(everything, multivariable)[ALL],
         clinical_variables={
             name: _by_variable(cohort, k, name, settings, told("cut-off on age")) for k, name in enumerate(VARIABLES)
         },

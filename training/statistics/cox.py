@@ -277,7 +277,12 @@ def cox_calibration(time: ArrayLike, event: ArrayLike, linear_predictor: ArrayLi
 
 
 def proportional_hazards(
-    time: ArrayLike, event: ArrayLike, covariates: Mapping[str, ArrayLike], transform: TimeTransform = "km"
+    time: ArrayLike,
+    event: ArrayLike,
+    covariates: Mapping[str, ArrayLike],
+    transform: TimeTransform = "km",
+    *,
+    model: CoxModel | None = None,
 ) -> ProportionalHazards:
     """Test whether hazard ratios change with time, as R's ``cox.zph`` since survival 3.0 does.
 
@@ -289,6 +294,8 @@ def proportional_hazards(
         Columns of shape (N,) by name.
     transform
         Of time: ``km``, ``identity`` or ``rank``.
+    model
+        `cox` of the same patients and covariates, where it is known; it is fitted here otherwise.
 
     Raises
     ------
@@ -302,7 +309,8 @@ def proportional_hazards(
     numbers.) g is 1 - Kaplan-Meier just before the event (``km``), the time itself, or its rank.
     """
     times, events = follow_up(time, event)
-    model = cox(times, events, covariates)
+    if model is None:
+        model = cox(times, events, covariates)
     x = _design(covariates, times.size) - model.centre
     deaths = _deaths(times, events, x, model.coefficients)
     if deaths.times.size < 2:

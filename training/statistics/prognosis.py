@@ -125,7 +125,7 @@ def compare_groups(time: ArrayLike, event: ArrayLike, upper: ArrayLike) -> Group
     if events.any():
         with suppress(NoFiniteEstimate):
             model = cox(times, events, {"upper": above})
-            hazards = proportional_hazards(times, events, {"upper": above})
+            hazards = proportional_hazards(times, events, {"upper": above}, model=model)
     try:
         index = concordance(times, events, above)
     except ValueError:
@@ -233,7 +233,7 @@ def _cut(
         search=search,
         groups=compare_groups(times, events, risk > search.cut_off),
         concordance=concordance(times, events, risk),
-        proportional_hazards=proportional_hazards(times, events, covariates),
+        proportional_hazards=proportional_hazards(times, events, covariates, model=model),
     )
 
 

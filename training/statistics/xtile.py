@@ -244,8 +244,9 @@ def held_out_cut_off(
     if 0 < upper.sum() < upper.size and events[rest].any():
         test = log_rank(times[rest], events[rest], upper).test
         with suppress(NoFiniteEstimate):
-            ratio = cox(times[rest], events[rest], {"upper": upper}).terms[0].hazard_ratio
-            hazards = proportional_hazards(times[rest], events[rest], {"upper": upper})
+            model = cox(times[rest], events[rest], {"upper": upper})
+            ratio = model.terms[0].hazard_ratio
+            hazards = proportional_hazards(times[rest], events[rest], {"upper": upper}, model=model)
     return HeldOutCutOff(
         search, first, test, ratio, hazards, int((~upper).sum()), int(upper.sum()), int(events[rest].sum())
     )

@@ -23,7 +23,6 @@ from training.cohort.truth import TruthSettings, draw_labels, draw_patients, dra
 from training.commands.cli import app
 from training.known_truth.gates import true_hazard_gates
 from training.preprocessing import CoxTerms, FittedPreprocessing
-from training.reporting import figures
 from training.reporting.cohort_figures import flow_chart_of
 from training.reproduce import ReproductionSettings, full_settings, small_settings
 from training.scoring import cohort_scores
@@ -33,6 +32,7 @@ from training.scoring.scored_cohort import ScoredCohort, scored_cohort
 from training.train.config import PAPER_STAGES, Hardware, Stage, TrainingConfig
 from training.train.run import train
 
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
 COLUMNS = ("case_id", "split", "label", "age", "sex", "smoking", "smoking_graded", "family_history", "pfs_days")
 MORE = ("progressed", "treatment", "manufacturer", "slice_thickness_mm", "tube_current_ma", "volume_ml")
 
@@ -68,13 +68,6 @@ def _run(*arguments: str | Path) -> tuple[int, str]:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.output
-
-
-@pytest.fixture(autouse=True)
-def _undrawn_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave matplotlib out: what figures look like is told by the tests of figures and of the report."""
-    monkeypatch.setattr(figures, "svg_bytes", lambda figure, title: b"<svg/>")
-    monkeypatch.setattr(figures, "png_bytes", lambda figure, title: b"a picture")
 
 
 def _evaluate(folder: Path, report: Path) -> tuple[int, str]:

@@ -19,6 +19,7 @@ from training.commands.cli import app
 from training.progression.unscored import followed_table
 from training.reporting.table_report import NO_SCORE
 
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
 CLINICAL = ("age", "sex", "smoking", "family_history")
 
 
