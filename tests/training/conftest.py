@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -23,17 +22,6 @@ from training.network import ServingGraph
 from training.preprocessing import FittedPreprocessing
 from training.reporting import figures
 from training.scoring.predictions import Predictions
-
-SHARED = {
-    "training run": ("train/test_run.py", "release/test_export_run.py"),
-    "synthetic cohort": (
-        "cohort/test_cluster.py",
-        "cohort/test_prepare.py",
-        "cohort/test_public_collections.py",
-        "cohort/test_synthesise.py",
-    ),
-}
-"""Files that share a fixture of the session; every other file is a group of its own."""
 
 # Two threads that wait for each other on a busy machine take ten times as long as one.
 torch.set_num_threads(1)
@@ -112,15 +100,3 @@ def undrawn_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave matplotlib's renderer out: what figures look like is told by the tests of figures and of the report."""
     monkeypatch.setattr(figures, "svg_bytes", lambda figure, title: b"<svg/>")
     monkeypatch.setattr(figures, "png_bytes", lambda figure, title: b"a picture")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that share what takes seconds to make on one worker of pytest-xdist (``--dist loadgroup``)."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents and item.get_closest_marker("xdist_group") is None:
-            place = item.path.relative_to(here).as_posix()
-            item.add_marker(
-                pytest.mark.xdist_group(next((group for group, files in SHARED.items() if place in files), place))
-            )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK
+from distributed import LocalCluster
 from pydicom import dcmread
 from pydicom.misc import is_dicom
 
@@ -27,7 +28,7 @@ from tests.training.cohort.two_patients import two
 from training.cohort.case import CaseSource, PreparationSettings, prepare_case, read_case
 from training.cohort.prepare import prepare_cohort
 from training.cohort.prepared import PreparedCohort
-from training.cohort.table import read_cohort, write_cohort
+from training.cohort.table import CheckedTable, read_cohort, write_cohort
 from training.figures.flow_chart import FlowChart
 from training.scoring.cohort_scores import score_cohort
 
@@ -296,3 +297,15 @@ def test_a_damaged_entry_of_the_cache_is_computed_again(
     rows = [prepared.case_ids.index(row.id) for row in table.rows]
     np.testing.assert_array_equal(again.radiomics, prepared.radiomics[rows])
     assert damaged.stat().st_size > 1000
+
+
+def test_the_workers_of_another_scheduler_give_the_same_bits(
+    synthetic: Path, prepared: PreparedCohort, tmp_path: Path
+) -> None:
+    table = read_cohort(synthetic / "cohort.csv")
+    one = CheckedTable(table.rows[1:2], (), (), 1, ())
+    here = prepared.subset(np.array([prepared.case_ids.index(table.rows[1].id)]))
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster:
+        there = prepare_cohort(one, tmp_path / "there", SETTINGS, scheduler=cluster.scheduler_address, workers=None)
+    np.testing.assert_array_equal(there.radiomics, here.radiomics)
+    np.testing.assert_array_equal(there.patches, here.patches)

@@ -9,6 +9,7 @@ import pytest
 from lifelines import KaplanMeierFitter
 from typer.testing import CliRunner
 
+from pdl1es.phantom.dicom import PhantomStudy
 from training.cohort.case import CaseSource, PreparationSettings, read_case
 from training.cohort.public_collections import CollectionError, import_collection
 from training.cohort.table import read_cohort, write_cohort
@@ -57,9 +58,9 @@ def test_radiogenomics_smokers_are_of_unknown_grade(shared_data: Path, tmp_path:
     assert imported.rows[0]["ct_date"] == "1994-08-10"
 
 
-def test_images_are_found_where_the_nbia_data_retriever_puts_them(synthetic: Path, tmp_path: Path) -> None:
+def test_images_are_found_where_the_nbia_data_retriever_puts_them(phantom_study: PhantomStudy, tmp_path: Path) -> None:
     """manifest / collection / patient / study / series; the study without a SEG is not the one."""
-    study = synthetic / "images" / "E0001"
+    study = phantom_study.folder
     patient = tmp_path / "manifest-1" / "NSCLC-Radiomics" / "LUNG1-001"
     (patient / "01-01-2008-NA-PET").mkdir(parents=True)
     ct = sorted((study / "CT").iterdir())

@@ -96,9 +96,9 @@ def test_the_table_passes_its_own_check_and_tells_what_the_truth_tells(small: Pa
     assert 0.76 <= document["bayes_auc"] <= 0.85
 
 
-def test_the_small_field_holds_all_that_the_method_looks_at(synthetic: Path) -> None:
+def test_the_small_field_holds_all_that_the_method_looks_at(small: Path) -> None:
     """Around every mask lies the whole margin of the grid, so that the crop is that of a full scan."""
-    for row in read_cohort(synthetic / "cohort.csv").rows:
+    for row in read_cohort(small / "cohort.csv").rows:
         volume = read_case(CaseSource.of(row), PreparationSettings()).volume()
         for axis in range(3):
             occupied = np.flatnonzero(volume.mask.any(axis=tuple(a for a in range(3) if a != axis)))
