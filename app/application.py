@@ -48,7 +48,7 @@ class PDL1ESApplication(Application):
                 self, CountCondition(self, 1), folder=ask.study_folder, limits=settings.limits, watch=watch
             ),
             SeriesSelectionOperator(self, rules=settings.selection, protocol=settings.protocol, watch=watch),
-            ResampleOperator(self, watch=watch),
+            ResampleOperator(self, rules=settings.plausibility, watch=watch),
             PlausibilityOperator(self, rules=settings.plausibility, watch=watch),
             RoiPatchesOperator(self, watch=watch),
             RadiomicsOperator(self, watch=watch),

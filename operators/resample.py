@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from operators.step import StepOperator
 from pdl1es.chain import ResampledTumour, resample
 from pdl1es.dicom.selection.survey import Selection
+from pdl1es.plausibility.rules import PlausibilityRules
+from pdl1es.stopwatch import Stopwatch
 
 
 class ResampleOperator(StepOperator):
@@ -13,6 +17,10 @@ class ResampleOperator(StepOperator):
     step = "resample"
     emits = "resampled"
 
+    def __init__(self, fragment: Any, *, rules: PlausibilityRules, watch: Stopwatch) -> None:
+        self.rules = rules
+        super().__init__(fragment, watch=watch)
+
     def process(self, selection: Selection) -> ResampledTumour:
         """Read the segment, and the slices around it alone."""
-        return resample(selection)
+        return resample(selection, self.rules)

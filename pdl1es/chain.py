@@ -37,7 +37,7 @@ from pdl1es.plausibility.check import Plausibility, check_plausibility
 from pdl1es.plausibility.extent import crumbs
 from pdl1es.plausibility.hounsfield import HounsfieldSurvey
 from pdl1es.plausibility.rules import PlausibilityRules
-from pdl1es.plausibility.specks import Specks, without_specks
+from pdl1es.plausibility.specks import Removed, cleaned
 from pdl1es.report import build
 from pdl1es.report.delivery import BuiltReport
 from pdl1es.report.options import ReportOptions
@@ -115,9 +115,11 @@ class ResampledTumour:
     size
         Voxels and volume as they were drawn, longest diameter on the grid.
     placed
-        The segment on its own lattice, without specks.
-    specks
-        What was removed from it before anything was measured.
+        The segment on its own lattice, without what was removed.
+    removed
+        What was taken out of it before anything was measured.
+    parts
+        Separate parts of the mask on the grid.
     survey
         The values of the slices that were read.
     """
@@ -125,7 +127,8 @@ class ResampledTumour:
     volume: TumourVolume
     size: TumourMeasurement
     placed: PlacedMask = field(repr=False)
-    specks: Specks
+    removed: Removed
+    parts: int
     survey: HounsfieldSurvey = field(repr=False)
 
 
@@ -223,15 +226,26 @@ def select_tumour(study: Study, rules: SelectionRules, protocol: ProtocolRules) 
     return select(study, rules, protocol)
 
 
-def resample(selection: Selection) -> ResampledTumour:
+def resample(selection: Selection, rules: PlausibilityRules) -> ResampledTumour:
     """Read the selected segment and the CT slices around it, and bring both to the 1 mm grid.
+
+    Parameters
+    ----------
+    selection
+        From `select_tumour`.
+    rules
+        Of ``app.yaml``: whether the largest of several parts is taken.
+
+    Returns
+    -------
+    ResampledTumour
 
     Raises
     ------
     Refusal
         As `read_mask`, `resample_tumour` and `read_ct_slice` do.
     """
-    return resample_tumour(selection.ct, read_mask(selection), read_ct_slice)
+    return resample_tumour(selection.ct, read_mask(selection), read_ct_slice, largest_body=rules.largest_body)
 
 
 def read_mask(selection: Selection) -> SegmentMask:
@@ -239,7 +253,9 @@ def read_mask(selection: Selection) -> SegmentMask:
     return read_segment_mask(selection.segmentation, selection.segment.number)
 
 
-def resample_tumour(ct: CTSeries, mask: SegmentMask, read_slice: SliceReader) -> ResampledTumour:
+def resample_tumour(
+    ct: CTSeries, mask: SegmentMask, read_slice: SliceReader, *, largest_body: bool = False
+) -> ResampledTumour:
     """Remove a tumour's specks, bring it to the 1 mm grid and measure it.
 
     Parameters
@@ -250,6 +266,8 @@ def resample_tumour(ct: CTSeries, mask: SegmentMask, read_slice: SliceReader) ->
         The tumour's voxels, each frame at its own place.
     read_slice
         Returns a slice's HU, shape (rows, columns) as stored.
+    largest_body
+        Take the largest of several separate parts.
 
     Returns
     -------
@@ -261,14 +279,16 @@ def resample_tumour(ct: CTSeries, mask: SegmentMask, read_slice: SliceReader) ->
         As `place_mask` and `tumour_volume`.
     """
     placed = place_mask(mask, ct)
-    cleaned, specks = without_specks(mask, placed)
-    if specks.parts:
-        placed = place_mask(cleaned, ct)
+    clean, removed = cleaned(mask, placed, largest_body=largest_body)
+    if clean is not mask:
+        placed = place_mask(clean, ct)
     survey = HounsfieldSurvey()
     volume = tumour_volume(placed, survey.reading(read_slice))
-    if (left := crumbs(volume.mask)).any():  # the interpolation of a thin part can leave some
+    # The interpolation of a thin part can leave crumbs, or sever it.
+    left, parts = crumbs(volume.mask, largest_body=largest_body)
+    if left.any():
         volume = replace(volume, mask=volume.mask & ~left)
-    return ResampledTumour(volume, measure_tumour(placed, volume), placed, specks, survey)
+    return ResampledTumour(volume, measure_tumour(placed, volume), placed, removed, parts, survey)
 
 
 def check_tumour(resampled: ResampledTumour, rules: PlausibilityRules) -> PlausibleTumour:
@@ -294,7 +314,8 @@ def check_tumour(resampled: ResampledTumour, rules: PlausibilityRules) -> Plausi
         placed=resampled.placed,
         volume=resampled.volume,
         size=resampled.size,
-        specks=resampled.specks,
+        removed=resampled.removed,
+        parts=resampled.parts,
         survey=resampled.survey,
         rules=rules,
     )
@@ -584,7 +605,7 @@ def assess_study(study: Study, request: RunRequest, model: FusionModel, watch: S
     with watch.timed("series_selection"):
         selection = select_tumour(study, settings.selection, settings.protocol)
     with watch.timed("resample"):
-        resampled = resample(selection)
+        resampled = resample(selection, settings.plausibility)
     with watch.timed("plausibility"):
         tumour = check_tumour(resampled, settings.plausibility)
     with watch.timed("roi_patches"):

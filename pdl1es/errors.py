@@ -166,7 +166,7 @@ class RefusalCode(Enum):
     SEVERAL_LESIONS = RefusalRow(
         "plausibility",
         "the segment holds several separate lesions",
-        "export each lesion as a segment of its own, and send the primary tumour",
+        "export each lesion as a segment of its own, and send the primary tumour; or set plausibility.largest_body in app.yaml",
     )
     TUMOUR_IMPLAUSIBLE = RefusalRow(
         "plausibility",

@@ -302,7 +302,8 @@ def read_tumour(study: PathLike, *, settings: SettingsLike = None) -> chain.Plau
     chosen = read_settings(settings)
     with silenced_pydicom():
         found = chain.load_study(Path(study), chosen.limits)
-        resampled = chain.resample(chain.select_tumour(found, chosen.selection, chosen.protocol))
+        selection = chain.select_tumour(found, chosen.selection, chosen.protocol)
+        resampled = chain.resample(selection, chosen.plausibility)
         return chain.check_tumour(resampled, chosen.plausibility)
 
 

@@ -22,10 +22,11 @@ from pdl1es.plausibility.extent import (
     sparseness,
     touches_scan_end,
 )
+from pdl1es.plausibility.filling import filled
 from pdl1es.plausibility.hounsfield import HounsfieldLook, HounsfieldSurvey, look_at
 from pdl1es.plausibility.rules import PlausibilityRules
-from pdl1es.plausibility.specks import Specks
-from pdl1es.plausibility.tumour import attenuation, edge_contrast, filled, hollow_share
+from pdl1es.plausibility.specks import Removed
+from pdl1es.plausibility.tumour import attenuation, edge_contrast, hollow_share
 from pdl1es.score_warning import ScoreWarning
 
 PADDING_HU: Final = -1024
@@ -40,6 +41,8 @@ class PlausibilityFacts:
     ----------
     removed_specks, removed_voxels
         Specks that were removed from the segment, and their voxels on its own grid.
+    removed_bodies, removed_bodies_ml
+        Further parts that were left out because the settings take the largest, and their volume.
     bodies
         The tumour's separate parts, the largest first.
     hollow_share
@@ -60,6 +63,8 @@ class PlausibilityFacts:
 
     removed_specks: int
     removed_voxels: int
+    removed_bodies: int
+    removed_bodies_ml: float
     bodies: tuple[Body, ...]
     hollow_share: float
     median_hu: float
@@ -102,7 +107,8 @@ def check_plausibility(
     placed: PlacedMask,
     volume: TumourVolume,
     size: TumourMeasurement,
-    specks: Specks,
+    removed: Removed,
+    parts: int,
     survey: HounsfieldSurvey,
     rules: PlausibilityRules,
 ) -> Plausibility:
@@ -116,8 +122,10 @@ def check_plausibility(
         The same tumour on the 1 mm grid.
     size
         Its measurement.
-    specks
-        What was removed before.
+    removed
+        What was taken out of the segment before.
+    parts
+        Separate parts of the mask on the grid, not filled.
     survey
         The values of the slices that were read.
     rules
@@ -137,9 +145,11 @@ def check_plausibility(
     inside = attenuation(volume)
     margin = scan_margin(volume)
     facts = PlausibilityFacts(
-        removed_specks=specks.parts,
-        removed_voxels=specks.voxels,
-        bodies=bodies(volume, whole),
+        removed_specks=removed.specks,
+        removed_voxels=removed.voxels,
+        removed_bodies=removed.bodies,
+        removed_bodies_ml=removed.bodies_ml,
+        bodies=bodies(volume, whole, parts),
         hollow_share=hollow_share(volume, whole),
         median_hu=inside.median_hu,
         share_below_900_hu=inside.below_900,
@@ -156,6 +166,14 @@ def check_plausibility(
                 "SPECKS_REMOVED",
                 f"Specks of the contour that were removed before anything was measured: {facts.removed_specks} "
                 f"({facts.removed_voxels} voxels).",
+            )
+        )
+    if facts.removed_bodies:
+        warnings.append(
+            ScoreWarning(
+                "LARGEST_BODY",
+                f"The segment has {facts.removed_bodies} further separate parts ({facts.removed_bodies_ml:.1f} mL), which were "
+                "left out: the settings take the largest.",
             )
         )
     uid = placed.sop_instance_uid

@@ -13,6 +13,7 @@ from pdl1es.grid.bounding_box import bounding_box
 from pdl1es.grid.placement import PlacedFrame, PlacedMask
 from pdl1es.grid.resample import TumourVolume
 from pdl1es.method import PATCH_MARGIN_MM, RADIOMICS_MARGIN_MM
+from pdl1es.plausibility.filling import filled
 from pdl1es.plausibility.specks import are_specks, label_parts
 
 
@@ -84,29 +85,37 @@ def _over_each_other(below: PlacedFrame, above: PlacedFrame) -> bool:
     return bool(x_low <= x_high and y_low <= y_high)
 
 
-def crumbs(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the voxels of a mask's parts that are specks on the 1 mm grid.
+def crumbs(mask: NDArray[np.bool_], *, largest_body: bool = False) -> tuple[NDArray[np.bool_], int]:
+    """Find the parts of a mask on the 1 mm grid that are removed.
 
     Parameters
     ----------
     mask
         bool, shape (z, y, x), not empty.
+    largest_body
+        Remove every part but the largest, not only specks. An outline is one part.
 
     Returns
     -------
-    NDArray[np.bool_]
+    removed
         Same shape.
+    parts
+        How many parts are left; of an outline perhaps more than there are bodies.
     """
     box = bounding_box(mask)
-    labels, sizes = label_parts(mask[box])
+    inside = mask[box]
     result = np.zeros_like(mask)
-    specks = np.flatnonzero(are_specks(sizes.astype(np.float64))) + 1
-    if specks.size:
-        result[box] = np.isin(labels, specks)
-    return result
+    labels, sizes = label_parts(inside)
+    unwanted = are_specks(sizes.astype(np.float64))
+    if largest_body and sizes.size > 1:
+        labels, sizes = label_parts(filled(inside))
+        unwanted = np.arange(sizes.size) != sizes.argmax()
+    if unwanted.any():
+        result[box] = inside & np.isin(labels, np.flatnonzero(unwanted) + 1)
+    return result, int(np.count_nonzero(~unwanted))
 
 
-def bodies(volume: TumourVolume, whole: NDArray[np.bool_]) -> tuple[Body, ...]:
+def bodies(volume: TumourVolume, whole: NDArray[np.bool_], parts: int) -> tuple[Body, ...]:
     """Return the tumour's separate parts, the largest first.
 
     Parameters
@@ -115,6 +124,8 @@ def bodies(volume: TumourVolume, whole: NDArray[np.bool_]) -> tuple[Body, ...]:
         The tumour, without specks.
     whole
         Its mask, filled: an outline is one body.
+    parts
+        How many parts the mask has that is not filled: one part is one body.
 
     Returns
     -------
@@ -122,15 +133,20 @@ def bodies(volume: TumourVolume, whole: NDArray[np.bool_]) -> tuple[Body, ...]:
         Parts touch by face, edge or corner of a 1 mm voxel (26 neighbours).
     """
     box = bounding_box(whole)
+    if parts == 1:
+        return (_body(volume, whole[box], box),)
     labels, sizes = label_parts(whole[box])
-    found = []
-    for label in np.argsort(-sizes, kind="stable") + 1:
-        z, y, x = (float(np.mean(index)) for index in np.nonzero(labels == label))
-        starts = (box[2].start + x, box[1].start + y, box[0].start + z)
-        on_grid = np.array([first + start for first, start in zip(volume.origin, starts, strict=True)])
-        left, back, head = (volume.axes.T @ on_grid).tolist()
-        found.append(Body(int(sizes[label - 1]) / 1000.0, (round(left, 1), round(back, 1), round(head, 1))))
-    return tuple(found)
+    return tuple(_body(volume, labels == label, box) for label in np.argsort(-sizes, kind="stable") + 1)
+
+
+def _body(volume: TumourVolume, mask: NDArray[np.bool_], box: tuple[slice, ...]) -> Body:
+    voxels = int(np.count_nonzero(mask))
+    along = (np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis)) for axis in range(3))
+    z, y, x = (float(np.dot(counts, np.arange(counts.size)) / voxels) for counts in along)
+    starts = (box[2].start + x, box[1].start + y, box[0].start + z)
+    on_grid = np.array([first + start for first, start in zip(volume.origin, starts, strict=True)])
+    left, back, head = (volume.axes.T @ on_grid).tolist()
+    return Body(voxels / 1000.0, (round(left, 1), round(back, 1), round(head, 1)))
 
 
 def interleaved_passes(placed: PlacedMask) -> int:

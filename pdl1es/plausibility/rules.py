@@ -27,6 +27,9 @@ class PlausibilityRules(BaseModel):
     several_bodies: Action = Field(
         default="refuse", description="the segment has several separate parts, apart from specks, which are removed"
     )
+    largest_body: bool = Field(
+        default=False, description="of several separate parts take the largest, and tell; else `several_bodies` decides"
+    )
     hollow: Action = Field(
         default="withhold_group", description="the contour leaves out tissue that it encloses, as an outline does"
     )

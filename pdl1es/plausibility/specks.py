@@ -1,4 +1,4 @@
-"""Specks: parts of a segment so small that they are slips of the hand. They are removed before anything is measured."""
+"""What is taken out of a segment before anything is measured: specks, which are slips of the hand; further bodies, if so set."""
 
 from __future__ import annotations
 
@@ -13,25 +13,32 @@ from pdl1es.dicom.segment_mask import SegmentMask
 from pdl1es.grid.bounding_box import bounding_box
 from pdl1es.grid.placement import PlacedMask
 from pdl1es.method import MIN_TUMOUR_VOLUME_MM3
+from pdl1es.plausibility.filling import filled
 
 SPECK_SHARE: Final = 0.01
 """A speck is smaller than this share of the largest part, and smaller than the smallest tumour that is measured."""
 
 
 @dataclass(frozen=True, slots=True)
-class Specks:
-    """What was removed.
+class Removed:
+    """What was removed from a segment before anything was measured.
 
     Attributes
     ----------
-    parts
+    specks
         Number of specks.
     voxels
         Their voxels on the segment's own grid.
+    bodies
+        Further parts, where the settings take the largest.
+    bodies_ml
+        Their volume, mL.
     """
 
-    parts: int = 0
+    specks: int = 0
     voxels: int = 0
+    bodies: int = 0
+    bodies_ml: float = 0.0
 
 
 def label_parts(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -60,8 +67,8 @@ def are_specks(volumes_mm3: NDArray[np.float64]) -> NDArray[np.bool_]:
     return (volumes_mm3 < MIN_TUMOUR_VOLUME_MM3) & (volumes_mm3 < SPECK_SHARE * volumes_mm3.max(initial=0.0))
 
 
-def without_specks(mask: SegmentMask, placed: PlacedMask) -> tuple[SegmentMask, Specks]:
-    """Remove the specks from a segment on its own grid.
+def cleaned(mask: SegmentMask, placed: PlacedMask, *, largest_body: bool = False) -> tuple[SegmentMask, Removed]:
+    """Remove from a segment, on its own grid, the specks and, where wanted, every part but the largest.
 
     Parameters
     ----------
@@ -69,12 +76,14 @@ def without_specks(mask: SegmentMask, placed: PlacedMask) -> tuple[SegmentMask, 
         The segment.
     placed
         The same segment along the CT's axes: tells the frames' thickness.
+    largest_body
+        Keep the largest part alone. An outline is one part.
 
     Returns
     -------
     SegmentMask
         The very mask that it would have been without them; the given one where there are none.
-    Specks
+    Removed
     """
     occupied = [index for index in range(len(mask.planes)) if mask.masks[index].any()]
     normal = placed.stack.axes[2]
@@ -88,16 +97,21 @@ def without_specks(mask: SegmentMask, placed: PlacedMask) -> tuple[SegmentMask, 
     volume[depths] = mask.masks[occupied][:, rows, columns]
     labels, sizes = label_parts(volume)
     if sizes.size < 2:
-        return mask, Specks()
+        return mask, Removed()
     frames = placed.occupied()
     voxel_mm3 = frames[0].pixel_area * float(np.median([frame.thickness for frame in frames]))
     specks = are_specks(sizes.astype(np.float64) * voxel_mm3)
-    if not specks.any():
-        return mask, Specks()
-    kept = volume & ~np.isin(labels, 1 + np.flatnonzero(specks))
+    kept = volume & ~np.isin(labels, 1 + np.flatnonzero(specks)) if specks.any() else volume
+    removed = Removed(int(specks.sum()), int(sizes[specks].sum()))
+    if largest_body:
+        labels, sizes = label_parts(filled(kept))
+        whole, kept = kept, kept & (labels == 1 + int(sizes.argmax()))
+        left_out = int(np.count_nonzero(whole)) - int(np.count_nonzero(kept))
+        removed = replace(removed, bodies=sizes.size - 1, bodies_ml=left_out * voxel_mm3 / 1000.0)
+    if not removed.specks and not removed.bodies:
+        return mask, removed
     masks = mask.masks.copy()
     for index, depth in zip(occupied, depths, strict=True):
         masks[index, rows, columns] = kept[depth]
     left = [index for index in range(len(mask.planes)) if masks[index].any()]
-    cleaned = replace(mask, planes=tuple(mask.planes[index] for index in left), masks=masks[left])
-    return cleaned, Specks(int(specks.sum()), int(sizes[specks].sum()))
+    return replace(mask, planes=tuple(mask.planes[index] for index in left), masks=masks[left]), removed

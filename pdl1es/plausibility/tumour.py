@@ -38,28 +38,6 @@ def attenuation(volume: TumourVolume) -> Attenuation:
     return Attenuation(float(np.median(values)), float(np.mean(values < -900)))
 
 
-def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return a mask with what it encloses in its slices: background from which no path in the slice leads out.
-
-    Parameters
-    ----------
-    mask
-        bool, shape (z, y, x).
-
-    Returns
-    -------
-    NDArray[np.bool_]
-        Same shape.
-    """
-    import SimpleITK as sitk
-
-    result = mask.copy()
-    for index in np.flatnonzero(mask.any(axis=(1, 2))):
-        image = sitk.GetImageFromArray(np.pad(mask[index], 1).astype(np.uint8))
-        result[index] = sitk.GetArrayViewFromImage(sitk.BinaryFillhole(image, False, 1.0))[1:-1, 1:-1]
-    return result
-
-
 def hollow_share(volume: TumourVolume, whole: NDArray[np.bool_]) -> float:
     """Return how much tissue the contour encloses and leaves out, as a share of what it encloses.
 

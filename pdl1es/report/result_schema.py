@@ -174,6 +174,8 @@ class PlausibilityResult(_Part):
 
     removed_specks: int
     removed_voxels: int = Field(description="of the specks, on the segment's own grid")
+    removed_bodies: int = Field(description="parts that were left out because the settings take the largest")
+    removed_bodies_ml: float
     bodies: tuple[BodyResult, ...] = Field(description="the largest first")
     hollow_share: Probability = Field(description="tissue that the contour encloses and leaves out")
     median_hu: float = Field(description="inside the contour")

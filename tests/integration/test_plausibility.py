@@ -105,6 +105,11 @@ def second_lesion(study: Faulty) -> None:
         study.contour[index] = mask | np.roll(mask, 45, axis=1)
 
 
+def smaller_lesion(study: Faulty) -> None:
+    for index, mask in study.contour.items():
+        study.contour[index] = mask | np.roll(ndimage.binary_erosion(mask, iterations=3), 45, axis=1)
+
+
 def forgotten_slice(study: Faulty) -> None:
     del study.contour[study.middle]
 
@@ -242,6 +247,17 @@ def test_a_stray_pixel_is_removed_and_told_and_changes_no_digit(
     for key in ("score", "tumour", "roi", "contributions", "slices", "groups"):
         assert spoilt["assessment"][key] == clean["assessment"][key]
     assert spoilt["assessment"]["plausibility"]["removed_voxels"] == 1
+
+
+def test_a_setting_takes_the_largest_of_several_bodies_and_tells_it(
+    scored_with: Callable[..., Scored], phantom_study: PhantomStudy, score: Score
+) -> None:
+    spoilt = scored_with(smaller_lesion, plausibility=PlausibilityRules(largest_body=True)).result
+    clean = score(phantom_study.folder).result
+    assert [w["code"] for w in spoilt["warnings"]] == ["LARGEST_BODY", *[w["code"] for w in clean["warnings"]]]
+    for key in ("score", "tumour", "roi", "contributions", "slices", "groups"):
+        assert spoilt["assessment"][key] == clean["assessment"][key]
+    assert spoilt["assessment"]["plausibility"]["removed_bodies"] == 1
 
 
 def test_a_scan_that_ends_near_the_tumour_is_told(scored_with: Callable[..., Scored]) -> None:

@@ -168,9 +168,9 @@ class ReadCase:
     read_slice: SliceReader
     warnings: tuple[ScoreWarning, ...]
 
-    def resampled(self) -> chain.ResampledTumour:
-        """Return the tumour on the 1 mm grid, and its size."""
-        return chain.resample_tumour(self.ct, self.mask, self.read_slice)
+    def resampled(self, *, largest_body: bool = False) -> chain.ResampledTumour:
+        """Return the tumour on the 1 mm grid, and its size; of several parts the largest where so set."""
+        return chain.resample_tumour(self.ct, self.mask, self.read_slice, largest_body=largest_body)
 
     def volume(self) -> TumourVolume:
         """Return the tumour on the 1 mm grid."""
@@ -239,7 +239,8 @@ def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedC
         A volume cannot be used.
     """
     case = read_case(source, settings)
-    tumour = chain.check_tumour(case.resampled(), settings.plausibility)
+    rules = settings.plausibility
+    tumour = chain.check_tumour(case.resampled(largest_body=rules.largest_body), rules)
     described = chain.describe(tumour.volume)
     return PreparedCase(
         # Whole HU within int16, as the grid's are: nothing is lost.

@@ -1,4 +1,4 @@
-"""Growing a mask by a ball, and telling specks from lesions: held to scipy, which the product does not import."""
+"""Growing and filling a mask, and telling specks from lesions: held to scipy, which the product does not import."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from pdl1es.plausibility.filling import filled
 from pdl1es.plausibility.growth import grown
 from pdl1es.plausibility.specks import are_specks, label_parts
 
@@ -16,6 +17,13 @@ def test_a_mask_grows_by_the_voxels_at_most_a_radius_away(radius: int, share: fl
     mask = np.random.default_rng(radius).random((14, 17, 20)) < share
     mask[0, 0, 0] = True
     assert np.array_equal(grown(mask, radius), ndimage.distance_transform_edt(~mask) <= radius)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.7, 0.95])
+def test_a_slice_is_filled_with_what_its_contour_encloses(share: float) -> None:
+    mask = np.random.default_rng(1).random((6, 21, 17)) < share
+    mask[2] = False
+    assert np.array_equal(filled(mask), np.stack([ndimage.binary_fill_holes(one) for one in mask]))
 
 
 def test_parts_touch_by_a_corner_and_not_across_a_voxel() -> None:
