@@ -45,6 +45,7 @@ HEADER_KEYWORDS: Final = (
     "ExposureInmAs", "ExposureInuAs", "FilterType", "GeneratorPower", "FocalSpots", "ConvolutionKernel",
     "ConvolutionKernelGroup", "RevolutionTime", "SingleCollimationWidth", "TotalCollimationWidth", "SpiralPitchFactor",
     "ContrastBolusAgent", "ContrastBolusAgentSequence", "CTDIvol", "MultienergyCTAcquisition",
+    "MultienergyCTProcessingSequence", "MultienergyCTCharacteristicsSequence", "RealWorldValueMappingSequence",
     # Multi-frame objects
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DimensionOrganizationSequence",
     "DimensionIndexSequence", "DimensionOrganizationType", "ConcatenationUID", "InConcatenationNumber",

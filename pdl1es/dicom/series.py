@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pdl1es.dicom.derived_image import Derivation
 from pdl1es.dicom.geometry import SlicePlane, position_along, stack_axes
 from pdl1es.dicom.instance import Instance
 
@@ -39,6 +40,8 @@ class CTSlice:
         Units after rescaling (Rescale Type), or None.
     image_type
         Values of Image Type, or of Frame Type for a frame.
+    derivations
+        What it was computed from, if it is not one slice as it was reconstructed.
     convolution_kernel
         Values of Convolution Kernel; empty where there is none.
     slice_thickness
@@ -54,6 +57,7 @@ class CTSlice:
     rescale_intercept: float | None
     rescale_type: str | None = None
     image_type: tuple[str, ...] = ()
+    derivations: tuple[Derivation, ...] = ()
     convolution_kernel: tuple[str, ...] = ()
     slice_thickness: float | None = None
     instance_number: int | None = None

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
+from pydicom.dataset import Dataset
 
+from pdl1es.dicom.derived_image import Derivation, ImageKind, derivations_of
 from pdl1es.dicom.functional_groups import FunctionalGroups, sequence_items
 from pdl1es.dicom.geometry import create_slice_plane
 from pdl1es.dicom.header_elements import attribute_value
@@ -14,27 +16,8 @@ from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.series import CT_IMAGE, MULTI_FRAME_CT_SOP_CLASSES, CTSlice, SetAside
 from pdl1es.errors import Refusal, RefusalCode
 
-NOT_A_CT_SLICE: Final = (
-    "LOCALIZER",
-    "SCOUT",
-    "TOPOGRAM",
-    "SCREEN SAVE",
-    "SCREENSAVE",
-    "DOSE_INFO",
-    "MIP",
-    "MINIP",
-    "MAX_IP",
-    "MIN_IP",
-    "PROJECTION IMAGE",
-    "VRT",
-    "VOLUME_RENDER",
-    "SURFACE_RENDER",
-    "CURVED_MPR",
-    "PERFUSION",
-)
-"""Values of Image Type or Frame Type (PS3.3 C.8.2.1.1.1, C.8.16.1) and of Volume Based Calculation Technique
-(C.8.16.2.1.3) whose pixels are not the attenuation in one plane. Plain reformats are not among them, because their
-geometry tells whether they can be used."""
+HOUNSFIELD_UNIT: Final = "[hnsf'U]"
+"""UCUM's code of the Hounsfield unit."""
 
 
 def slices_of(objects: Sequence[Instance]) -> tuple[list[CTSlice], list[SetAside]]:
@@ -62,9 +45,10 @@ def slices_of(objects: Sequence[Instance]) -> tuple[list[CTSlice], list[SetAside
     for instance in objects:
         for frame in range(_frame_count(instance)):
             image = _Image(instance, frame)
-            reason = _reason_to_set_aside(image)
+            derivations = _derivations(image)
+            reason = _reason_to_set_aside(image, derivations)
             if reason is None:
-                slices.append(_slice(image))
+                slices.append(_slice(image, derivations))
             else:
                 aside.append(SetAside(instance.sop_instance_uid, frame, reason))
     return slices, aside
@@ -98,6 +82,11 @@ class _Image:
         """
         value = self.groups.value(macro, keyword)
         return attribute_value(self.instance.header, keyword) if value is None else value
+
+    def items(self, keyword: str) -> tuple[Dataset, ...]:
+        """Return the items of a sequence, from the functional groups and from the top level of the header."""
+        datasets = (*self.groups.items, self.instance.header)
+        return tuple(item for dataset in datasets for item in sequence_items(dataset, keyword))
 
 
 def _number(value: Any) -> float | None:
@@ -145,21 +134,49 @@ def _image_type(image: _Image) -> tuple[str, ...]:
     return tuple(text.upper() for text in frame_type or _texts(attribute_value(image.instance.header, "ImageType")))
 
 
-def _reason_to_set_aside(image: _Image) -> str | None:
+def _derivations(image: _Image) -> tuple[Derivation, ...]:
+    """Return what the header says that the image was computed from."""
+    steps = [
+        code
+        for item in image.items("DerivationImageSequence")
+        for code in sequence_items(item, "DerivationCodeSequence")
+    ]
+    acquisition = _texts(attribute_value(image.instance.header, "MultienergyCTAcquisition"))
+    return derivations_of(
+        _image_type(image),
+        technique=_texts(image.value("CTImageFrameTypeSequence", "VolumeBasedCalculationTechnique")),
+        derivation_codes=(*image.items("DerivationCodeSequence"), *steps),
+        multi_energy=acquisition == ("YES",) or bool(image.items("MultienergyCTProcessingSequence")),
+        energy_kev=any(
+            attribute_value(item, "MonoenergeticEnergyEquivalent")
+            for item in image.items("MultienergyCTCharacteristicsSequence")
+        ),
+        other_units=not _mapped_units(image) <= {HOUNSFIELD_UNIT},
+    )
+
+
+def _mapped_units(image: _Image) -> frozenset[str]:
+    """Return the UCUM codes of the units to which the image's values are mapped; empty where Hounsfield is among them."""
+    units = frozenset(
+        str(attribute_value(code, "CodeValue") or "")
+        for mapping in image.items("RealWorldValueMappingSequence")
+        for code in sequence_items(mapping, "MeasurementUnitsCodeSequence")
+    )
+    return frozenset() if HOUNSFIELD_UNIT in units else units
+
+
+def _reason_to_set_aside(image: _Image, derivations: Sequence[Derivation]) -> str | None:
     """Return why an image is no CT slice, or None."""
-    for value in _image_type(image):
-        if value in NOT_A_CT_SLICE:
-            return f"Image Type {value}"
-    technique = _texts(image.value("CTImageFrameTypeSequence", "VolumeBasedCalculationTechnique"))
-    if technique and technique[0].upper() in NOT_A_CT_SLICE:
-        return f"Volume Based Calculation Technique {technique[0].upper()}"
+    for derivation in derivations:
+        if derivation.kind is ImageKind.NO_CT_SLICE:
+            return derivation.told_by
     presentation = _texts(image.value("CTImageFrameTypeSequence", "PixelPresentation"))
     if presentation and presentation[0].upper() in {"COLOR", "COLOR_REF"}:
         return "Pixel Presentation COLOR"
     return None
 
 
-def _slice(image: _Image) -> CTSlice:
+def _slice(image: _Image, derivations: tuple[Derivation, ...]) -> CTSlice:
     header, uid = image.instance.header, image.instance.sop_instance_uid
     plane = create_slice_plane(
         position=image.value("PlanePositionSequence", "ImagePositionPatient"),
@@ -174,7 +191,7 @@ def _slice(image: _Image) -> CTSlice:
     if number is None and image.instance.sop_class_uid == CT_IMAGE:
         number = attribute_value(header, "InstanceNumber")
     whole = _number(number)
-    units = _texts(image.value(transformation, "RescaleType"))
+    units = _texts(image.value(transformation, "RescaleType")) or tuple(sorted(_mapped_units(image)))
     return CTSlice(
         instance=image.instance,
         frame=image.frame,
@@ -183,6 +200,7 @@ def _slice(image: _Image) -> CTSlice:
         rescale_intercept=_number(image.value(transformation, "RescaleIntercept")),
         rescale_type=units[0] if units else None,
         image_type=_image_type(image),
+        derivations=derivations,
         convolution_kernel=_texts(image.value("CTReconstructionSequence", "ConvolutionKernel")),
         slice_thickness=_number(image.value("PixelMeasuresSequence", "SliceThickness")),
         instance_number=None if whole is None else int(whole),

@@ -308,7 +308,7 @@ def tilted(shared_data: Path, folder: Path, lesion_slices: tuple[int, int], omit
     return segmented(folder, datasets, lesion(datasets, *lesion_slices, 12.0))
 
 
-TILTED: Final = scored("GANTRY_TILT", "SMOOTH_KERNEL", "THICK_SLICES")
+TILTED: Final = scored("GANTRY_TILT", "SMOOTH_KERNEL", "THICK_SLICES", "AVERAGED_IMAGES")
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from pdl1es.dicom.derived_image import ImageKind
 from pdl1es.dicom.header_elements import attribute_value
 from pdl1es.dicom.protocol.kernels import Sharpness, classify_kernel, kernel_text
+from pdl1es.dicom.protocol.manufacturer import same_maker
 from pdl1es.dicom.protocol.rules import Action, ProtocolRules
-from pdl1es.dicom.series import CTSeries, kernels_of, median_slice_spacing
+from pdl1es.dicom.series import CTSeries, CTSlice, kernels_of, median_slice_spacing
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.score_warning import ScoreWarning
 
@@ -33,7 +35,9 @@ def series_sharpness(series: CTSeries, rules: ProtocolRules) -> Sharpness:
     str
         ``smooth`` where any slice is smooth, ``sharp`` where all are sharp, else ``unknown``.
     """
-    found = {classify_kernel(kernel, _manufacturer(series), rules) for kernel in kernels_of(series)}
+    # Each slice's kernel is one of its own manufacturer's, should they differ.
+    pairs = {(s.convolution_kernel, _manufacturer(s)) for s in series.slices}
+    found = {classify_kernel(kernel, manufacturer, rules) for kernel, manufacturer in pairs}
     if "smooth" in found:
         return "smooth"
     return "sharp" if found == {"sharp"} else "unknown"
@@ -65,7 +69,8 @@ def check_protocol(series: CTSeries, rules: ProtocolRules) -> tuple[ScoreWarning
     -------
     tuple of ScoreWarning
         One for each broken rule that warns or withholds the group: GANTRY_TILT, SMOOTH_KERNEL, UNKNOWN_KERNEL,
-        KERNEL_MISSING, THICK_SLICES, SLICE_THICKNESS_MISSING, MANUFACTURER_MISSING, LOSSY_COMPRESSION.
+        KERNEL_MISSING, THICK_SLICES, SLICE_THICKNESS_MISSING, MANUFACTURER_MISSING, SEVERAL_MANUFACTURERS,
+        LOSSY_COMPRESSION, AVERAGED_IMAGES, SPECTRAL_IMAGES, MULTI_ENERGY, ATTENUATION_CORRECTION, REFORMATTED_IMAGES.
 
     Raises
     ------
@@ -73,7 +78,8 @@ def check_protocol(series: CTSeries, rules: ProtocolRules) -> tuple[ScoreWarning
         GANTRY_TILT, else PROTOCOL, for the first broken rule whose action is ``refuse``.
     """
     warnings = []
-    for breach in (*_tilt(series, rules), *_kernel(series, rules), *_thickness(series, rules), *_origin(series, rules)):
+    checks = (_tilt, _kernel, _thickness, _origin, _derived)
+    for breach in (breach for check in checks for breach in check(series, rules)):
         if breach.action == "refuse":
             raise Refusal(
                 breach.refusal,
@@ -145,11 +151,17 @@ def _thickness(series: CTSeries, rules: ProtocolRules) -> list[_Breach]:
 
 
 def _origin(series: CTSeries, rules: ProtocolRules) -> list[_Breach]:
+    makers = {_manufacturer(s) for s in series.slices}
     breaches = []
-    if not _manufacturer(series):
+    tag = "Manufacturer (0008,0070)"
+    if "" in makers:
         message = "The CT does not name the scanner's manufacturer."
-        tag = "Manufacturer (0008,0070)"
         breaches.append(_Breach(rules.missing_manufacturer, "MANUFACTURER_MISSING", message, tag, None))
+    named = frozenset(makers - {""})
+    if not same_maker(named):
+        message = "The slices of the CT name several manufacturers; a series comes from one scanner."
+        value = f"{len(named)} different values"
+        breaches.append(_Breach(rules.several_manufacturers, "SEVERAL_MANUFACTURERS", message, tag, value))
     return breaches + _compression(series, rules)
 
 
@@ -168,8 +180,57 @@ def _compression(series: CTSeries, rules: ProtocolRules) -> list[_Breach]:
     return [_Breach(rules.lossy_compression, "LOSSY_COMPRESSION", message, tag, value)]
 
 
-def _manufacturer(series: CTSeries) -> str:
-    return _text(attribute_value(series.slices[0].instance.header, "Manufacturer"))
+def _derived(series: CTSeries, rules: ProtocolRules) -> list[_Breach]:
+    tag = "ImageType (0008,0008)"
+    possible = {
+        ImageKind.SPECTRAL: _Breach(
+            rules.spectral_images,
+            "SPECTRAL_IMAGES",
+            "show a material, lack one, or are computed for one energy; the method is made for plain CT",
+            tag,
+            None,
+        ),
+        ImageKind.AVERAGED: _Breach(
+            rules.averaged_images,
+            "AVERAGED_IMAGES",
+            "are averages of several, or smoothed; their texture is not that of slices as they are reconstructed",
+            tag,
+            None,
+        ),
+        ImageKind.ATTENUATION_CORRECTION: _Breach(
+            rules.attenuation_correction,
+            "ATTENUATION_CORRECTION",
+            "are the low dose CT that corrects a PET; the method is made for diagnostic CT",
+            tag,
+            None,
+        ),
+        ImageKind.REFORMATTED: _Breach(
+            rules.reformatted_images,
+            "REFORMATTED_IMAGES",
+            "were interpolated between slices, and may be averages; the method is made for slices as they are"
+            " reconstructed",
+            tag,
+            None,
+        ),
+        ImageKind.MULTI_ENERGY: _Breach(
+            rules.multi_energy,
+            "MULTI_ENERGY",
+            "come from a multi-energy acquisition; whether they equal a conventional CT is not told",
+            tag,
+            None,
+        ),
+    }
+    breaches = []
+    for kind, breach in possible.items():
+        told = [found.told_by for s in series.slices for found in s.derivations if found.kind is kind]
+        if told:
+            images = "The images" if len(told) == len(series.slices) else f"{len(told)} of {len(series.slices)} images"
+            breaches.append(replace(breach, message=f"{images} {breach.message} ({told[0]}).", value=told[0]))
+    return breaches
+
+
+def _manufacturer(ct_slice: CTSlice) -> str:
+    return _text(attribute_value(ct_slice.instance.header, "Manufacturer"))
 
 
 def _text(value: object) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
+from pdl1es.dicom.protocol.manufacturer import Vendor, vendor_of
 from pdl1es.dicom.protocol.rules import ProtocolRules
 
 Sharpness = Literal["sharp", "smooth", "unknown"]
@@ -19,21 +20,23 @@ The paper excludes B30f, includes B60f and says nothing of the kernels between. 
 B30f / B50f is the smooth / sharp pair of the National Lung Screening Trial. Br, Bl, Bv, Hr, Qr and the iterative I
 kernels keep the numbering."""
 
-_SIEMENS: Final = re.compile(r"^(?!FC)[A-Z]{1,3}(\d{2})[A-Z]{0,2}(?:[_ ]\d)?$")
-_CANON: Final = re.compile(r"^FC(\d{2})\D*$")
+_SIEMENS: Final = re.compile(r"^(?!FC)[A-Z]{1,3}(\d{2,3})[A-Z]{0,2}(?:[_ ]\d)?$")
+_CANON: Final = re.compile(r"^FC(\d{1,2})(?!\d)")
 _CANON_SHARP: Final = (range(30, 40), range(50, 60), range(80, 90))
 """Canon (Toshiba) FC numbers: 30-39 bone and inner ear, 50-59 lung, 80-89 high resolution."""
 _CANON_SMOOTH: Final = (range(1, 30),)
 """1-19 body with and without beam hardening correction, 20-29 head. What is in no range stays unknown."""
-_GE_SHARP: Final = frozenset({"LUNG", "BONE", "BONEPLUS", "EDGE", "ULTRA", "HDLUNG", "HDBONE", "HDBONEPLUS", "HDEDGE"})
-_GE_SMOOTH: Final = frozenset(
-    {"SOFT", "STANDARD", "STND", "STD", "STDPLUS", "STANDARDPLUS", "CHEST", "CHST", "HDSTND", "HDSOFT"}
-)
-"""GE's names without spaces and underscores. DETAIL lies between STANDARD and BONE and stays unknown."""
+_GE_SHARP: Final = frozenset({"LUNG", "BONE", "EDGE", "ULTRA"})
+_GE_SMOOTH: Final = frozenset({"SOFT", "STANDARD", "STND", "STD", "CHEST", "CHST"})
+"""GE's names without spaces and underscores, without the ``HD`` before and the ``+`` or ``PLUS`` after them. DETAIL lies
+between STANDARD and BONE and stays unknown."""
 _PHILIPS_SHARP: Final = frozenset({"D", "E", "L", "YA", "YB", "YC", "YD"})
 _PHILIPS_SMOOTH: Final = frozenset({"A", "B", "C"})
 """Philips' letters: A to C soft to medium, D and E sharp, L and the Y family for lung and detail. C and D are the smooth
 and sharp kernel of the National Lung Screening Trial."""
+_UNITED_IMAGING_SMOOTH: Final = re.compile(r"(?:^|_)V?SOFT(?:_|$)")
+"""United Imaging's names hold words, as ``B_SOFT_B`` and ``B_SHARP_C``. One that calls itself soft is taken at its word,
+which withholds the group. One that calls itself sharp is not: no list that we know says how sharp it is."""
 
 
 def classify_kernel(kernel: tuple[str, ...], manufacturer: str, rules: ProtocolRules) -> Sharpness:
@@ -45,8 +48,8 @@ def classify_kernel(kernel: tuple[str, ...], manufacturer: str, rules: ProtocolR
         Values of Convolution Kernel (0018,1210). The first value that a table knows decides, because Siemens writes the
         strength of its iterative reconstruction as a second value (``I70f\\3``).
     manufacturer
-        Value of Manufacturer (0008,0070). Where it is empty, all tables but Philips' are tried, whose single letters
-        other vendors use too.
+        Value of Manufacturer (0008,0070), however it spells the vendor (`vendor_of`). Where it is empty, the tables of
+        Canon, GE and Siemens are tried; Philips' single letters are used by other vendors too.
     rules
         Lists of kernels that overrule the tables.
 
@@ -89,7 +92,7 @@ def _siemens(value: str) -> Sharpness:
 
 
 def _ge(value: str) -> Sharpness:
-    name = re.sub(r"[ _-]", "", value).replace("+", "PLUS")
+    name = re.sub(r"[ _-]", "", value).replace("+", "PLUS").removeprefix("HD").removesuffix("PLUS")
     return "sharp" if name in _GE_SHARP else "smooth" if name in _GE_SMOOTH else "unknown"
 
 
@@ -107,18 +110,25 @@ def _canon(value: str) -> Sharpness:
     return "smooth" if any(number in numbers for numbers in _CANON_SMOOTH) else "unknown"
 
 
-_TABLES: Final[tuple[tuple[tuple[str, ...], _Table], ...]] = (
-    (("CANON", "TOSHIBA"), _canon),
-    (("GE", "GENERAL ELECTRIC"), _ge),
-    (("PHILIPS", "MARCONI", "PICKER"), _philips),
-    (("SIEMENS",), _siemens),
-)
-"""Words of Manufacturer, and the table of that vendor."""
+def _united_imaging(value: str) -> Sharpness:
+    return "smooth" if _UNITED_IMAGING_SMOOTH.search(value) else "unknown"
+
+
+_TABLES: Final[Mapping[Vendor, _Table]] = {
+    "Canon": _canon,
+    "GE": _ge,
+    "Philips": _philips,
+    "Siemens": _siemens,
+    "United Imaging": _united_imaging,
+}
+"""The tables of the vendors that have one; every kernel of another vendor is unknown."""
+_OF_NO_VENDOR: Final = (_canon, _ge, _siemens)
+"""The tables whose names no other vendor uses, for a CT that does not name its manufacturer."""
 
 
 def _tables_of(manufacturer: str) -> tuple[_Table, ...]:
     """Return the tables in which a manufacturer's kernels are looked up."""
-    maker = manufacturer.upper()
-    if not maker.strip():
-        return tuple(table for _, table in _TABLES if table is not _philips)
-    return tuple(table for words, table in _TABLES if any(re.search(rf"\b{word}\b", maker) for word in words))
+    if not manufacturer.strip():
+        return _OF_NO_VENDOR
+    table = _TABLES.get(vendor) if (vendor := vendor_of(manufacturer)) is not None else None
+    return () if table is None else (table,)

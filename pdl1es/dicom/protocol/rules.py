@@ -26,6 +26,25 @@ class ProtocolRules(BaseModel):
     thick_slices: Action = Field(default="warn", description="slices thicker than maximum_slice_thickness_mm")
     missing_slice_thickness: Action = Field(default="warn", description="Slice Thickness is absent")
     missing_manufacturer: Action = Field(default="warn", description="Manufacturer is absent")
+    several_manufacturers: Action = Field(
+        default="warn", description="the slices of the series name several manufacturers"
+    )
+    averaged_images: Action = Field(
+        default="withhold_group", description="averages, sums or thick slabs of several images, or smoothed images"
+    )
+    spectral_images: Action = Field(
+        default="withhold_group",
+        description="images of a material, without one, or at one energy: iodine, virtual non-contrast, monoenergetic",
+    )
+    multi_energy: Action = Field(
+        default="warn", description="a multi-energy CT that seems to be the conventional image of its scan"
+    )
+    attenuation_correction: Action = Field(
+        default="withhold_group", description="the low dose CT that corrects a PET, where it is marked as one"
+    )
+    reformatted_images: Action = Field(
+        default="withhold_group", description="images interpolated between slices (MPR); they may be averages as well"
+    )
     gantry_tilt: Action = Field(
         default="warn", description="a tilted gantry; the resampling follows the true geometry of every slice"
     )

@@ -82,11 +82,12 @@ class EligibleSeries:
     coverage: float | None = None
 
     @property
-    def rank(self) -> tuple[int, float, float, bool, str]:
-        """Sorts the better series first: sharp kernel, thinner slices, coverage, PRIMARY images, UID."""
+    def rank(self) -> tuple[bool, int, float, float, bool, str]:
+        """Sorts the better series first: slices as reconstructed, sharp kernel, thinner, coverage, PRIMARY, UID."""
+        derived = any(s.derivations for s in self.stack.slices)
         sharp = ("sharp", "unknown", "smooth").index(self.sharpness)
         secondary = any(s.image_type[1:2] != ("PRIMARY",) for s in self.stack.slices)
-        return sharp, median_slice_spacing(self.stack), -(self.coverage or 0.0), secondary, self.facts.uid
+        return derived, sharp, median_slice_spacing(self.stack), -(self.coverage or 0.0), secondary, self.facts.uid
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def test_one_smooth_slice_makes_the_series_smooth() -> None:
     [
         ({"ConvolutionKernel": None}, "KERNEL_MISSING"),
         ({"ConvolutionKernel": ""}, "KERNEL_MISSING"),
-        ({"Manufacturer": "UIH", "ConvolutionKernel": "B_SOFT"}, "UNKNOWN_KERNEL"),
+        ({"Manufacturer": "UIH", "ConvolutionKernel": "B_SHARP_C"}, "UNKNOWN_KERNEL"),
         ({"SliceThickness": 5.5}, "THICK_SLICES"),
         ({"SliceThickness": None}, "SLICE_THICKNESS_MISSING"),
         ({"Manufacturer": None}, "MANUFACTURER_MISSING"),
@@ -204,7 +204,7 @@ def test_a_kernel_in_a_message_is_short_and_printable() -> None:
     [
         ("ct_4dlung113/CT", ["KERNEL_MISSING"]),
         ("ibsi1/ct_phantom/dicom/image", ["KERNEL_MISSING"]),
-        ("odd_ct/GE_tilt_nonuniform", ["GANTRY_TILT", "SMOOTH_KERNEL", "THICK_SLICES"]),
+        ("odd_ct/GE_tilt_nonuniform", ["GANTRY_TILT", "SMOOTH_KERNEL", "THICK_SLICES", "AVERAGED_IMAGES"]),
         ("odd_ct/scout_plus_axial/98892001/CT5N", ["SMOOTH_KERNEL"]),
         ("seg_zoo/dcmqi/ct-3slice", ["SMOOTH_KERNEL"]),
     ],
