@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydicom.dataset import Dataset
 
 from pdl1es.errors import Refusal, RefusalCode
+from pdl1es.regular_file import read_regular_file
 from pdl1es.score_warning import ScoreWarning
 
 VARIABLES = ("age", "sex", "smoking", "family_history")
@@ -190,18 +193,31 @@ def read_clinical_json(content: bytes) -> ClinicalRecord:
     if len(content) > MAX_CLINICAL_FILE_BYTES:
         raise ClinicalFileError(f"the file is larger than {MAX_CLINICAL_FILE_BYTES} bytes")
     try:
-        document = json.loads(content.decode("utf-8-sig"))
+        document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_each_once)
     except UnicodeDecodeError as error:
         raise ClinicalFileError(f"the file is not UTF-8 (byte {error.start})") from None
     except json.JSONDecodeError as error:
         raise ClinicalFileError(
             f"the file is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
         ) from None
+    except ClinicalFileError:
+        raise
+    except ValueError:
+        # Python turns no longer text into a whole number: the time that it takes grows with the square of the length.
+        raise ClinicalFileError(f"the file holds a number of more than {sys.get_int_max_str_digits()} digits") from None
     except RecursionError:
         raise ClinicalFileError("the file is nested too deeply") from None
     if not isinstance(document, dict):
         raise ClinicalFileError("the file must hold one JSON object")
     return read_clinical_mapping(document)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that names a key twice: nothing says which value is meant."""
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        raise ClinicalFileError("a key is there twice")
+    return document
 
 
 def read_clinical_mapping(values: Mapping[str, Any]) -> ClinicalRecord:
@@ -246,8 +262,14 @@ def read_clinical_csv(content: bytes, patient_id: str, accession_number: str) ->
     except UnicodeDecodeError as error:
         raise ClinicalFileError(f"the file is not UTF-8 (byte {error.start})") from None
     reader = csv.DictReader(io.StringIO(text))
-    columns = [column.strip().lower() for column in reader.fieldnames or ()]
+    try:
+        columns = [column.strip().lower() for column in reader.fieldnames or ()]
+    except csv.Error as error:
+        raise ClinicalFileError(f"the file is not CSV: line {reader.line_num}: {error}") from None
     reader.fieldnames = columns
+    for name in ("patient_id", "accession_number", *ClinicalRecord.model_fields):
+        if columns.count(name) > 1:
+            raise ClinicalFileError(f"the table has {columns.count(name)} columns {name}")
     keys = {"accession_number": accession_number.strip(), "patient_id": patient_id.strip()}
     if not any(key in columns for key in keys):
         raise ClinicalFileError("the table has neither a column patient_id nor a column accession_number")
@@ -264,6 +286,8 @@ def read_clinical_csv(content: bytes, patient_id: str, accession_number: str) ->
             raise ClinicalFileError(f"rows {numbers} have the study's {key}: one row is needed")
         if found:
             number, row = found[0]
+            if None in row:
+                raise ClinicalFileError(f"row {number} has more fields than the table has columns")
             try:
                 return ClinicalRecord.model_validate(
                     {name: row.get(name) for name in ClinicalRecord.model_fields if name in columns}
@@ -413,17 +437,34 @@ def read_clinical_input(header: Dataset, study_folder: Path, given: Path | Clini
                 )
         else:
             record = read_clinical_json(content)
-    in_study: ClinicalRecord | None = None
-    study_file = study_folder / STUDY_FILE
-    if study_file.is_file():
-        try:
-            in_study = read_clinical_json(_content(study_file))
-        except ClinicalFileError as error:
-            raise Refusal(RefusalCode.CLINICAL_INVALID, f"{STUDY_FILE}: {error}") from error
+    try:
+        in_study = _study_record(study_folder)
+    except ClinicalFileError as error:
+        raise Refusal(RefusalCode.CLINICAL_INVALID, f"{STUDY_FILE}: {error}") from error
     return ClinicalInput(clinical_data(header, record, in_study), warnings)
+
+
+def _study_record(study_folder: Path) -> ClinicalRecord | None:
+    """Read the study's own file; None where there is none.
+
+    A symbolic link is followed within the study alone: what lies outside is not the study's, and may be another
+    patient's.
+    """
+    file = study_folder / STUDY_FILE
+    if not os.path.lexists(file):
+        return None
+    try:
+        inside = file.resolve(strict=True).is_relative_to(study_folder.resolve())
+    except (OSError, RuntimeError):  # a link that leads nowhere, or in a circle
+        raise ClinicalFileError("the symbolic link leads to no file") from None
+    if not inside:
+        raise ClinicalFileError("the symbolic link leads out of the study")
+    return read_clinical_json(_content(file))
 
 
 def _content(path: Path) -> bytes:
     """Read one byte more than the limit at most: the parser refuses what is longer."""
-    with path.open("rb") as file:
-        return file.read(MAX_CLINICAL_FILE_BYTES + 1)
+    try:
+        return read_regular_file(path, MAX_CLINICAL_FILE_BYTES)
+    except OSError as error:
+        raise ClinicalFileError(f"the file cannot be read: {error.strerror}") from None

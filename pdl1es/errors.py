@@ -43,6 +43,11 @@ class RefusalCode(Enum):
         "a GPU is required by the settings and none can be used",
         "give the process a GPU, or set require_gpu: false",
     )
+    INPUT_UNREADABLE = RefusalRow(
+        "study_loader",
+        "the study's folder, or a file of it, cannot be read",
+        "check that the study stays where it is until the run has ended, and that the user that runs may read it",
+    )
     LIMIT_EXCEEDED = RefusalRow(
         "study_loader", "the input is larger than the limits allow", "send one study, or raise the limits in app.yaml"
     )

@@ -236,8 +236,6 @@ def score_study(
         ``settings`` hold something that is not allowed.
     ValueError
         ``when`` has no time zone.
-    OSError
-        The study's folder or the clinical file is not there.
     """
     chosen = read_settings(settings)
     if contour_stability is not None:

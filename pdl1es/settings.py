@@ -15,6 +15,7 @@ from pdl1es.dicom.limits import ScanLimits
 from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.selection.rules import SelectionRules
 from pdl1es.plausibility.rules import PlausibilityRules
+from pdl1es.regular_file import read_regular_file
 from pdl1es.shipped import shipped_path
 
 DEFAULT_FILE: Final = shipped_path("app.yaml")
@@ -23,8 +24,22 @@ DEFAULT_FILE: Final = shipped_path("app.yaml")
 OutputKind = Literal["sr", "cam", "pdf", "json"]
 
 
+MAX_SETTINGS_BYTES: Final = 2**20
+
+
 class SettingsError(ValueError):
     """``app.yaml`` cannot be used; the message names file, key, value and what is allowed."""
+
+
+class _SettingsLoader(yaml.SafeLoader):
+    """YAML without aliases: nested ones make a short file as large as memory, and settings need none."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuse an alias; compose any other node."""
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(None, None, "an alias (*) cannot be used here", event.start_mark)
+        return super().compose_node(parent, index)
 
 
 class ApplicationSection(BaseModel):
@@ -135,13 +150,23 @@ def load_settings(file: Path) -> Settings:
         Where it is missing, not YAML, or holds a key or value that is not allowed: every fault at once.
     """
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        content = read_regular_file(file, MAX_SETTINGS_BYTES)
+        text = content.decode("utf-8")
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise SettingsError(f"{file}: {error}") from error
+    if len(content) > MAX_SETTINGS_BYTES:
+        raise SettingsError(f"{file} is larger than {MAX_SETTINGS_BYTES} bytes")
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, _SettingsLoader)
     except yaml.YAMLError as error:
         raise SettingsError(f"{file} is not YAML: {error}") from error
+    except RecursionError:
+        raise SettingsError(f"{file} is nested too deeply") from None
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        # What PyYAML's constructors raise for a scalar that its pattern accepts: a date of month 99, !!int 'x'.
+        raise SettingsError(f"{file} holds a value that cannot be read: {_brief(str(error))}") from error
     if document is None:
         document = {}
     if not isinstance(document, dict):
@@ -149,12 +174,17 @@ def load_settings(file: Path) -> Settings:
     return _validated(document, str(file))
 
 
+def _brief(text: str) -> str:
+    """Shorten what a message repeats."""
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 def _validated(document: dict[Any, Any], where: str) -> Settings:
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
         faults = [
-            f"  {'.'.join(str(part) for part in fault['loc'])} = {fault['input']!r}: {fault['msg']}"
+            f"  {_brief('.'.join(str(part) for part in fault['loc']))} = {_brief(repr(fault['input']))}: {fault['msg']}"
             for fault in error.errors(include_url=False)
         ]
         raise SettingsError("\n".join([f"{where} holds settings that are not allowed:", *faults])) from error

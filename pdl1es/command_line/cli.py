@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from pdl1es import __version__
-from pdl1es.command_line.console import say, standard_error, standard_output, usage_error
+from pdl1es.command_line.console import output_may_be_lost, say, standard_error, standard_output, usage_error
 from pdl1es.command_line.process import collect_garbage_rarely, limit_blas_threads, prepare_process
 from pdl1es.exit_code import ExitCode
 from pdl1es.model.folder import DEFAULT_MODELS
@@ -58,6 +60,16 @@ def _settings(config: Path | None) -> Settings:
     try:
         return load_settings(settings_file(config))
     except SettingsError as error:
+        raise usage_error(str(error)) from error
+
+
+def _report_time() -> datetime:
+    """Return the time that the reports carry, or end the command where ``SOURCE_DATE_EPOCH`` is none."""
+    from pdl1es.report.clock import report_time
+
+    try:
+        return report_time(os.environ)
+    except ValueError as error:
         raise usage_error(str(error)) from error
 
 
@@ -128,20 +140,27 @@ def run(
     prepare_process(settings.log.level)
     try:
         outcome = run_study(
-            study, output, settings=settings, model_folder=model, clinical_file=clinical, execute=_executor(context)
+            study,
+            output,
+            settings=settings,
+            model_folder=model,
+            clinical_file=clinical,
+            when=_report_time(),
+            execute=_executor(context),
         )
     except ClinicalFileError as error:
         raise usage_error(f"--clinical: {error}") from error
-    if outcome.refusal is not None:
-        from pdl1es.command_line.display import show_refusal, show_reports
+    with output_may_be_lost():
+        if outcome.refusal is not None:
+            from pdl1es.command_line.display import show_refusal, show_reports
 
-        show_refusal(outcome.refusal, standard_error())
-        if outcome.result is not None:
-            show_reports(outcome.result, output, standard_output())
-    elif outcome.result is not None:
-        from pdl1es.command_line.display import show_result
+            show_refusal(outcome.refusal, standard_error())
+            if outcome.result is not None:
+                show_reports(outcome.result, output, standard_output())
+        elif outcome.result is not None:
+            from pdl1es.command_line.display import show_result
 
-        show_result(outcome.result, output, standard_output())
+            show_result(outcome.result, output, standard_output())
     raise typer.Exit(outcome.exit_code)
 
 
@@ -164,7 +183,8 @@ def inspect(
     except Refusal as refusal:
         show_refusal(refusal, standard_error())
         raise typer.Exit(ExitCode.REFUSED) from refusal
-    show_survey(inspection.study, inspection.survey, standard_output())
+    with output_may_be_lost():
+        show_survey(inspection.study, inspection.survey, standard_output())
     raise typer.Exit(ExitCode.REPORT_WRITTEN if inspection.refusal is None else ExitCode.REFUSED)
 
 
@@ -193,10 +213,13 @@ def phantom(
     except ValueError as error:
         raise usage_error(f"--kernel: {error}") from error
     prepare_process("INFO")
-    with standard_error().status("Making a phantom study ..."):
-        made = make_phantom_study(
-            output, seed=seed, slice_thickness=slice_thickness, kernel=kernel, tumour_diameter=tumour_diameter
-        )
+    try:
+        with standard_error().status("Making a phantom study ..."):
+            made = make_phantom_study(
+                output, seed=seed, slice_thickness=slice_thickness, kernel=kernel, tumour_diameter=tumour_diameter
+            )
+    except OSError as error:
+        raise usage_error(f"the study cannot be written: {error.strerror}") from error
     say(f"Phantom study: {made.folder} ({made.true_volume_mm3 / 1000:.1f} mL tumour)")
 
 
@@ -222,7 +245,8 @@ def self_test(
     if record and outcome.measured is not None:
         say(f"recorded: {record_expectation(outcome.measured, model)}")
         raise typer.Exit(ExitCode.REPORT_WRITTEN)
-    show_self_test(outcome, standard_output())
+    with output_may_be_lost():
+        show_self_test(outcome, standard_output())
     raise typer.Exit(outcome.exit_code)
 
 

@@ -5,8 +5,11 @@ rich is imported when something is printed, so that a command that prints nothin
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -21,7 +24,12 @@ def standard_output() -> Console:
     """Return the console for what a command was asked for."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    class StandardOutput(Console):
+        def on_broken_pipe(self) -> None:
+            """Raise what rich would end the process for with exit code 1: the reader of a pipe has gone."""
+            raise BrokenPipeError
+
+    return StandardOutput(highlight=False)
 
 
 def standard_error() -> Console:
@@ -49,6 +57,24 @@ def labelled(label: str, text: str) -> None:
     from rich.markup import escape
 
     standard_output().print(f"[yellow]{escape(label)}[/] {escape(text)}", soft_wrap=True)
+
+
+@contextmanager
+def output_may_be_lost() -> Iterator[None]:
+    """Let a command that has done its work print; where standard output takes no more, say so and go on.
+
+    The exit code tells what became of the study, whatever became of the words about it.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:  # ValueError: standard output was closed
+        if isinstance(error, UnicodeError):
+            raise
+        # Else Python would try again when it ends, and end with exit code 120.
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - it stays open until the process ends
+        with suppress(OSError):
+            typer.echo("standard output cannot be written to: what was to be shown is lost", err=True)
 
 
 def ended(message: str, code: ExitCode) -> typer.Exit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,14 +55,8 @@ def list_files(root: Path, limits: ScanLimits, deadline: float) -> tuple[list[Pa
     unreadable: list[UnreadableFile] = []
     ignored = count = total = 0
 
-    def no_folder(error: OSError) -> None:
-        unreadable.append(
-            UnreadableFile(relative_path(Path(error.filename or root), root), "the folder cannot be opened")
-        )
-
-    for folder, folders, names in os.walk(root, onerror=no_folder):
+    for folder, names in _folders(root, unreadable):
         check_time(deadline)
-        folders.sort()
         for name in names:
             count += 1
             if count > limits.max_files:
@@ -74,7 +69,7 @@ def list_files(root: Path, limits: ScanLimits, deadline: float) -> tuple[list[Pa
                     unreadable.append(UnreadableFile(relative_path(path, root), "a symbolic link out of the folder"))
                     continue
                 status = path.stat()
-            except OSError:
+            except (OSError, RuntimeError):  # RuntimeError: links that lead in a circle, before Python 3.13
                 unreadable.append(UnreadableFile(relative_path(path, root), "the file cannot be opened"))
                 continue
             if not stat.S_ISREG(status.st_mode):
@@ -88,6 +83,29 @@ def list_files(root: Path, limits: ScanLimits, deadline: float) -> tuple[list[Pa
                 )
             files.append(path)
     return sorted(files), unreadable, ignored
+
+
+def _folders(root: Path, unreadable: list[UnreadableFile]) -> Iterator[tuple[Path, list[str]]]:
+    """Yield each folder under ``root`` with the names of what is no folder in it; links to folders are not followed.
+
+    `os.walk` calls itself for each level until Python 3.12, and folders can be nested deeper than Python's calls.
+    """
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        names, below = [], []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        below.append(entry.name)
+                    elif not (entry.is_symlink() and os.path.isdir(entry.path)):  # noqa: PTH112 - it raises nothing
+                        names.append(entry.name)
+        except OSError:
+            unreadable.append(UnreadableFile(relative_path(folder, root), "the folder cannot be opened"))
+            continue
+        yield folder, names
+        waiting += [folder / name for name in sorted(below, reverse=True)]
 
 
 def relative_path(path: Path, root: Path) -> str:

@@ -18,6 +18,7 @@ from pdl1es.dicom.header_elements import Converted
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.limits import ScanLimits
 from pdl1es.dicom.silence import silenced_pydicom
+from pdl1es.errors import Refusal, RefusalCode
 
 _READERS: Final = 8
 _BATCH: Final = 256
@@ -76,14 +77,16 @@ def scan_study(root: Path, limits: ScanLimits | None = None) -> Study:
     Raises
     ------
     Refusal
-        LIMIT_EXCEEDED: more files or bytes than the limits allow, or they took too long.
-    NotADirectoryError
-        ``root`` is not a folder.
+        LIMIT_EXCEEDED: more files or bytes than the limits allow, or they took too long. INPUT_UNREADABLE: the folder is
+        not there, or is gone while it is read.
     """
     limits = limits or ScanLimits()
-    root = root.resolve()
+    try:
+        root = root.resolve()
+    except RuntimeError:  # links that lead in a circle, before Python 3.13
+        raise _no_folder() from None
     if not root.is_dir():
-        raise NotADirectoryError(f"{root} is not a folder")
+        raise _no_folder()
     deadline = time.monotonic() + limits.seconds
     files, unreadable, ignored = list_files(root, limits, deadline)
 
@@ -105,6 +108,8 @@ def scan_study(root: Path, limits: ScanLimits | None = None) -> Study:
                 else:
                     found[instance.sop_instance_uid].append(instance)
 
+    if not root.is_dir():
+        raise _no_folder()
     instances = []
     for uid in sorted(found):
         same_uid = found[uid]
@@ -121,6 +126,10 @@ def scan_study(root: Path, limits: ScanLimits | None = None) -> Study:
         unreadable=tuple(sorted(unreadable, key=lambda file: (file.path, file.reason))),
         ignored_files=ignored,
     )
+
+
+def _no_folder() -> Refusal:
+    return Refusal(RefusalCode.INPUT_UNREADABLE, "the study's folder is not there")
 
 
 def _content_digest(instance: Instance) -> bytes:

@@ -28,6 +28,7 @@ REASON_CODES: Final[dict[RefusalCode, str]] = {
     RefusalCode.OUTPUT_NOT_WRITABLE: "R-OUTPUT",
     RefusalCode.MODEL_UNFIT: "R-MODEL",
     RefusalCode.PROVIDER_UNAVAILABLE: "R-PROVIDER",
+    RefusalCode.INPUT_UNREADABLE: "R-INPUT",
     RefusalCode.LIMIT_EXCEEDED: "R-LIMIT",
     RefusalCode.SEVERAL_PATIENTS: "R-PATIENTS",
     RefusalCode.SEVERAL_STUDIES: "R-STUDIES",

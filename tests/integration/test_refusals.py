@@ -197,6 +197,11 @@ def provider_unavailable(plan: Plan) -> None:
     plan.require_gpu = True
 
 
+def input_unreadable(plan: Plan) -> None:
+    """The folder is moved away before it is read."""
+    plan.after.append(shutil.rmtree)
+
+
 def limit_exceeded(plan: Plan) -> None:
     plan.limits["max_files"] = 3
 
@@ -447,6 +452,7 @@ CASES: Final = {
     RefusalCode.OUTPUT_NOT_WRITABLE: Case(output_not_writable),
     RefusalCode.MODEL_UNFIT: Case(model_unfit),
     RefusalCode.PROVIDER_UNAVAILABLE: Case(provider_unavailable),
+    RefusalCode.INPUT_UNREADABLE: Case(input_unreadable),
     RefusalCode.LIMIT_EXCEEDED: Case(limit_exceeded),
     RefusalCode.SEVERAL_PATIENTS: Case(several_patients, "PatientID (0010,0020)", "2 different values"),
     RefusalCode.SEVERAL_STUDIES: Case(

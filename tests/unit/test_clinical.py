@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from pydicom.config import IGNORE, settings
@@ -16,8 +18,10 @@ from pdl1es.clinical import (
     clinical_data,
     clinical_from_header,
     read_clinical_csv,
+    read_clinical_input,
     read_clinical_json,
 )
+from pdl1es.errors import Refusal
 
 
 def header(**attributes: str) -> Dataset:
@@ -108,6 +112,8 @@ def test_json_accepts_the_words_and_the_codes_and_nulls() -> None:
         (b'{"sex": "Zaphod"}', "sex: Input should be 'female' or 'male'"),
         (b"\xff\xfe", "not UTF-8"),
         (b"[" * 100_000, "nested too deeply"),
+        (b'{"age": ' + b"9" * 5000 + b"}", "a number of more than 4300 digits"),
+        (b'{"age": 61, "age": 71}', "a key is there twice"),
     ],
 )
 def test_a_bad_json_is_refused_with_field_and_reason_but_not_the_value(content: bytes, says: str) -> None:
@@ -142,3 +148,59 @@ def test_csv_with_several_rows_or_bad_values_names_the_rows() -> None:
         read_clinical_csv(TABLE, "P4", "")
     with pytest.raises(ClinicalFileError, match="neither a column patient_id nor"):
         read_clinical_csv(b"name,age\nx,1\n", "P1", "A1")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"patient_id,age,remark\nP1,61," + b"x" * 131_073, "not CSV: line 1: field larger than field limit"),
+        (b"patient_id," + b"x" * 131_073 + b"\nP1,61", "not CSV: line 0: field larger than field limit"),
+        (b"patient_id,age,age\nP1,61,71", "2 columns age"),
+        (b"patient_id,age\nP1,61,71", "row 2 has more fields than the table has columns"),
+    ],
+)
+def test_a_table_that_is_not_clear_is_refused(content: bytes, says: str) -> None:
+    with pytest.raises(ClinicalFileError, match=says):
+        read_clinical_csv(content, "P1", "")
+
+
+def _link_out(file: Path) -> None:
+    outside = file.parent.parent / "another-patient.json"
+    outside.write_text('{"age": 50}', encoding="utf-8")
+    file.symlink_to(outside)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (_link_out, "the symbolic link leads out of the study"),
+        (lambda file: file.symlink_to(file), "the symbolic link leads to no file"),
+        (lambda file: file.symlink_to("gone.json"), "the symbolic link leads to no file"),
+        (os.mkfifo, "it is no regular file"),
+        (Path.mkdir, "it is no regular file"),
+    ],
+    ids=["link out", "link to itself", "broken link", "pipe", "folder"],
+)
+def test_a_study_file_that_cannot_be_its_own_is_refused(
+    tmp_path: Path, make: Callable[[Path], None], says: str
+) -> None:
+    """It is neither read nor passed over: whoever put it there expects its values in the score."""
+    study = tmp_path / "study"
+    study.mkdir()
+    make(study / "clinical.json")
+    with pytest.raises(Refusal, match=f"CLINICAL_INVALID: clinical.json: .*{says}"):
+        read_clinical_input(Dataset(), study, None)
+
+
+def test_a_link_within_the_study_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "values.json").write_text('{"age": 50}', encoding="utf-8")
+    (tmp_path / "clinical.json").symlink_to("sub/values.json")
+    assert read_clinical_input(Dataset(), tmp_path, None).data.age.value == 50
+
+
+@pytest.mark.parametrize("given", ["pipe", "/dev/zero", "/proc/self/mem", "gone"])
+def test_a_clinical_file_that_cannot_be_read_is_an_error_of_usage(tmp_path: Path, given: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ClinicalFileError, match="cannot be read"):
+        read_clinical_input(Dataset(), tmp_path, tmp_path / given)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,39 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
 def test_what_is_not_yaml_is_told(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(SettingsError, match=says):
         load_settings(write(tmp_path, text))
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join(['*' + before] * 10)}]\n" for before, name in pairwise("abcdefghij")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("report:\n  series_number: 2020-99-99\n", "a value that cannot be read: month must be in 1..12"),
+        ("limits: {max_files: !!int 'x'}", "a value that cannot be read"),
+        ("report_refusals: !!bool 'x'", "a value that cannot be read"),
+        ("limits: {max_files: " + "9" * 5000 + "}", "a value that cannot be read"),
+        (BOMB, "an alias"),
+        ("limits: &a {x: *a}", "an alias"),
+        ("a: " + "[" * 5000, "nested too deeply"),
+        ("#" * 2**21, "larger than"),
+        ("log: {level: " + "x" * 100_000 + "}", "log.level"),
+    ],
+    ids=["date", "int", "bool", "digits", "bomb", "itself", "depth", "size", "long"],
+)
+def test_yaml_that_is_made_to_break_its_reader_is_told_in_a_few_words(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says) as caught:
+        load_settings(write(tmp_path, text))
+    assert len(str(caught.value)) < 1000 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("given", ["pipe", "/dev/zero", "gone"])
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, given: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SettingsError, match=given):
+        load_settings(tmp_path / given)
 
 
 def test_the_file_comes_from_the_option_then_the_environment_then_the_application(

@@ -67,7 +67,8 @@ def read_stored_frames(instance: Instance, frames: Sequence[int]) -> NDArray[Any
     ------
     Refusal
         UNSUPPORTED_TRANSFER_SYNTAX: there is no decoder for it. PIXEL_DATA_CORRUPT: a frame is missing, truncated,
-        damaged or not what the header says. LIMIT_EXCEEDED: the frames are too large.
+        damaged or not what the header says. LIMIT_EXCEEDED: the frames are too large. INPUT_UNREADABLE: the file cannot
+        be opened or read any more.
     """
     layout = read_layout(instance)
     if layout.pixels * len(frames) * layout.dtype.itemsize > MAX_DECODED_BYTES:
@@ -128,6 +129,12 @@ def iterate_stored_frames(instance: Instance, frames: Sequence[int]) -> Iterator
                     encoded = b"".join(element.read(offset, length) for offset, length in places[frame])
                     yield _decode(instance, layout, encoded)
     except (OSError, zlib.error, struct.error) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the file system, not of the file's content
+            raise Refusal(
+                RefusalCode.INPUT_UNREADABLE,
+                f"an image's file cannot be read: {error.strerror}",
+                uid=instance.sop_instance_uid,
+            ) from error
         raise corrupt_pixels(instance, "the pixel data cannot be read") from error
 
 

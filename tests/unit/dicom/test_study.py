@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import struct
+import subprocess
 import time
 import warnings
 import zlib
@@ -182,6 +183,36 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
     study = scan_study(inside)
     assert study.instances == ()
     assert reasons(study) == {"file": "a symbolic link out of the folder"}
+
+
+def test_links_that_lead_in_a_circle_are_listed(tmp_path: Path) -> None:
+    write(tmp_path / "a", ct_dataset("1.2.3.1"))
+    (tmp_path / "itself").symlink_to("itself")
+    (tmp_path / "there").symlink_to("back")
+    (tmp_path / "back").symlink_to("there")
+    (tmp_path / "above").symlink_to(tmp_path)
+    study = scan_study(tmp_path)
+    assert len(study.instances) == 1
+    assert reasons(study) == dict.fromkeys(("itself", "there", "back"), "the file cannot be opened")
+
+
+def test_folders_nested_deeper_than_python_calls_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a", ct_dataset("1.2.3.1"))
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1500):
+        Path("d").mkdir()
+        os.chdir("d")
+    write(Path("b"), ct_dataset("1.2.3.2"))
+    try:
+        assert len(scan_study(tmp_path).instances) == 2
+    finally:
+        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)  # pytest's own removal calls itself for each level
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as refused:
+        scan_study(tmp_path / "gone")
+    assert refused.value.code is RefusalCode.INPUT_UNREADABLE
 
 
 def test_a_named_pipe_does_not_hang_the_reader(tmp_path: Path) -> None:
