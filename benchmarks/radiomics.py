@@ -44,7 +44,7 @@ from scipy.ndimage import gaussian_filter  # noqa: E402
 
 from pdl1es.features.extraction import extract_radiomics  # noqa: E402
 from pdl1es.features.names import FEATURE_NAMES, IMAGE_TYPES  # noqa: E402
-from pdl1es.method import radiomics_settings_text  # noqa: E402
+from pdl1es.features.settings_file import radiomics_settings_text  # noqa: E402
 
 SIZES_ML = (3, 30, 300)
 SCALING_ML = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -76,7 +76,7 @@ def real_cases(data: Path) -> Iterator[Case]:
     """Read the two real tumours and resample them as the chain does."""
     from pdl1es.dicom.header import read_instance
     from pdl1es.dicom.pixels.hounsfield import read_ct_slice
-    from pdl1es.dicom.segment_mask import read_segment_mask
+    from pdl1es.dicom.pixels.segment_reader import read_segment_mask
     from pdl1es.dicom.segmentation import parse_segmentation
     from pdl1es.dicom.stack import ct_series
     from pdl1es.grid.placement import place_mask

@@ -18,8 +18,9 @@ from pdl1es.assessment import Assessment, assess
 from pdl1es.clinical import ClinicalData, ClinicalInput, ClinicalRecord, read_clinical_input
 from pdl1es.dicom.limits import ScanLimits
 from pdl1es.dicom.pixels.hounsfield import read_ct_slice
+from pdl1es.dicom.pixels.segment_reader import read_segment_mask
 from pdl1es.dicom.protocol.rules import ProtocolRules
-from pdl1es.dicom.segment_mask import SegmentMask, read_segment_mask
+from pdl1es.dicom.segment_mask import SegmentMask
 from pdl1es.dicom.selection.rules import SelectionRules
 from pdl1es.dicom.selection.survey import Selection, select
 from pdl1es.dicom.series import CTSeries
@@ -249,7 +250,7 @@ def resample(selection: Selection, rules: PlausibilityRules) -> ResampledTumour:
 
 
 def read_mask(selection: Selection) -> SegmentMask:
-    """Read the selected segment's voxels (`dicom.segmentation.read_segment_mask`)."""
+    """Read the selected segment's voxels (`dicom.pixels.segment_reader.read_segment_mask`)."""
     return read_segment_mask(selection.segmentation, selection.segment.number)
 
 

@@ -26,7 +26,7 @@ from pdl1es.dicom.series import CTSeries, CTSlice
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.grid.measurement import RoiSlice, TumourMeasurement
 from pdl1es.grid.patches import RoiPatches
-from pdl1es.method import method_digest
+from pdl1es.method_digest import method_digest
 from pdl1es.model.metadata import CutOff, ModelMetadata
 from pdl1es.model.prediction import Contribution, Prediction
 from pdl1es.report.options import ReportOptions

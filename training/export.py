@@ -19,7 +19,8 @@ from scipy.ndimage import gaussian_filter
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
 from pdl1es.features.names import FEATURE_NAMES
-from pdl1es.method import PATCH_SIZE, PATCH_SLICES, method_digest
+from pdl1es.method import PATCH_SIZE, PATCH_SLICES
+from pdl1es.method_digest import method_digest
 from pdl1es.model.folder import MODEL_FILE
 from pdl1es.model.fusion import FusionModel
 from pdl1es.model.metadata import METADATA_KEY, CutOff, ModelMetadata, TrainingData

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from pdl1es import __version__
-from pdl1es.command_line.console import output_may_be_lost, say, standard_error, standard_output, usage_error
 from pdl1es.command_line.process import collect_garbage_rarely, limit_blas_threads, prepare_process
+from pdl1es.console import output_may_be_lost, say, standard_error, standard_output, usage_error
 from pdl1es.exit_code import ExitCode
 from pdl1es.model.folder import DEFAULT_MODELS
 

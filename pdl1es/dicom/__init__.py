@@ -7,7 +7,7 @@
     CT series as stacks: ``slices`` says where each image lies and which are set aside, ``stack`` forms the stack,
     ``gaps`` tells where slices are missing, ``rescale`` in which units the values are.
 ``segmentation``
-    Headers of SEG objects, with ``coded_concept`` and ``tumour_codes``; ``segment_mask`` reads a segment's voxels.
+    Headers of SEG objects, with ``coded_concept`` and ``tumour_codes``; ``segment_mask`` holds one segment's voxels.
 ``geometry``, ``functional_groups``
     Planes in the patient's coordinates, and the attributes of a frame.
 ``protocol``

@@ -22,11 +22,12 @@ from pdl1es.dicom.geometry import (
 )
 from pdl1es.dicom.header_elements import attribute_value
 from pdl1es.dicom.instance import Instance
-from pdl1es.dicom.selection.rules import SMALLEST_STACK
 from pdl1es.dicom.series import CT_SOP_CLASSES, CTSeries, CTSlice, SetAside
 from pdl1es.dicom.slices import slices_of
 from pdl1es.errors import Refusal, RefusalCode
 
+SMALLEST_STACK: Final = 3
+"""Fewest slices that still give a volume between slices and neighbours to compare their distances with."""
 SAME_POSITION_MM: Final = 0.01
 """Slices closer than this are the same slice twice."""
 SPACING_TOLERANCE_MM: Final = 1e-4

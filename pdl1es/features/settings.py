@@ -12,7 +12,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
 
 from pdl1es.features.names import IMAGE_TYPES, log_image
-from pdl1es.method import RADIOMICS_MARGIN_MM, radiomics_settings_text
+from pdl1es.features.settings_file import radiomics_settings_text
+from pdl1es.method import RADIOMICS_MARGIN_MM
 
 
 class _Section(BaseModel):

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from pdl1es.clinical import VARIABLES
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.features.names import FEATURE_NAMES
-from pdl1es.method import PATCH_SIZE, method_digest
+from pdl1es.method import PATCH_SIZE
+from pdl1es.method_digest import method_digest
 from pdl1es.model.folder import MODEL_FILE
 from pdl1es.model.metadata import METADATA_KEY, ModelMetadata
 from pdl1es.model.prediction import CAM_SIZE

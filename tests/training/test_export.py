@@ -18,7 +18,7 @@ import training.export
 from pdl1es.clinical import MISSING, ClinicalData, ClinicalValue
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.features.names import FEATURE_NAMES
-from pdl1es.method import method_digest
+from pdl1es.method_digest import method_digest
 from pdl1es.model.folder import MODEL_FILE
 from pdl1es.model.fusion import FusionModel
 from pdl1es.model.imputation import ReferenceProfiles, impute

@@ -34,7 +34,8 @@ from pdl1es.dicom.study import Study, scan_study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.grid.resample import SliceReader, TumourVolume
-from pdl1es.method import PATCH_SIZE, PATCH_SLICES, method_digest
+from pdl1es.method import PATCH_SIZE, PATCH_SLICES
+from pdl1es.method_digest import method_digest
 from pdl1es.plausibility.rules import PlausibilityRules
 from pdl1es.score_warning import ScoreWarning
 from training.cohort.table import CohortRow

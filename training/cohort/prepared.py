@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
 from pdl1es.features.names import FEATURE_NAMES
-from pdl1es.method import PATCH_SIZE, PATCH_SLICES, method_digest
+from pdl1es.method import PATCH_SIZE, PATCH_SLICES
+from pdl1es.method_digest import method_digest
 from training.errors import UsageError
 
 SCHEMA_VERSION: Final = 1

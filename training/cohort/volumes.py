@@ -15,8 +15,8 @@ from pydicom.dataset import Dataset
 from pdl1es.dicom.geometry import SlicePlane
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.segment_mask import SegmentMask
-from pdl1es.dicom.selection.rules import SMALLEST_STACK
 from pdl1es.dicom.series import CTSeries, CTSlice
+from pdl1es.dicom.stack import SMALLEST_STACK
 from training.cohort.table import VOLUME_SUFFIXES
 
 ACQUISITION: Final[dict[str, str]] = {

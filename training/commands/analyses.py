@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pdl1es.command_line.console import labelled, progress_bars, say
+from pdl1es.console import labelled, progress_bars, say
 from training.commands.endings import told_errors
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from pdl1es.command_line.console import labelled, progress_bar, say, standard_error
+from pdl1es.console import labelled, progress_bar, say, standard_error
 from training.cohort.rules import LONGEST_INTERVAL_DAYS
 from training.commands.endings import told_errors
 from training.commands.options import CohortFolder, Scheduler, Table, Workers

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from pdl1es.command_line.console import progress_bar, say
+from pdl1es.console import progress_bar, say
 from training.commands.endings import told_errors
 from training.commands.options import Prepared, ReportFolder, Workers
 

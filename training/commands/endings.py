@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pdl1es.command_line.console import ended, usage_error
+from pdl1es.console import ended, usage_error
 from pdl1es.exit_code import ExitCode
 
 

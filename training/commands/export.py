@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from pdl1es.command_line.console import labelled, progress_bars, say
+from pdl1es.console import labelled, progress_bars, say
 from training.commands.endings import told_errors
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pdl1es.command_line.console import progress_bars
+from pdl1es.console import progress_bars
 from training.commands.analyses import Inputs, progression_settings, report_of, say_where
 from training.commands.endings import told_errors
 from training.commands.options import Model, Permutations, ReportFolder, Run, SmallestShare

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from pdl1es.command_line.console import say
+from pdl1es.console import say
 from training.commands.analyses import say_where
 from training.commands.endings import told_errors
 from training.commands.options import Accelerator, Compiled, Precision, SideBySide

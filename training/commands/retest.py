@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pdl1es.command_line.console import progress_bars
+from pdl1es.console import progress_bars
 from training.commands.analyses import say_where
 from training.commands.endings import told_errors
 from training.commands.options import ReportFolder

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from pdl1es.command_line.console import standard_output
+from pdl1es.console import standard_output
 from training.commands.endings import told_errors
 from training.commands.options import Accelerator, Compiled, Precision, Prepared, SideBySide
 

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pdl1es import __version__
-from pdl1es.method import method_digest
+from pdl1es.method_digest import method_digest
 from training.cohort.prepared import PreparedCohort, cohort_digest
 from training.cohort.table import CheckedTable
 

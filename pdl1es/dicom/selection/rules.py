@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from pdl1es.dicom.stack import SMALLEST_STACK
 from pdl1es.dicom.tumour_codes import LUNG_SITES, SECONDARY_CODES, TUMOUR_CODES
-
-SMALLEST_STACK: Final = 3
-"""Fewest slices that still give a volume between slices and neighbours to compare their distances with."""
 
 
 def _checked_pattern(pattern: str) -> str:

@@ -243,7 +243,8 @@ def _volume_mm3(candidate: JudgedSegment) -> float:
     thick.
     """
     # imported here, because the decoders behind it are not needed where one segment is a tumour
-    from pdl1es.dicom.segment_mask import read_segment_mask, segment_volume_mm3
+    from pdl1es.dicom.pixels.segment_reader import read_segment_mask
+    from pdl1es.dicom.segment_mask import segment_volume_mm3
 
     mask = read_segment_mask(candidate.segmentation, candidate.segment.number)
     if not mask.planes:

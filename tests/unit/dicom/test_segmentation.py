@@ -20,11 +20,12 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from pdl1es.dicom import segment_mask
 from pdl1es.dicom.coded_concept import Code
 from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError
 from pdl1es.dicom.header import read_instance
-from pdl1es.dicom.segment_mask import SegmentMask, read_segment_mask
+from pdl1es.dicom.pixels import segment_reader
+from pdl1es.dicom.pixels.segment_reader import read_segment_mask
+from pdl1es.dicom.segment_mask import SegmentMask
 from pdl1es.dicom.segmentation import Segmentation, parse_segmentation
 from pdl1es.dicom.study import scan_study
 from pdl1es.errors import Refusal, RefusalCode
@@ -256,7 +257,7 @@ def test_an_empty_segment_has_no_planes(tmp_path: Path) -> None:
 def test_a_fractional_voxel_counts_from_the_threshold_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threshold: float, voxels: list[int]
 ) -> None:
-    monkeypatch.setattr(segment_mask, "FRACTIONAL_THRESHOLD", threshold)
+    monkeypatch.setattr(segment_reader, "FRACTIONAL_THRESHOLD", threshold)
     stored = np.array([[[19, 20, 50, 100]]], dtype=np.uint8)
     dataset = segmentation_dataset(
         stored, (1,), SegmentationType="FRACTIONAL", SegmentationFractionalType="OCCUPANCY",

@@ -17,10 +17,10 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from pdl1es.dicom import segment_mask
 from pdl1es.dicom.coded_concept import Code
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.limits import ScanLimits
+from pdl1es.dicom.pixels import segment_reader
 from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.segment_mask import SegmentMask
 from pdl1es.dicom.segmentation import Segment, Segmentation
@@ -229,7 +229,7 @@ def test_the_largest_is_by_volume_and_the_result_says_so(monkeypatch: pytest.Mon
         voxels[:, : 4 * number, :4] = True
         return SegmentMask(planes, voxels)
 
-    monkeypatch.setattr(segment_mask, "read_segment_mask", mask)
+    monkeypatch.setattr(segment_reader, "read_segment_mask", mask)
     result = chosen(two_tumours(), rules_with(choose="largest"))
     assert result.segment.label == "GTV-2"
     assert [f.code for f in result.warnings] == ["LARGEST_OF_SEVERAL"]

@@ -80,7 +80,7 @@ def test_every_python_file_that_is_named_exists(document: str) -> None:
 
 @pytest.mark.parametrize("document", CURRENT)
 def test_every_module_function_and_class_that_is_named_exists(document: str) -> None:
-    """``pdl1es.method.method_digest``: a module, or a name at the top of one."""
+    """``pdl1es.method_digest.method_digest``: a module, or a name at the top of one."""
     wrong = []
     for code in CODE.findall(text_of(document)):
         for name in re.findall(r"(?<![\w/.-])(?:pdl1es|operators|training|benchmarks)(?:\.[A-Za-z_]\w*)+", code):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 
 from pdl1es.features.names import FEATURE_NAMES
-from pdl1es.method import radiomics_settings_text
+from pdl1es.features.settings_file import radiomics_settings_text
 from tests.unit.features.tumours import Array, Tumour, synthetic_tumour
 
 

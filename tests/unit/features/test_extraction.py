@@ -14,7 +14,8 @@ from radiomics.featureextractor import RadiomicsFeatureExtractor
 
 from pdl1es.features.extraction import extract_radiomics
 from pdl1es.features.names import FEATURE_NAMES
-from pdl1es.method import RADIOMICS_MARGIN_MM, radiomics_settings_text
+from pdl1es.features.settings_file import radiomics_settings_text
+from pdl1es.method import RADIOMICS_MARGIN_MM
 from tests.unit.features.tumours import KINDS, Array, Tumour, assert_same_features, synthetic_tumour
 
 Reference = Callable[[NDArray[np.int16], NDArray[np.bool_]], Array]

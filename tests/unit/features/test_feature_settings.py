@@ -17,7 +17,7 @@ from pdl1es.features.extraction import extract_radiomics
 from pdl1es.features.filters import image_filters
 from pdl1es.features.names import FEATURE_NAMES, FEATURES_BY_CLASS, IMAGE_TYPES
 from pdl1es.features.settings import SETTINGS, parse_settings
-from pdl1es.method import radiomics_settings_text
+from pdl1es.features.settings_file import radiomics_settings_text
 from tests.unit.features.tumours import Array, Tumour, assert_same_features
 
 OTHER: dict[tuple[str, ...], Any] = {

@@ -9,7 +9,7 @@ import yaml
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 
 from pdl1es.features.maps import feature_map
-from pdl1es.method import radiomics_settings_text
+from pdl1es.features.settings_file import radiomics_settings_text
 from tests.unit.features.tumours import synthetic_tumour
 
 PAPER = ("wavelet-HL_glcm_SumEntropy", "wavelet-LL_glrlm_GrayLevelNonUniformityNormalized")

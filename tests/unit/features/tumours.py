@@ -11,7 +11,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 
 from pdl1es.dicom.header import read_instance
 from pdl1es.dicom.pixels.hounsfield import read_ct_slice
-from pdl1es.dicom.segment_mask import read_segment_mask
+from pdl1es.dicom.pixels.segment_reader import read_segment_mask
 from pdl1es.dicom.segmentation import parse_segmentation
 from pdl1es.dicom.stack import ct_series
 from pdl1es.features.names import FEATURE_NAMES

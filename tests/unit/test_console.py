@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pdl1es.command_line.console import labelled, progress_bar, say, usage_error
+from pdl1es.console import labelled, progress_bar, say, usage_error
 from pdl1es.exit_code import ExitCode
 
 
@@ -37,6 +37,6 @@ def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_command_that_prints_nothing_does_not_load_rich() -> None:
-    program = "import sys, pdl1es.command_line.console; print(sorted({'rich', 'numpy', 'pydicom'} & set(sys.modules)))"
+    program = "import sys, pdl1es.console; print(sorted({'rich', 'numpy', 'pydicom'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
