@@ -70,6 +70,11 @@ class RefusalCode(Enum):
         "the DICOM SEG is malformed",
         "export the segmentation again from the workstation that drew it",
     )
+    SEG_INCOMPLETE = RefusalRow(
+        "series_selection",
+        "the DICOM SEG is stored in several objects, and not all of them are in the study",
+        "send every object of the segmentation's series; wait until its transfer has finished",
+    )
     NO_TUMOUR_SEGMENT = RefusalRow(
         "series_selection",
         "no segment is coded or labelled as a tumour",

@@ -19,10 +19,11 @@ from pdl1es.clinical import ClinicalData, ClinicalValue
 from pdl1es.dicom.coded_concept import Code
 from pdl1es.dicom.geometry import SlicePlane
 from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.seg_references import ImageReference, SegReferences, SeriesReference
 from pdl1es.dicom.segmentation import Segment, Segmentation
 from pdl1es.dicom.selection.series import SeriesCandidate
 from pdl1es.dicom.selection.survey import Selection
-from pdl1es.dicom.series import CTSeries, CTSlice
+from pdl1es.dicom.series import CT_IMAGE, CTSeries, CTSlice
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.grid.measurement import RoiSlice, TumourMeasurement
 from pdl1es.grid.patches import RoiPatches
@@ -283,8 +284,13 @@ def report_case(
             segmentation_type="BINARY",
             segments=(segment,),
             frames=(),
-            referenced_series_uids=(f"{ROOT}.2",),
-            referenced_sop_instance_uids=frozenset(f"{ROOT}.2.{i + 1}" for i in range(SLICES)),
+            references=SegReferences(
+                series=(
+                    SeriesReference(
+                        f"{ROOT}.2", tuple(ImageReference(f"{ROOT}.2.{i + 1}", CT_IMAGE) for i in range(SLICES))
+                    ),
+                )
+            ),
         ),
         segment=segment,
         candidates=(

@@ -49,6 +49,7 @@ HEADER_KEYWORDS: Final = (
     # Multi-frame objects
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DimensionOrganizationSequence",
     "DimensionIndexSequence", "DimensionOrganizationType", "ConcatenationUID", "InConcatenationNumber",
+    "InConcatenationTotalNumber", "ConcatenationFrameOffsetNumber", "SOPInstanceUIDOfConcatenationSource",
     "PixelPresentation", "VolumetricProperties", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
     # Segmentation
     "SegmentationType", "SegmentationFractionalType", "MaximumFractionalValue", "SegmentSequence", "SegmentsOverlap",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from pydicom.dataset import Dataset
@@ -14,6 +14,7 @@ from pdl1es.dicom.functional_groups import FunctionalGroups, sequence_items
 from pdl1es.dicom.geometry import SlicePlane, create_slice_plane
 from pdl1es.dicom.header_elements import tag_text
 from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.seg_references import ImageReference, SegReferences, frame_sources, read_references
 from pdl1es.errors import Refusal, RefusalCode
 
 LABEL_MAP_SEGMENTATION_STORAGE: Final = "1.2.840.10008.5.1.4.1.1.66.7"
@@ -56,50 +57,74 @@ class SegmentationFrame:
     Attributes
     ----------
     index
-        Zero-based.
+        Zero-based, within the object that holds it.
     segment_number
         The segment that it shows; None in a labelmap, whose frames show all segments.
     plane
         Where it lies; None where the object does not say it.
+    part
+        Which of `Segmentation.instances` holds it.
+    sources
+        The images that it was derived from, as far as the object says it.
     """
 
     index: int
     segment_number: int | None
     plane: SlicePlane | None
+    part: int = 0
+    sources: tuple[ImageReference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Segmentation:
-    """A SEG's header.
+    """A SEG's header. It may be stored in several objects, the parts of a concatenation (PS3.3 C.7.6.16.2.2.4).
 
     Attributes
     ----------
     instance
-        The object.
+        The object; the first of several.
     segmentation_type
         ``BINARY``, ``FRACTIONAL`` or ``LABELMAP``.
     segments
         By segment number.
     frames
         In the order of the file.
-    referenced_series_uids
-        Series that it says it was drawn on; empty where it says nothing.
-    referenced_sop_instance_uids
-        Source images named anywhere in it.
+    references
+        What it names apart from its frames' sources.
+    further_instances
+        The other parts of a concatenation, in order.
+    end_unknown
+        Whether nothing in a concatenation says that the last part is there.
     """
 
     instance: Instance
     segmentation_type: str
     segments: tuple[Segment, ...]
     frames: tuple[SegmentationFrame, ...]
-    referenced_series_uids: tuple[str, ...]
-    referenced_sop_instance_uids: frozenset[str]
+    references: SegReferences = field(default_factory=SegReferences)
+    further_instances: tuple[Instance, ...] = ()
+    end_unknown: bool = False
 
     def __repr__(self) -> str:
         return (
             f"<Segmentation {self.instance.sop_instance_uid}: {self.segmentation_type}, "
             f"{len(self.segments)} segments, {len(self.frames)} frames>"
         )
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """Every object that holds a part of it, in order."""
+        return (self.instance, *self.further_instances)
+
+    @property
+    def referenced_series_uids(self) -> tuple[str, ...]:
+        """Series that it says it was drawn on; empty where it says nothing."""
+        return self.references.series_uids
+
+    @property
+    def referenced_sop_instance_uids(self) -> frozenset[str]:
+        """Source images named anywhere in it."""
+        return self.references.image_uids | {image.uid for frame in self.frames for image in frame.sources}
 
     def frames_of(self, segment_number: int) -> tuple[SegmentationFrame, ...]:
         """Return the frames that can show a segment: its own, or all of a labelmap."""
@@ -135,14 +160,12 @@ def parse_segmentation(instance: Instance) -> Segmentation:
     segmentation_type = _segmentation_type(instance)
     segments = _segments(instance)
     frames = tuple(_frames(instance, segmentation_type, {segment.number for segment in segments}))
-    series, images = _references(header)
     return Segmentation(
         instance=instance,
         segmentation_type=segmentation_type,
         segments=segments,
         frames=frames,
-        referenced_series_uids=series,
-        referenced_sop_instance_uids=images,
+        references=read_references(header),
     )
 
 
@@ -250,7 +273,9 @@ def _frames(instance: Instance, segmentation_type: str, numbers: set[int]) -> It
                     named,
                 )
             number = int(named)
-        yield SegmentationFrame(index=index, segment_number=number, plane=_plane(instance, groups))
+        yield SegmentationFrame(
+            index=index, segment_number=number, plane=_plane(instance, groups), sources=frame_sources(groups)
+        )
 
 
 def _plane(instance: Instance, groups: FunctionalGroups) -> SlicePlane | None:
@@ -270,30 +295,3 @@ def _plane(instance: Instance, groups: FunctionalGroups) -> SlicePlane | None:
         raise Refusal(
             RefusalCode.SEG_UNREADABLE, refusal.found, tag=refusal.tag, value=refusal.value, uid=refusal.uid
         ) from None
-
-
-def _references(header: Dataset) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Return the series and the images that the object references (PS3.3 C.12.2, C.7.6.16.2.6).
-
-    They may stand in the Common Instance Reference Module, in Source Image Sequence, or in the derivations of frames.
-    """
-    series: dict[str, None] = {}
-    images: set[str] = set()
-    elsewhere = sequence_items(header, "StudiesContainingOtherReferencedInstancesSequence")
-    for source in (header, *elsewhere):
-        for item in sequence_items(source, "ReferencedSeriesSequence"):
-            if uid := _text(item, "SeriesInstanceUID"):
-                series[uid] = None
-            images.update(_image_uids(item, "ReferencedInstanceSequence"))
-    images.update(_image_uids(header, "SourceImageSequence"))
-    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for group in sequence_items(header, groups):
-            for derivation in sequence_items(group, "DerivationImageSequence"):
-                images.update(_image_uids(derivation, "SourceImageSequence"))
-    return tuple(series), frozenset(images)
-
-
-def _image_uids(item: Dataset, sequence: str) -> Iterator[str]:
-    for reference in sequence_items(item, sequence):
-        if uid := _text(reference, "ReferencedSOPInstanceUID"):
-            yield uid

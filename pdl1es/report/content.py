@@ -210,14 +210,17 @@ def _place(assessment: Assessment) -> list[ContentItem]:
 def _references(assessment: Assessment, cam: Dataset | None) -> list[ContentItem]:
     """Return the objects that it is about: the segment, its CT series, the image of largest area, the picture."""
     selection, roi = assessment.selection, assessment.roi_slice
-    segmentation = selection.segmentation.instance
     items: list[ContentItem] = [
-        # highdicom cannot make this reference from a segmentation with a single segment, so it is made here.
-        image_item(
-            concept.REFERENCED_SEGMENT,
-            segmentation.sop_class_uid,
-            segmentation.sop_instance_uid,
-            segment=selection.segment.number,
+        # highdicom cannot make this reference from a segmentation with a single segment, so it is made here. An item
+        # names one object; a segmentation that is stored in several has as many items.
+        *(
+            image_item(
+                concept.REFERENCED_SEGMENT,
+                part.sop_class_uid,
+                part.sop_instance_uid,
+                segment=selection.segment.number,
+            )
+            for part in selection.segmentation.instances
         ),
         # One line for the series, where TID 1411 would also take one for each of its images.
         UIDRefContentItem(coded(concept.SOURCE_SERIES), selection.ct.series_instance_uid, relationship_type=CONTAINS),

@@ -62,9 +62,13 @@ def build_encapsulated_pdf(assessment: Assessment, options: ReportOptions, pictu
     )
     document.ConceptNameCodeSequence = [code_sequence_item(REPORT_TITLE)]
     document.VerificationFlag = "UNVERIFIED"
+    roi = assessment.roi_slice
     document.SourceInstanceSequence = [
-        sop_reference(source.sop_class_uid, source.sop_instance_uid)
-        for source in (assessment.roi_slice, assessment.selection.segmentation.instance)
+        sop_reference(roi.sop_class_uid, roi.sop_instance_uid),
+        *(
+            sop_reference(part.sop_class_uid, part.sop_instance_uid)
+            for part in assessment.selection.segmentation.instances
+        ),
     ]
     document.MIMETypeOfEncapsulatedDocument = "application/pdf"
     document.EncapsulatedDocument = page + b"\0" * (len(page) % 2)

@@ -35,6 +35,7 @@ REASON_CODES: Final[dict[RefusalCode, str]] = {
     RefusalCode.NO_CT: "R-NO-CT",
     RefusalCode.NO_SEG: "R-NO-SEG",
     RefusalCode.SEG_UNREADABLE: "R-SEG-UNREAD",
+    RefusalCode.SEG_INCOMPLETE: "R-SEG-PARTS",
     RefusalCode.NO_TUMOUR_SEGMENT: "R-NO-TUMOUR",
     RefusalCode.SEVERAL_TUMOUR_SEGMENTS: "R-TUMOURS",
     RefusalCode.SEG_REFERENCES_OTHER_SERIES: "R-SEG-SERIES",

@@ -46,11 +46,11 @@ def build_structured_report(
         A Comprehensive SR with file meta information; `study_context.encode` makes a file of it.
     """
     study = scored_study(assessment, options)
-    segmentation = assessment.selection.segmentation.instance
+    segmentation = [part.header for part in assessment.selection.segmentation.instances]
     report = comprehensive_sr(
         report_content(assessment, options, predecessors=predecessors, cam=cam),
         study,
-        evidence=[study.header, segmentation.header, *([cam] if cam is not None else [])],
+        evidence=[study.header, *segmentation, *([cam] if cam is not None else [])],
         series_instance_uid=series_uid(assessment, "sr"),
         series_description=wording.series_description(assessment.model, "sr"),
     )

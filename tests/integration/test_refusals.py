@@ -236,6 +236,11 @@ def seg_unreadable(plan: Plan) -> None:
     plan.seg_edits.append(lambda path: edited(path, set_to(NumberOfFrames=999)))
 
 
+def seg_incomplete(plan: Plan) -> None:
+    part = set_to(ConcatenationUID="1.2.3.8", InConcatenationNumber=1, InConcatenationTotalNumber=2)
+    plan.seg_edits.append(lambda path: edited(path, part))
+
+
 def no_tumour_segment(plan: Plan) -> None:
     plan.masks, plan.segments = None, (HEART_SEGMENT,)
 
@@ -246,6 +251,12 @@ def several_tumour_segments(plan: Plan) -> None:
 
 def seg_references_other_series(plan: Plan) -> None:
     plan.seg |= {"reference_source": True, "referenced_series_uid": "1.2.3.6"}
+
+    def of_other_images(ds: Dataset) -> None:
+        for number, element in enumerate(e for e in ds.iterall() if e.keyword == "ReferencedSOPInstanceUID"):
+            element.value = f"1.2.3.6.{number + 1}"
+
+    plan.seg_edits.append(lambda path: edited(path, of_other_images))
 
 
 def seg_references_absent_instances(plan: Plan) -> None:
@@ -461,6 +472,7 @@ CASES: Final = {
     RefusalCode.NO_CT: Case(no_ct, "SOPClassUID (0008,0016)", "modalities SEG"),
     RefusalCode.NO_SEG: Case(no_seg, "SOPClassUID (0008,0016)", "modalities CT"),
     RefusalCode.SEG_UNREADABLE: Case(seg_unreadable, "NumberOfFrames (0028,0008)", "999", "segmentation"),
+    RefusalCode.SEG_INCOMPLETE: Case(seg_incomplete, "InConcatenationNumber (0020,9162)", "1", "segmentation"),
     RefusalCode.NO_TUMOUR_SEGMENT: Case(
         no_tumour_segment, "SegmentedPropertyTypeCodeSequence (0062,000F)", "Heart (80891009, SCT)", "segmentation"
     ),

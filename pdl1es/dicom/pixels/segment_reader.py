@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from pdl1es.dicom.geometry import SlicePlane
 from pdl1es.dicom.header_elements import tag_text
 from pdl1es.dicom.pixels.frames import MAX_DECODED_BYTES, iterate_stored_frames
 from pdl1es.dicom.segment_mask import SegmentMask
-from pdl1es.dicom.segmentation import Segmentation, seg_unreadable
+from pdl1es.dicom.segmentation import Segmentation, SegmentationFrame, seg_unreadable
 from pdl1es.errors import Refusal, RefusalCode
 
 FRACTIONAL_THRESHOLD: Final = 0.5
@@ -47,7 +48,6 @@ def read_segment_mask(segmentation: Segmentation, segment_number: int) -> Segmen
     """
     if segment_number not in {segment.number for segment in segmentation.segments}:
         raise ValueError(f"the segmentation has no segment {segment_number}")
-    instance = segmentation.instance
     shown = segmentation.frames_of(segment_number)
     limit = None
     if segmentation.segmentation_type == "FRACTIONAL":
@@ -56,7 +56,7 @@ def read_segment_mask(segmentation: Segmentation, segment_number: int) -> Segmen
     planes: list[SlicePlane] = []
     masks: list[NDArray[np.bool_]] = []
     size = 0
-    for frame, stored in zip(shown, iterate_stored_frames(instance, [frame.index for frame in shown]), strict=True):
+    for frame, stored in _stored_frames(segmentation, shown):
         if limit is not None:
             mask = stored >= limit
         elif segmentation.segmentation_type == "LABELMAP":
@@ -70,7 +70,7 @@ def read_segment_mask(segmentation: Segmentation, segment_number: int) -> Segmen
                 RefusalCode.SEG_GEOMETRY,
                 f"frame {frame.index + 1} of the segmentation has no place in space",
                 tag=tag_text("ImagePositionPatient"),
-                uid=instance.sop_instance_uid,
+                uid=segmentation.instances[frame.part].sop_instance_uid,
             )
         size += mask.nbytes
         if size > MAX_DECODED_BYTES:
@@ -79,16 +79,27 @@ def read_segment_mask(segmentation: Segmentation, segment_number: int) -> Segmen
                 "the segment has more voxels than may be decoded",
                 tag=tag_text("NumberOfFrames"),
                 value=str(len(segmentation.frames)),
-                uid=instance.sop_instance_uid,
+                uid=segmentation.instance.sop_instance_uid,
             )
         planes.append(frame.plane)
         masks.append(mask)
-    shape = (0, int(instance.header.get("Rows") or 0), int(instance.header.get("Columns") or 0))
+    header = segmentation.instance.header
+    shape = (0, int(header.get("Rows") or 0), int(header.get("Columns") or 0))
     return SegmentMask(
         planes=tuple(planes),
         masks=np.stack(masks) if masks else np.zeros(shape, dtype=bool),
-        sop_instance_uid=instance.sop_instance_uid,
+        sop_instance_uid=segmentation.instance.sop_instance_uid,
     )
+
+
+def _stored_frames(
+    segmentation: Segmentation, frames: Sequence[SegmentationFrame]
+) -> Iterator[tuple[SegmentationFrame, NDArray[Any]]]:
+    """Yield frames with their stored values, part by part of a concatenation."""
+    for part, instance in enumerate(segmentation.instances):
+        own = [frame for frame in frames if frame.part == part]
+        if own:
+            yield from zip(own, iterate_stored_frames(instance, [frame.index for frame in own]), strict=True)
 
 
 def _fractional_maximum(segmentation: Segmentation) -> int:

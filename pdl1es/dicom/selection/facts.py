@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from pdl1es.dicom.concatenation import group_parts, parse_parts
 from pdl1es.dicom.header_elements import attribute_value
 from pdl1es.dicom.instance import Instance
-from pdl1es.dicom.segmentation import SEGMENTATION_SOP_CLASSES, Segmentation, parse_segmentation
+from pdl1es.dicom.segmentation import SEGMENTATION_SOP_CLASSES, Segmentation
 from pdl1es.dicom.series import CT_SOP_CLASSES, CTSeries, series_of
 from pdl1es.dicom.stack import ct_series
 from pdl1es.dicom.study import Study
@@ -145,11 +146,12 @@ def _parse_series(uid: str, instances: tuple[Instance, ...], minimum_slices: int
 def _parse_segmentations(instances: Iterable[Instance]) -> tuple[tuple[Segmentation, ...], tuple[Refusal, ...]]:
     objects = {i.sop_instance_uid: i for i in instances if i.sop_class_uid in SEGMENTATION_SOP_CLASSES}
     segmentations, unreadable = [], []
-    for uid in sorted(objects):
+    for parts in group_parts(objects.values()):
         try:
-            segmentations.append(parse_segmentation(objects[uid]))
+            segmentations.append(parse_parts(parts))
         except Refusal as refusal:
             unreadable.append(refusal)
+    segmentations.sort(key=lambda segmentation: segmentation.instance.sop_instance_uid)
     return tuple(segmentations), tuple(unreadable)
 
 

@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-from pdl1es.dicom.segmentation import Segmentation
+from pdl1es.dicom.seg_references import ImageReference, SegReferences
+from pdl1es.dicom.segmentation import Segment, Segmentation
 from pdl1es.dicom.selection.facts import StudyFacts
 from pdl1es.dicom.selection.series import EligibleSeries, JudgedSeries, UnfitSeries, eligible_among, lies_elsewhere
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.score_warning import ScoreWarning
 
-_Choice = tuple[EligibleSeries, tuple[str, ...]]
+
+@dataclass(frozen=True, slots=True)
+class SeriesChoice:
+    """The series that will be scored.
+
+    Attributes
+    ----------
+    series
+        The series.
+    why
+        Why it.
+    warnings
+        What its references leave open.
+    """
+
+    series: EligibleSeries
+    why: tuple[str, ...]
+    warnings: tuple[ScoreWarning, ...] = ()
 
 
-def choose_series(series: Sequence[JudgedSeries], segmentation: Segmentation, facts: StudyFacts) -> _Choice:
+def choose_series(
+    series: Sequence[JudgedSeries], segmentation: Segmentation, segment: Segment, facts: StudyFacts
+) -> SeriesChoice:
     """Choose the series that will be scored.
+
+    The sources of the tumour's own frames decide; else the series that the SEG names; else the images that it names.
 
     Parameters
     ----------
     series
         Every series of the study, by UID.
-    segmentation
-        The SEG that holds the tumour.
+    segmentation, segment
+        The tumour.
     facts
         What the study holds.
 
     Returns
     -------
-    series, why
-        The series, and why it.
+    SeriesChoice
 
     Raises
     ------
@@ -37,27 +59,22 @@ def choose_series(series: Sequence[JudgedSeries], segmentation: Segmentation, fa
         makes the series unfit.
     """
     if not references_anything(segmentation):
-        return _best_without_references(series, segmentation)
-    referenced = _referenced_series(series, segmentation)
-    _refuse_absent_images(segmentation, facts)
+        chosen, why = _best_without_references(series, segmentation)
+        message = "The segmentation does not say on which series it was drawn; the best ranked series was scored."
+        return SeriesChoice(chosen, why, (ScoreWarning("SEG_WITHOUT_REFERENCES", message),))
+    drawn = _DrawnOn.of(segmentation, segment)
+    referenced = _referenced_series(series, drawn)
+    _refuse_absent_images(drawn, referenced, facts)
     same_frame = [s for s in referenced if not lies_elsewhere(s, segmentation)]
     if not same_frame:
         raise _other_frame(segmentation, referenced)
     eligible = eligible_among(same_frame)
     if not eligible:
         raise _faults(same_frame)[0]
-    why = ["the segmentation references it"]
+    why_it = ["the segmentation references it"]
     if len(eligible) > 1:
-        why.append(f"the best ranked of {len(eligible)} that it references")
-    return eligible[0], tuple(why)
-
-
-def warn_of_missing_references(segmentation: Segmentation) -> tuple[ScoreWarning, ...]:
-    """Warn where the SEG does not say on which series it was drawn."""
-    if references_anything(segmentation):
-        return ()
-    message = "The segmentation does not say on which series it was drawn; the best ranked series was scored."
-    return (ScoreWarning("SEG_WITHOUT_REFERENCES", message),)
+        why_it.append(f"the best ranked of {len(eligible)} that it references")
+    return SeriesChoice(eligible[0], tuple(why_it), _warnings(drawn, eligible[0], facts))
 
 
 def references_anything(segmentation: Segmentation) -> bool:
@@ -65,47 +82,153 @@ def references_anything(segmentation: Segmentation) -> bool:
     return bool(segmentation.referenced_series_uids or segmentation.referenced_sop_instance_uids)
 
 
-def _referenced_series(series: Sequence[JudgedSeries], segmentation: Segmentation) -> list[JudgedSeries]:
-    """Return the CT series that the SEG references, by its references to series or else by those to images.
+@dataclass(frozen=True, slots=True)
+class _DrawnOn:
+    """What a SEG says that the tumour was drawn on.
+
+    Attributes
+    ----------
+    uid
+        The SEG's SOP Instance UID, for refusals.
+    frames
+        The sources of each of the tumour's frames.
+    references
+        What the SEG names besides.
+    """
+
+    uid: str
+    frames: tuple[tuple[ImageReference, ...], ...]
+    references: SegReferences
+
+    @classmethod
+    def of(cls, segmentation: Segmentation, segment: Segment) -> _DrawnOn:
+        """Return what a SEG says of a segment."""
+        frames = segmentation.frames_of(segment.number) or segmentation.frames
+        return cls(
+            segmentation.instance.sop_instance_uid,
+            tuple(frame.sources for frame in frames),
+            segmentation.references,
+        )
+
+    @property
+    def images(self) -> dict[str, ImageReference]:
+        """Every object that is named, by UID."""
+        series = (*self.references.series, *self.references.elsewhere)
+        named = (image for found in series for image in found.images)
+        sources = (image for frame in self.frames for image in frame)
+        return {image.uid: image for image in (*named, *self.references.sources, *sources)}
+
+    def of_other_series(self, targets: Collection[str], within: Collection[str]) -> frozenset[str]:
+        """Return the objects that the SEG puts into another series or study than those it was drawn on.
+
+        Parameters
+        ----------
+        targets
+            UIDs of the series that it was drawn on.
+        within
+            Objects of these series. A series reference that names one of them is stale, and means these series.
+        """
+        other: set[str] = set()
+        target: set[str] = set()
+        for found in self.references.series:
+            uids = {image.uid for image in found.images}
+            (target if found.uid in targets or not uids.isdisjoint(within) else other).update(uids)
+        for found in self.references.elsewhere:
+            other.update(image.uid for image in found.images)
+        return frozenset(other - target)
+
+
+def _objects_of(series: Sequence[JudgedSeries]) -> frozenset[str]:
+    return frozenset(i.sop_instance_uid for s in series for i in s.facts.instances)
+
+
+def _referenced_series(series: Sequence[JudgedSeries], drawn: _DrawnOn) -> list[JudgedSeries]:
+    """Return the CT series on which the SEG says that the tumour was drawn.
 
     Empty where it references only images and none of them is in the study.
     """
-    named = set(segmentation.referenced_series_uids)
-    images = segmentation.referenced_sop_instance_uids
-    if named:
-        present = [s for s in series if s.facts.uid in named]
-    else:
-        present = [s for s in series if any(i.sop_instance_uid in images for i in s.facts.instances)]
+    ct = [s for s in series if s.facts.has_ct]
+    named = set(drawn.references.series_uids)
+    shown = {s.facts.uid: _frames_shown(s, drawn) for s in ct}
+    most = max(shown.values(), default=0)
+    if most:
+        found = [s for s in ct if shown[s.facts.uid] == most]
+        return [s for s in found if s.facts.uid in named] or found
+    if found := [s for s in ct if s.facts.uid in named]:
+        return found
+    if found := [s for s in ct if not _objects_of([s]).isdisjoint(drawn.images)]:
+        return found
+    present = [s for s in series if s.facts.uid in named]
+    if not named:
+        present = [s for s in series if not _objects_of([s]).isdisjoint(drawn.images)]
         if not present:
             return []  # the images themselves are refused as absent
-    found = [s for s in present if s.facts.has_ct]
-    if found:
-        return found
     what = f"is of modality {present[0].facts.modality}, not CT" if present else "is not in the study"
     raise Refusal(
         RefusalCode.SEG_REFERENCES_OTHER_SERIES,
         f"the series that the segmentation references {what}",
         tag="SeriesInstanceUID (0020,000E) in ReferencedSeriesSequence (0008,1115)",
         value=min(named) if named else present[0].facts.uid,
-        uid=segmentation.instance.sop_instance_uid,
+        uid=drawn.uid,
     )
 
 
-def _refuse_absent_images(segmentation: Segmentation, facts: StudyFacts) -> None:
-    """Refuse a SEG that references images that are not in the study."""
-    referenced = segmentation.referenced_sop_instance_uids
-    absent = referenced - facts.sop_instance_uids
+def _frames_shown(series: JudgedSeries, drawn: _DrawnOn) -> int:
+    """Return how many of the tumour's frames were derived from an image of a series."""
+    uids = _objects_of([series])
+    return sum(any(image.uid in uids for image in frame) for frame in drawn.frames)
+
+
+def _refuse_absent_images(drawn: _DrawnOn, referenced: Sequence[JudgedSeries], facts: StudyFacts) -> None:
+    """Refuse a SEG where images that it was drawn on are not in the study.
+
+    Other objects that it names may be absent: a structure set, a prior study, another series. They count only where
+    the frames do not name their own images, so that nothing says on which of the series the tumour was drawn.
+    """
+    within = _objects_of(referenced)
+    other = drawn.of_other_series({s.facts.uid for s in referenced}, within)
+    own_are_here = all(any(image.uid in within for image in frame) for frame in drawn.frames)
+    own = {image.uid for frame in drawn.frames for image in frame}
+    in_study = {image.uid for found in drawn.references.series for image in found.images}
+    absent = {
+        uid
+        for uid, image in drawn.images.items()
+        if image.may_be_ct
+        and uid not in facts.sop_instance_uids
+        and (uid not in other or (not own_are_here and (uid in own or uid in in_study)))
+    }
     if absent:
         raise Refusal(
             RefusalCode.SEG_REFERENCES_ABSENT_INSTANCES,
-            f"{len(absent)} of the {len(referenced)} images that the segmentation references are not in the study",
+            f"{len(absent)} of the {len(drawn.images)} images that the segmentation references are not in the study",
             tag="ReferencedSOPInstanceUID (0008,1155)",
             value=min(absent),
-            uid=segmentation.instance.sop_instance_uid,
+            uid=drawn.uid,
         )
 
 
-def _best_without_references(series: Sequence[JudgedSeries], segmentation: Segmentation) -> _Choice:
+def _warnings(drawn: _DrawnOn, chosen: EligibleSeries, facts: StudyFacts) -> tuple[ScoreWarning, ...]:
+    """Tell what the references name besides the chosen series, and where they name another."""
+    warnings = []
+    named = {found.uid for found in drawn.references.series} - {""}
+    if named and chosen.facts.uid not in named:
+        message = (
+            "The segmentation names another series than the one that its images lie in; the images' series was scored."
+        )
+        warnings.append(ScoreWarning("SEG_SERIES_CONTRADICTED", message))
+    absent = sum(uid not in facts.sop_instance_uids for uid in drawn.images)
+    if absent:
+        message = (
+            f"The segmentation also references {absent} object(s) that are not in the study; none of them is an image of "
+            "the series that was scored."
+        )
+        warnings.append(ScoreWarning("SEG_REFERENCES_FURTHER", message))
+    return tuple(warnings)
+
+
+def _best_without_references(
+    series: Sequence[JudgedSeries], segmentation: Segmentation
+) -> tuple[EligibleSeries, tuple[str, ...]]:
     """Return the best ranked series of the SEG's frame of reference, among those that show most of the tumour's planes.
 
     A series that shows none of them is refused where the tumour is resampled, as SEGMENT_OUTSIDE_VOLUME.

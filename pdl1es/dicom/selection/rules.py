@@ -34,8 +34,8 @@ class SegmentRules(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    choose: Literal["refuse", "largest"] = Field(
-        default="refuse", description="what to do where several segments are tumours"
+    choose: Literal["refuse", "largest", "newest"] = Field(
+        default="refuse", description="what to do where several segments are tumours; newest takes a corrected contour"
     )
     label: str | None = Field(
         default=None, description="the segment's label (case does not matter), to name it outright"

@@ -11,6 +11,8 @@ from typing import Final
 
 from pdl1es.dicom.coded_concept import Code, code_is_among, code_text, comes_from_public_scheme
 from pdl1es.dicom.geometry import canonical_axes, position_along
+from pdl1es.dicom.header_elements import attribute_value
+from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.segmentation import Segment, Segmentation
 from pdl1es.dicom.selection.rules import SegmentRules
 from pdl1es.dicom.tumour_codes import ANATOMICAL_STRUCTURE, FOREIGN_CATEGORIES, NEUTRAL_CODES
@@ -194,32 +196,96 @@ def choose_segment(
     Raises
     ------
     Refusal
-        SEG_UNREADABLE, NO_TUMOUR_SEGMENT, SEVERAL_TUMOUR_SEGMENTS. Where the largest of several is chosen, what
-        `read_segment_mask` raises.
+        SEG_UNREADABLE, SEG_INCOMPLETE, NO_TUMOUR_SEGMENT, SEVERAL_TUMOUR_SEGMENTS. Where the largest of several is
+        chosen, what `read_segment_mask` raises.
     """
     accepted = [candidate for candidate in judged if candidate.accepted]
     if not accepted and unreadable:
         raise unreadable[0]
     if not accepted:
         raise _no_tumour(judged, rules)
-    if len(accepted) > 1 and rules.choose != "largest":
-        listed = "; ".join(candidate.description for candidate in accepted[:8])
-        raise Refusal(
-            RefusalCode.SEVERAL_TUMOUR_SEGMENTS,
-            f"{len(accepted)} segments are tumours: {listed}",
-            tag="SegmentSequence (0062,0002)",
-            value=f"{len(accepted)} tumours",
-            uid=accepted[0].segmentation.instance.sop_instance_uid,
-        )
     warnings = []
     if unreadable:
         message = f"{len(unreadable)} further segmentation object(s) could not be read and were ignored."
         warnings.append(ScoreWarning("SEG_IGNORED", message))
-    if len(accepted) > 1:
-        message = f"{len(accepted)} segments are tumours; the largest one was scored."
+    drawn = [candidate for candidate in accepted if len(accepted) == 1 or not _is_empty(candidate)] or accepted[:1]
+    if len(drawn) < len(accepted):
+        message = f"{len(accepted) - len(drawn)} further segment(s) described as a tumour are empty and were ignored."
+        warnings.append(ScoreWarning("EMPTY_SEGMENT_IGNORED", message))
+    if len(drawn) == 1:
+        return drawn[0], tuple(warnings)
+    if rules.choose == "largest":
+        message = f"{len(drawn)} segments are tumours; the largest one was scored."
         warnings.append(ScoreWarning("LARGEST_OF_SEVERAL", message))
-        return max(accepted, key=_volume_mm3), tuple(warnings)
-    return accepted[0], tuple(warnings)
+        return max(drawn, key=_volume_mm3), tuple(warnings)
+    if rules.choose == "newest":
+        message = f"{len(drawn)} segments are tumours; the one of the newest segmentation was scored."
+        warnings.append(ScoreWarning("NEWEST_OF_SEVERAL", message))
+        return _newest(drawn), tuple(warnings)
+    raise _several(drawn, "")
+
+
+def _several(tumours: Sequence[JudgedSegment], why: str) -> Refusal:
+    """Return the refusal that names every tumour by its object, number and label."""
+    listed = "; ".join(
+        f"{candidate.description} of {candidate.segmentation.instance.sop_instance_uid}" for candidate in tumours[:8]
+    )
+    more = f"; and {len(tumours) - 8} more" if len(tumours) > 8 else ""
+    return Refusal(
+        RefusalCode.SEVERAL_TUMOUR_SEGMENTS,
+        f"{len(tumours)} segments are tumours{why}: {listed}{more}",
+        tag="SegmentSequence (0062,0002)",
+        value=f"{len(tumours)} tumours",
+        uid=tumours[0].segmentation.instance.sop_instance_uid,
+    )
+
+
+def _is_empty(candidate: JudgedSegment) -> bool:
+    """Tell whether a segment has no voxel: no frame, or frames that are all empty."""
+    if not candidate.segmentation.frames_of(candidate.segment.number):
+        return True
+    # imported here, because the decoders behind it are not needed where one segment is a tumour
+    from pdl1es.dicom.pixels.segment_reader import read_segment_mask
+
+    try:
+        return not read_segment_mask(candidate.segmentation, candidate.segment.number).planes
+    except Refusal:
+        return False  # what cannot be read may hold a tumour
+
+
+def _newest(tumours: Sequence[JudgedSegment]) -> JudgedSegment:
+    """Return the tumour of the newest segmentation; refuse where two are equally new, or one does not say when it is of."""
+    left = list(tumours)
+    for day, time in (("ContentDate", "ContentTime"), ("InstanceCreationDate", "InstanceCreationTime")):
+        made = [_moment(candidate.segmentation.instance, day, time) for candidate in left]
+        known = [moment for moment in made if moment is not None]
+        if len(known) == len(left):
+            left = [candidate for candidate, moment in zip(left, made, strict=True) if moment == max(known)]
+        if len(left) == 1:
+            return left[0]
+    raise _several(left, ", and none of them is the newest")
+
+
+def _moment(instance: Instance, day: str, time: str) -> str | None:
+    """Return date and time as text that sorts by time; None where either is absent or malformed."""
+    date = re.fullmatch(r"\d{8}", str(attribute_value(instance.header, day) or "").strip())
+    clock = re.fullmatch(
+        r"(\d{2}(?:\d{2}(?:\d{2})?)?)(\.\d{1,6})?", str(attribute_value(instance.header, time) or "").strip()
+    )
+    if date is None or clock is None:
+        return None
+    return f"{date[0]}{clock[1]:0<6}{(clock[2] or '.').ljust(7, '0')}"
+
+
+def warn_of_unknown_end(segmentation: Segmentation) -> tuple[ScoreWarning, ...]:
+    """Warn where nothing in a segmentation of several objects says that the last of them is there."""
+    if not segmentation.end_unknown:
+        return ()
+    message = (
+        f"The segmentation is stored in {len(segmentation.instances)} objects that follow each other without a gap, and "
+        "none of them says how many there are: a last one may be missing."
+    )
+    return (ScoreWarning("SEG_END_UNKNOWN", message, "withhold_group"),)
 
 
 def _no_tumour(judged: Sequence[JudgedSegment], rules: SegmentRules) -> Refusal:

@@ -8,7 +8,7 @@ from pdl1es.dicom.protocol.check import check_protocol
 from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.segmentation import Segment, Segmentation
 from pdl1es.dicom.selection.facts import StudyFacts, parse_study
-from pdl1es.dicom.selection.reference import choose_series, warn_of_missing_references
+from pdl1es.dicom.selection.reference import choose_series
 from pdl1es.dicom.selection.rules import SelectionRules
 from pdl1es.dicom.selection.segment import (
     JudgedSegment,
@@ -16,6 +16,7 @@ from pdl1es.dicom.selection.segment import (
     choose_segment,
     judge_segments,
     segment_candidate,
+    warn_of_unknown_end,
 )
 from pdl1es.dicom.selection.series import (
     SeriesCandidate,
@@ -103,7 +104,7 @@ def select(study: Study, rules: SelectionRules, protocol_rules: ProtocolRules) -
     Raises
     ------
     Refusal
-        In this order: SEVERAL_PATIENTS, SEVERAL_STUDIES, NO_CT, NO_SEG, SEG_UNREADABLE, NO_TUMOUR_SEGMENT,
+        In this order: SEVERAL_PATIENTS, SEVERAL_STUDIES, NO_CT, NO_SEG, SEG_UNREADABLE, SEG_INCOMPLETE, NO_TUMOUR_SEGMENT,
         SEVERAL_TUMOUR_SEGMENTS, SEG_REFERENCES_OTHER_SERIES, SEG_REFERENCES_ABSENT_INSTANCES, SEG_FRAME_OF_REFERENCE,
         NO_ELIGIBLE_CT, then what `ct_series` raises, NOT_HU, and what `check_protocol` raises. With
         ``choose: largest``, what `read_segment_mask` raises as well.
@@ -142,17 +143,19 @@ def survey(study: Study, rules: SelectionRules, protocol_rules: ProtocolRules) -
         tumour, passed_over = choose_segment(segments, facts.unreadable, rules.segment)
         segmentation, segment = tumour.segmentation, tumour.segment
         series = tuple(with_coverage(judged, segmentation, segment) for judged in series)
-        chosen, why = choose_series(series, segmentation, facts)
+        choice = choose_series(series, segmentation, segment, facts)
+        chosen = choice.series
         protocol_warnings = check_protocol(chosen.stack, protocol_rules)
     except Refusal as refusal:
         return Survey(series_candidates(series), _segment_candidates(segments, tumour), refusal, None)
     warnings = (
         *passed_over,
+        *warn_of_unknown_end(segmentation),
         *protocol_warnings,
-        *warn_of_missing_references(segmentation),
+        *choice.warnings,
         *warn_of_sharper(chosen, series),
     )
-    candidates = series_candidates(series, chosen, why)
+    candidates = series_candidates(series, chosen, choice.why)
     selection = Selection(chosen.stack, segmentation, segment, candidates, warnings)
     return Survey(candidates, _segment_candidates(segments, tumour), None, selection)
 

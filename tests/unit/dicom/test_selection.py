@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pydicom
@@ -33,6 +34,7 @@ from tests.unit.dicom.synthetic_ct import (
     ALTERED,
     LUNG,
     NEOPLASM,
+    STUDY,
     TISSUE,
     ct_instance,
     ct_stack,
@@ -189,10 +191,79 @@ def test_several_tumours_are_refused_with_their_labels() -> None:
     assert "'GTV-2'" in refusal.found
 
 
-def test_several_tumours_in_several_objects_are_refused_too() -> None:
+def test_several_tumours_in_several_objects_are_refused_each_by_its_own_object_number_and_label() -> None:
     stack = ct_stack()
-    parts = [seg_instance(uid=f"1.2.3.8.{n}", references=references_to(stack)) for n in (1, 2)]
-    assert refusal_of(study_of(stack, parts)).code is RefusalCode.SEVERAL_TUMOUR_SEGMENTS
+    parts = [
+        seg_instance([segment_item(n, f"GTV-{n}")], uid=f"1.2.3.8.{n}", references=references_to(stack)) for n in (1, 2)
+    ]
+    refusal = refusal_of(study_of(stack, parts))
+    assert refusal.code is RefusalCode.SEVERAL_TUMOUR_SEGMENTS
+    for number in (1, 2):
+        assert re.search(rf"segment {number} 'GTV-{number}' [^;]* of 1\.2\.3\.8\.{number}(;|$)", refusal.found)
+
+
+def made_at(uid: str, *moment: str | None) -> Instance:
+    """Return a SEG by its ContentDate, ContentTime, InstanceCreationDate and InstanceCreationTime."""
+    seg = seg_instance(uid=uid, references=references_to(ct_stack()))
+    keywords = ("ContentDate", "ContentTime", "InstanceCreationDate", "InstanceCreationTime")
+    for keyword, value in zip(keywords, moment, strict=False):
+        if value is not None:
+            setattr(seg.header, keyword, value)
+    return seg
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        (("20250101", "080000"), ("20250102", "070000")),
+        (("20250101", "080000"), ("20250101", "080000.5")),
+        (("20250101", "08"), ("20250101", "0801")),
+        (("20250101", "0800", "20250101", "0900"), ("20250101", "0800", "20250103", "0800")),
+        ((None, None, "20250101", "0900"), (None, None, "20250101", "0901")),
+        (("20250109", None, "20250101", "0900"), ("20250101", "0900", "20250101", "0901")),
+    ],
+)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_setting_takes_the_newest_segmentation(
+    older: tuple[str | None, ...], newer: tuple[str | None, ...], swapped: bool
+) -> None:
+    uids = ["1.2.3.8.1", "1.2.3.8.2"][:: -1 if swapped else 1]
+    study = study_of(ct_stack(), made_at(uids[0], *older), made_at(uids[1], *newer))
+    result = chosen(study, rules_with(choose="newest"))
+    assert result.segmentation.instance.sop_instance_uid == uids[1]
+    assert [warning.code for warning in result.warnings] == ["NEWEST_OF_SEVERAL"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("20250101", "080000"), ("20250101", "08")),
+        (("20250101", "080000"), (None, None)),
+        ((), ()),
+    ],
+)
+def test_of_two_that_are_equally_new_none_is_taken(
+    first: tuple[str | None, ...], second: tuple[str | None, ...]
+) -> None:
+    study = study_of(ct_stack(), made_at("1.2.3.8.1", *first), made_at("1.2.3.8.2", *second))
+    refusal = refusal_of(study, rules_with(choose="newest"))
+    assert refusal.code is RefusalCode.SEVERAL_TUMOUR_SEGMENTS
+    assert "none of them is the newest" in refusal.found
+
+
+def test_two_tumours_in_the_newest_segmentation_are_still_two() -> None:
+    assert refusal_of(two_tumours(), rules_with(choose="newest")).code is RefusalCode.SEVERAL_TUMOUR_SEGMENTS
+
+
+def test_a_tumour_segment_without_a_frame_is_ignored_and_told() -> None:
+    stack = ct_stack()
+    seg = seg_instance([segment_item(1, "Tumour")], references=references_to(stack))
+    for number in (2, 3):
+        seg.header.SegmentSequence.append(segment_item(number, f"Tumour {number}"))
+    result = chosen(study_of(stack, seg))
+    assert result.segment.number == 1
+    assert [warning.code for warning in result.warnings] == ["EMPTY_SEGMENT_IGNORED"]
+    assert result.warnings[0].message.startswith("2 further")
 
 
 def test_one_object_that_was_sent_twice_is_one_tumour() -> None:
@@ -398,6 +469,160 @@ def test_references_to_images_alone_of_which_none_or_no_ct_is_there_are_refused(
     assert (absent.code, absent.value) == (RefusalCode.SEG_REFERENCES_ABSENT_INSTANCES, "1.2.3.66")
     other = refusal_of(study_of(ct_stack(), pet, images_referenced([pet[0].sop_instance_uid])))
     assert other.code is RefusalCode.SEG_REFERENCES_OTHER_SERIES
+
+
+RTSTRUCT: Final = "1.2.840.10008.5.1.4.1.1.481.3"
+CT: Final = "1.2.840.10008.5.1.4.1.1.2"
+
+
+def named(uid: str, sop_class: str | None = CT) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPInstanceUID = uid
+    if sop_class is not None:
+        item.ReferencedSOPClassUID = sop_class
+    return item
+
+
+def series_item(uid: str, *images: Dataset) -> Dataset:
+    item = Dataset()
+    item.SeriesInstanceUID, item.ReferencedInstanceSequence = uid, list(images)
+    return item
+
+
+def drawn_on(stack: Sequence[Instance], zs: Sequence[float] = (9.0, 12.0), **options: Any) -> Instance:
+    """Return a SEG whose frames name their own images."""
+    seg = seg_instance(zs=zs, **options)
+    at = {float(i.header.ImagePositionPatient[2]): i.sop_instance_uid for i in stack}
+    for frame in seg.header.PerFrameFunctionalGroupsSequence:
+        derivation = Dataset()
+        derivation.SourceImageSequence = [named(at[float(frame.PlanePositionSequence[0].ImagePositionPatient[2])])]
+        frame.DerivationImageSequence = [derivation]
+    return seg
+
+
+def other_study(uid: str, *series: Dataset) -> list[Dataset]:
+    item = Dataset()
+    item.StudyInstanceUID, item.ReferencedSeriesSequence = uid, list(series)
+    return [item]
+
+
+def structure_set_in_a_series_of_its_own(seg: Dataset) -> None:
+    seg.ReferencedSeriesSequence.append(series_item("1.2.3.70", named("1.2.3.70.1", RTSTRUCT)))
+
+
+def structure_set_within_the_series_of_the_ct(seg: Dataset) -> None:
+    seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence.append(named("1.2.3.70.1", RTSTRUCT))
+
+
+def structure_set_as_source_of_every_frame(seg: Dataset) -> None:
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        frame.DerivationImageSequence[0].SourceImageSequence.append(named("1.2.3.70.1", RTSTRUCT))
+
+
+def prior_series_of_the_study(seg: Dataset) -> None:
+    seg.ReferencedSeriesSequence.append(series_item("1.2.3.70", named("1.2.3.70.1"), named("1.2.3.70.2")))
+
+
+def prior_study(seg: Dataset) -> None:
+    prior = other_study("1.9", series_item("1.9.1", named("1.9.1.1")))
+    seg.StudiesContainingOtherReferencedInstancesSequence = prior
+
+
+def prior_study_as_source_too(seg: Dataset) -> None:
+    prior_study(seg)
+    seg.SourceImageSequence = [named("1.9.1.1")]
+
+
+def pet(seg: Dataset) -> None:
+    seg.ReferencedSeriesSequence.append(series_item("1.2.3.70", named("1.2.3.70.1", "1.2.840.10008.5.1.4.1.1.128")))
+
+
+FURTHER: Final = (
+    structure_set_in_a_series_of_its_own,
+    structure_set_within_the_series_of_the_ct,
+    structure_set_as_source_of_every_frame,
+    prior_series_of_the_study,
+    prior_study,
+    prior_study_as_source_too,
+    pet,
+)
+
+
+@pytest.mark.parametrize("further", FURTHER)
+@pytest.mark.parametrize("listed", [True, False])
+def test_what_a_segmentation_names_besides_its_images_is_no_missing_slice(
+    further: Callable[[Dataset], None], listed: bool
+) -> None:
+    stack = ct_stack()
+    seg = drawn_on(stack, references=references_to(stack) if listed else {stack[0].series_instance_uid: ()})
+    further(seg.header)
+    result = chosen(study_of(stack, seg))
+    assert result.ct.series_instance_uid == stack[0].series_instance_uid
+    assert [warning.code for warning in result.warnings] == ["SEG_REFERENCES_FURTHER"]
+
+
+@pytest.mark.parametrize("further", FURTHER)
+def test_a_missing_slice_is_refused_whatever_else_is_named(further: Callable[[Dataset], None]) -> None:
+    stack = ct_stack()
+    seg = drawn_on(stack, references=references_to(stack))
+    further(seg.header)
+    for lost in (stack[3], stack[-1]):  # one that the tumour was drawn on, one that it was not
+        study = study_of([image for image in stack if image is not lost], seg)
+        assert refusal_of(study).code is RefusalCode.SEG_REFERENCES_ABSENT_INSTANCES
+
+
+def test_without_images_of_its_frames_an_absent_series_is_refused_because_it_may_be_the_one() -> None:
+    stack = ct_stack()
+    seg = seg_instance(references={**references_to(stack), "1.2.3.70": ["1.2.3.70.1"]})
+    assert refusal_of(study_of(stack, seg)).code is RefusalCode.SEG_REFERENCES_ABSENT_INSTANCES
+
+
+def test_a_segmentation_drawn_on_a_prior_study_is_refused() -> None:
+    seg = seg_instance()
+    seg.header.StudiesContainingOtherReferencedInstancesSequence = other_study(
+        "1.9", series_item("1.9.1", named("1.9.1.1"))
+    )
+    assert refusal_of(study_of(ct_stack(), seg)).code is RefusalCode.SEG_REFERENCES_OTHER_SERIES
+
+
+@pytest.mark.parametrize("by_frame", [True, False])
+def test_a_stale_series_uid_costs_nothing_where_the_images_are_right_and_is_told(by_frame: bool) -> None:
+    soft, sharp = soft_and_sharp()
+    references = {"1.2.3.99": [i.sop_instance_uid for i in sharp]}
+    seg = drawn_on(sharp, references=references) if by_frame else seg_instance(references=references)
+    result = chosen(study_of(soft, sharp, seg))
+    assert result.ct.series_instance_uid == "1.2.3.6"
+    assert [warning.code for warning in result.warnings] == ["SEG_SERIES_CONTRADICTED"]
+    lost = study_of(soft, sharp[:-1], seg)
+    assert refusal_of(lost).code is RefusalCode.SEG_REFERENCES_ABSENT_INSTANCES
+
+
+def test_the_images_of_the_frames_decide_between_series_that_are_named() -> None:
+    soft, sharp = soft_and_sharp()
+    result = chosen(study_of(soft, sharp, drawn_on(soft, references=references_to(soft, sharp))))
+    assert result.ct.series_instance_uid == "1.2.3.5"
+
+
+def test_the_series_may_be_named_among_other_studies_under_the_studys_own_uid() -> None:
+    stack = ct_stack()
+    seg = seg_instance()
+    seg.header.StudiesContainingOtherReferencedInstancesSequence = other_study(
+        STUDY, series_item(stack[0].series_instance_uid, *(named(i.sop_instance_uid) for i in stack))
+    )
+    assert chosen(study_of(stack, seg)).warnings == ()
+
+
+@pytest.mark.parametrize("where", ["frames", "series", "nowhere"])
+def test_each_way_of_naming_the_series_finds_it(where: str) -> None:
+    stack = ct_stack()
+    seg = {
+        "frames": drawn_on(stack),
+        "series": seg_instance(references={stack[0].series_instance_uid: ()}),
+        "nowhere": seg_instance(),
+    }[where]
+    result = chosen(study_of(stack, seg))
+    assert result.ct.series_instance_uid == stack[0].series_instance_uid
+    assert [warning.code for warning in result.warnings] == (["SEG_WITHOUT_REFERENCES"] if where == "nowhere" else [])
 
 
 def test_of_several_referenced_series_the_best_ranked_is_taken() -> None:
