@@ -72,7 +72,7 @@ COPY --from=build /opt/venv /opt/venv
 FROM build AS described
 COPY --from=runtime /var/lib/dpkg/status /etc/os-release /runtime/
 COPY package/describe.py package/
-RUN version=$(/opt/tools/bin/python -c 'import yaml; print(yaml.safe_load(open("app.yaml"))["application"]["version"])') \
+RUN version=$(/opt/tools/bin/python package/manifests.py --settings app.yaml --show-version) \
  && /opt/tools/bin/python package/describe.py --python /opt/venv/bin/python --dpkg-status /runtime/status \
       --os-release /runtime/os-release --models models --version "$version" --out /docs
 COPY LICENSE README.md docs /docs/

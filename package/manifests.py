@@ -32,6 +32,32 @@ ENVIRONMENT = {
 """Of app.json; the Dockerfile sets the same."""
 
 
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "application": {
+        "title": "PD-L1ES - PD-L1 expression score from chest CT",
+        "version": "0.1.0",
+        "input-formats": ["file"],
+        "output-formats": ["file"],
+    },
+    "resources": {"cpu": 2, "gpu": 0, "memory": "4Gi", "gpuMemory": "0Gi"},
+}
+"""What counts where ``app.yaml`` leaves a key out, as in `pdl1es.settings` (a test compares): the tools of the image's build
+have no pydantic."""
+
+
+def read_settings(file: Path) -> dict[str, Any]:
+    """Return ``app.yaml`` with every key of the sections that manifests are made of."""
+    settings = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    filled = {
+        section: {
+            **defaults,
+            **{key: value for key, value in (settings.get(section) or {}).items() if value is not None},
+        }
+        for section, defaults in DEFAULTS.items()
+    }
+    return {**settings, **filled}
+
+
 def application_manifest(settings: Mapping[str, Any], sdk_version: str) -> dict[str, Any]:
     """Return app.json: what is run, where its input and output are."""
     application = settings["application"]
@@ -85,15 +111,41 @@ def write_manifests(settings: Mapping[str, Any], models: Path, sdk_version: str,
 
 
 def main() -> None:
-    """Read app.yaml, write the manifests."""
+    """Read app.yaml, write what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--settings", type=Path, required=True, help="app.yaml")
-    parser.add_argument("--models", type=Path, required=True)
-    parser.add_argument("--sdk-version", required=True, help="of monai-deploy-app-sdk")
-    parser.add_argument("--root", type=Path, required=True, help="where etc/ is written")
+    parser.add_argument("--show-version", action="store_true", help="print the application's version, write nothing")
+    parser.add_argument(
+        "--complete", type=Path, help="write app.yaml with every key that MONAI Deploy's packager wants"
+    )
+    parser.add_argument("--models", type=Path)
+    parser.add_argument("--sdk-version", help="of monai-deploy-app-sdk")
+    parser.add_argument("--root", type=Path, help="where etc/ is written")
     arguments = parser.parse_args()
-    settings = yaml.safe_load(arguments.settings.read_text(encoding="utf-8"))
-    write_manifests(settings, arguments.models, arguments.sdk_version, arguments.root)
+    settings = read_settings(arguments.settings)
+    if arguments.show_version:
+        print(settings["application"]["version"])
+    elif arguments.complete:
+        write_complete(arguments.settings, arguments.complete)
+    else:
+        write_manifests(settings, arguments.models, arguments.sdk_version, arguments.root)
+
+
+def write_complete(given: Path, complete: Path) -> None:
+    """Write ``app.yaml`` as MONAI Deploy's packager wants it: the same bytes where no key is missing.
+
+    Parameters
+    ----------
+    given
+        The settings.
+    complete
+        The file that is written.
+    """
+    settings = read_settings(given)
+    if settings == yaml.safe_load(given.read_text(encoding="utf-8")):
+        complete.write_bytes(given.read_bytes())
+    else:
+        complete.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 if __name__ == "__main__":

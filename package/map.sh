@@ -24,7 +24,7 @@ DOCKER=${DOCKER:-$(command -v docker || true)}
 free=$(df --output=avail -k . | tail -n 1)
 [ "$free" -gt 16000000 ] || missing "16 GB of free disk are needed, $((free / 1000000)) GB are there." "make room"
 
-version=$("$venv/bin/python" -c 'import yaml; print(yaml.safe_load(open("app.yaml"))["application"]["version"])')
+version=$("$venv/bin/python" package/manifests.py --settings app.yaml --show-version)
 build=build/map
 rm -rf "$build"
 mkdir -p "$build/app" "$build/docs" "$build/bin" "$build/cache"
@@ -50,14 +50,15 @@ grep -qx 'pip==25.3' "$build/app/requirements.txt" || { echo "the list of packag
 cp LICENSE README.md "$build/docs/"
 cp -r docs/. "$build/docs/"
 
-# ---- the packager
+# ---- the packager, which wants keys that app.yaml may leave out
+"$venv/bin/python" package/manifests.py --settings app.yaml --complete "$build/app.yaml"
 cp package/docker "$build/bin/docker"
 chmod +x "$build/bin/docker"
 source=()
 [ -z "${MAP_SOURCE:-}" ] || source=(--source "$MAP_SOURCE")
 status=0
 PATH=$PWD/$build/bin:$venv/bin:$PATH DOCKER=$DOCKER MAP_CONTEXT=$PWD/$build/context monai-deploy package "$build/app" \
-  --config app.yaml --tag "${TAG:-pdl1es-map:$version}" --platform x86_64 --models models --docs "$build/docs" \
+  --config "$build/app.yaml" --tag "${TAG:-pdl1es-map:$version}" --platform x86_64 --models models --docs "$build/docs" \
   "${source[@]}" --build-cache "$build/cache" --no-cache || status=$?
 if [ -n "${MAP_CONTEXT_ONLY:-}" ]; then # the packager misses an image then, and says so; what counts is the context
   [ -f "$build/context/Dockerfile" ] || { echo "the packager left no build context" >&2; exit 1; }

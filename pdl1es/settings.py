@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pdl1es import __version__
 from pdl1es.dicom.limits import ScanLimits
@@ -20,6 +20,8 @@ from pdl1es.shipped import shipped_path
 
 DEFAULT_FILE: Final = shipped_path("app.yaml")
 """The settings that ship; every key that another file leaves out has the value that stands in it."""
+
+RESOURCES: Final[dict[str, int | str]] = {"cpu": 2, "gpu": 0, "memory": "4Gi", "gpuMemory": "0Gi"}
 
 OutputKind = Literal["sr", "cam", "pdf", "json"]
 
@@ -42,8 +44,18 @@ class _SettingsLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
+def _with_all_resources(given: Any) -> Any:
+    """Return what the orchestrator is asked for, with the default of each resource that is left out."""
+    if not isinstance(given, Mapping):
+        return given
+    return RESOURCES | {key: value for key, value in given.items() if value is not None}
+
+
 class ApplicationSection(BaseModel):
-    """What the MAP packager writes into the manifests; other keys of the packager's are let through."""
+    """What the MAP packager writes into the manifests; other keys of the packager's are let through.
+
+    `package.manifests.DEFAULTS` repeats these defaults for the image's build.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
     title: str = "PD-L1ES - PD-L1 expression score from chest CT"
@@ -86,8 +98,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     application: ApplicationSection = ApplicationSection()
-    resources: dict[str, int | str] = Field(
-        default={"cpu": 2, "gpu": 0, "memory": "4Gi", "gpuMemory": "0Gi"},
+    resources: Annotated[dict[str, int | str], BeforeValidator(_with_all_resources)] = Field(
+        default=RESOURCES,
         description="for the MAP packager and the orchestrator",
     )
     selection: SelectionRules = SelectionRules()
@@ -107,6 +119,41 @@ class Settings(BaseModel):
         default=False, description="score again with contours that differ by 1 mm, and report the interval"
     )
     log: LoggingSettings = LoggingSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_keys_are_left_out(cls, given: Any) -> Any:
+        return _without_empty(given, cls)
+
+
+def _without_empty(given: Any, model: type[BaseModel]) -> Any:
+    """Return settings without the keys that stand there with no value, as ``report:`` with nothing below it.
+
+    Parameters
+    ----------
+    given
+        What was read for a section.
+    model
+        The section's model. Where a field may be None, None is a value.
+
+    Returns
+    -------
+    Any
+        ``given`` itself where it is no mapping; the model then says what is wrong.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    kept = {}
+    for key, value in given.items():
+        field = fields.get(key)
+        if field is not None and value is None and field.get_default(call_default_factory=True) is not None:
+            continue
+        section = field.annotation if field is not None else None
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            value = _without_empty(value, section)
+        kept[key] = value
+    return kept
 
 
 def settings_file(given: Path | None) -> Path:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from pdl1es.settings import DEFAULT_FILE, Settings, SettingsError, load_settings, settings_file
 
@@ -31,6 +34,36 @@ def test_keys_that_are_left_out_have_their_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{}", "# nothing is said here\n", "log:\n  level: INFO\n"])
 def test_every_section_may_be_left_out(tmp_path: Path, text: str) -> None:
     assert load_settings(write(tmp_path, text)) == load_settings(DEFAULT_FILE)
+
+
+def keys(section: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every key of a document, sections and all that is in them."""
+    for key, value in section.items():
+        yield (*above, key)
+        if isinstance(value, dict):
+            yield from keys(value, (*above, key))
+
+
+def without(key: tuple[str, ...], *, empty: bool) -> str:
+    """The file that ships with one key taken out, or left without a value."""
+    document = yaml.safe_load(SHIPPED)
+    section = document
+    for name in key[:-1]:
+        section = section[name]
+    if empty:
+        section[key[-1]] = None
+    else:
+        del section[key[-1]]
+    return yaml.safe_dump(document, allow_unicode=True)
+
+
+EVERY_KEY = list(keys(yaml.safe_load(SHIPPED)))
+
+
+@pytest.mark.parametrize("empty", [False, True], ids=["left out", "without a value"])
+@pytest.mark.parametrize("key", EVERY_KEY, ids=".".join)
+def test_each_key_may_be_left_out_alone(tmp_path: Path, key: tuple[str, ...], empty: bool) -> None:
+    assert load_settings(write(tmp_path, without(key, empty=empty))) == Settings()
 
 
 @pytest.mark.parametrize(
