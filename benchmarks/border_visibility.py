@@ -34,7 +34,22 @@ PATIENTS = 32
 
 
 def mean_prediction(network: FusionNetwork, head: nn.Linear, inputs: NetworkInputs) -> np.ndarray:
-    """Return the mean over the slices of each patient."""
+    """Return the mean over the slices of each patient's prediction.
+
+    Parameters
+    ----------
+    network
+        Gives the feature maps.
+    head
+        Linear layer on their means.
+    inputs
+        N patients.
+
+    Returns
+    -------
+    ndarray
+        float32, shape (N,).
+    """
     whole, found = WholePatients(inputs), []
     network.eval()
     with torch.inference_mode():

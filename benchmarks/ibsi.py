@@ -186,7 +186,19 @@ def read(path: Path) -> SimpleITK.Image:
 
 
 def digital_phantom(data: Path, *, force_2d: bool) -> Phantom:
-    """Compute on the digital phantom: grey levels are intensities, voxels of 2 mm."""
+    """Compute on the digital phantom: grey levels are intensities, voxels of 2 mm.
+
+    Parameters
+    ----------
+    data
+        Folder of IBSI's data set.
+    force_2d
+        Neighbours within slices (2.5-D) instead of in space.
+
+    Returns
+    -------
+    Phantom
+    """
     folder = data / "digital_phantom" / "nifti"
     image = read(folder / "image" / "phantom.nii.gz")
     intensities = np.rint(SimpleITK.GetArrayFromImage(image)).astype(np.int16)
@@ -200,7 +212,18 @@ def digital_phantom(data: Path, *, force_2d: bool) -> Phantom:
 def ct_phantom(data: Path, configuration: str, *, bins_from: float | None = None) -> Phantom:
     """Compute on the CT phantom: trilinear to 2 mm, whole HU; C: -1000 to 400 HU, bins of 25; D: 3 sigma, 32 bins.
 
-    ``bins_from`` counts bins from there instead of from pyradiomics' multiple of 25 below the minimum.
+    Parameters
+    ----------
+    data
+        Folder of IBSI's data set.
+    configuration
+        IBSI's: ``C`` or ``D``.
+    bins_from
+        HU from which bins are counted; pyradiomics' multiple of 25 below the minimum where None.
+
+    Returns
+    -------
+    Phantom
     """
     folder = data / "ct_phantom" / "nifti"
     image = read(folder / "image" / "phantom.nii.gz")
@@ -256,7 +279,30 @@ def features(
     grey_level_shift: int = 0,
     **bins: Any,
 ) -> dict[str, float]:
-    """Compute our features: shape on the whole mask, the others on the voxels kept."""
+    """Compute our features: shape on the whole mask, the others on the voxels kept.
+
+    Parameters
+    ----------
+    image
+        Intensities, shape (z, y, x).
+    whole
+        The mask, same shape.
+    kept
+        The mask without voxels outside the range of intensities, same shape.
+    spacing
+        Along x, y, z, mm.
+    force_2d
+        Neighbours within slices.
+    grey_level_shift
+        Bins between IBSI's first and ours.
+    **bins
+        ``bin_width`` or ``bin_count``.
+
+    Returns
+    -------
+    dict[str, float]
+        By ``class_Feature``.
+    """
     depth, height, width = spacing[::-1]
     crop = Crop.around(image, kept, 0)
     region = Region.of(crop.mask, spacing=(depth, height, width), force_2d=force_2d)
@@ -303,7 +349,20 @@ def image_features(
 
 
 def grey_level_features(grey: GreyLevels, region: Region) -> dict[str, float]:
-    """Evaluate the texture classes on one image; return their features by ``class_Feature``."""
+    """Evaluate the texture classes on one image.
+
+    Parameters
+    ----------
+    grey
+        The discretised image.
+    region
+        Where the voxels lie.
+
+    Returns
+    -------
+    dict[str, float]
+        By ``class_Feature``.
+    """
     matrices = texture_matrices(grey, region)
     return {
         f"{family}_{name}": float(value)
@@ -313,7 +372,20 @@ def grey_level_features(grey: GreyLevels, region: Region) -> dict[str, float]:
 
 
 def reason_for(phantom: Phantom, tag: str) -> str:
-    """Return why pyradiomics deviates, where that is known."""
+    """Return why pyradiomics deviates, where that is known.
+
+    Parameters
+    ----------
+    phantom
+        Phantom and configuration.
+    tag
+        IBSI's name of the feature.
+
+    Returns
+    -------
+    str
+        Empty where no reason is known.
+    """
     if tag == "stat_kurt":
         return "pyradiomics does not subtract 3 (documented)"
     if tag in ("morph_pca_min_axis", "morph_pca_least_axis"):
@@ -328,7 +400,22 @@ def reason_for(phantom: Phantom, tag: str) -> str:
 
 
 def compare(phantom: Phantom, data: Path, submission: dict[str, float]) -> Iterator[Row]:
-    """Compare a phantom's values with its reference values, in their order."""
+    """Compare a phantom's values with its reference values, in their order.
+
+    Parameters
+    ----------
+    phantom
+        With our values.
+    data
+        Folder of IBSI's data set, with the reference values.
+    submission
+        pyradiomics' own values by IBSI's names.
+
+    Yields
+    ------
+    Row
+        One feature.
+    """
     with (data / "reference_values" / phantom.reference).open(encoding="utf-8-sig", newline="") as file:
         references = {row["tag"]: row for row in csv.DictReader(file, delimiter=";")}
     for short, feature in TAGS.items():

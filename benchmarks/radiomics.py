@@ -102,7 +102,20 @@ def ours(case: Case) -> Callable[[], int]:
 
 
 def stock(case: Case, *, crop: bool = True) -> Callable[[], int]:
-    """Time pyradiomics' own ``execute`` at the method's settings, on images in memory."""
+    """Time pyradiomics' own ``execute`` at the method's settings, on images in memory.
+
+    Parameters
+    ----------
+    case
+        Image and mask.
+    crop
+        Whether filters see the crop alone.
+
+    Returns
+    -------
+    Callable[[], int]
+        Runs an extraction; returns the number of features.
+    """
     from radiomics.featureextractor import RadiomicsFeatureExtractor
 
     settings = yaml.safe_load(radiomics_settings_text())
@@ -194,7 +207,22 @@ class Timing:
 
 
 def compare(case: Case, tools: list[str], repeats: int) -> dict[str, Timing]:
-    """Run the tools in turn, ``repeats`` times round, after one run of each that fills caches."""
+    """Run the tools in turn, several times round, after one run of each that fills caches.
+
+    Parameters
+    ----------
+    case
+        Image and mask.
+    tools
+        Names of `TOOLS`.
+    repeats
+        Timed runs of each.
+
+    Returns
+    -------
+    dict[str, Timing]
+        By tool.
+    """
     runs = {name: TOOLS[name](case) for name in tools}
     timings = {name: Timing([], [], 0) for name in tools}
     for turn in range(repeats + 1):
@@ -228,7 +256,20 @@ def largest_difference(case: Case) -> float:
 
 
 def peak_memory(tool: str, case: Case) -> tuple[float, float]:
-    """Run one extraction in a process of its own; return its resident memory before and its peak, MB."""
+    """Run one extraction in a process of its own.
+
+    Parameters
+    ----------
+    tool
+        Name of one of `TOOLS`.
+    case
+        Image and mask.
+
+    Returns
+    -------
+    tuple[float, float]
+        Resident memory before and its peak, MB.
+    """
     with tempfile.TemporaryDirectory() as folder:
         np.save(f"{folder}/hu.npy", case.hu)
         np.save(f"{folder}/mask.npy", case.mask)
@@ -239,7 +280,15 @@ def peak_memory(tool: str, case: Case) -> tuple[float, float]:
 
 
 def measure_peak(tool: str, folder: Path) -> None:
-    """Print the memory of this process before an extraction and its peak after it."""
+    """Print the memory of this process before an extraction and its peak after it.
+
+    Parameters
+    ----------
+    tool
+        Name of one of `TOOLS`.
+    folder
+        Holds ``hu.npy`` and ``mask.npy``.
+    """
     run = TOOLS[tool](Case("", np.load(folder / "hu.npy"), np.load(folder / "mask.npy")))
     before = _memory("VmRSS")
     run()
@@ -253,7 +302,20 @@ def _memory(entry: str) -> float:
 
 
 def scaling(tools: list[str], repeats: int) -> dict[str, dict[float, float]]:
-    """Return each tool's least processor time per volume: what it costs, whatever else the machine does."""
+    """Return each tool's least processor time per volume: what it costs, whatever else the machine does.
+
+    Parameters
+    ----------
+    tools
+        Names of `TOOLS`.
+    repeats
+        Timed runs of each.
+
+    Returns
+    -------
+    dict[str, dict[float, float]]
+        By tool, then by volume (mL), seconds.
+    """
     seconds: dict[str, dict[float, float]] = {name: {} for name in tools}
     for volume in SCALING_ML:
         case = synthetic_case(volume)
@@ -263,7 +325,20 @@ def scaling(tools: list[str], repeats: int) -> dict[str, dict[float, float]]:
 
 
 def exponent(seconds: dict[float, float], least: float = 0) -> float:
-    """Fit time = a volume^b over the volumes of at least ``least`` mL; return b."""
+    """Fit how time grows with volume.
+
+    Parameters
+    ----------
+    seconds
+        By volume, mL.
+    least
+        Smallest volume that counts, mL.
+
+    Returns
+    -------
+    float
+        b of time = a volume^b.
+    """
     volumes = [volume for volume in seconds if volume >= least]
     return float(np.polyfit(np.log(volumes), np.log([seconds[volume] for volume in volumes]), 1)[0])
 

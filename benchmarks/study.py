@@ -46,7 +46,20 @@ class Job:
 
 @contextlib.contextmanager
 def lap(seconds: dict[str, float], name: str) -> Any:
-    """Keep the wall time of the block."""
+    """Keep the wall time of the block.
+
+    Parameters
+    ----------
+    seconds
+        Gets the time.
+    name
+        Its key there.
+
+    Yields
+    ------
+    None
+        The block runs.
+    """
     started = time.perf_counter()
     yield
     seconds[name] = time.perf_counter() - started
@@ -199,7 +212,19 @@ def bytes_read() -> int:
 
 
 def worker(way: str, study: Path, repeats: int, started: float) -> None:
-    """Run one way in this process, cold and then warm, and print what it took as JSON."""
+    """Run one way in this process, cold and then warm, and print what it took as JSON.
+
+    Parameters
+    ----------
+    way
+        ``ours`` or ``stock``.
+    study
+        Folder of the study.
+    repeats
+        Warm runs.
+    started
+        When this process was started, seconds since the epoch.
+    """
     with tempfile.TemporaryDirectory() as folder:
         job = our_job() if way == "ours" else stock_job()
         job.run(study, Path(folder))
@@ -240,7 +265,22 @@ class Measured:
 
 
 def with_more_slices(study: Path, folder: Path, count: int) -> Path:
-    """Copy a study and continue its CT with ``count`` more slices above and below, so that only the scan is longer."""
+    """Copy a study and continue its CT above and below, so that only the scan is longer.
+
+    Parameters
+    ----------
+    study
+        Folder of the study.
+    folder
+        For the copy.
+    count
+        Slices that are added; the first half of them below.
+
+    Returns
+    -------
+    Path
+        ``folder``.
+    """
     import pydicom
 
     shutil.copytree(
@@ -269,7 +309,20 @@ def with_more_slices(study: Path, folder: Path, count: int) -> Path:
 
 
 def table(results: dict[str, dict[str, Measured]], processes: int, repeats: int) -> str:
-    """Return the figures as Markdown."""
+    """Return the figures as Markdown.
+
+    Parameters
+    ----------
+    results
+        By study, then by way.
+    processes, repeats
+        How often each was run, cold and warm.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
     cpu = next(
         (
             line.split(":", 1)[1].strip()

@@ -70,7 +70,19 @@ class Patients:
 
     @functools.cache  # noqa: B019 - one object for the whole programme
     def folds(self, clinical: bool, correction: Correction) -> list[Fold]:
-        """Divide, and fit on four fifths."""
+        """Divide, and fit on four fifths.
+
+        Parameters
+        ----------
+        clinical
+            Whether clinical variables are among the inputs.
+        correction
+            Of the feature selection's P values.
+
+        Returns
+        -------
+        list of Fold
+        """
         labels = self.cohort.labels
         folds = []
         for _, rows in StratifiedKFold(FOLDS, shuffle=True, random_state=1).split(labels, labels):
@@ -103,7 +115,26 @@ class Patients:
 
 
 def tried(patients: Patients, choice: Choice, epochs: int) -> tuple[Floats, Floats, int]:
-    """Train in every fold; return AUC and correlation with the truth after each epoch, and the mean number of features."""
+    """Train in every fold.
+
+    Parameters
+    ----------
+    patients
+        The cohort.
+    choice
+        What is tried.
+    epochs
+        Of training in each fold.
+
+    Returns
+    -------
+    areas
+        AUC after each epoch, shape (epochs,).
+    correlations
+        With the truth, shape (epochs,).
+    features
+        Mean number of selected features.
+    """
     labels = patients.cohort.labels
     logits = np.zeros((epochs, len(labels)))
     areas = np.zeros((epochs, FOLDS))

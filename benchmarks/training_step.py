@@ -127,7 +127,15 @@ def loading_seconds() -> tuple[float, float]:
 
 
 def measure(variants: Sequence[Variant], rounds: int) -> None:
-    """Let the variants take turns; the first step of each, and its second, are not counted."""
+    """Let the variants take turns; the first step of each, and its second, are not counted.
+
+    Parameters
+    ----------
+    variants
+        Get the times.
+    rounds
+        Steps of each that are counted.
+    """
     for turn in range(rounds + 2):
         for variant in variants:
             torch.set_num_threads(variant.threads)
@@ -149,7 +157,24 @@ def measure(variants: Sequence[Variant], rounds: int) -> None:
 
 
 def report(variants: Sequence[Variant], loading: tuple[float, float], loads: tuple[float, float], rounds: int) -> str:
-    """Return the results as Markdown."""
+    """Return the results as Markdown.
+
+    Parameters
+    ----------
+    variants
+        With their times.
+    loading
+        Seconds that a batch takes to load, without augmentation and with the modest one.
+    loads
+        The machine's load before and after.
+    rounds
+        Steps of each that were counted.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
     base = statistics.median(variants[0].processor)
     rows = []
     for variant in variants:

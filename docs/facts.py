@@ -87,7 +87,14 @@ def run_time_commands() -> list[str]:
 def _command(name: str, command: Any) -> str:
     context = command.context_class(command, info_name=f"pdl1es {name}")
     usage = " ".join(command.collect_usage_pieces(context))
-    lines = [f"## `pdl1es {name}`", "", f"`pdl1es {name} {usage}`", "", *(command.help or "").strip().splitlines(), ""]
+    lines = [
+        f"## `pdl1es {name}`",
+        "",
+        f"`pdl1es {name} {usage}`",
+        "",
+        *(command.help or "").partition("\f")[0].strip().splitlines(),
+        "",
+    ]
     lines += ["| argument or option | default | meaning |", "|---|---|---|"]
     for parameter in command.params:
         if parameter.name == "help":

@@ -37,7 +37,20 @@ class AssessmentOperator(StepOperator):
         prediction: Prediction,
         stability: ContourStability | None,
     ) -> Assessment:
-        """Put it together."""
+        """Put together what the steps found.
+
+        Parameters
+        ----------
+        study, selection, tumour, patches, clinical, prediction
+            From the steps of these names.
+        stability
+            None where the settings do not ask for it.
+
+        Returns
+        -------
+        Assessment
+            As `pdl1es.chain.assess_tumour`.
+        """
         return assess_tumour(
             study=study,
             selection=selection,

@@ -17,5 +17,18 @@ class CamOverlayOperator(ReportOperator):
     emits = "cam"
 
     def process(self, assessment: Assessment, pictures: np.ndarray | None) -> BuiltReport | None:
-        """Build it."""
+        """Build the picture of the class activation map.
+
+        Parameters
+        ----------
+        assessment
+            What is drawn.
+        pictures
+            uint8 RGB, shape (slices, rows, columns, 3); None where no report shows them.
+
+        Returns
+        -------
+        BuiltReport or None
+            None where the settings do not ask for it.
+        """
         return report_cam(assessment, self.options, pictures, self.kinds)

@@ -27,5 +27,20 @@ class ContourStabilityOperator(StepOperator):
     def process(
         self, tumour: PlausibleTumour, clinical: ClinicalInput, prediction: Prediction
     ) -> ContourStability | None:
-        """Score again."""
+        """Score the tumour again with contours that differ by 1 mm.
+
+        Parameters
+        ----------
+        tumour
+            As it was drawn.
+        clinical
+            The same for all contours.
+        prediction
+            Of the drawn contour.
+
+        Returns
+        -------
+        ContourStability or None
+            None where the settings do not ask for it.
+        """
         return vary_contour(self.model, tumour.volume, clinical.data, prediction) if self.wanted else None

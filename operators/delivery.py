@@ -33,11 +33,39 @@ class DeliveryOperator(StepOperator):
         cam: BuiltReport | None,
         pdf: BuiltReport | None,
     ) -> Outcome:
-        """Write the reports, then ``result.json``."""
+        """Write the reports, then ``result.json``.
+
+        Parameters
+        ----------
+        study
+            What the input held.
+        assessment
+            The scored tumour.
+        sr, cam, pdf
+            The reports; None where the settings do not ask for one.
+
+        Returns
+        -------
+        Outcome
+            What was written.
+        """
         return self._deliver(ChainEnd(study, assessment, reports_in_order(sr, cam, pdf)))
 
     def after_stop(self, received: dict[str, Any], stopped: Stopped) -> Outcome:
-        """Write what stopped the chain."""
+        """Write what stopped the chain: a refusal and its report, or the defect.
+
+        Parameters
+        ----------
+        received
+            What the input ports hold; the study, where it was read before the chain stopped.
+        stopped
+            The step and its error.
+
+        Returns
+        -------
+        Outcome
+            With the refusal, or with the defect's exit code.
+        """
         study = received["study"]
         return self._deliver(ChainEnd(None if isinstance(study, Stopped) else study, error=stopped.error))
 

@@ -25,5 +25,24 @@ class FusionModelOperator(StepOperator):
         super().__init__(fragment, watch=watch)
 
     def process(self, patches: RoiPatches, features: RadiomicFeatures, clinical: ClinicalInput) -> Prediction:
-        """Run the ONNX model."""
+        """Score the tumour.
+
+        Parameters
+        ----------
+        patches
+            Of the ROI slice and its neighbours.
+        features
+            The 1316 radiomic features.
+        clinical
+            Age, sex, smoking and family history.
+
+        Returns
+        -------
+        Prediction
+
+        Raises
+        ------
+        pdl1es.errors.Refusal
+            RADIOMICS_INCOMPLETE, SCORE_NOT_FINITE.
+        """
         return predict(self.model, patches, features, clinical.data)

@@ -27,5 +27,13 @@ class OutcomeOperator(Operator):
         spec.input("outcome")
 
     def compute(self, op_input: InputContext, op_output: OutputContext, context: ExecutionContext) -> None:
-        """Keep what was received (called by the framework)."""
+        """Keep what was received (called by the framework).
+
+        Parameters
+        ----------
+        op_input
+            Holds ``outcome``.
+        op_output, context
+            Not used.
+        """
         self.received = op_input.receive("outcome")

@@ -17,5 +17,18 @@ class PdfReportOperator(ReportOperator):
     emits = "pdf"
 
     def process(self, assessment: Assessment, pictures: np.ndarray | None) -> BuiltReport | None:
-        """Build it."""
+        """Build the page.
+
+        Parameters
+        ----------
+        assessment
+            What is reported.
+        pictures
+            uint8 RGB, shape (slices, rows, columns, 3); None where no report shows them.
+
+        Returns
+        -------
+        BuiltReport or None
+            None where the settings do not ask for it.
+        """
         return report_pdf(assessment, self.options, pictures, self.kinds)

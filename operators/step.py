@@ -68,7 +68,17 @@ class StepOperator(Operator):
         spec.output(self.emits)
 
     def compute(self, op_input: InputContext, op_output: OutputContext, context: ExecutionContext) -> None:
-        """Run the step once (called by the framework)."""
+        """Run the step once (called by the framework).
+
+        Parameters
+        ----------
+        op_input
+            Holds the values of `inputs`, or `Stopped`.
+        op_output
+            Gets the step's value, or `Stopped`.
+        context
+            Not used.
+        """
         received = {port: op_input.receive(port) for port in self.inputs()}
         op_output.emit(self.passed_on(received), self.emits)
 

@@ -19,5 +19,20 @@ class StructuredReportOperator(ReportOperator):
     emits = "sr"
 
     def process(self, study: Study, assessment: Assessment, cam: BuiltReport | None) -> BuiltReport | None:
-        """Build it."""
+        """Build the structured report.
+
+        Parameters
+        ----------
+        study
+            Earlier reports in it are named as replaced.
+        assessment
+            What is reported.
+        cam
+            The picture, to which the report refers; None where there is none.
+
+        Returns
+        -------
+        BuiltReport or None
+            None where the settings do not ask for it.
+        """
         return report_sr(assessment, self.options, study, cam, self.kinds)

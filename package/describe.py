@@ -32,7 +32,20 @@ def python_packages(python: Path) -> dict[str, Any]:
 
 
 def debian_packages(status: Path, os_release: Path) -> Iterator[dict[str, Any]]:
-    """Yield a component for every installed Debian package."""
+    """Yield a component for every installed Debian package.
+
+    Parameters
+    ----------
+    status
+        ``/var/lib/dpkg/status`` of the image.
+    os_release
+        ``/etc/os-release`` of the image.
+
+    Yields
+    ------
+    dict[str, Any]
+        A CycloneDX component with its package URL.
+    """
     release = dict(line.split("=", 1) for line in os_release.read_text(encoding="utf-8").splitlines() if "=" in line)
     system, code = release["ID"].strip('"'), release.get("VERSION_CODENAME", "").strip('"')
     for stanza in status.read_text(encoding="utf-8").split("\n\n"):
@@ -66,6 +79,22 @@ def model_files(models: Path) -> Iterator[dict[str, Any]]:
 def bill_of_materials(python: Path, status: Path, os_release: Path, models: Path, version: str) -> dict[str, Any]:
     """Return the whole bill: Python packages, Debian packages, models.
 
+    Parameters
+    ----------
+    python
+        Interpreter of the environment whose packages are listed.
+    status, os_release
+        As of `debian_packages`.
+    models
+        Folder with one folder a model.
+    version
+        Of the image.
+
+    Returns
+    -------
+    dict[str, Any]
+        CycloneDX, as JSON has it.
+
     Raises
     ------
     ValueError
@@ -91,7 +120,20 @@ def bill_of_materials(python: Path, status: Path, os_release: Path, models: Path
 
 
 def licence_of(metadata: Mapping[str, Any], classifiers: list[str]) -> str:
-    """Return a package's licence as its metadata name it."""
+    """Return a package's licence as its metadata name it.
+
+    Parameters
+    ----------
+    metadata
+        Core metadata fields by name.
+    classifiers
+        The package's trove classifiers.
+
+    Returns
+    -------
+    str
+        An SPDX expression, a classifier's words, or ``not stated``.
+    """
     if expression := metadata.get("License-Expression"):
         return str(expression)
     named = [text.rpartition("::")[2].strip() for text in classifiers if text.startswith("License ::")]
@@ -102,6 +144,13 @@ def licence_of(metadata: Mapping[str, Any], classifiers: list[str]) -> str:
 
 def copy_licences(packages: Path, into: Path) -> list[tuple[str, str, str, int]]:
     """Copy every licence file of an environment's packages.
+
+    Parameters
+    ----------
+    packages
+        Folder of the installed packages.
+    into
+        Folder that gets one folder a package.
 
     Returns
     -------

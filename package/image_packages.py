@@ -43,6 +43,10 @@ def requested(requirements: Path, gpu: Iterable[str] | None = None) -> list[str]
     gpu
         The extra ``[gpu]``; None for a CPU.
 
+    Returns
+    -------
+    list of str
+
     Raises
     ------
     ValueError
@@ -71,6 +75,10 @@ def kept(resolved: Mapping[str, Mapping[str, Any]], roots: Iterable[str], left_o
         Requirements.
     left_out
         Names of packages that nothing imports.
+
+    Returns
+    -------
+    list of str
 
     Raises
     ------

@@ -59,7 +59,19 @@ def read_settings(file: Path) -> dict[str, Any]:
 
 
 def application_manifest(settings: Mapping[str, Any], sdk_version: str) -> dict[str, Any]:
-    """Return app.json: what is run, where its input and output are."""
+    """Return app.json: what is run, where its input and output are.
+
+    Parameters
+    ----------
+    settings
+        ``app.yaml``.
+    sdk_version
+        Of monai-deploy-app-sdk.
+
+    Returns
+    -------
+    dict[str, Any]
+    """
     application = settings["application"]
     return {
         "apiVersion": API_VERSION,
@@ -79,7 +91,19 @@ def application_manifest(settings: Mapping[str, Any], sdk_version: str) -> dict[
 
 
 def package_manifest(settings: Mapping[str, Any], models: Path) -> dict[str, Any]:
-    """Return pkg.json: which models are inside and what the application needs to run."""
+    """Return pkg.json: which models are inside and what the application needs to run.
+
+    Parameters
+    ----------
+    settings
+        ``app.yaml``.
+    models
+        Folder with one folder a model.
+
+    Returns
+    -------
+    dict[str, Any]
+    """
     root = ENVIRONMENT["HOLOSCAN_MODEL_PATH"]
     return {
         "apiVersion": API_VERSION,
@@ -98,7 +122,19 @@ def mercure_manifest(application: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_manifests(settings: Mapping[str, Any], models: Path, sdk_version: str, root: Path) -> None:
-    """Write all three below a root folder."""
+    """Write the three manifests below a root folder.
+
+    Parameters
+    ----------
+    settings
+        ``app.yaml``.
+    models
+        Folder with one folder a model.
+    sdk_version
+        Of monai-deploy-app-sdk.
+    root
+        Folder in which ``etc/`` is made.
+    """
     application = application_manifest(settings, sdk_version)
     for name, manifest in (
         ("etc/holoscan/app.json", application),

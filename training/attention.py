@@ -102,6 +102,10 @@ def grad_cam(network: FusionNetwork, patches: NDArray[np.float32]) -> Attention:
     patches
         float32 HU, shape (S, 112, 112).
 
+    Returns
+    -------
+    Attention
+
     Raises
     ------
     ValueError
@@ -163,6 +167,10 @@ def summarise_attention(attentions: Sequence[Attention], masks: NDArray[np.bool_
         One a patient.
     masks
         bool, shape (N, S, 112, 112): the tumour.
+
+    Returns
+    -------
+    AttentionSummary
 
     Raises
     ------

@@ -70,6 +70,10 @@ def model_metadata(
     calibrated
         Whether the score may be called a probability.
 
+    Returns
+    -------
+    ModelMetadata
+
     Raises
     ------
     ValidationError

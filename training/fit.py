@@ -159,6 +159,11 @@ def coded_clinical(
         Shape (N,): False for a smoker of unknown grade; all True where None.
     grade
         The code that such a smoker gets.
+
+    Returns
+    -------
+    NDArray[np.float64]
+        In the order of `pdl1es.model.imputation`'s variables; NaN is missing.
     """
     coded = clinical.copy()
     if smoking_graded is not None:
@@ -175,6 +180,11 @@ def impute_all(clinical: NDArray[np.float64], profiles: ReferenceProfiles) -> ND
         float64, shape (N, 4), NaN where missing.
     profiles
         The table of the imputation.
+
+    Returns
+    -------
+    NDArray[np.float64]
+        Without NaN.
     """
     return np.array([impute(row, profiles) for row in clinical]).reshape(-1, len(VARIABLES))
 

@@ -164,6 +164,11 @@ def p_after_search(p_value: float, smallest_share: float = 0.1) -> float:
         Of the best cut-off, uncorrected.
     smallest_share
         Of the patients on either side of a cut-off.
+
+    Returns
+    -------
+    float
+        0 to 1.
     """
     return miller_siegmund_p(float(norm.isf(p_value / 2)), smallest_share, 1 - smallest_share)
 

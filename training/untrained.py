@@ -180,6 +180,10 @@ def fit(radiomics: NDArray[np.float64], cohort: NDArray[np.float64]) -> FittedPr
         float64, shape (N, 1316).
     cohort
         float64, shape (M, 4).
+
+    Returns
+    -------
+    FittedPreprocessing
     """
     selected = tuple(sorted(FEATURE_NAMES.index(name) for name in SELECTED))
     profiles = build_profiles(cohort)
@@ -212,6 +216,11 @@ def untrained_network(sample: PhantomSample, cohort: NDArray[np.float64]) -> tup
         Measured phantoms.
     cohort
         float64, shape (M, 4): drawn patients.
+
+    Returns
+    -------
+    tuple[FusionNetwork, FittedPreprocessing]
+        The network, and what was fitted before it.
     """
     fitted = fit(sample.radiomics, cohort)
     torch.manual_seed(SEED)
@@ -253,6 +262,10 @@ def untrained_metadata(network: FusionNetwork, fitted: FittedPreprocessing) -> M
         Of random weights.
     fitted
         What comes before it.
+
+    Returns
+    -------
+    ModelMetadata
     """
     return model_metadata(
         network,
@@ -288,6 +301,11 @@ def untrained_bundle(metadata: ModelMetadata, changelog: dict[str, str]) -> dict
         As the ONNX file holds it.
     changelog
         By version.
+
+    Returns
+    -------
+    dict[str, Any]
+        Ready for JSON.
     """
     selected = len(metadata.selected_features)
 
@@ -341,6 +359,10 @@ def untrained_card(metadata: ModelMetadata, difference: float) -> str:
         As the ONNX file holds it.
     difference
         Largest difference of onnxruntime from torch.
+
+    Returns
+    -------
+    str
     """
     cut_offs = "\n".join(
         f"| {label} | > {cut.value:g}: {cut.above}; else {cut.below} | {cut.method} |"

@@ -130,6 +130,18 @@ def run(
 
     The SEG has to hold the primary tumour as a segment that is coded as a neoplasm or labelled as the settings accept
     (GTV-1, tumour...). What is chosen, and why, `pdl1es inspect INPUT` shows beforehand.
+
+    \f
+    Parameters
+    ----------
+    context, study, output, config, model, clinical, contour_stability
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        Always, with an `ExitCode`: 0 where a report was written, 3 where the study was refused, 2 for wrong arguments,
+        settings or clinical file, 1 for a defect.
     """
     from pdl1es.clinical import ClinicalFileError
     from pdl1es.run import run_study
@@ -171,7 +183,19 @@ def inspect(
     ],
     config: Config = None,
 ) -> None:
-    """Show which series and which segment would be scored, and why; runs nothing and writes nothing."""
+    """Show which series and which segment would be scored, and why; runs nothing and writes nothing.
+
+    \f
+    Parameters
+    ----------
+    study, config
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        Always, with an `ExitCode`: 0 where a tumour would be scored, 3 where the study would be refused, 2 for wrong settings.
+    """
     from pdl1es.command_line.display import show_refusal, show_survey
     from pdl1es.errors import Refusal
     from pdl1es.inspection import inspect_folder
@@ -204,7 +228,19 @@ def phantom(
         float, typer.Option("--tumour-diameter", metavar="MM", min=4.0, max=80.0, help="Longest axis of the tumour.")
     ] = 30.0,
 ) -> None:
-    """Make a phantom study: a chest CT series of 512 x 512 with a textured lung tumour, and its DICOM SEG."""
+    """Make a phantom study: a chest CT series of 512 x 512 with a textured lung tumour, and its DICOM SEG.
+
+    \f
+    Parameters
+    ----------
+    output, seed, slice_thickness, kernel, tumour_diameter
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 2: no manufacturer of that kernel is known, or the study cannot be written.
+    """
     from pdl1es.phantom.dicom import make_phantom_study
     from pdl1es.phantom.scanner import manufacturer_of
 
@@ -235,6 +271,17 @@ def self_test(
     """Score a phantom study and compare with the score that ships with the model: is this installation whole?
 
     Exit codes: 0 the scores agree; 1 they differ; 2 the model brings no expected score; 3 the phantom was refused.
+
+    \f
+    Parameters
+    ----------
+    context, model, config, record
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        Always, with the exit code that is told above.
     """
     from pdl1es.command_line.display import show_self_test
     from pdl1es.self_test import record_expectation, run_self_test

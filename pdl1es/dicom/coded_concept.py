@@ -36,6 +36,11 @@ def code_is_among(code: Code, table: Iterable[str]) -> bool:
         The concept.
     table
         Entries as ``scheme:value``, like ``SCT:86049000`` or ``SRT:M-80003``.
+
+    Returns
+    -------
+    bool
+        Whether the table has the code.
     """
     wanted = _concept(f"{code.scheme}:{code.value}")
     entries = [_concept(entry) for entry in table]

@@ -117,6 +117,11 @@ def relative_path(path: Path, root: Path) -> str:
         The path; one outside the folder is shown by its name alone.
     root
         The folder.
+
+    Returns
+    -------
+    str
+        With ``/`` between the parts.
     """
     text = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
     return os.fsencode(text).decode("utf-8", "backslashreplace")

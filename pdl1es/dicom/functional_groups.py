@@ -36,6 +36,10 @@ class FunctionalGroups:
             Of a multi-frame object.
         frame
             Zero-based index.
+
+        Returns
+        -------
+        FunctionalGroups
         """
         own = sequence_items(header, "PerFrameFunctionalGroupsSequence")[frame : frame + 1]
         shared = sequence_items(header, "SharedFunctionalGroupsSequence")[:1]

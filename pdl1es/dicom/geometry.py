@@ -178,6 +178,10 @@ def lies_across(plane: SlicePlane, axes: NDArray[np.float64]) -> bool:
         The plane; its rows may run along either axis, in either direction.
     axes
         From `canonical_axes` or `stack_axes`, shape (3, 3).
+
+    Returns
+    -------
+    bool
     """
     return _in_plane_order(plane, axes) is not None
 

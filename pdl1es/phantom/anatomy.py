@@ -69,6 +69,10 @@ def draw_chest(rng: np.random.Generator, *, female: bool = False) -> ChestParame
         Source of randomness.
     female
         Whether to draw from women's measures.
+
+    Returns
+    -------
+    ChestParameters
     """
     size = 0.94 if female else 1.0
     return ChestParameters(
@@ -164,6 +168,11 @@ def ellipsoid_distance(item: Ellipsoid, x: Points | Floats, y: Points | Floats, 
         The ellipsoid.
     x, y, z
         Coordinates, mm of the reference chest, of shapes that broadcast.
+
+    Returns
+    -------
+    Points or Floats
+        mm, negative inside; shape as the coordinates broadcast.
     """
     centre, semi, _ = item
     dx, dy, dz = x - centre[0], y - centre[1], z - centre[2]
@@ -198,6 +207,11 @@ def smooth_step(value: Points | float, low: float, high: float) -> Points:
         Where to evaluate.
     low, high
         Ends of the step.
+
+    Returns
+    -------
+    Points
+        0 to 1, shape as ``values``.
     """
     t = np.clip((np.asarray(value, float) - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
@@ -212,6 +226,11 @@ def cavity_radius(angle: Points, z: Points | float) -> Points:
         Direction, radians: 0 to the left, pi / 2 to the back.
     z
         Height, mm of the reference chest.
+
+    Returns
+    -------
+    Points
+        mm, shape as ``angle``.
     """
     z = np.asarray(z, float)
     narrowing = np.sqrt(np.clip(1 - (np.clip(z - 5, 0, None) / 135) ** 2, 0.12, 1))
@@ -238,6 +257,11 @@ def lung_distance(
         Coordinates, mm of the reference chest, of shapes that broadcast.
     cavity, tubes, heart
         Signed distances there to the cavity's wall, to the mediastinum's tubes and to the heart, mm.
+
+    Returns
+    -------
+    Points or Floats
+        mm, negative inside.
     """
     side = np.abs(x)
     envelope = (np.sqrt(((side - 64) / 76) ** 2 + ((y - 2) / 100) ** 2 + ((z + 22) / 150) ** 2) - 1) * 76
@@ -256,6 +280,11 @@ def depth_below_dome(x: Points | Floats, y: Points | Floats, z: Points | float) 
     ----------
     x, y, z
         Coordinates, mm of the reference chest, of shapes that broadcast.
+
+    Returns
+    -------
+    Points or Floats
+        mm, negative above the diaphragm.
     """
     right = -78 - 60 * (((x + 58) / 74) ** 2 + ((y + 6) / 84) ** 2)
     left = -90 - 60 * (((x - 62) / 70) ** 2 + ((y + 6) / 84) ** 2)
@@ -282,6 +311,11 @@ def lung_clearance(p: ChestParameters, points: Points) -> Points:
         The chest.
     points
         Shape (m, 3), x, y, z in true mm.
+
+    Returns
+    -------
+    Points
+        mm, shape (m,).
     """
     reference = points / np.asarray(p.scale)
     x, y, z = reference.T
@@ -301,6 +335,11 @@ def place_tumour(rng: np.random.Generator, p: ChestParameters, diameter_mm: floa
         The chest.
     diameter_mm
         Longest axis of the tumour.
+
+    Returns
+    -------
+    tuple[float, float, float]
+        x, y, z, mm.
     """
     points = rng.uniform((-125, -75, -110), (125, 80, 110), (1500, 3)) * np.asarray(p.scale)
     clearance = lung_clearance(p, points)
@@ -353,6 +392,10 @@ def build_chest(p: ChestParameters, tumour: TumourParameters | None = None) -> C
         The chest.
     tumour
         Its tumour; None for a chest without.
+
+    Returns
+    -------
+    Chest
     """
     rng = np.random.default_rng([p.seed, 0])
     trees = []

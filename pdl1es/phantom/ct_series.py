@@ -105,6 +105,11 @@ def ct_image(scan: Scan, index: int, *, key: str, patient: PatientRecord) -> Dat
         Which slice, from the feet.
     key, patient
         As in `write_ct_series`.
+
+    Returns
+    -------
+    Dataset
+        With Pixel Data.
     """
     scanner = scan.scanner
     x, y, z = scan.origin
@@ -156,6 +161,10 @@ def file_meta(sop_class_uid: str, sop_instance_uid: str) -> FileMetaDataset:
     ----------
     sop_class_uid, sop_instance_uid
         Of the object.
+
+    Returns
+    -------
+    FileMetaDataset
     """
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"

@@ -83,6 +83,11 @@ def make_phantom_study(
     slices
         First slice and the one behind the last, for a part of the chest; all where None.
 
+    Returns
+    -------
+    PhantomStudy
+        Where its files lie, and its truth.
+
     Raises
     ------
     ValueError
@@ -160,6 +165,11 @@ def write_study(
         First slice and the one behind the last; all where None.
     workers
         Threads; they change nothing in the files.
+
+    Returns
+    -------
+    PhantomStudy
+        Where its files lie, and its truth.
 
     Raises
     ------

@@ -172,6 +172,10 @@ def draw_scanner(rng: np.random.Generator, *, sharp: bool = True) -> ScannerPara
         Source of randomness.
     sharp
         Whether to draw a lung kernel, as the paper included, or a soft-tissue one.
+
+    Returns
+    -------
+    ScannerParameters
     """
     manufacturer = str(rng.choice(list(KERNELS), p=[0.45, 0.25, 0.2, 0.1]))
     names = [name for name, kernel in KERNELS[manufacturer].items() if kernel.sharp is sharp]
@@ -247,6 +251,15 @@ def crop_around(
         x, y, z of the box's middle, mm.
     size_mm
         Its size along x, y, z, mm.
+
+    Returns
+    -------
+    ScanCrop
+
+    Raises
+    ------
+    ValueError
+        The box lies outside the scan.
     """
     first, spacing = first_voxel(s), (s.pixel_spacing_mm, s.pixel_spacing_mm, s.slice_spacing_mm)
     limits = (s.matrix, s.matrix, s.slices)
@@ -269,6 +282,11 @@ def modulation_transfer(s: ScannerParameters, frequency: Floats) -> Floats:
         The scanner's settings.
     frequency
         Radial spatial frequency, cycles per mm.
+
+    Returns
+    -------
+    Floats
+        0 to 1 and above where the kernel enhances edges; shape as the frequencies.
     """
     k = s.kernel_properties
     u = (frequency / (k.half_frequency * s.sharpness)) ** 2
@@ -301,6 +319,10 @@ def scan(chest: Chest, s: ScannerParameters, *, seed: int, crop: ScanCrop | None
         Part of the scan to make; the whole where None. Its voxels equal the whole scan's within one HU.
     workers
         Threads; they change nothing in the result.
+
+    Returns
+    -------
+    Scan
     """
     crop = full_crop(s) if crop is None else crop
     pixel = s.pixel_spacing_mm

@@ -51,6 +51,10 @@ def plane_grid(x: Points, y: Points) -> PlaneGrid:
     ----------
     x, y
         Coordinates of columns and rows, mm, evenly spaced and ascending.
+
+    Returns
+    -------
+    PlaneGrid
     """
     x32, y32 = x.astype(np.float32), y.astype(np.float32)
     radius = np.hypot(x32[None, :], y32[:, None])
@@ -73,6 +77,11 @@ def coverage(distance: Floats, width: float) -> Floats:
         Signed distance of the pixel's centre, mm, negative inside.
     width
         Size of the pixel, mm.
+
+    Returns
+    -------
+    Floats
+        0 to 1, shape as the distances.
     """
     return np.clip(np.float32(0.5) - distance * np.float32(1.0 / width), 0.0, 1.0)
 
@@ -123,6 +132,11 @@ class Capsules:
             Its height, mm.
         reach
             Largest distance that is worked out, mm.
+
+        Returns
+        -------
+        Floats
+            mm, negative inside, shape as the plane.
         """
         result = np.full((len(plane.y), len(plane.x)), reach, np.float32)
         if not len(self):
@@ -181,6 +195,10 @@ def polyline(points: Sequence[tuple[float, float, float]], radii: Sequence[float
         x, y, z of the corners, mm.
     radii
         Radius at each of them, mm.
+
+    Returns
+    -------
+    Capsules
     """
     p, r = np.asarray(points, float), np.asarray(radii, float)
     return Capsules(p[:-1], p[1:], r[:-1], r[1:])
@@ -242,6 +260,11 @@ class RandomField:
             Coordinates of columns and rows, mm.
         z
             Height of the plane, mm.
+
+        Returns
+        -------
+        Floats
+            Without a unit, standard deviation about 1.
         """
         nodes = len(self.lattice)
         wx = _spline_weights((x.astype(np.float64) - self.origin[0]) / self.spacing, nodes)
@@ -271,6 +294,10 @@ def random_field(
         Distance of the nodes, mm.
     origin
         x, y, z of node 0, mm.
+
+    Returns
+    -------
+    RandomField
     """
     lattice = rng.standard_normal((nodes, nodes, nodes), np.float32)
     # Mean over a cell of the squared B-spline weights: 0.4794 per axis.

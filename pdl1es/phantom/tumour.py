@@ -114,6 +114,10 @@ def draw_tumour(
         ``spiculation``; inner to a stronger and coarser texture with more necrosis.
     diameter_mm
         Longest axis; drawn log-normal about 32 mm, within 14 and 64, where None.
+
+    Returns
+    -------
+    TumourParameters
     """
     border = float(rng.standard_normal()) if border is None else border
     inner = float(rng.standard_normal()) if inner is None else inner
@@ -173,6 +177,11 @@ class Tumour:
         ----------
         x, y, z
             Coordinates, mm, of shapes that broadcast.
+
+        Returns
+        -------
+        Points
+            mm, shape as the points.
         """
         centre = self.parameters.centre
         offset = np.stack(np.broadcast_arrays(x - centre[0], y - centre[1], z - centre[2]), axis=-1).astype(float)
@@ -189,6 +198,11 @@ class Tumour:
             Coordinates of columns and rows, mm.
         z
             Height of the plane, mm.
+
+        Returns
+        -------
+        NDArray[np.bool_]
+            True inside.
         """
         mask = np.zeros((len(y), len(x)), bool)
         window = self._window(x, y)

@@ -71,6 +71,10 @@ def scored_result(
         Aware time of the run.
     show_clinical_values
         Whether the values of age, sex, smoking and family history stand in it; their sources always do.
+
+    Returns
+    -------
+    ResultDocument
     """
     return _document(
         "scored",

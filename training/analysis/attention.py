@@ -37,6 +37,11 @@ def attention_of(
         The run's PD-L1ES, with a deep part.
     progress
         Is told how many patients are done.
+
+    Returns
+    -------
+    AttentionSummary or NotEstimable
+        `NotEstimable` where no patient can be looked at.
     """
     rows = held_out_rows(scored)[:MOST_PATIENTS]
     if not rows.size:

@@ -61,6 +61,10 @@ class AnalysisOptions:
             The exported model.
         evaluation, prognosis
             Settings; the usual ones where None.
+
+        Returns
+        -------
+        AnalysisOptions
         """
         metadata = model.metadata
         own = {"clinical": metadata.clinical_cut_off, "fusion": metadata.fusion_cut_off}

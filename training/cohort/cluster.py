@@ -40,6 +40,11 @@ def run_on_cluster(
     workers
         Processes of this machine; one for each core where None.
 
+    Yields
+    ------
+    tuple[str, Result or BaseException]
+        The name of an item, with its result or error.
+
     Notes
     -----
     An error of one item never ends the run: an exception, or a worker that dies over it, is that item's result.

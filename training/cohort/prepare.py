@@ -228,6 +228,10 @@ def flow_chart_counts(table: CheckedTable, failures: Mapping[str, Failure], case
         By case_id, of the patients that could not be.
     cases
         The prepared cases.
+
+    Returns
+    -------
+    dict[str, Any]
     """
     excluded = Counter(_exclusion(failure) for failure in failures.values())
     cohorts = Counter(cases["split"].fillna("undivided"))

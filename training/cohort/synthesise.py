@@ -189,6 +189,10 @@ def draw_cohort(settings: SynthesisSettings, model: TrueModel) -> pd.DataFrame:
         Sizes and seed.
     model
         What labels and survival are drawn from.
+
+    Returns
+    -------
+    pd.DataFrame
     """
     rows = []
     for number, group in enumerate(_GROUPS):
@@ -224,6 +228,11 @@ def stratified_division(rng: np.random.Generator, labels: Any) -> list[str]:
         Of the draw.
     labels
         Shape (N,), 0 and 1.
+
+    Returns
+    -------
+    list of str
+        ``train``, ``validation`` or ``test`` for each label, in their order.
     """
     labels = np.asarray(labels)
     # Patients in random order, interleaved by label, so that every stretch has the shares of the whole.
@@ -249,6 +258,10 @@ def synthetic_cases(settings: SynthesisSettings, patients: pd.DataFrame) -> list
         Sizes and seed.
     patients
         As of `draw_cohort`.
+
+    Returns
+    -------
+    list of SyntheticCase
     """
     smoking = {code: name for name, code in SMOKING_CODES.items()}
     family = {code: name for name, code in FAMILY_HISTORY_CODES.items()}
@@ -290,6 +303,15 @@ def small_field(chest: Chest, scanner: ScannerParameters) -> ScanCrop:
         With its tumour.
     scanner
         Its grid.
+
+    Returns
+    -------
+    ScanCrop
+
+    Raises
+    ------
+    ValueError
+        The chest has no tumour.
     """
     if chest.tumour is None:
         raise ValueError("the chest has no tumour")

@@ -244,6 +244,11 @@ def bayes_logit(model: TrueModel, patients: pd.DataFrame) -> Floats:
         The truth.
     patients
         Their factors, and what is known of them.
+
+    Returns
+    -------
+    Floats
+        Natural logarithm of the odds.
     """
     probability = np.zeros(len(patients))
     for weight, clinical in _completions(model, patients):
@@ -262,6 +267,11 @@ def draw_labels(rng: np.random.Generator, model: TrueModel, patients: pd.DataFra
         The truth.
     patients
         As of `draw_patients`.
+
+    Returns
+    -------
+    pd.DataFrame
+        One row a patient.
     """
     clinical = (_clinical_sum(model.settings, patients) - model.clinical_mean) / model.clinical_sd
     high = rng.random(len(patients)) < expit(model.intercept + _weighted(model.weights, patients, clinical))
@@ -291,6 +301,11 @@ def draw_survival(rng: np.random.Generator, model: TrueModel, bayes: Floats, age
         Bayes logits, shape (n,).
     age
         Years, shape (n,).
+
+    Returns
+    -------
+    pd.DataFrame
+        One row a patient; times in days.
 
     Notes
     -----

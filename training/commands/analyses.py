@@ -53,6 +53,10 @@ def expression_settings(tube_current_cut: float | None, seed: int) -> Evaluation
         mA; the paper's where None.
     seed
         Of resamples and folds.
+
+    Returns
+    -------
+    EvaluationSettings
     """
     from training.expression.results import EvaluationSettings
     from training.statistics.strata import TUBE_CURRENT_CUT_MA
@@ -71,6 +75,10 @@ def progression_settings(permutations: int, smallest_share: float, seed: int) ->
         Of patients on either side of a cut-off.
     seed
         Of permutations and halves.
+
+    Returns
+    -------
+    PrognosisSettings
     """
     from training.progression.results import PrognosisSettings
 

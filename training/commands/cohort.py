@@ -39,6 +39,17 @@ def check(
     """Check a cohort's table: every fault at once, with row, column and remedy; reads no image and writes nothing.
 
     Exit codes: 0 the table can be prepared; 2 it has faults.
+
+    \f
+    Parameters
+    ----------
+    table, longest_interval
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 2: the table has faults.
     """
     with told_errors():
         checked = _checked(table, longest_interval)
@@ -86,6 +97,17 @@ def prepare(
 
     A patient that fails is a row of failures.parquet, never the end of the run. What was computed is kept by content and
     configuration: stopped and started again, it goes on; a corrected table computes no image again.
+
+    \f
+    Parameters
+    ----------
+    table, output, config, scheduler, workers, cache, keep_withheld, without_outcome
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 2: the table has faults, or the settings are wrong; with 1 where a step failed.
     """
     from training.cohort.prepare import prepare_cohort
     from training.cohort.sources import preparation_settings
@@ -153,6 +175,17 @@ def synthesise(
     """Make a phantom cohort with known truth: cohort.csv, truth.json, truth.csv and images.
 
     Stopped and started again, it goes on. Defaults: the paper's 939 and 94 patients, and 1000 further test cases.
+
+    \f
+    Parameters
+    ----------
+    output, expression, prognosis, gate, dicom, seed, shares, logit_sd, scheduler, workers
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 2: the sizes or shares are wrong, or the folder holds another cohort.
     """
     from training.cohort.synthesise import SynthesisSettings, synthesise_cohort
     from training.cohort.truth import TruthSettings
@@ -201,7 +234,19 @@ def import_(
         ),
     ] = None,
 ) -> None:
-    """Write the cohort's table of a public collection on disk; what the collection lacks stays empty, and is told."""
+    """Write the cohort's table of a public collection on disk; what the collection lacks stays empty, and is told.
+
+    \f
+    Parameters
+    ----------
+    collection, clinical, table, images
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 2: the collection is unknown, or its files are not as it publishes them.
+    """
     from pdl1es.atomic import write_atomically
     from training.cohort.public_collections import import_collection
     from training.cohort.table import write_cohort

@@ -25,7 +25,19 @@ def controls(
     ] = None,
     workers: Workers = None,
 ) -> None:
-    """Prepare the same patients with disturbed inputs, as a further prepared cohort for `evaluate --control`."""
+    """Prepare the same patients with disturbed inputs, as a further prepared cohort for `evaluate --control`.
+
+    \f
+    Parameters
+    ----------
+    table, prepared, output, kind, split, workers
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 2: the kind is unknown, or the cohort cannot be read.
+    """
     import numpy as np
 
     from training.cohort.prepared import PreparedCohort

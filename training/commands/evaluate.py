@@ -25,6 +25,17 @@ def evaluate(
 
     Give either a training run or any exported model. Stopped and called again, it goes on with the scores that it left.
     Exit codes: 0 the report is written; 2 usage.
+
+    \f
+    Parameters
+    ----------
+    prepared, output, run, model, beside, control, table, tube_current_cut, seed
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 2: the options do not go together, or the folder holds another report.
     """
     report_of(
         "PD-L1ES: expression",

@@ -43,6 +43,18 @@ def export(
     """Write the signature of a run as the one file that the chain serves, with its card; checked against torch.
 
     Exit codes: 0 written; 1 the file is not what the network is; 2 usage.
+
+    \f
+    Parameters
+    ----------
+    run, folder, cut_offs, name, version, description
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 2: the run is not finished, or the cut-offs are another model's; with 1: the file is not what the
+        network is.
     """
     from training.release.export_run import release
 

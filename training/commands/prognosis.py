@@ -38,6 +38,17 @@ def prognosis(
     Give either a training run or any exported model. A COHORT.csv in the place of the folder has no score: its patients
     are analysed by measured PD-L1 and clinical variables, and no cut_offs.json is written. Exit codes: 0 the report is
     written; 2 usage.
+
+    \f
+    Parameters
+    ----------
+    prepared, output, run, model, permutations, smallest_share, seed
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 2: the options do not go together, or the folder holds another report.
     """
     settings = progression_settings(permutations, smallest_share, seed)
     if prepared.is_file():

@@ -37,6 +37,17 @@ def report(
     """Do `evaluate` and `prognosis` in one: a report of expression and progression, and cut_offs.json for `export`.
 
     A part that the cohort does not hold is named with the reason. Exit codes: 0 the report is written; 2 usage.
+
+    \f
+    Parameters
+    ----------
+    prepared, output, run, model, beside, control, table, tube_current_cut, permutations, smallest_share, seed
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 2: the options do not go together, or the folder holds another report.
     """
     report_of(
         "PD-L1ES: expression and progression",

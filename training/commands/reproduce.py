@@ -53,6 +53,17 @@ def reproduce(
     """Synthesise, prepare, train, evaluate, export and report, from nothing; says each step's time and disk.
 
     Exit codes: 0 everything is whole; 1 a step failed: a process of `--side-by-side`, the exported file's check; 2 usage.
+
+    \f
+    Parameters
+    ----------
+    output, small, seed, workers, config, accelerator, precision, threads, compiled, side_by_side
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 2: the configuration is wrong, or the folder holds other work; with 1: a step failed.
     """
     from training.reproduce import Reproduction, full_settings, small_settings
     from training.train.config import read_configuration, read_hardware

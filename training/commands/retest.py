@@ -32,7 +32,19 @@ def retest(
         Path, typer.Option("--model", help="Folder of any exported model.onnx.", exists=True, file_okay=False)
     ],
 ) -> None:
-    """Compare two scans of the same patients: ICC of every feature, repeatability of the score, groups that flip."""
+    """Compare two scans of the same patients: ICC of every feature, repeatability of the score, groups that flip.
+
+    \f
+    Parameters
+    ----------
+    first, second, output, model
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 2: the cohorts have no patient in common, or the folder holds another report.
+    """
     from pdl1es.model.fusion import FusionModel
     from training.cohort.prepared import PreparedCohort
     from training.controls.retest import retest_cohorts

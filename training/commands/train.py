@@ -90,6 +90,18 @@ def train(
 
     A checkpoint is written after every epoch: stopped in any way and called again, it goes on. Exit codes: 0 the run is
     whole; 1 a process of `--side-by-side` failed; 2 usage, configuration or cohort.
+
+    \f
+    Parameters
+    ----------
+    prepared, out, config, seed, epochs, patience, augmentation, redivisions, correction, layers, pretrained, accelerator,
+    devices, nodes, strategy, precision, threads, compiled, workers, side_by_side
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 2: configuration or cohort is wrong, or the folder holds another run; with 1: a process failed.
     """
     from training.cohort.prepared import PreparedCohort
     from training.train.config import read_configuration, read_hardware

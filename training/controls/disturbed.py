@@ -63,6 +63,10 @@ def shuffled_voxels(volume: TumourVolume, seed: int) -> TumourVolume:
         The tumour on the grid.
     seed
         Of the order.
+
+    Returns
+    -------
+    TumourVolume
     """
     hu = volume.hu.copy()
     hu[volume.mask] = np.random.default_rng(seed).permutation(hu[volume.mask])
@@ -197,6 +201,10 @@ def disturbed(source: CaseSource, settings: PreparationSettings, control: Contro
         By which they are read.
     control
         What is disturbed.
+
+    Returns
+    -------
+    TumourVolume
 
     Raises
     ------

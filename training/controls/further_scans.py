@@ -102,6 +102,11 @@ def further_scans(
     progress
         Called with patients done and in all.
 
+    Returns
+    -------
+    Path
+        Where the table lies.
+
     Raises
     ------
     SynthesisError

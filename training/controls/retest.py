@@ -93,6 +93,10 @@ def compare_occasions(
     selected
         Features that the model uses.
 
+    Returns
+    -------
+    Retest
+
     Raises
     ------
     PredictionsError
@@ -137,6 +141,10 @@ def retest_cohorts(
         That scores both.
     progress
         Is told as patients are scored.
+
+    Returns
+    -------
+    Retest
 
     Raises
     ------

@@ -70,6 +70,11 @@ def levels(column: pd.Series, names: Mapping[float, str]) -> list[str | None]:
         Codes; NaN where they are not known.
     names
         By code.
+
+    Returns
+    -------
+    list[str or None]
+        As long as ``codes``.
     """
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     return [None if np.isnan(value) else names[float(value)] for value in values]

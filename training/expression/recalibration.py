@@ -29,6 +29,11 @@ def recalibrated(
         PD-L1ES, shape (N,); NaN where a patient was not scored.
     seed
         Of the folds.
+
+    Returns
+    -------
+    RecalibrationResult or NotEstimable
+        `NotEstimable` where no patient has a score.
     """
     known = ~np.isnan(signature)
     labels, signature = labels[known], signature[known]

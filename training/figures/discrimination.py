@@ -24,6 +24,10 @@ def roc_figure(
         Curve and area by model, by cohort.
     operating_point
         Drawn on the first model's curve of the cohort named ``Validation``, where it was chosen.
+
+    Returns
+    -------
+    Figure
     """
     with style():
         figure = new_figure(3.5 * len(cohorts), 3.9)
@@ -67,6 +71,10 @@ def strata_figure(stratifications: Sequence[Stratification], whole: Auc) -> Figu
         One a variable.
     whole
         Area of all patients.
+
+    Returns
+    -------
+    Figure
     """
     rows: list[tuple[str, str, Auc | None, bool]] = []
     counts = f"{whole.n_positive} / {whole.n_positive + whole.n_negative}"

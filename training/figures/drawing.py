@@ -55,6 +55,10 @@ def new_figure(width: float, height: float) -> Figure:
     ----------
     width, height
         Inches.
+
+    Returns
+    -------
+    Figure
     """
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -75,6 +79,11 @@ def svg_bytes(figure: Figure, title: str) -> bytes:
         To write.
     title
         Stands in the file.
+
+    Returns
+    -------
+    bytes
+        UTF-8.
     """
     return _bytes(figure, "svg", {"Date": None, "Creator": None, "Title": title})
 
@@ -88,6 +97,10 @@ def png_bytes(figure: Figure, title: str) -> bytes:
         To write.
     title
         Stands in the file.
+
+    Returns
+    -------
+    bytes
     """
     return _bytes(figure, "png", {"Software": None, "Title": title})
 

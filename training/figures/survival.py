@@ -31,6 +31,10 @@ def kaplan_meier_figure(
         Curves by group, by panel (the whole cohort, a treatment...).
     notes
         Lines of text in a panel, as of `notes_of`.
+
+    Returns
+    -------
+    Figure
     """
     with style():
         figure = new_figure(3.9 * len(panels), 4.0)
@@ -72,6 +76,10 @@ def group_panel(
         Two groups.
     upper, lower
         Their names.
+
+    Returns
+    -------
+    dict[str, KaplanMeier]
     """
     return {lower: comparison.lower, upper: comparison.upper}
 
@@ -101,6 +109,10 @@ def cut_off_figure(search: CutOffSearch, name: str) -> Figure:
         The search.
     name
         Of what was cut.
+
+    Returns
+    -------
+    Figure
     """
     with style():
         figure = new_figure(4.8, 3.2)

@@ -73,6 +73,10 @@ def hazard_gate(what: str, found: Estimate | NotEstimable | None, truth: float) 
         Hazard ratio with its 95 % interval.
     truth
         What the cohort was drawn with.
+
+    Returns
+    -------
+    Gate
     """
     holds = found.lower <= truth <= found.upper if isinstance(found, Estimate) else None
     return Gate(f"True hazard ratio {truth:.2f} of {what} inside the Cox interval", said(found, interval), holds)
@@ -91,6 +95,11 @@ def true_hazard_gates(scored: ScoredCohort, truth: Mapping[str, float]) -> tuple
         Of a synthetic cohort.
     truth
         ``truth.json``.
+
+    Returns
+    -------
+    tuple of Gate
+        One a variable.
     """
     cases = scored.cases
     rows = (cases["split"] == "prognosis").to_numpy() & cases["pfs_days"].notna().to_numpy()

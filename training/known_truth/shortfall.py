@@ -61,6 +61,10 @@ def measure_shortfall(parts: pd.DataFrame, truth: pd.DataFrame) -> Shortfall:
     truth
         Columns border, inner, clinical and bayes_logit, the same patients in the same order; as ``truth.csv`` has them.
 
+    Returns
+    -------
+    Shortfall
+
     Raises
     ------
     ValueError
@@ -101,6 +105,11 @@ def shortfalls(
         As of `measure_shortfall`; NaN where a patient has no score or no label.
     cohorts
         Which patients, shape (N,), by name; empty groups are left out.
+
+    Returns
+    -------
+    dict[str, Shortfall or NotEstimable]
+        By the groups' names.
     """
     factors = truth[list(FACTOR_OF.values())].to_numpy(dtype=np.float64)
     usable = parts.notna().all(axis=1).to_numpy() & np.isfinite(factors).all(axis=1)

@@ -79,6 +79,10 @@ def analyse(
         Of an exported model whose groups shall be tested on other patients (external validation).
     progress
         Called as the permutations go.
+
+    Returns
+    -------
+    Prognosis
     """
     settings = settings or PrognosisSettings()
     time, event = cohort.time, cohort.event
@@ -243,6 +247,10 @@ def exported_risk(cohort: FollowedCohort, risk: ModelRisk) -> ExportedRisk:
         The patients.
     risk
         What the model says of each of them.
+
+    Returns
+    -------
+    ExportedRisk
     """
     known = np.isfinite(risk.linear_predictor)
     if not known.any():

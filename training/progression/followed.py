@@ -87,6 +87,10 @@ def followed_cohort(
     model_risks
         By name (`clinical`, `fusion`) an exported model's Cox models on these N patients.
 
+    Returns
+    -------
+    FollowedCohort
+
     Raises
     ------
     ValueError
@@ -147,6 +151,10 @@ def part_of(cohort: FollowedCohort, rows: NDArray[np.bool_]) -> FollowedCohort:
         All patients.
     rows
         Which of them, shape (N,).
+
+    Returns
+    -------
+    FollowedCohort
     """
     return FollowedCohort(
         time=cohort.time[rows],

@@ -195,6 +195,11 @@ def panels(
         All patients.
     by_treatment
         The same within each treatment.
+
+    Returns
+    -------
+    dict[str, GroupComparison]
+        By the panels' titles.
     """
     found: dict[str, GroupComparison] = {}
     if isinstance(whole, GroupComparison):

@@ -39,6 +39,11 @@ def bundle_metadata(
         Largest difference of onnxruntime from torch.
     performance
         Of the analyses; None where the export was given none.
+
+    Returns
+    -------
+    dict[str, Any]
+        Ready for JSON.
     """
     warning = "" if metadata.training_data == "patients" else f"{DEMONSTRATION}. "
     network = summary["networks"]["PD-L1ES"]

@@ -55,6 +55,10 @@ class TestedCalibration(BaseModel):
             On the test split.
         synthetic
             Whether the patients were phantoms.
+
+        Returns
+        -------
+        TestedCalibration
         """
         return cls(
             synthetic=synthetic,

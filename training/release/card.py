@@ -45,6 +45,11 @@ def model_card(
         Whether the score may be called a probability.
     with_cut_offs
         Whether the export was given ``cut_offs.json``, which the recipe then makes too.
+
+    Returns
+    -------
+    str
+        Markdown.
     """
     warning = {
         "synthetic": f"**{DEMONSTRATION}. Trained on synthetic phantoms: a demonstration, not for any decision on a "

@@ -107,6 +107,11 @@ class ModelCutOffs(BaseModel):
             float64, shape (N, 4): the imputed variables on the raw scale.
         score
             PD-L1ES, float64, shape (N,).
+
+        Returns
+        -------
+        dict[str, NDArray[np.float64]]
+            Each float64, shape (N,).
         """
         if self.clinical is None:
             return {}
@@ -139,6 +144,10 @@ def model_cut_offs(
         `model_digest` of the file that scored.
     gates
         Of a synthetic cohort.
+
+    Returns
+    -------
+    ModelCutOffs
     """
     performance = performance_of(evaluation, prognosis, gates)
     missing: dict[str, str] = {}

@@ -103,6 +103,10 @@ def performance_of(
         Of the same patients' scores; None where one was not run.
     gates
         Of a synthetic cohort.
+
+    Returns
+    -------
+    Performance
     """
     statements: list[Statement] = []
     if evaluation is not None:

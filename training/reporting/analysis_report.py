@@ -34,6 +34,11 @@ def figures_of(analysed: AnalysedCohort, *, expression: bool = True, progression
         Both analyses.
     expression, progression
         Whether the figures of either are wanted.
+
+    Returns
+    -------
+    dict[str, Drawn]
+        By the figures' names.
     """
     drawn: dict[str, Drawn] = {}
     if expression and isinstance(analysed.evaluation, Evaluation):

@@ -41,6 +41,10 @@ def flow_chart_of(prepared: PreparedCohort, scored: ScoredCohort) -> dict[str, D
         The cohort, whose manifest counts screened patients and exclusions.
     scored
         The same with the division that was trained on.
+
+    Returns
+    -------
+    dict[str, Drawn]
     """
     counts = prepared.manifest.get("flow_chart")
     if not counts:
@@ -80,6 +84,11 @@ def figure_5(
         Attention of many patients, for the caption.
     progress
         Is told how many patients are drawn.
+
+    Returns
+    -------
+    dict[str, Drawn]
+        Empty where there is no such pair of patients.
     """
     rows = held_out_rows(scored)
     label = scored.cases["label"].to_numpy(dtype=np.float64, na_value=np.nan)

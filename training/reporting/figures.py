@@ -41,6 +41,10 @@ def render(drawn: Mapping[str, Drawn], progress: Count | None = None) -> dict[st
         By file name.
     progress
         Called with figures done and in all.
+
+    Returns
+    -------
+    dict[str, Rendered]
     """
     rendered = {}
     for k, (name, item) in enumerate(drawn.items(), start=1):

@@ -44,6 +44,10 @@ def paper_rows(
         File names of the figures that the report shows.
     attention
         Where the network looks.
+
+    Returns
+    -------
+    tuple of PaperRow
     """
     rows: list[PaperRow] = []
     if evaluation is not None:
@@ -76,6 +80,11 @@ def not_in_this_report(evaluation: Evaluation | None, prognosis: Prognosis | Non
     ----------
     evaluation, prognosis
         None where they were not run.
+
+    Returns
+    -------
+    tuple of str
+        Sentences.
     """
     if evaluation is None and prognosis is None:
         return ()

@@ -45,6 +45,10 @@ def discrimination_rows(evaluation: Evaluation, redivisions: Sequence[Mapping[st
         Of the cohort.
     redivisions
         Area by cohort of each.
+
+    Returns
+    -------
+    list of PaperRow
     """
     cohorts = evaluation.cohorts
     rows = [
@@ -107,6 +111,10 @@ def visualisation_rows(drawn: bool, attention: AttentionSummary | NotEstimable |
         Whether the report shows Figure 5.
     attention
         Where the network looks.
+
+    Returns
+    -------
+    list of PaperRow
     """
     looked = ""
     if isinstance(attention, AttentionSummary):

@@ -97,6 +97,10 @@ def risk_model_rows(
         What the paper prints.
     result
         The same model here.
+
+    Returns
+    -------
+    list of PaperRow
     """
     title = f"{name} Cox model"
     grouping = Grouping(float("nan"), "", result, result) if isinstance(result, NotEstimable) else result.grouping

@@ -25,6 +25,11 @@ def provenance_of(prepared: PreparedCohort, model: str, digest: str | None = Non
         The model's name and version, in words.
     digest
         SHA-256 of its file; None where there is none.
+
+    Returns
+    -------
+    dict[str, str]
+        Values by what they are.
     """
     manifest = prepared.manifest
     return {
@@ -54,6 +59,11 @@ def table_provenance(table: Path, checked: CheckedTable) -> dict[str, str]:
         Its file, of which the digest is told.
     checked
         What was read from it.
+
+    Returns
+    -------
+    dict[str, str]
+        Values by what they are.
     """
     return {
         MODEL: "none",

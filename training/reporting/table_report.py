@@ -47,6 +47,10 @@ def write_table_analysis(
         Of the analysis.
     progress
         Is told as permutations go and figures are written.
+
+    Returns
+    -------
+    Prognosis
     """
     found = analyse(followed, settings, progress=progress)
     figures = render(prognosis_figures(found), lambda done, of: progress("figures", done, of))

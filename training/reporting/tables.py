@@ -23,6 +23,10 @@ class Table:
             Titles of the columns.
         rows
             Any iterable.
+
+        Returns
+        -------
+        Table
         """
         return cls(tuple(head), [tuple(row) for row in rows])
 

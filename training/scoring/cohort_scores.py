@@ -126,6 +126,10 @@ def score_case(
         float64, shape (1316,).
     clinical
         As the chain reads it.
+
+    Returns
+    -------
+    dict[str, object]
     """
     try:
         prediction = model.predict(patches.astype(np.float32), radiomics, clinical)
@@ -178,6 +182,10 @@ def decoded_clinical(codes: NDArray[np.float64], smoking_graded: bool = True) ->
         float64, shape (4,); NaN is missing.
     smoking_graded
         False for a smoker of unknown grade.
+
+    Returns
+    -------
+    ClinicalData
     """
     age, sex, smoking, family_history = (
         ClinicalValue(None if np.isnan(code) else float(code), SOURCE, graded=smoking_graded or variable != "smoking")

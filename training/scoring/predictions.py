@@ -80,6 +80,10 @@ class Predictions:
         probability
             float64, shape (N,).
 
+        Returns
+        -------
+        Predictions
+
         Raises
         ------
         PredictionsError

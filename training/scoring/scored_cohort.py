@@ -79,6 +79,10 @@ def scored_cohort(prepared: PreparedCohort, table: pd.DataFrame, controls: tuple
     controls
         Which models are PD-L1ES on disturbed inputs.
 
+    Returns
+    -------
+    ScoredCohort
+
     Raises
     ------
     PredictionsError

@@ -128,6 +128,10 @@ def repeatability(first: ArrayLike, second: ArrayLike) -> Repeatability:
     first, second
         Shape (N,): the same patients on two occasions.
 
+    Returns
+    -------
+    Repeatability
+
     Raises
     ------
     ValueError
@@ -168,6 +172,10 @@ def group_repeatability(first: ArrayLike, second: ArrayLike, cut_off: float) -> 
         Shape (N,): the same patients on two occasions.
     cut_off
         Above it lies the upper group.
+
+    Returns
+    -------
+    GroupRepeatability
 
     Raises
     ------

@@ -49,6 +49,11 @@ def finite_vector(values: ArrayLike, name: str, length: int | None = None) -> ND
     length
         That it must have; any where None.
 
+    Returns
+    -------
+    NDArray[np.float64]
+        Shape (N,).
+
     Raises
     ------
     ValueError
@@ -83,6 +88,11 @@ def binary_vector(values: ArrayLike, name: str, length: int | None = None) -> ND
     length
         That it must have; any where None.
 
+    Returns
+    -------
+    NDArray[np.bool_]
+        Shape (N,).
+
     Raises
     ------
     ValueError
@@ -104,6 +114,11 @@ def labels_of_both_classes(labels: ArrayLike, smallest: int = 1) -> NDArray[np.b
         Shape (N,), 0 and 1.
     smallest
         Patients that each class needs.
+
+    Returns
+    -------
+    NDArray[np.bool_]
+        Shape (N,), true for 1.
 
     Raises
     ------
@@ -132,6 +147,11 @@ def probability_vector(values: ArrayLike, name: str, length: int | None = None) 
     length
         That it must have; any where None.
 
+    Returns
+    -------
+    NDArray[np.float64]
+        Shape (N,), 0 to 1.
+
     Raises
     ------
     ValueError
@@ -152,6 +172,11 @@ def follow_up(time: ArrayLike, event: ArrayLike) -> tuple[NDArray[np.float64], N
         Shape (N,): to the event or the end of follow-up.
     event
         Shape (N,): whether it was the event.
+
+    Returns
+    -------
+    tuple[NDArray[np.float64], NDArray[np.bool_]]
+        Times and events, each of shape (N,).
 
     Raises
     ------

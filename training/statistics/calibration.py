@@ -90,6 +90,10 @@ def calibration(labels: ArrayLike, scores: ArrayLike, n_bins: int = 10) -> Calib
     n_bins
         Groups of the curve; equal scores never part, so there can be fewer.
 
+    Returns
+    -------
+    Calibration
+
     Raises
     ------
     ValueError
@@ -125,6 +129,16 @@ def calibration_bins(labels: ArrayLike, scores: ArrayLike, n_bins: int = 10) -> 
         Shape (N,), 0 to 1.
     n_bins
         Groups of equal size.
+
+    Returns
+    -------
+    tuple of CalibrationBin
+        From the lowest scores to the highest.
+
+    Raises
+    ------
+    ValueError
+        ``n_bins`` below one, columns of different length, NaN, or scores outside 0 to 1.
     """
     positive = binary_vector(labels, "labels")
     probabilities = probability_vector(scores, "scores", positive.size)
@@ -151,6 +165,11 @@ def recalibrate_in_the_large(labels: ArrayLike, scores: ArrayLike) -> Recalibrat
     scores
         Shape (N,), 0 to 1.
 
+    Returns
+    -------
+    Recalibration
+        With slope 1.
+
     Raises
     ------
     ValueError
@@ -170,6 +189,10 @@ def recalibrate(labels: ArrayLike, scores: ArrayLike) -> Recalibration:
         Shape (N,), 0 and 1.
     scores
         Shape (N,), 0 to 1.
+
+    Returns
+    -------
+    Recalibration
 
     Raises
     ------

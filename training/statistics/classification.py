@@ -99,6 +99,10 @@ def proportion(numerator: int, denominator: int, method: IntervalMethod = "Wilso
     method
         Of the interval.
 
+    Returns
+    -------
+    Proportion
+
     Raises
     ------
     ValueError
@@ -123,6 +127,10 @@ def classify(labels: ArrayLike, scores: ArrayLike, cut_off: float) -> Classifica
         Shape (N,).
     cut_off
         Above it a patient counts as positive.
+
+    Returns
+    -------
+    Classification
 
     Raises
     ------
@@ -161,6 +169,10 @@ def youden_cut_off(labels: ArrayLike, scores: ArrayLike) -> YoudenCutOff:
         Shape (N,), 0 and 1.
     scores
         Shape (N,); a higher score means positive.
+
+    Returns
+    -------
+    YoudenCutOff
 
     Raises
     ------

@@ -64,6 +64,10 @@ def concordance(time: ArrayLike, event: ArrayLike, risk: ArrayLike) -> Concordan
     risk
         Shape (N,): higher means an earlier event expected.
 
+    Returns
+    -------
+    Concordance
+
     Raises
     ------
     ValueError
@@ -89,6 +93,10 @@ def compare_concordance(
         Shape (N,).
     first, second
         Scores of the same patients, shape (N,); a higher one means an earlier event.
+
+    Returns
+    -------
+    ConcordanceComparison
 
     Raises
     ------

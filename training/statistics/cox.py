@@ -211,6 +211,10 @@ def cox(time: ArrayLike, event: ArrayLike, covariates: Mapping[str, ArrayLike]) 
     covariates
         Columns of shape (N,) by name.
 
+    Returns
+    -------
+    CoxModel
+
     Raises
     ------
     NoFiniteEstimate
@@ -263,6 +267,10 @@ def cox_calibration(time: ArrayLike, event: ArrayLike, linear_predictor: ArrayLi
     linear_predictor
         Of the earlier model, shape (N,).
 
+    Returns
+    -------
+    CoxCalibration
+
     Raises
     ------
     ValueError
@@ -296,6 +304,10 @@ def proportional_hazards(
         Of time: ``km``, ``identity`` or ``rank``.
     model
         `cox` of the same patients and covariates, where it is known; it is fitted here otherwise.
+
+    Returns
+    -------
+    ProportionalHazards
 
     Raises
     ------

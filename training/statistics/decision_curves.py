@@ -82,6 +82,10 @@ def decision_curves(
     thresholds
         Shape (T,), from 0 to below 1.
 
+    Returns
+    -------
+    DecisionCurves
+
     Raises
     ------
     ValueError
@@ -128,6 +132,10 @@ def net_benefit_difference(
         Of the bootstrap.
     seed
         Of the resamples.
+
+    Returns
+    -------
+    NetBenefitDifference
 
     Raises
     ------

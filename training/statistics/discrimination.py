@@ -92,6 +92,10 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
     scores
         Shape (N,).
 
+    Returns
+    -------
+    RocCurve
+
     Raises
     ------
     ValueError
@@ -158,6 +162,10 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> Auc:
     scores
         Shape (N,).
 
+    Returns
+    -------
+    Auc
+
     Raises
     ------
     ValueError
@@ -177,6 +185,10 @@ def compare_paired(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> Au
         Shape (N,), 0 and 1.
     first, second
         Scores of the same patients, shape (N,).
+
+    Returns
+    -------
+    AucComparison
 
     Raises
     ------
@@ -206,6 +218,10 @@ def hanley_mcneil_variance(area: float, n_positive: int, n_negative: int) -> flo
         Under the curve.
     n_positive, n_negative
         Patients of each class.
+
+    Returns
+    -------
+    float
     """
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     numerator = area * (1 - area) + (n_positive - 1) * (q1 - area**2) + (n_negative - 1) * (q2 - area**2)

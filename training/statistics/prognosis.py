@@ -112,6 +112,10 @@ def compare_groups(time: ArrayLike, event: ArrayLike, upper: ArrayLike) -> Group
     upper
         Shape (N,): 1 for the upper group.
 
+    Returns
+    -------
+    GroupComparison
+
     Raises
     ------
     ValueError
@@ -154,6 +158,10 @@ def compare_in_subgroups(
     subgroup
         One name a patient; None where it is not known.
 
+    Returns
+    -------
+    SubgroupComparison
+
     Raises
     ------
     ValueError
@@ -194,6 +202,10 @@ def fit_risk_model(
         Columns of shape (N,) by name.
     smallest_share, n_permutations, seed, progress
         As of `xtile.search_cut_off`; the model is fitted anew on each shuffle.
+
+    Returns
+    -------
+    RiskModel
 
     Raises
     ------
@@ -262,6 +274,12 @@ def fit_fusion_model(
         The clinical model of these patients.
     covariates
         What it was fitted on.
+    smallest_share, n_permutations, seed, progress
+        As of `xtile.search_cut_off`.
+
+    Returns
+    -------
+    RiskModel
 
     Raises
     ------

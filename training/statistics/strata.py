@@ -64,6 +64,10 @@ def stratify(name: str, labels: ArrayLike, scores: ArrayLike, levels: Sequence[s
     levels
         One a patient; None is unknown.
 
+    Returns
+    -------
+    Stratification
+
     Raises
     ------
     ValueError
@@ -102,6 +106,10 @@ def stratify_by_cut(
         From it on a patient is in the upper stratum; the median where None.
     unit
         Of the values.
+
+    Returns
+    -------
+    Stratification
 
     Raises
     ------

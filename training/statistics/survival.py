@@ -103,6 +103,10 @@ def kaplan_meier(time: ArrayLike, event: ArrayLike, transform: Transform = "log"
     transform
         Scale of the interval.
 
+    Returns
+    -------
+    KaplanMeier
+
     Raises
     ------
     ValueError
@@ -140,6 +144,11 @@ def median_follow_up(time: ArrayLike, event: ArrayLike) -> Estimate:
     time, event
         Shape (N,).
 
+    Returns
+    -------
+    Estimate
+        In the unit of the times.
+
     Raises
     ------
     ValueError
@@ -158,6 +167,10 @@ def log_rank(time: ArrayLike, event: ArrayLike, group: Sequence[object] | NDArra
         As `kaplan_meier`.
     group
         Shape (N,): anything that can be sorted and printed.
+
+    Returns
+    -------
+    LogRank
 
     Raises
     ------

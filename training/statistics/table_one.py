@@ -147,6 +147,10 @@ def categorical(
     levels
         As they shall be printed.
 
+    Returns
+    -------
+    Categorical
+
     Raises
     ------
     ValueError
@@ -176,6 +180,10 @@ def continuous(name: str, values: ArrayLike, cohort: Sequence[str], reference: s
         One name a patient.
     reference
         The cohort that the others are compared with.
+
+    Returns
+    -------
+    Continuous
 
     Raises
     ------
@@ -207,6 +215,10 @@ def table_one(cohort: Sequence[str], reference: str, variables: Sequence[Categor
         The cohort that the others are compared with.
     variables
         Made for these cohorts.
+
+    Returns
+    -------
+    TableOne
 
     Raises
     ------

@@ -26,6 +26,10 @@ def said(result: Result | NotEstimable | None, wording: Callable[[Result], str])
         Or `NotEstimable`, or None.
     wording
         Makes words of a result.
+
+    Returns
+    -------
+    str
     """
     if result is None:
         return NOT_ESTIMABLE
@@ -43,6 +47,10 @@ def number(value: float, digits: int = 2) -> str:
         Any float.
     digits
         After the point.
+
+    Returns
+    -------
+    str
     """
     return f"{value:.{digits}f}" if math.isfinite(value) else "–"
 
@@ -56,6 +64,10 @@ def interval(estimate: Estimate | Auc | Proportion | Any, digits: int = 2) -> st
         With ``value``, ``lower`` and ``upper``.
     digits
         After the point.
+
+    Returns
+    -------
+    str
     """
     if math.isnan(estimate.value):
         return NOT_ESTIMABLE

@@ -133,6 +133,10 @@ def search_cut_off(
         Of a score that was fitted on these patients: what the fit gives when patient i has the covariates of patient
         ``shuffle[i]``. Without it the shuffles take the score as it is.
 
+    Returns
+    -------
+    CutOffSearch
+
     Raises
     ------
     ValueError
@@ -217,6 +221,10 @@ def held_out_cut_off(
     smallest_share, n_permutations, seed
         As of `search_cut_off`, on the first half.
 
+    Returns
+    -------
+    HeldOutCutOff
+
     Raises
     ------
     ValueError
@@ -263,6 +271,11 @@ def miller_siegmund_p(largest: float, lowest_share: float, highest_share: float)
         Standardised statistic of all cut-offs.
     lowest_share, highest_share
         Of the patients at or below the first and the last cut-off.
+
+    Returns
+    -------
+    float
+        0 to 1.
     """
     if largest < 1:
         return 1.0
@@ -282,6 +295,11 @@ def lausen_p(largest: float, n: int, below: ArrayLike) -> float:
         Patients.
     below
         Rising: patients at or below each cut-off.
+
+    Returns
+    -------
+    float
+        0 to 1.
     """
     counts = np.asarray(below, dtype=np.float64)
     smaller, larger = counts[:-1], counts[1:]

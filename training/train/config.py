@@ -180,6 +180,10 @@ def read_configuration(
     epochs
         Of each stage, or None to leave them.
 
+    Returns
+    -------
+    TrainingConfig
+
     Raises
     ------
     ConfigurationError

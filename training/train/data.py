@@ -196,6 +196,10 @@ def training_loader(
         it, one core fewer than there are, at most 8.
     pinned
         Whether batches are copied to an accelerator.
+
+    Returns
+    -------
+    DataLoader[TrainingBatch]
     """
     if workers is None:
         cores = len(os.sched_getaffinity(0))
@@ -223,6 +227,10 @@ def validation_loader(inputs: NetworkInputs, *, with_patches: bool = True) -> Da
         Of the validation patients.
     with_patches
         Whether the network has a deep part.
+
+    Returns
+    -------
+    DataLoader[TrainingBatch]
     """
     return DataLoader(
         WholePatients(inputs, with_patches), batch_size=VALIDATION_PATIENTS, shuffle=False, collate_fn=_as_it_is

@@ -75,6 +75,10 @@ def redivide(cases: pd.DataFrame, division: Division, seed: int, number: int) ->
         As `divide` gives it.
     seed, number
         Of the draw: the first re-division is number 1.
+
+    Returns
+    -------
+    Division
     """
     labels = cases["label"].to_numpy(np.float64)
     identifiers = cases["case_id"].to_numpy(dtype=object)

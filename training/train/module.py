@@ -56,14 +56,31 @@ class FusionModule(lightning.LightningModule):
         self._labels: list[Tensor] = []
 
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
-        """Return the mean cross-entropy of the slices."""
+        """Return the mean cross-entropy of the slices.
+
+        Parameters
+        ----------
+        batch
+            Slices of several patients.
+
+        Returns
+        -------
+        Tensor
+            float32, a scalar.
+        """
         logits = self._forward(batch.patches, batch.radiomic_z, batch.clinical_z)
         loss = nn.functional.cross_entropy(logits, batch.labels)
         self.log(LOSS, loss, on_step=False, on_epoch=True, batch_size=len(batch.labels))
         return loss
 
     def validation_step(self, batch: TrainingBatch, _: int) -> None:
-        """Keep each patient's mean slice logit, in full precision as the exported file gives it."""
+        """Keep each patient's mean slice logit, in full precision as the exported file gives it.
+
+        Parameters
+        ----------
+        batch
+            Whole patients.
+        """
         self._logits.append(patient_logits(self.network, batch))
         self._labels.append(batch.labels)
 
@@ -97,6 +114,10 @@ def patient_logits(network: FusionNetwork, batch: TrainingBatch) -> Tensor:
         Any parts.
     batch
         Whole patients.
+
+    Returns
+    -------
+    Tensor
     """
     with torch.autocast(batch.clinical_z.device.type, enabled=False):
         logits = network(batch.patches, batch.radiomic_z, batch.clinical_z).float()

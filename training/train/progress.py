@@ -51,22 +51,58 @@ class Observer(Protocol):
     """Whoever wants to be told; several networks may be trained at once, so each call names its own."""
 
     def begin(self, network: str, epochs: int, done: int) -> None:
-        """A network starts or goes on: ``done`` of ``epochs`` lie behind it."""
+        """A network starts or goes on.
+
+        Parameters
+        ----------
+        network
+            Its name.
+        epochs
+            How many it is trained for at most.
+        done
+            How many of them lie behind it.
+        """
 
     def batch(self, network: str, share: float) -> None:
-        """A batch is done; ``share`` of the epoch lies behind."""
+        """A batch is done.
+
+        Parameters
+        ----------
+        network
+            Its name.
+        share
+            Of the epoch, 0 to 1, that lies behind.
+        """
 
     def epoch(self, network: str, record: EpochRecord) -> None:
-        """An epoch is done."""
+        """An epoch is done.
+
+        Parameters
+        ----------
+        network
+            Its name.
+        record
+            What the epoch came to.
+        """
 
     def scored(self, network: str, done: int, cases: int) -> None:
-        """A trained network has scored some of the cohort's cases."""
+        """A trained network has scored some of the cohort's cases.
+
+        Parameters
+        ----------
+        network
+            Its name.
+        done
+            Cases that are scored.
+        cases
+            All of them.
+        """
 
     def say(self, message: str) -> None:
         """Anything else."""
 
 
-class Silent:
+class Silent(Observer):
     """Nobody is told."""
 
     def begin(self, network: str, epochs: int, done: int) -> None:
@@ -85,7 +121,7 @@ class Silent:
         """Nothing."""
 
 
-class ConsoleObserver:
+class ConsoleObserver(Observer):
     """A bar for each network on a terminal and a line an epoch; use it as a context manager."""
 
     def __init__(self) -> None:

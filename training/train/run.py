@@ -137,6 +137,10 @@ def fit_on_training(prepared: PreparedCohort, division: Division, config: Traini
     config
         Significance and correction of the selection.
 
+    Returns
+    -------
+    FittedPreprocessing
+
     Raises
     ------
     TrainingError
@@ -167,6 +171,10 @@ def network_inputs(network: FusionNetwork, prepared: PreparedCohort, grade: floa
         Labelled patients.
     grade
         Code of a smoker of unknown grade.
+
+    Returns
+    -------
+    NetworkInputs
     """
     coded = coded_clinical(prepared.clinical, prepared.smoking_graded, grade)
     with torch.inference_mode():
@@ -205,6 +213,10 @@ def initial_network(
         Of the re-division; 0 for the first division.
     pretrained
         File of ImageNet weights.
+
+    Returns
+    -------
+    FusionNetwork
     """
     index = list(PARTS).index(name)
     state = np.random.SeedSequence([config.seed, 5, number, index]).generate_state(1)

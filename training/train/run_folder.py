@@ -95,6 +95,10 @@ def units(out: Path, config: TrainingConfig) -> Iterator[Unit]:
         Folder of the run.
     config
         What is trained.
+
+    Yields
+    ------
+    Unit
     """
     quick_first = sorted(config.models, key=lambda name: PARTS[name].deep)
     for name in quick_first:
@@ -135,6 +139,10 @@ def load_network(folder: Path, fitted: FittedPreprocessing, name: ModelName, con
         Of the model.
     config
         Window and layers.
+
+    Returns
+    -------
+    FusionNetwork
     """
     network = FusionNetwork(fitted, PARTS[name], config.window_hu, LAYERS[config.layers])
     network.load_state_dict(torch.load(folder / WEIGHTS_FILE, map_location="cpu", weights_only=True))

@@ -103,6 +103,11 @@ def train_network(
     -------
     TrainedNetwork
 
+    Raises
+    ------
+    RuntimeError
+        The trainer ended before an epoch was done.
+
     Notes
     -----
     Adam starts afresh in each stage. A stage starts from the best weights so far: where it never does better than what

@@ -46,6 +46,11 @@ def summarise(
         What was trained.
     untrained
         Models that could not be trained, with the reason.
+
+    Returns
+    -------
+    dict[str, Any]
+        The whole run, ready for JSON.
     """
     training = prepared.subset(divisions[0] == TRAIN)
     selection = select_features(training.radiomics, training.labels, alpha=config.alpha, correction=config.correction)
@@ -111,6 +116,11 @@ def network_document(
         Of the last call.
     config
         What was asked for.
+
+    Returns
+    -------
+    dict[str, Any]
+        Ready for JSON.
     """
     history = trained.history
     spent = sum(record.seconds for record in history)
@@ -152,6 +162,10 @@ def sentence(unit: Unit, trained: TrainedNetwork, document: dict[str, Any]) -> s
         What its stages came to.
     document
         As of `network_document`.
+
+    Returns
+    -------
+    str
     """
     return (
         f"{unit.title}: {document['epochs']} of {document['epochs_planned']} epochs in "

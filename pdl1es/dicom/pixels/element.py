@@ -75,6 +75,11 @@ class PixelElement:
         offset, length
             In the value, bytes.
 
+        Returns
+        -------
+        bytes
+            ``length`` bytes.
+
         Raises
         ------
         Refusal

@@ -173,6 +173,11 @@ def corrupt_pixels(instance: Instance, found: str, keyword: str = "PixelData", v
         What is wrong with it.
     keyword, value
         The attribute that shows it; Pixel Data's value is never repeated.
+
+    Returns
+    -------
+    Refusal
+        To be raised.
     """
     return Refusal(
         RefusalCode.PIXEL_DATA_CORRUPT,

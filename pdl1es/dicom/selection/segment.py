@@ -335,6 +335,10 @@ def segment_candidate(judged: JudgedSegment, *, chosen: bool = False) -> Segment
         The segment.
     chosen
         Whether it will be scored.
+
+    Returns
+    -------
+    SegmentCandidate
     """
     segment = judged.segment
     return SegmentCandidate(

@@ -120,6 +120,11 @@ def judge_series(facts: SeriesFacts, rules: SelectionRules, protocol_rules: Prot
         Which series can be scored.
     protocol_rules
         Which kernels are sharp.
+
+    Returns
+    -------
+    JudgedSeries
+        With the reason where it can't be scored.
     """
     if facts.stack is None:
         return UnfitSeries(facts, facts.fault)
@@ -184,6 +189,11 @@ def lies_elsewhere(series: JudgedSeries, segmentation: Segmentation) -> bool:
         The series.
     segmentation
         The SEG.
+
+    Returns
+    -------
+    bool
+        False where either does not name one.
     """
     frames = series.facts.frames_of_reference
     own = segmentation.instance.frame_of_reference_uid
