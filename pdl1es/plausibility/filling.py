@@ -34,7 +34,7 @@ def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     slices = np.pad(inside[ringed], ((0, 0), (1, 1), (1, 1)))
     depth, rows, columns = slices.shape
     background = sitk.GetImageFromArray((~slices).reshape(depth * rows, columns).astype(np.uint8))
-    parts = sitk.GetArrayViewFromImage(sitk.ConnectedComponent(background, False)).reshape(depth, rows, columns)
+    parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(background, False)).reshape(depth, rows, columns)
     result[box][ringed] = (parts != parts[0, 0, 0])[:, 1:-1, 1:-1]
     return result
 

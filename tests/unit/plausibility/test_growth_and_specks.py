@@ -26,6 +26,15 @@ def test_a_slice_is_filled_with_what_its_contour_encloses(share: float) -> None:
     assert np.array_equal(filled(mask), np.stack([ndimage.binary_fill_holes(one) for one in mask]))
 
 
+def test_a_large_outline_is_filled_whole() -> None:
+    z, y, x = np.ogrid[-45:46, -50:51, -40:41]
+    body = (z / 42) ** 2 + (y / 45) ** 2 + (x / 36) ** 2 < 1
+    outline = body & ~((z / 38) ** 2 + (y / 41) ** 2 + (x / 32) ** 2 < 1)
+    found = [filled(outline) for _ in range(3)]
+    expected = np.stack([ndimage.binary_fill_holes(one) for one in outline])
+    assert all(np.array_equal(one, expected) for one in found)
+
+
 def test_parts_touch_by_a_corner_and_not_across_a_voxel() -> None:
     mask = np.zeros((4, 4, 8), dtype=np.bool_)
     mask[0, 0, 0] = mask[1, 1, 1] = True  # by a corner
