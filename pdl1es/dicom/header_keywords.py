@@ -33,6 +33,7 @@ HEADER_KEYWORDS: Final = (
     "DeviceSerialNumber", "SoftwareVersions",
     # General Image, Image Plane, Image Pixel, CT Image
     "ImageType", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "AcquisitionNumber", "ContentDate",
+    "TemporalPositionIdentifier", "TriggerTime", "NominalPercentageOfCardiacPhase",
     "ContentTime", "InstanceNumber", "ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing",
     "SliceThickness", "SpacingBetweenSlices", "SliceLocation", "GantryDetectorTilt", "GantryDetectorSlew",
     "TableHeight", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows",

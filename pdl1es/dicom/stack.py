@@ -22,14 +22,13 @@ from pdl1es.dicom.geometry import (
 )
 from pdl1es.dicom.header_elements import attribute_value
 from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.passes import SAME_POSITION_MM, dips
 from pdl1es.dicom.series import CT_SOP_CLASSES, CTSeries, CTSlice, SetAside
 from pdl1es.dicom.slices import slices_of
 from pdl1es.errors import Refusal, RefusalCode
 
 SMALLEST_STACK: Final = 3
 """Fewest slices that still give a volume between slices and neighbours to compare their distances with."""
-SAME_POSITION_MM: Final = 0.01
-"""Slices closer than this are the same slice twice."""
 SPACING_TOLERANCE_MM: Final = 1e-4
 """Step to which pixel spacings are rounded before they are compared: 0.05 mm over 512 pixels."""
 LINE_TOLERANCE_MM: Final = 1.0
@@ -67,6 +66,17 @@ def ct_series(instances: Iterable[Instance], *, minimum_slices: int = SMALLEST_S
     Geometry comes from Image Position and Orientation (Patient) of every slice. Unequal distances between slices are
     no fault in themselves, because the resampling interpolates between true positions; see `slice_gaps`.
     """
+    return stack_of(*placed_slices(instances), minimum_slices=minimum_slices)
+
+
+def placed_slices(instances: Iterable[Instance]) -> tuple[list[CTSlice], list[SetAside]]:
+    """Return the slices of one series that lie in one way, whether or not they form a stack, and the other images.
+
+    Raises
+    ------
+    Refusal
+        NO_ELIGIBLE_CT, GEOMETRY_MISSING, GEOMETRY_INCONSISTENT, as `ct_series`.
+    """
     objects = _without_copies(i for i in instances if i.sop_class_uid in CT_SOP_CLASSES)
     if not objects:
         raise Refusal(RefusalCode.NO_ELIGIBLE_CT, "the series has no CT image")
@@ -77,7 +87,32 @@ def ct_series(instances: Iterable[Instance], *, minimum_slices: int = SMALLEST_S
         raise Refusal(RefusalCode.NO_ELIGIBLE_CT, f"no image of the series is a CT slice: {reasons}", uid=series_uid)
 
     slices, misfits = _one_geometry(slices)
-    aside += misfits
+    return slices, aside + misfits
+
+
+def stack_of(
+    slices: Sequence[CTSlice], set_aside: Sequence[SetAside], *, minimum_slices: int = SMALLEST_STACK
+) -> CTSeries:
+    """Form a stack of slices that lie in one way.
+
+    Parameters
+    ----------
+    slices, set_aside
+        From `placed_slices`.
+    minimum_slices
+        Fewest slices that are accepted.
+
+    Returns
+    -------
+    CTSeries
+
+    Raises
+    ------
+    Refusal
+        GEOMETRY_INCONSISTENT, TOO_FEW_SLICES, DUPLICATE_SLICES, as `ct_series`.
+    """
+    slices = list(slices)
+    series_uid = slices[0].instance.series_instance_uid
     frame_of_reference = _frame_of_reference(slices, series_uid)
     if len(slices) < minimum_slices:
         raise Refusal(
@@ -94,10 +129,10 @@ def ct_series(instances: Iterable[Instance], *, minimum_slices: int = SMALLEST_S
     return CTSeries(
         series_instance_uid=series_uid,
         frame_of_reference_uid=frame_of_reference,
-        study_instance_uid=objects[0].study_instance_uid,
+        study_instance_uid=slices[0].instance.study_instance_uid,
         slices=tuple(slices),
         tilt_degrees=round(math.degrees(math.atan(float(np.linalg.norm(slope)))), 3),
-        set_aside=tuple(aside),
+        set_aside=tuple(set_aside),
     )
 
 
@@ -231,8 +266,7 @@ def _refuse_duplicates(slices: Sequence[CTSlice], normal: NDArray[np.float64], s
             uid=slices[i + 1].instance.sop_instance_uid,
         )
     distances = np.diff(positions)
-    around = np.minimum(np.r_[np.inf, distances[:-1]], np.r_[distances[1:], np.inf])
-    close = distances < 0.5 * around
+    close = dips(distances)
     # A distance of less than half its neighbours is a dip. One dip is accepted, because two blocks of one scan can
     # overlap by a slice. Dips in more than a quarter of the distances mean two stacks that interleave.
     if np.count_nonzero(close) > max(1.0, len(distances) / 4):

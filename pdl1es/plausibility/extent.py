@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from pdl1es.dicom.series import median_slice_spacing
+from pdl1es.dicom.passes import overlapping_passes
+from pdl1es.dicom.series import median_slice_spacing, series_axes
 from pdl1es.grid.bounding_box import bounding_box
 from pdl1es.grid.placement import PlacedFrame, PlacedMask
 from pdl1es.grid.resample import TumourVolume
@@ -150,21 +151,15 @@ def _body(volume: TumourVolume, mask: NDArray[np.bool_], box: tuple[slice, ...])
 
 
 def interleaved_passes(placed: PlacedMask) -> int:
-    """Return how many acquisitions lie between each other's slices where the tumour is; 1 where none do.
+    """Return how many passes lie between each other's slices where the tumour is; 1 where none do.
 
-    Acquisitions that follow each other along the table are one scan. Acquisition Number (0020,0012) tells them apart, or
-    Acquisition Time (0008,0032) where the numbers are one.
+    Acquisitions that follow each other along the table are one scan (`dicom.passes.overlapping_passes`).
     """
     stack, frames = placed.stack, placed.occupied()
     reach = RADIOMICS_MARGIN_MM + 1
-    near = (stack.z >= frames[0].z - reach) & (stack.z <= frames[-1].z + reach)
-    headers = [stack.ct.slices[index].instance.header for index in np.flatnonzero(near)]
-    for keyword in ("AcquisitionNumber", "AcquisitionTime"):
-        keys = [str(header.get(keyword) or "") for header in headers]
-        changes = sum(one != other for one, other in pairwise(keys))
-        if changes > len(set(keys)) - 1:
-            return len(set(keys))
-    return 1
+    near = (float(frames[0].z - reach), float(frames[-1].z + reach))
+    found = overlapping_passes(stack.ct.slices, series_axes(stack.ct)[2], near)
+    return len(found.passes) if found is not None else 1
 
 
 def scan_margin(volume: TumourVolume) -> ScanMargin:

@@ -170,6 +170,8 @@ def interleaved_passes(study: Faulty) -> None:
         ct.ImagePositionPatient = [x, y, z + 1.5]
         ct.InstanceNumber = 500 + index
         study.ct.append(ct)
+    # drawn on both, so that no pass is the one on which it was drawn
+    study.contour[len(study.ct) - 5] = study.contour[study.middle]
 
 
 def contour_within_soft_tissue(study: Faulty) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pdl1es.dicom.protocol.check import check_protocol
 from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.segmentation import Segment, Segmentation
+from pdl1es.dicom.selection.drawn_pass import warn_of_other_passes, with_drawn_pass
 from pdl1es.dicom.selection.facts import StudyFacts, parse_study
 from pdl1es.dicom.selection.reference import choose_series
 from pdl1es.dicom.selection.rules import SelectionRules
@@ -19,6 +20,7 @@ from pdl1es.dicom.selection.segment import (
     warn_of_unknown_end,
 )
 from pdl1es.dicom.selection.series import (
+    JudgedSeries,
     SeriesCandidate,
     judge_series,
     series_candidates,
@@ -142,6 +144,7 @@ def survey(study: Study, rules: SelectionRules, protocol_rules: ProtocolRules) -
         _refuse_no_seg(facts)
         tumour, passed_over = choose_segment(segments, facts.unreadable, rules.segment)
         segmentation, segment = tumour.segmentation, tumour.segment
+        series = tuple(_of_drawn_pass(judged, tumour, rules, protocol_rules) for judged in series)
         series = tuple(with_coverage(judged, segmentation, segment) for judged in series)
         choice = choose_series(series, segmentation, segment, facts)
         chosen = choice.series
@@ -153,11 +156,20 @@ def survey(study: Study, rules: SelectionRules, protocol_rules: ProtocolRules) -
         *warn_of_unknown_end(segmentation),
         *protocol_warnings,
         *choice.warnings,
+        *warn_of_other_passes(chosen.stack),
         *warn_of_sharper(chosen, series),
     )
     candidates = series_candidates(series, chosen, choice.why)
     selection = Selection(chosen.stack, segmentation, segment, candidates, warnings)
     return Survey(candidates, _segment_candidates(segments, tumour), None, selection)
+
+
+def _of_drawn_pass(
+    judged: JudgedSeries, tumour: JudgedSegment, rules: SelectionRules, protocol_rules: ProtocolRules
+) -> JudgedSeries:
+    """Return a series by the pass on which the tumour was drawn, judged again where that is another stack."""
+    facts = with_drawn_pass(judged.facts, tumour.segmentation, tumour.segment, rules.minimum_slices)
+    return judged if facts is judged.facts else judge_series(facts, rules, protocol_rules)
 
 
 def _segment_candidates(
