@@ -33,6 +33,12 @@ class RefusalCode(Enum):
     OUTPUT_NOT_WRITABLE = RefusalRow(
         "delivery", "the output folder cannot be written to", "make the output folder writable for the user that runs"
     )
+    MODEL_CHANGED = RefusalRow(
+        "model",
+        "a file of the model's folder is not the one whose SHA-256 its metadata.json holds, or metadata.json is not there",
+        "copy the model's folder again, whole, from where it was exported; whoever changed it by intention writes the digests "
+        "again: python -m pdl1es.model.digests FOLDER",
+    )
     MODEL_UNFIT = RefusalRow(
         "model",
         "the model file is missing, unreadable, or was made for other features or settings than this version computes",

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pdl1es.atomic import write_atomically
 from pdl1es.errors import Refusal
 from pdl1es.exit_code import ExitCode
-from pdl1es.model.folder import MODEL_FILE, model_folder_of
+from pdl1es.model.contract import unfit
+from pdl1es.model.digests import check_digest, write_digests
+from pdl1es.model.folder import EXPECTATION_FILE, model_folder_of
 from pdl1es.phantom.dicom import make_phantom_study
 from pdl1es.report.clock import report_time
 from pdl1es.run import Execute, run_in_python, run_study
 from pdl1es.settings import Settings
 
-EXPECTATION_FILE: Final = "self_test.json"
-"""Beside ``model.onnx``."""
 SEED: Final = 0
 MATRIX: Final = 256
 SLICES: Final = (16, 66)
@@ -104,8 +103,8 @@ def run_self_test(settings: Settings, model_folder: Path, *, execute: Execute = 
 
     Raises
     ------
-    pydantic.ValidationError
-        Where ``self_test.json`` is there and damaged.
+    Refusal
+        MODEL_CHANGED, MODEL_UNFIT: ``self_test.json`` is there and damaged.
     """
     folder = model_folder_of(model_folder)
     shipped = Settings(limits=settings.limits, model=settings.model, log=settings.log)
@@ -123,7 +122,7 @@ def run_self_test(settings: Settings, model_folder: Path, *, execute: Execute = 
     if assessment is None:
         return SelfTest(None, None, "none", outcome.refusal, outcome.exit_code)
     measured = Expectation(
-        model_sha256=hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest(),
+        model_sha256=assessment.model.sha256,
         score=assessment.score,
         source_voxels=assessment.tumour.source_voxels,
     )
@@ -140,7 +139,14 @@ def run_self_test(settings: Settings, model_folder: Path, *, execute: Execute = 
 def read_expectation(folder: Path) -> Expectation | None:
     """Return what ships beside the model, or None where nothing does."""
     file = folder / EXPECTATION_FILE
-    return Expectation.model_validate_json(file.read_bytes()) if file.is_file() else None
+    if not file.is_file():
+        return None
+    content = file.read_bytes()
+    check_digest(folder, EXPECTATION_FILE, content)
+    try:
+        return Expectation.model_validate_json(content)
+    except ValidationError:
+        raise unfit(f"{EXPECTATION_FILE} does not follow its schema") from None
 
 
 def record_expectation(measured: Expectation, folder: Path) -> Path:
@@ -165,4 +171,5 @@ def record_expectation(measured: Expectation, folder: Path) -> Path:
     """
     file = model_folder_of(folder) / EXPECTATION_FILE
     write_atomically(file, (measured.model_dump_json(indent=2) + "\n").encode("utf-8"))
+    write_digests(file.parent)
     return file

@@ -218,6 +218,7 @@ def prediction(**changes: Any) -> Prediction:
         "missing_features": (),
         "clipped_features": (FEATURE_NAMES[4],),
         "provider": "CPUExecutionProvider",
+        "model_sha256": "5e" * 32,
     }
     return Prediction(**(values | changes))
 

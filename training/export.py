@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from pdl1es.clinical import VARIABLES
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES
 from pdl1es.method_digest import method_digest
+from pdl1es.model.digests import sha256_of, write_digests
 from pdl1es.model.folder import MODEL_FILE
 from pdl1es.model.fusion import FusionModel
 from pdl1es.model.metadata import METADATA_KEY, CutOff, ModelMetadata, TrainingData
@@ -110,7 +110,7 @@ def export_model(
     cases: int = CHECKED_CASES,
     progress: Count | None = None,
 ) -> float:
-    """Write the network as one ONNX file that `pdl1es.model.fusion.FusionModel` serves.
+    """Write the network as one ONNX file that `pdl1es.model.fusion.FusionModel` serves, and its digest beside it.
 
     The same network gives the same bytes: what torch notes about the machine and the source is taken out.
 
@@ -123,7 +123,7 @@ def export_model(
     metadata
         As `model_metadata` gives it.
     path
-        The file, replaced whole or not at all.
+        The file, replaced whole or not at all; its SHA-256 is written into the folder's ``metadata.json``.
     cox
         Cox models; exactly those that the metadata have cut-offs for.
     cases
@@ -154,17 +154,19 @@ def export_model(
         raise ExportError(f"the exported file is not valid ONNX: {error}") from error
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / MODEL_FILE).write_bytes(content)
+        write_digests(Path(folder))
         FusionModel.load(Path(folder))
     difference = largest_difference(graph, content, _counted(random_cases(fitted, cases), cases, progress))
     if not difference <= AGREEMENT:
         raise ExportError(f"onnxruntime differs from torch by {difference:.2g}, more than {AGREEMENT:.0e}")
     write_atomically(path, content)
+    write_digests(path.parent)
     return difference
 
 
 def model_digest(folder: Path) -> str:
     """Return the SHA-256 of the ``model.onnx`` in a folder: what cut-offs belong to."""
-    return hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
+    return sha256_of((folder / MODEL_FILE).read_bytes())
 
 
 def random_cases(fitted: FittedPreprocessing, count: int, seed: int = 0) -> Iterator[Case]:

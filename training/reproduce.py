@@ -20,7 +20,7 @@ import numpy as np
 from pdl1es import __version__
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
-from pdl1es.model.folder import MODEL_FILE
+from pdl1es.model.folder import METADATA_FILE, MODEL_FILE
 from pdl1es.model.fusion import FusionModel
 from training.analysis.attention import attention_of
 from training.analysis.cohort_analysis import AnalysedCohort, AnalysisOptions, analyse_cohort
@@ -39,7 +39,6 @@ from training.expression.results import Evaluation
 from training.known_truth.gates import true_hazard_gates
 from training.progress import Count, Progress
 from training.progression.results import PrognosisSettings
-from training.release.bundle import METADATA_FILE
 from training.release.cut_offs import CUT_OFFS_FILE, read_cut_offs, write_cut_offs
 from training.release.export_run import CARD_FILE, release
 from training.reporting.analysis_report import figures_of, write_analysis

@@ -31,7 +31,8 @@ from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.grid.patches import extract_patches
 from pdl1es.grid.placement import place_mask
 from pdl1es.grid.resample import TumourVolume, tumour_volume
-from pdl1es.model.folder import MODEL_FILE
+from pdl1es.model.digests import write_digests
+from pdl1es.model.folder import METADATA_FILE, MODEL_FILE
 from pdl1es.model.imputation import build_profiles, impute
 from pdl1es.model.metadata import CutOff, ModelMetadata
 from pdl1es.phantom.anatomy import build_chest, draw_chest, place_tumour
@@ -427,7 +428,8 @@ def main(arguments: list[str] | None = None) -> int:
     metadata = untrained_metadata(network, fitted)
     difference = export_model(network, fitted, metadata, folder / MODEL_FILE)
     document = untrained_bundle(metadata, {metadata.version: f"untrained export of pdl1es {pdl1es.__version__}"})
-    write_atomically(folder / "metadata.json", (json.dumps(document, indent=2) + "\n").encode("utf-8"))
+    write_atomically(folder / METADATA_FILE, (json.dumps(document, indent=2) + "\n").encode("utf-8"))
+    write_digests(folder)
     write_atomically(folder / "MODEL_CARD.md", untrained_card(metadata, difference).encode("utf-8"))
     print(
         f"{folder / MODEL_FILE}: {(folder / MODEL_FILE).stat().st_size} bytes, torch against onnxruntime {difference:.1e}"

@@ -283,15 +283,20 @@ def self_test(
     typer.Exit
         Always, with the exit code that is told above.
     """
-    from pdl1es.command_line.display import show_self_test
+    from pdl1es.command_line.display import show_refusal, show_self_test
+    from pdl1es.errors import Refusal
     from pdl1es.self_test import record_expectation, run_self_test
 
     settings = _settings(config)
     prepare_process(settings.log.level)
-    outcome = run_self_test(settings, model, execute=_executor(context))
-    if record and outcome.measured is not None:
-        say(f"recorded: {record_expectation(outcome.measured, model)}")
-        raise typer.Exit(ExitCode.REPORT_WRITTEN)
+    try:
+        outcome = run_self_test(settings, model, execute=_executor(context))
+        if record and outcome.measured is not None:
+            say(f"recorded: {record_expectation(outcome.measured, model)}")
+            raise typer.Exit(ExitCode.REPORT_WRITTEN)
+    except Refusal as refusal:
+        show_refusal(refusal, standard_error())
+        raise typer.Exit(ExitCode.REFUSED) from refusal
     with output_may_be_lost():
         show_self_test(outcome, standard_output())
     raise typer.Exit(outcome.exit_code)

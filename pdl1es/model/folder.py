@@ -1,4 +1,4 @@
-"""Where the model's file lies."""
+"""Where the model's files lie."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import Final
 from pdl1es.shipped import shipped_path
 
 MODEL_FILE: Final = "model.onnx"
+METADATA_FILE: Final = "metadata.json"
+"""The model's description in the layout of a MONAI bundle, with the digests of the folder's files."""
+EXPECTATION_FILE: Final = "self_test.json"
+"""What the self-test gives with this model."""
 MODEL_SUBFOLDER: Final = "pdl1es"
 """Below the folder that ``HOLOSCAN_MODEL_PATH`` names, as the MAP packager lays models out."""
 DEFAULT_MODELS: Final = shipped_path("models")

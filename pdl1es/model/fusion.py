@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -19,22 +18,20 @@ from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method import MAX_MISSING_FEATURES, PATCH_SIZE, Z_CLIP
 from pdl1es.model.contract import check_graph, check_method, read_metadata, unfit
+from pdl1es.model.digests import check_digest
 from pdl1es.model.folder import MODEL_FILE
 from pdl1es.model.metadata import ModelMetadata
 from pdl1es.model.prediction import Contribution, Prediction
 from pdl1es.model.provider import CUDA, cuda_obstacle, providers
+from pdl1es.regular_file import read_regular_file
 
 MAX_MODEL_BYTES: Final = 512 * 1024 * 1024
 
-# onnxruntime's errors have no base of their own below Exception.
-_LOADING_ERRORS = (
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NoModel,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
+_ORT_ERRORS: Final[tuple[type[Exception], ...]] = (
+    RuntimeError,
+    UnicodeDecodeError,  # a damaged name, in the message
+    # onnxruntime's own errors have no base of their own below Exception.
+    *(kind for kind in vars(ort_errors).values() if isinstance(kind, type) and issubclass(kind, Exception)),
 )
 
 
@@ -76,7 +73,8 @@ class FusionModel:
         Parameters
         ----------
         folder
-            Where ``model.onnx`` lies. Nothing else is read: neither weights nor operators from other files.
+            Where ``model.onnx`` and ``metadata.json`` lie; of the latter, only the digest is read. Nothing else is read:
+            neither weights nor operators from other files.
         require_gpu
             Refuse to run on the CPU.
         threads
@@ -89,21 +87,25 @@ class FusionModel:
         Raises
         ------
         Refusal
-            MODEL_UNFIT: the file is missing or unreadable, its inputs, outputs or metadata are not the contract's, or
+            MODEL_CHANGED: the file's SHA-256 is not the one in ``metadata.json``. MODEL_UNFIT: the file is missing or unreadable, its inputs, outputs or metadata are not the contract's, or
             its feature names or method digest are not those of this version. PROVIDER_UNAVAILABLE: a GPU is required
             and cannot be used.
         """
         content = _read(folder / MODEL_FILE)
+        sha256 = check_digest(folder, MODEL_FILE, content)
         obstacle = cuda_obstacle()
         if require_gpu and obstacle:
             raise Refusal(RefusalCode.PROVIDER_UNAVAILABLE, obstacle)
         session = _session(content, obstacle, threads)
         if require_gpu and session.get_providers()[0] != CUDA:
             raise Refusal(RefusalCode.PROVIDER_UNAVAILABLE, "onnxruntime could not start its CUDA provider")
-        metadata = read_metadata(session)
-        check_method(metadata)
-        check_graph(session, metadata)
-        return cls(session, metadata, hashlib.sha256(content).hexdigest())
+        try:
+            metadata = read_metadata(session)
+            check_method(metadata)
+            check_graph(session, metadata)
+        except UnicodeDecodeError:
+            raise unfit(f"{MODEL_FILE} holds text that is not UTF-8") from None
+        return cls(session, metadata, sha256)
 
     def predict(
         self, patches: NDArray[np.float32], radiomics: NDArray[np.float64], clinical: ClinicalData
@@ -170,6 +172,7 @@ class FusionModel:
             missing_features=missing,
             clipped_features=tuple(name for name, z in zip(names, radiomic_z, strict=True) if abs(z) > Z_CLIP),
             provider=self.provider,
+            model_sha256=self.sha256,
             clinical_risk=None if risks["clinical_risk"] is None else float(risks["clinical_risk"]),
             fusion_risk=None if risks["fusion_risk"] is None else float(risks["fusion_risk"]),
         )
@@ -186,17 +189,21 @@ class FusionModel:
     ) -> dict[str, NDArray[np.float64]]:
         names = [output.name for output in self._session.get_outputs()]
         feed = {"patches": np.ascontiguousarray(patches[:, None]), "radiomics": radiomics, "clinical": clinical}
-        return dict(zip(names, self._session.run(names, feed), strict=True))
+        try:
+            outputs = self._session.run(names, feed)
+        except _ORT_ERRORS as error:
+            raise unfit(f"onnxruntime cannot run {MODEL_FILE}: {_reason(error)}") from None
+        return dict(zip(names, outputs, strict=True))
 
 
 def _read(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > MAX_MODEL_BYTES:
-            raise unfit(f"{path.name} has {size} bytes, more than {MAX_MODEL_BYTES}")
-        return path.read_bytes()
+        content = read_regular_file(path, MAX_MODEL_BYTES)
     except OSError as error:
         raise unfit(f"{path.name} cannot be read from the model's folder ({error.strerror})") from None
+    if len(content) > MAX_MODEL_BYTES:
+        raise unfit(f"{path.name} has more than {MAX_MODEL_BYTES} bytes")
+    return content
 
 
 def _session(content: bytes, obstacle: str | None, threads: int) -> onnxruntime.InferenceSession:
@@ -210,12 +217,15 @@ def _session(content: bytes, obstacle: str | None, threads: int) -> onnxruntime.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     try:
         return onnxruntime.InferenceSession(content, options, providers=providers(obstacle), enable_fallback=0)
-    except _LOADING_ERRORS as error:
+    except _ORT_ERRORS as error:
         if not obstacle:
             return _session(content, "the CUDA provider failed", threads)
-        # Without onnxruntime's own prefix and the places in its source.
-        reason = _ORT_SOURCE.sub("", str(error).splitlines()[0]).rpartition(" : ")[2][:200]
-        raise unfit(f"onnxruntime cannot read {MODEL_FILE}: {reason}") from None
+        raise unfit(f"onnxruntime cannot read {MODEL_FILE}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return onnxruntime's message without its own prefix and the places in its source."""
+    return _ORT_SOURCE.sub("", (str(error).splitlines() or [type(error).__name__])[0]).rpartition(" : ")[2][:200]
 
 
 def _check_array(name: str, array: NDArray[Any], dtype: type, shape: tuple[int, ...]) -> None:

@@ -45,6 +45,8 @@ class Prediction:
         Selected features that lay more than 5 standard deviations from the training mean and were clipped.
     provider
         onnxruntime's execution provider that ran it.
+    model_sha256
+        Of the model's file, hexadecimal.
     clinical_risk, fusion_risk
         Linear predictors of the Cox models, or None where the model has none.
     """
@@ -61,6 +63,7 @@ class Prediction:
     missing_features: tuple[str, ...]
     clipped_features: tuple[str, ...]
     provider: str
+    model_sha256: str
     clinical_risk: float | None = None
     fusion_risk: float | None = None
 

@@ -237,7 +237,7 @@ def _algorithm(assessment: Assessment) -> AlgorithmIdentification:
     return AlgorithmIdentification(
         name=model.name if "PD-L1ES" in model.name else f"PD-L1ES {model.name}",
         version=model.version,
-        parameters=[f"method digest {model.method_digest}"],
+        parameters=[f"method digest {model.method_digest}", f"model SHA-256 {assessment.prediction.model_sha256}"],
     )
 
 
@@ -246,7 +246,7 @@ def _method(assessment: Assessment) -> ContainerContentItem:
     return text_container(
         concept.METHOD,
         [
-            (concept.MODEL, f"{model.name}, version {model.version}"),
+            (concept.MODEL, f"{model.name}, version {model.version}, SHA-256 {assessment.prediction.model_sha256}"),
             (concept.TRAINED_ON, model.trained_on),
             (concept.INTENDED_USE, model.intended_use),
             *((concept.CUT_OFF, line) for line in wording.cut_off_lines(model)),

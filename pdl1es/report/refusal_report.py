@@ -26,6 +26,7 @@ UNFILABLE: Final = frozenset({RefusalCode.SEVERAL_PATIENTS, RefusalCode.SEVERAL_
 
 REASON_CODES: Final[dict[RefusalCode, str]] = {
     RefusalCode.OUTPUT_NOT_WRITABLE: "R-OUTPUT",
+    RefusalCode.MODEL_CHANGED: "R-MODEL-FILE",
     RefusalCode.MODEL_UNFIT: "R-MODEL",
     RefusalCode.PROVIDER_UNAVAILABLE: "R-PROVIDER",
     RefusalCode.INPUT_UNREADABLE: "R-INPUT",

@@ -236,6 +236,7 @@ def _assessment(assessment: Assessment, show_clinical_values: bool) -> Assessmen
             limitations=model.limitations,
             calibrated=model.calibrated,
             method_digest=model.method_digest,
+            sha256=prediction.model_sha256,
             provider=prediction.provider,
         ),
     )

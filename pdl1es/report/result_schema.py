@@ -218,6 +218,7 @@ class ModelResult(_Part):
     limitations: tuple[str, ...]
     calibrated: bool = Field(description="only then may the score be called a probability")
     method_digest: str
+    sha256: str = Field(description="of the model's file, hexadecimal")
     provider: str = Field(description="execution provider of onnxruntime that ran it")
 
 

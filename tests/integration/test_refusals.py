@@ -29,6 +29,7 @@ from pdl1es.dicom.limits import ScanLimits
 from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.selection.rules import SelectionRules
 from pdl1es.errors import RefusalCode
+from pdl1es.model.digests import write_digests
 from pdl1es.model.fusion import FusionModel
 from pdl1es.phantom.ct_series import uid_of
 from pdl1es.phantom.scanner import Scan, ScannerParameters
@@ -187,6 +188,17 @@ def set_to(**attributes: Any) -> Callable[[Dataset], None]:
 
 def output_not_writable(plan: Plan) -> None:
     plan.unwritable = True
+
+
+def model_changed(plan: Plan) -> None:
+    """Copied in part: the model of one export, the metadata of another."""
+
+    def mixed(shipped: Path, folder: Path) -> Path:
+        shutil.copy(shipped / "metadata.json", folder)
+        (folder / "model.onnx").write_bytes(b"another model")
+        return folder
+
+    plan.model = mixed
 
 
 def model_unfit(plan: Plan) -> None:
@@ -443,6 +455,7 @@ def score_not_finite(plan: Plan) -> None:
         bias = struct.pack("<d", float(terms[0]))
         assert bias in content
         (folder / "model.onnx").write_bytes(content.replace(bias, struct.pack("<d", float("nan"))))
+        write_digests(folder)
         return folder
 
     plan.model = damaged
@@ -461,6 +474,7 @@ class Case:
 POSITION: Final = "ImagePositionPatient (0020,0032)"
 CASES: Final = {
     RefusalCode.OUTPUT_NOT_WRITABLE: Case(output_not_writable),
+    RefusalCode.MODEL_CHANGED: Case(model_changed),
     RefusalCode.MODEL_UNFIT: Case(model_unfit),
     RefusalCode.PROVIDER_UNAVAILABLE: Case(provider_unavailable),
     RefusalCode.INPUT_UNREADABLE: Case(input_unreadable),

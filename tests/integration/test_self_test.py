@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from pdl1es import self_test
+from pdl1es.errors import Refusal
 from pdl1es.exit_code import ExitCode
+from pdl1es.model.digests import write_digests
+from pdl1es.model.folder import EXPECTATION_FILE
 from pdl1es.phantom.dicom import PhantomStudy, make_phantom_study
-from pdl1es.self_test import EXPECTATION_FILE, run_self_test
+from pdl1es.self_test import run_self_test
 from pdl1es.settings import Settings
 
 
@@ -38,6 +41,16 @@ def edit(models: Path, **changes: object) -> None:
     """Change what ships as expected."""
     file = models / "pdl1es" / EXPECTATION_FILE
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    write_digests(file.parent)
+
+
+@pytest.mark.usefixtures("kept_phantom")
+def test_an_expectation_that_is_not_the_makers_is_refused(settings: Settings, models: Path) -> None:
+    edit(models, score=0.5)
+    file = models / "pdl1es" / EXPECTATION_FILE
+    file.write_text(file.read_text().replace("0.5", "0.6"))
+    with pytest.raises(Refusal, match="MODEL_CHANGED"):
+        run_self_test(settings, models)
 
 
 def test_the_model_that_ships_scores_the_phantom_as_promised(settings: Settings, repository: Path) -> None:

@@ -19,7 +19,8 @@ from pdl1es.clinical import MISSING, ClinicalData, ClinicalValue
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method_digest import method_digest
-from pdl1es.model.folder import MODEL_FILE
+from pdl1es.model.digests import write_digests
+from pdl1es.model.folder import METADATA_FILE, MODEL_FILE
 from pdl1es.model.fusion import FusionModel
 from pdl1es.model.imputation import ReferenceProfiles, impute
 from pdl1es.model.metadata import METADATA_KEY, CutOff, ModelMetadata
@@ -176,7 +177,7 @@ def test_whoever_waits_for_the_comparison_is_told_how_far_it_is(
 
 
 def test_it_is_one_file_of_about_28_megabytes_without_weights_elsewhere(whole: Exported) -> None:
-    assert [path.name for path in whole[1].iterdir()] == [MODEL_FILE]
+    assert sorted(path.name for path in whole[1].iterdir()) == [METADATA_FILE, MODEL_FILE]
     assert 26e6 < (whole[1] / MODEL_FILE).stat().st_size < 30e6
     model = onnx.load(whole[1] / MODEL_FILE, load_external_data=False)
     assert all(tensor.data_location == TensorProto.DEFAULT for tensor in model.graph.initializer)
@@ -252,6 +253,7 @@ def test_cox_models_without_cut_offs_are_not_written(
 
 def refused(model: onnx.ModelProto, folder: Path) -> str:
     (folder / MODEL_FILE).write_bytes(model.SerializeToString())
+    write_digests(folder)
     with pytest.raises(Refusal) as refusal:
         FusionModel.load(folder)
     assert refusal.value.code is RefusalCode.MODEL_UNFIT
@@ -336,6 +338,7 @@ def test_weights_in_another_file_are_not_read(small: Exported, tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     model = onnx.load(small[1] / MODEL_FILE)
     onnx.save(model, tmp_path / MODEL_FILE, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    write_digests(tmp_path)
     assert (tmp_path / "weights.bin").stat().st_size > 0
     with pytest.raises(Refusal, match=r"[Ee]xternal") as refusal:
         FusionModel.load(tmp_path)

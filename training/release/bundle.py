@@ -14,7 +14,6 @@ from pdl1es.model.prediction import CAM_SIZE
 from training.release.performance import Performance
 
 REFERENCE: Final = "Tian P, et al. Theranostics 2021; 11(5): 2098-2107. doi:10.7150/thno.48027"
-METADATA_FILE: Final = "metadata.json"
 DEMONSTRATION: Final = "DEMONSTRATION MODEL - NOT FOR CLINICAL USE"
 
 

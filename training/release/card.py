@@ -6,9 +6,9 @@ import shlex
 from typing import Any, Final
 
 from pdl1es.method import PATCH_SIZE
-from pdl1es.model.folder import MODEL_FILE
+from pdl1es.model.folder import METADATA_FILE, MODEL_FILE
 from pdl1es.model.metadata import CutOff, ModelMetadata
-from training.release.bundle import DEMONSTRATION, METADATA_FILE, REFERENCE
+from training.release.bundle import DEMONSTRATION, REFERENCE
 from training.release.calibration_claim import CalibrationClaim
 from training.release.performance import IMMUNOTHERAPY, Performance
 from training.train.config import PAPER_STAGES

@@ -11,12 +11,13 @@ import pandas as pd
 from pydantic import ValidationError
 
 from pdl1es.atomic import write_atomically
-from pdl1es.model.folder import MODEL_FILE
+from pdl1es.model.digests import write_digests
+from pdl1es.model.folder import METADATA_FILE, MODEL_FILE
 from pdl1es.model.metadata import CutOff
 from training.errors import validation_reasons
 from training.export import CHECKED_CASES, export_model, model_digest, model_metadata
 from training.progress import Count
-from training.release.bundle import METADATA_FILE, bundle_metadata
+from training.release.bundle import bundle_metadata
 from training.release.calibration_claim import CalibrationClaim, calibration_claim
 from training.release.card import model_card
 from training.release.cut_offs import ModelCutOffs, read_cut_offs
@@ -164,6 +165,7 @@ def release(
     with_cut_offs = cut_offs_file is not None
     card = model_card(metadata, summary, difference, cases, claim, given.performance, with_cut_offs=with_cut_offs)
     write_atomically(folder / METADATA_FILE, (json.dumps(document, indent=2) + "\n").encode("utf-8"))
+    write_digests(folder)
     write_atomically(folder / CARD_FILE, card.encode("utf-8"))
     return Released((folder / MODEL_FILE).stat().st_size, difference, cases, placeholders)
 

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from pdl1es.features.names import FEATURE_NAMES
+from pdl1es.model.folder import METADATA_FILE
 from pdl1es.model.metadata import CutOff, ModelMetadata
 from tests.training.documented_commands import commands, misunderstood
-from training.release.bundle import METADATA_FILE, bundle_metadata
+from training.release.bundle import bundle_metadata
 from training.release.calibration_claim import CalibrationClaim
 from training.release.card import model_card
 from training.train.config import PAPER_STAGES, Stage, TrainingConfig, read_configuration

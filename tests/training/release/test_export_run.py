@@ -11,11 +11,11 @@ import pytest
 
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
+from pdl1es.model.folder import METADATA_FILE
 from pdl1es.model.fusion import FusionModel
 from pdl1es.model.metadata import CutOff
 from tests.training.finished_runs import Run
 from training.known_truth.gates import Gate
-from training.release.bundle import METADATA_FILE
 from training.release.calibration_claim import TestedCalibration
 from training.release.cut_offs import CoxPart, ModelCutOffs, write_cut_offs
 from training.release.export_run import CARD_FILE, Released, release

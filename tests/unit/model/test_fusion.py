@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +24,8 @@ from pdl1es.clinical import MISSING, VARIABLES, ClinicalData, ClinicalValue
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method_digest import method_digest
-from pdl1es.model.folder import MODEL_FILE
+from pdl1es.model.digests import write_digests
+from pdl1es.model.folder import METADATA_FILE, MODEL_FILE
 from pdl1es.model.fusion import FusionModel
 from pdl1es.model.metadata import CutOff, ModelMetadata
 from pdl1es.model.prediction import Prediction
@@ -317,6 +323,7 @@ def with_replaced(folder: Path, tmp_path: Path, old: bytes, new: bytes) -> Path:
     assert len(old) == len(new)
     assert old in content
     (tmp_path / MODEL_FILE).write_bytes(content.replace(old, new))
+    write_digests(tmp_path)
     return tmp_path
 
 
@@ -332,6 +339,7 @@ def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x00" * 4096])
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / MODEL_FILE).write_bytes(content)
+    write_digests(tmp_path)
     assert "onnxruntime cannot read model.onnx" in unfit(tmp_path)
 
 
@@ -339,13 +347,93 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes) -> N
 def test_a_truncated_model_is_refused(folder: Path, tmp_path: Path, share: float) -> None:
     content = (folder / MODEL_FILE).read_bytes()
     (tmp_path / MODEL_FILE).write_bytes(content[: int(share * len(content))])
+    write_digests(tmp_path)
     assert unfit(tmp_path)
 
 
 def test_a_huge_file_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pdl1es.model.fusion, "MAX_MODEL_BYTES", 10)
     (tmp_path / MODEL_FILE).write_bytes(b"x" * 11)
-    assert "11 bytes, more than 10" in unfit(tmp_path)
+    assert "more than 10 bytes" in unfit(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link to an endless device", "link to itself"])
+def test_what_is_no_regular_file_is_refused_without_waiting_for_it(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / MODEL_FILE
+    if kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.symlink_to({"device": "/dev/null", "link to itself": MODEL_FILE}.get(kind, "/dev/zero"))
+    assert "model.onnx cannot be read" in unfit(tmp_path)
+
+
+def copied(folder: Path, tmp_path: Path) -> Path:
+    for name in (MODEL_FILE, METADATA_FILE):
+        shutil.copy(folder / name, tmp_path / name)
+    return tmp_path
+
+
+def flipped_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1  # among the weights: nothing but the digest can tell
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "found"),
+    [
+        (MODEL_FILE, flipped_bit, "model.onnx has the SHA-256"),
+        (METADATA_FILE, Path.unlink, "metadata.json cannot be read"),
+        (METADATA_FILE, lambda file: file.write_text("{}"), "no JSON object with the key 'sha256'"),
+        (METADATA_FILE, lambda file: file.write_text("[" * 100_000), "no JSON object with the key 'sha256'"),
+        (METADATA_FILE, lambda file: file.write_text('{"sha256": {}}'), "holds no SHA-256 of model.onnx"),
+        (
+            METADATA_FILE,
+            lambda file: file.write_text('{"sha256": {"model.onnx": 1}}'),
+            "holds no SHA-256 of model.onnx",
+        ),
+    ],
+    ids=["bit", "no metadata", "no digests", "depth", "no digest", "number"],
+)
+def test_a_file_that_is_not_the_exported_one_is_refused(
+    folder: Path, tmp_path: Path, name: str, change: Callable[[Path], None], found: str
+) -> None:
+    change(copied(folder, tmp_path) / name)
+    with pytest.raises(Refusal, match=found) as refusal:
+        FusionModel.load(tmp_path)
+    assert refusal.value.code is RefusalCode.MODEL_CHANGED
+
+
+def test_the_digests_are_written_again_and_nothing_else(folder: Path, tmp_path: Path) -> None:
+    """`python -m pdl1es.model.digests FOLDER`, for whoever changes a file by intention."""
+    shipped = json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"))
+    flipped_bit(copied(folder, tmp_path) / MODEL_FILE)
+    digests = write_digests(tmp_path)
+    assert digests == {MODEL_FILE: hashlib.sha256((tmp_path / MODEL_FILE).read_bytes()).hexdigest()}
+    assert json.loads((tmp_path / METADATA_FILE).read_text(encoding="utf-8")) == {**shipped, "sha256": digests}
+
+
+def test_the_model_that_ships_has_the_digests_of_its_files(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    write_digests(tmp_path / "copy")
+    assert (tmp_path / "copy" / METADATA_FILE).read_bytes() == (folder / METADATA_FILE).read_bytes()
+
+
+def test_a_damaged_model_whose_digest_was_written_again_is_refused_or_gives_a_score(
+    folder: Path, tmp_path: Path, radiomics: NDArray[np.float64]
+) -> None:
+    """Whoever exports with a broken tool gets a refusal, never a defect: 12 files with 64 random bytes each."""
+    content = (folder / MODEL_FILE).read_bytes()
+    rng = np.random.default_rng(0)
+    ends = [*range(0, 400_000, 80_000), *range(len(content) - 400_000, len(content), 60_000)]
+    for start in ends:  # graph and metadata lie at the ends
+        damaged = bytearray(content)
+        for place in rng.integers(start, min(start + 20_000, len(content)), 64):
+            damaged[place] = int(rng.integers(256))
+        (tmp_path / MODEL_FILE).write_bytes(damaged)
+        write_digests(tmp_path)
+        with suppress(Refusal):
+            FusionModel.load(tmp_path).predict(lesion(), radiomics, COMPLETE)
 
 
 def test_a_model_of_other_features_is_refused_and_the_first_that_differs_is_named(folder: Path, tmp_path: Path) -> None:
@@ -369,6 +457,7 @@ def test_a_model_without_metadata_is_refused(folder: Path, tmp_path: Path) -> No
     start = content.index(b'{"schema_version"')
     key = content[start - 20 : start].replace(b"pdl1es", b"others")
     (tmp_path / MODEL_FILE).write_bytes(content[: start - 20] + key + content[start:])
+    write_digests(tmp_path)
     assert "no metadata under the key 'pdl1es'" in unfit(tmp_path)
 
 
