@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         read_tumour,
         score_study,
     )
+    from pdl1es.phantom.dicom import make_phantom_study
     from pdl1es.settings import Settings
 
 # onnxruntime's own builds for Linux report every model that is loaded to Microsoft unless this is set before they are
@@ -43,11 +44,18 @@ __all__ = [
     "extract_features",
     "inspect_study",
     "load_model",
+    "make_phantom_study",
     "read_tumour",
     "score_study",
 ]
 
-_MODULES = {"Refusal": "errors", "RefusalCode": "errors", "Settings": "settings", "Inspection": "inspection"}
+_MODULES = {
+    "Inspection": "inspection",
+    "Refusal": "errors",
+    "RefusalCode": "errors",
+    "Settings": "settings",
+    "make_phantom_study": "phantom.dicom",
+}
 """Where the names lie that are not the library's own."""
 
 

@@ -120,6 +120,13 @@ class Settings(BaseModel):
     )
     log: LoggingSettings = LoggingSettings()
 
+    def __repr__(self) -> str:
+        """Name the sections that differ from the defaults; ``model_dump()`` has every value."""
+        changed = ", ".join(self.model_dump(exclude_defaults=True))
+        return f"<Settings: {changed} changed>" if changed else "<Settings: the defaults>"
+
+    __str__ = __repr__
+
     @model_validator(mode="before")
     @classmethod
     def _empty_keys_are_left_out(cls, given: Any) -> Any:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
-from torch import Tensor
 
 from pdl1es.features.maps import feature_map
 from pdl1es.grid.patches import RoiPatches, extract_patches
 from pdl1es.grid.resample import TumourVolume
 from pdl1es.method import PATCH_SIZE
-from training.network import FusionNetwork
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.network import FusionNetwork
 
 NAMED_FEATURES: Final = (
     "wavelet-HL_glcm_SumEntropy",
@@ -116,6 +118,8 @@ def grad_cam(network: FusionNetwork, patches: NDArray[np.float32]) -> Attention:
     Selvaraju et al., ICCV 2017: channels weighted by the mean of their gradient, summed, negative values cut. The
     gradient is of the logit; radiomic and clinical terms are constants in it.
     """
+    import torch
+
     if not network.parts.deep:
         raise ValueError("the network has no deep part to look with")
     network.eval()
@@ -152,6 +156,8 @@ def grad_cam(network: FusionNetwork, patches: NDArray[np.float32]) -> Attention:
 
 def enlarged(cells: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return a map of cells on the patch's pixels, bilinear between the cells' centres; shape (S, 112, 112)."""
+    import torch
+
     grown = torch.nn.functional.interpolate(
         torch.from_numpy(cells)[:, None], size=(PATCH_SIZE, PATCH_SIZE), mode="bilinear", align_corners=False
     )

@@ -48,6 +48,10 @@ class SeriesReference:
     uid: str
     images: tuple[ImageReference, ...]
 
+    def __repr__(self) -> str:
+        """Name the series, and count its images."""
+        return f"<SeriesReference {self.uid}: {len(self.images)} images>"
+
 
 @dataclass(frozen=True, slots=True)
 class SegReferences:
@@ -66,6 +70,13 @@ class SegReferences:
     series: tuple[SeriesReference, ...] = ()
     elsewhere: tuple[SeriesReference, ...] = ()
     sources: tuple[ImageReference, ...] = ()
+
+    def __repr__(self) -> str:
+        """Count what is named."""
+        return (
+            f"<SegReferences: {len(self.series)} series of this study, {len(self.elsewhere)} of others, "
+            f"{len(self.sources)} source images>"
+        )
 
     @property
     def series_uids(self) -> tuple[str, ...]:

@@ -87,6 +87,15 @@ class ModelMetadata(BaseModel):
     clinical_cut_off: CutOff | None = None
     fusion_cut_off: CutOff | None = None
 
+    def __repr__(self) -> str:
+        """Name the model, not its features: there are 1316."""
+        return (
+            f"<ModelMetadata {self.name} {self.version}, trained on {self.training_data} data, "
+            f"{len(self.selected_features)} of {len(self.feature_names)} features>"
+        )
+
+    __str__ = __repr__
+
     @model_validator(mode="after")
     def _consistent(self) -> ModelMetadata:
         unknown = set(self.selected_features) - set(self.feature_names)

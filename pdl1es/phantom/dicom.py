@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ MOST_THREADS = 4
 """Threads that make one study."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PhantomStudy:
     """A study that was written, and the truth about it.
 
@@ -42,11 +42,17 @@ class PhantomStudy:
     """
 
     folder: Path
-    ct: WrittenCTSeries = field(repr=False)
+    ct: WrittenCTSeries
     seg_path: Path
     clinical_path: Path
     tumour: TumourParameters
-    scan: Scan = field(repr=False)
+    scan: Scan
+
+    def __repr__(self) -> str:
+        """Say where it lies and what it shows."""
+        return (
+            f"<PhantomStudy {self.folder}: {len(self.ct.paths)} slices, tumour of {self.true_volume_mm3 / 1000:.1f} mL>"
+        )
 
     @property
     def true_volume_mm3(self) -> float:
@@ -55,7 +61,7 @@ class PhantomStudy:
 
 
 def make_phantom_study(
-    output: Path,
+    output: str | os.PathLike[str],
     seed: int = 0,
     *,
     slice_thickness: float = 3.0,
@@ -123,7 +129,7 @@ def make_phantom_study(
         accession_number=f"PHANTOM-{seed}",
     )
     return write_study(
-        output,
+        Path(output),
         build_chest(chest, tumour),
         scanner,
         key=f"{seed}/{kernel}/{slice_thickness:g}/{tumour_diameter:g}/{matrix}/{slices}",

@@ -74,6 +74,11 @@ class ContributionsResult(_Part):
         description="the ten largest by absolute value among deep, radiomic and clinical terms"
     )
 
+    def __repr__(self) -> str:
+        return f"ContributionsResult(logit={self.logit:.3f}, {len(self.radiomic)} radiomic features)"
+
+    __str__ = __repr__
+
 
 class ContourVariantResult(_Part):
     """The score for one other contour."""
@@ -248,6 +253,11 @@ class AssessmentResult(_Part):
     roi: RoiResult
     selection: SelectionResult
     model: ModelResult
+
+    def __repr__(self) -> str:
+        return f"AssessmentResult(score={self.score:.3f}, model={self.model.name!r})"
+
+    __str__ = __repr__
 
 
 class UnreadableFilesResult(_Part):

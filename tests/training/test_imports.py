@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def imported(path: Path) -> set[str]:
     """Return the modules that a file imports, wherever in it."""
@@ -26,6 +28,16 @@ def test_training_imports_neither_application_nor_operators(repository: Path) ->
         "import sys, training.reproduce, training.untrained\n"
         "print([name for name in sys.modules if name.partition('.')[0] in ('app', 'operators')])"
     )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("module", ["training.attention", "training.reporting.report", "training.commands.cli"])
+def test_torch_is_loaded_by_what_computes_with_it_alone(module: str, repository: Path) -> None:
+    """A report is drawn, and a command's help printed, without the seconds that torch and MONAI take to load."""
+    program = f"import sys, {module}; print(sorted({{'torch', 'monai', 'holoscan', 'lightning'}} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program], cwd=repository, capture_output=True, text=True, check=True
     )
