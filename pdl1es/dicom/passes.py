@@ -89,9 +89,14 @@ def overlapping_passes(
     for keyword, macro, in_frame in _ACQUISITIONS:
         if found := _split(placed, keyword, _labels(placed, keyword, macro, in_frame), near):
             return found
-    uncertain = [(keyword, _labels(placed, keyword, macro, in_frame)) for keyword, macro, in_frame in _FURTHER]
-    for keyword, labels in [*uncertain, *((keyword, _runs(placed, keyword)) for keyword in _ORDERS)]:
+    for keyword, macro, in_frame in _FURTHER:
+        labels = _labels(placed, keyword, macro, in_frame)
         if _is_crowded(placed, labels) and (found := _split(placed, keyword, labels, near)):
+            return found
+    for keyword in _ORDERS:
+        labels = _runs(placed, keyword)
+        # two, because one slice that is there twice divides a scan into two runs
+        if _is_crowded(placed, labels) and (found := _split(placed, keyword, labels, near, least=2)):
             return found
     return None
 
@@ -99,27 +104,31 @@ def overlapping_passes(
 _Placed = Sequence[tuple[float, CTSlice]]
 
 
-def _split(placed: _Placed, told_by: str, labels: Sequence[str], near: tuple[float, float] | None) -> Passes | None:
-    """Return the slices by their labels, where that makes passes of them that overlap."""
+def _split(
+    placed: _Placed, told_by: str, labels: Sequence[str], near: tuple[float, float] | None, least: int = 1
+) -> Passes | None:
+    """Return the slices by their labels, where that makes passes of them that overlap by so many slices at the least."""
     groups: defaultdict[str, list[tuple[float, CTSlice]]] = defaultdict(list)
     for entry, label in zip(placed, labels, strict=True):
         groups[label].append(entry)
     if not 1 < len(groups) <= MOST_PASSES:
         return None
     parts = list(groups.values())
-    if not any(_overlap(a, b, near) for n, a in enumerate(parts) for b in parts[n + 1 :]):
+    if not any(_overlap(a, b, near, least) for n, a in enumerate(parts) for b in parts[n + 1 :]):
         return None
     if not all(is_one_pass([z for z, _ in part]) for part in parts):
         return None
     return Passes(told_by, tuple(tuple(s for _, s in part) for part in parts))
 
 
-def _overlap(first: _Placed, second: _Placed, near: tuple[float, float] | None) -> bool:
+def _overlap(first: _Placed, second: _Placed, near: tuple[float, float] | None, least: int) -> bool:
     """Tell whether slices of two groups lie between each other."""
-    low, high = max(first[0][0], second[0][0]), min(first[-1][0], second[-1][0])
+    low, high = max(first[0][0], second[0][0]) - SAME_POSITION_MM, min(first[-1][0], second[-1][0]) + SAME_POSITION_MM
+    if any(sum(low <= z <= high for z, _ in group) < min(least, len(group)) for group in (first, second)):
+        return False
     if near is not None:
         low, high = max(low, near[0]), min(high, near[1])
-    return low < high + SAME_POSITION_MM
+    return low < high
 
 
 def is_one_pass(positions: Sequence[float]) -> bool:

@@ -138,5 +138,5 @@ def _unclear(found: Passes, facts: SeriesFacts) -> Refusal:
         "was drawn on",
         tag=facts.fault.tag,
         value=facts.fault.value,
-        uid=facts.uid,
+        uid=facts.fault.uid,
     )

@@ -133,6 +133,11 @@ def test_a_tumour_that_was_drawn_on_both_passes_is_refused() -> None:
     assert code_of(FIRST, other, at) is RefusalCode.DUPLICATE_SLICES
 
 
+def test_one_slice_that_is_there_twice_makes_no_two_passes_of_one_scan() -> None:
+    twice = one_pass((*ZS[:30], ZS[29], *ZS[30:]))
+    assert code_of(twice, drawn_on(twice)) is RefusalCode.DUPLICATE_SLICES
+
+
 ONE_SCAN: dict[str, Callable[[], tuple[Instance, ...]]] = {
     "parts that follow each other": lambda: (
         *one_pass(ZS[:20], AcquisitionNumber=1),
