@@ -15,6 +15,7 @@ TRAINING_VENV := .venv-training
 MAP_VENV := .venv-map
 LOCK_VENV := .venv-lock
 DOCS_VENV := .venv-docs
+BUILD_VENV := .venv-build
 CONTAINER_TESTS := tests/e2e/test_container.py tests/e2e/test_map.py
 WHEEL_TESTS := tests/e2e/test_wheel.py
 RUNTIME_TESTS := tests --ignore=tests/training $(addprefix --ignore=,$(CONTAINER_TESTS) $(WHEEL_TESTS))
@@ -177,10 +178,15 @@ reproduce: $(TRAINING_VENV)/ready
 	@$(TRAINING_VENV)/bin/pdl1es reproduce $(if $(SMALL),--small "$(RUNS)/small","$(RUNS)/full") $(REPRODUCE_FLAGS)
 
 ## make wheel                 build the package that pip installs, into dist/
-wheel: $(VENV)/ready
+wheel: $(BUILD_VENV)/ready
 	@rm -rf build/lib build/bdist.*
-	@$(VENV)/bin/python $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+	@$(BUILD_VENV)/bin/python $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/pdl1es-*.whl
+
+$(BUILD_VENV)/ready: lock.txt pyproject.toml | machine
+	@$(call new_venv,$(BUILD_VENV))
+	@$(BUILD_VENV)/bin/python $(PIP) install -c lock.txt --group build
+	@touch $@
 
 ## make lock [UPGRADE=1]      write lock.txt and the lists of requirements from pyproject.toml
 COMPILE := $(LOCK_VENV)/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-package torch
@@ -197,4 +203,4 @@ $(LOCK_VENV)/ready: | machine
 
 ## make clean                 remove environments and outputs
 clean:
-	rm -rf $(VENV) $(TRAINING_VENV) $(MAP_VENV) $(LOCK_VENV) $(DOCS_VENV) out build dist docs/reference *.egg-info
+	rm -rf $(VENV) $(TRAINING_VENV) $(MAP_VENV) $(LOCK_VENV) $(DOCS_VENV) $(BUILD_VENV) out build dist docs/reference *.egg-info
