@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +18,7 @@ from pdl1es.errors import Refusal, RefusalCode
 
 HOUNSFIELD_UNIT: Final = "[hnsf'U]"
 """UCUM's code of the Hounsfield unit."""
+NOWHERE: Final = "without a place in space"
 
 
 def slices_of(objects: Sequence[Instance]) -> tuple[list[CTSlice], list[SetAside]]:
@@ -32,26 +33,48 @@ def slices_of(objects: Sequence[Instance]) -> tuple[list[CTSlice], list[SetAside
     -------
     slices, set_aside
         In the order of the objects and their frames. Localizers, projections, renderings and colour images are set
-        aside, each with the reason.
+        aside, each with the reason. So are images without a place in space that are no slices: their Image Type is none
+        of the slices', or they say nothing of where they lie, as pages of a protocol or a dose do.
 
     Raises
     ------
     Refusal
-        GEOMETRY_MISSING, GEOMETRY_INCONSISTENT: an image does not say where it lies, or an enhanced object contradicts
+        GEOMETRY_MISSING, GEOMETRY_INCONSISTENT: a slice does not say where it lies, or an enhanced object contradicts
         itself.
     """
     slices: list[CTSlice] = []
     aside: list[SetAside] = []
+    nowhere: list[tuple[_Image, Refusal]] = []
     for instance in objects:
         for frame in range(_frame_count(instance)):
             image = _Image(instance, frame)
             derivations = _derivations(image)
             reason = _reason_to_set_aside(image, derivations)
-            if reason is None:
-                slices.append(_slice(image, derivations))
-            else:
+            if reason is not None:
                 aside.append(SetAside(instance.sop_instance_uid, frame, reason))
+                continue
+            try:
+                slices.append(_slice(image, derivations))
+            except Refusal as refusal:
+                nowhere.append((image, refusal))
+    types = {s.image_type[:3] for s in slices}
+    for image, fault in nowhere:
+        if not types or not _is_a_page(image, types):
+            raise fault
+        aside.append(SetAside(image.instance.sop_instance_uid, image.frame, NOWHERE))
     return slices, aside
+
+
+def _is_a_page(image: _Image, types: Collection[tuple[str, ...]]) -> bool:
+    """Tell whether an image without a place in space is no slice that lost it, among slices of these Image Types."""
+    own = _image_type(image)[:3]
+    if own and own not in types:
+        return True
+    return (
+        image.value("PlanePositionSequence", "ImagePositionPatient") is None
+        and image.value("PlaneOrientationSequence", "ImageOrientationPatient") is None
+        and not {"ImagePositionPatient", "ImageOrientationPatient"} & set(image.instance.malformed)
+    )
 
 
 class _Image:

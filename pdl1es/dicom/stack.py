@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -30,7 +31,7 @@ from pdl1es.errors import Refusal, RefusalCode
 SMALLEST_STACK: Final = 3
 """Fewest slices that still give a volume between slices and neighbours to compare their distances with."""
 SPACING_TOLERANCE_MM: Final = 1e-4
-"""Step to which pixel spacings are rounded before they are compared: 0.05 mm over 512 pixels."""
+"""Largest difference between pixel spacings that count as one: 0.05 mm over 512 pixels."""
 LINE_TOLERANCE_MM: Final = 1.0
 """How far a slice's centre may lie from the straight line through the centres of all slices."""
 MOST_LAYOUTS: Final = 32
@@ -187,6 +188,7 @@ def _one_geometry(slices: Sequence[CTSlice]) -> tuple[list[CTSlice], list[SetAsi
             layouts.append(_Layout.of(candidate.plane))
     groups.sort(key=lambda g: (-len(g), g[0].instance.sop_instance_uid, g[0].frame))
     stack, *others = groups
+    stack = _of_one_spacing(stack)
     types = {s.image_type[:3] for s in stack}
     aside = []
     for stray in (s for group in others for s in group):
@@ -202,6 +204,29 @@ def _one_geometry(slices: Sequence[CTSlice]) -> tuple[list[CTSlice], list[SetAsi
     return stack, aside
 
 
+def _of_one_spacing(slices: list[CTSlice]) -> list[CTSlice]:
+    """Return slices whose spacings count as one with the one that most of them have.
+
+    Writers round it differently within one series. Where two are as frequent, the one of fewer digits is the unspoilt.
+    """
+    axes = stack_axes(slices[0].plane)
+    counts = Counter(_spacing_along(s.plane, axes) for s in slices)
+    if len(counts) == 1:
+        return slices
+    across, down = min(counts, key=lambda pair: (-counts[pair], len(f"{pair[0]!r}{pair[1]!r}"), pair))
+    return [
+        replace(
+            s,
+            plane=replace(
+                s.plane,
+                column_spacing=across if _row_is_first(s.plane, axes) else down,
+                row_spacing=down if _row_is_first(s.plane, axes) else across,
+            ),
+        )
+        for s in slices
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class _Layout:
     """How the images of one stack lie.
@@ -211,29 +236,45 @@ class _Layout:
     axes
         Of the stack (`stack_axes`), shape (3, 3).
     matrix
-        Columns, rows, and their distances in steps of `SPACING_TOLERANCE_MM`, along the first and the second axis.
+        Pixels along the first and the second axis.
+    spacing
+        Their distances, mm.
     """
 
     axes: NDArray[np.float64]
-    matrix: tuple[int, int, int, int]
+    matrix: tuple[int, int]
+    spacing: tuple[float, float]
 
     @classmethod
     def of(cls, plane: SlicePlane) -> _Layout:
         """Return the layout of a plane."""
         axes = stack_axes(plane)
-        return cls(axes, _matrix_along(plane, axes))
+        return cls(axes, _matrix_along(plane, axes), _spacing_along(plane, axes))
 
     def fits(self, plane: SlicePlane) -> bool:
         """Tell whether a plane is parallel and has pixels of the same size in the same matrix, stored either way."""
-        return lies_across(plane, self.axes) and self.matrix == _matrix_along(plane, self.axes)
+        return (
+            lies_across(plane, self.axes)
+            and self.matrix == _matrix_along(plane, self.axes)
+            and all(
+                abs(own - other) <= SPACING_TOLERANCE_MM
+                for own, other in zip(self.spacing, _spacing_along(plane, self.axes), strict=True)
+            )
+        )
 
 
-def _matrix_along(plane: SlicePlane, axes: NDArray[np.float64]) -> tuple[int, int, int, int]:
-    across = (plane.columns, round(plane.column_spacing / SPACING_TOLERANCE_MM))
-    down = (plane.rows, round(plane.row_spacing / SPACING_TOLERANCE_MM))
-    row_is_x = abs(float(np.dot(plane.row_direction, axes[0]))) > abs(float(np.dot(plane.row_direction, axes[1])))
-    (columns, column_step), (rows, row_step) = (across, down) if row_is_x else (down, across)
-    return columns, rows, column_step, row_step
+def _row_is_first(plane: SlicePlane, axes: NDArray[np.float64]) -> bool:
+    """Tell whether an image's rows run along the first axis."""
+    return abs(float(np.dot(plane.row_direction, axes[0]))) > abs(float(np.dot(plane.row_direction, axes[1])))
+
+
+def _matrix_along(plane: SlicePlane, axes: NDArray[np.float64]) -> tuple[int, int]:
+    return (plane.columns, plane.rows) if _row_is_first(plane, axes) else (plane.rows, plane.columns)
+
+
+def _spacing_along(plane: SlicePlane, axes: NDArray[np.float64]) -> tuple[float, float]:
+    spacing = (plane.column_spacing, plane.row_spacing)
+    return spacing if _row_is_first(plane, axes) else spacing[::-1]
 
 
 def _misfit(first: CTSlice, stray: CTSlice) -> Refusal:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pdl1es.dicom.header_elements import tag_text
+from pdl1es.dicom.functional_groups import FunctionalGroups
+from pdl1es.dicom.header_elements import attribute_value, tag_text
 from pdl1es.dicom.pixels.frames import read_stored_frames
 from pdl1es.dicom.pixels.layout import read_layout
 from pdl1es.dicom.rescale import refuse_other_units
@@ -55,6 +57,7 @@ def read_ct_slice(ct_slice: CTSlice) -> NDArray[Any]:
 def _rescale(ct_slice: CTSlice) -> tuple[float, float]:
     """Return slope and intercept to HU, or refuse."""
     header, uid = ct_slice.instance.header, ct_slice.instance.sop_instance_uid
+    malformed = ct_slice.instance.malformed
 
     def refuse(found: str, keyword: str, value: Any = None) -> Refusal:
         text = None if value is None else str(value)[:64]
@@ -76,6 +79,13 @@ def _rescale(ct_slice: CTSlice) -> tuple[float, float]:
         ("RescaleIntercept", ct_slice.rescale_intercept),
     ):
         if value is None:
+            stored = FunctionalGroups.of(header, ct_slice.frame).value("PixelValueTransformationSequence", keyword)
+            stored = attribute_value(header, keyword) if stored is None else stored
+            if stored is not None:
+                count = len(stored) if isinstance(stored, Sequence) and not isinstance(stored, str) else 1
+                raise refuse(f"the rescale has {count} values where one is needed", keyword, stored)
+            if keyword in malformed:
+                raise refuse("the rescale to Hounsfield units is malformed", keyword, "malformed")
             raise refuse("the image has no rescale to Hounsfield units", keyword)
         if not math.isfinite(value) or (keyword == "RescaleSlope" and value == 0):
             raise refuse("the rescale to Hounsfield units is no use", keyword, value)

@@ -34,6 +34,7 @@ from pdl1es.dicom.pixels import decoder, frames
 from pdl1es.dicom.pixels.frames import read_stored_frames
 from pdl1es.dicom.pixels.hounsfield import read_ct_slice
 from pdl1es.dicom.series import CTSlice
+from pdl1es.dicom.slices import slices_of
 from pdl1es.errors import Refusal, RefusalCode
 from tests.unit.dicom.small_files import ENHANCED_CT_IMAGE, ct_dataset, encapsulated, items, write
 
@@ -194,6 +195,28 @@ def test_what_is_not_in_hu_is_refused(tmp_path: Path, attributes: dict[str, Any]
     assert refusal.code is RefusalCode.NOT_HU
     assert refusal.tag == tag
     assert refusal.uid == "1.2.3.1"
+
+
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+@pytest.mark.parametrize("enhanced", [True, False])
+def test_a_rescale_of_two_values_is_told_as_such(tmp_path: Path, keyword: str, enhanced: bool) -> None:
+    place = {"ImagePositionPatient": [0, 0, 0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1]}
+    values = {"RescaleSlope": 1, "RescaleIntercept": -1024} | {keyword: [1, 2]}
+    attributes: dict[str, Any] = dict(values)
+    if enhanced:
+        attributes = dict.fromkeys(values) | {
+            "SOPClassUID": ENHANCED_CT_IMAGE,
+            "NumberOfFrames": 1,
+            "SharedFunctionalGroupsSequence": items({"PixelValueTransformationSequence": items(values)}),
+            "PerFrameFunctionalGroupsSequence": items({"FrameContentSequence": items({"StackID": "1"})}),
+        }
+    instance = read_instance(write(tmp_path / "ct", ct_dataset(**place, **attributes)))
+    ((ct_slice,), _) = slices_of([instance])
+    with pytest.raises(Refusal) as caught:
+        read_ct_slice(ct_slice)
+    assert caught.value.code is RefusalCode.NOT_HU
+    assert caught.value.found == "the rescale has 2 values where one is needed"
+    assert (caught.value.tag or "").startswith(keyword)
 
 
 @pytest.mark.parametrize("slope", [float("nan"), float("inf")])

@@ -134,6 +134,71 @@ def test_an_image_of_another_type_that_shares_the_series_is_set_aside_with_its_r
     assert series.set_aside[0].reason.startswith("Image Type")
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"ImageType": ["DERIVED", "SECONDARY", "OTHER"], "ImagePositionPatient": None},
+        {"ImageType": ["DERIVED", "SECONDARY", "OTHER"], "ImageOrientationPatient": [0, 0, 0, 0, 0, 0]},
+        {"ImageType": ["DERIVED", "SECONDARY", "OTHER"], "PixelSpacing": None, "Rows": 768, "Columns": 1024},
+        {"ImagePositionPatient": None, "ImageOrientationPatient": None},
+        {"ImagePositionPatient": None, "ImageOrientationPatient": None, "PixelSpacing": None, "ImageType": None},
+        {"ImagePositionPatient": None, "ImageOrientationPatient": None, "FrameOfReferenceUID": None},
+    ],
+)
+@pytest.mark.parametrize("pages", [1, 3])
+def test_pages_without_a_place_in_space_are_set_aside_and_told(page: dict[str, Any], pages: int) -> None:
+    stack = ct_stack()
+    series = ct_series((*(ct_instance(0.0, uid=f"1.2.3.99.{n}", **page) for n in range(pages)), *stack))
+    assert series.slices == ct_series(stack).slices
+    assert [entry.reason for entry in series.set_aside] == ["without a place in space"] * pages
+
+
+@pytest.mark.parametrize("lost", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"])
+def test_a_slice_that_lost_a_part_of_its_place_is_refused_because_it_would_leave_a_gap(lost: str) -> None:
+    refusal = refusal_of(*ct_stack(), ct_instance(60.0, uid="1.2.3.99", **{lost: None}))
+    assert (refusal.code, refusal.uid) == (RefusalCode.GEOMETRY_MISSING, "1.2.3.99")
+
+
+# --- tolerances ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("edge", [0.78125, 0.8, 0.75005, 0.9765625, 0.70325])
+@pytest.mark.parametrize("difference", [1e-7, -1e-7, 5e-5, -5e-5])
+def test_spacings_that_differ_by_rounding_are_one_wherever_a_step_would_lie(edge: float, difference: float) -> None:
+    stack = [
+        ct_instance(z, PixelSpacing=[edge, edge] if n % 3 else [edge + difference, edge])
+        for n, z in enumerate(range(0, 60, 3))
+    ]
+    series = ct_series(stack)
+    assert len(series.slices) == 20
+    assert {(s.plane.row_spacing, s.plane.column_spacing) for s in series.slices} == {(edge, edge)}
+
+
+def test_of_two_spacings_as_frequent_the_one_of_fewer_digits_is_taken_also_of_transposed_images() -> None:
+    stack = [
+        ct_instance(z, PixelSpacing=[0.7812501, 0.9]) if n % 2 else ct_instance(z, PixelSpacing=[0.78125, 0.9])
+        for n, z in enumerate(range(0, 60, 3))
+    ]
+    transposed = [
+        ct_instance(
+            float(z), uid=f"1.2.3.98.{z}", PixelSpacing=[0.9, 0.78125], ImageOrientationPatient=[0, 1, 0, 1, 0, 0]
+        )
+        for z in (60, 63)
+    ]
+    planes = [s.plane for s in ct_series([*stack, *transposed]).slices]
+    assert {(p.row_spacing, p.column_spacing) for p in planes[:20]} == {(0.78125, 0.9)}
+    assert {(p.row_spacing, p.column_spacing) for p in planes[20:]} == {(0.9, 0.78125)}
+
+
+@pytest.mark.parametrize("noise", [1e-7, 1e-5, 2e-4])
+def test_orientations_that_differ_by_rounding_are_one(noise: float) -> None:
+    stack = [
+        ct_instance(z, ImageOrientationPatient=[1, 0, noise * (n % 2), 0, 1, -noise * (n % 3)])
+        for n, z in enumerate(range(0, 60, 3))
+    ]
+    assert len(ct_series(stack).slices) == 20
+
+
 def test_a_series_of_localizers_alone_is_no_eligible_ct() -> None:
     refusal = refusal_of(*ct_stack([0, 3, 6], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
     assert refusal.code is RefusalCode.NO_ELIGIBLE_CT
