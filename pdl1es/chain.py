@@ -18,7 +18,7 @@ from pdl1es.assessment import Assessment, assess
 from pdl1es.clinical import ClinicalData, ClinicalInput, ClinicalRecord, read_clinical_input
 from pdl1es.dicom.limits import ScanLimits
 from pdl1es.dicom.pixels.hounsfield import read_ct_slice
-from pdl1es.dicom.pixels.segment_reader import read_segment_mask
+from pdl1es.dicom.pixels.tumour_mask import read_tumour_mask
 from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.segment_mask import SegmentMask
 from pdl1es.dicom.selection.rules import SelectionRules
@@ -250,8 +250,8 @@ def resample(selection: Selection, rules: PlausibilityRules) -> ResampledTumour:
 
 
 def read_mask(selection: Selection) -> SegmentMask:
-    """Read the selected segment's voxels (`dicom.pixels.segment_reader.read_segment_mask`)."""
-    return read_segment_mask(selection.segmentation, selection.segment.number)
+    """Read the voxels of the selected segment or region (`dicom.pixels.tumour_mask.read_tumour_mask`)."""
+    return read_tumour_mask(selection.segmentation, selection.segment.number, selection.ct)
 
 
 def resample_tumour(

@@ -68,12 +68,12 @@ class RefusalCode(Enum):
     )
     NO_SEG = RefusalRow(
         "series_selection",
-        "there is no DICOM SEG in the study",
-        "send the tumour's DICOM SEG with the CT; RTSTRUCT and NIfTI have to be converted first",
+        "there is neither a DICOM SEG nor an RT Structure Set in the study",
+        "send the tumour's contour with the CT, as DICOM SEG or RT Structure Set; NIfTI has to be converted first",
     )
     SEG_UNREADABLE = RefusalRow(
         "series_selection",
-        "the DICOM SEG is malformed",
+        "the DICOM SEG or RT Structure Set is malformed",
         "export the segmentation again from the workstation that drew it",
     )
     SEG_INCOMPLETE = RefusalRow(
@@ -83,27 +83,32 @@ class RefusalCode(Enum):
     )
     NO_TUMOUR_SEGMENT = RefusalRow(
         "series_selection",
-        "no segment is coded or labelled as a tumour",
-        "code the segment as a neoplasm, or add its label to selection.segment.labels in app.yaml",
+        "no segment or ROI is coded or labelled as a tumour",
+        "code the segment as a neoplasm or the ROI as GTV, or add its label to selection.segment.labels in app.yaml",
     )
     SEVERAL_TUMOUR_SEGMENTS = RefusalRow(
         "series_selection",
-        "several segments are tumours, and no setting chooses between them",
+        "several segments or ROIs are tumours, and no setting chooses between them",
         "send the primary tumour alone, or set selection.segment.choose, label or tracking_id in app.yaml",
     )
     SEG_REFERENCES_OTHER_SERIES = RefusalRow(
         "series_selection",
-        "the DICOM SEG references a series that is not in the study",
+        "the DICOM SEG or RT Structure Set references a series that is not in the study",
         "send the CT series on which the segmentation was drawn",
+    )
+    SEG_NOT_ON_CT = RefusalRow(
+        "series_selection",
+        "the tumour was drawn on images that are no CT, such as PET",
+        "draw the tumour on the CT, or have the workstation transfer the contour to the CT's slices",
     )
     SEG_REFERENCES_ABSENT_INSTANCES = RefusalRow(
         "series_selection",
-        "the DICOM SEG references images that are not in the study",
+        "the DICOM SEG or RT Structure Set references images that are not in the study",
         "send the whole CT series; wait until its transfer has finished",
     )
     SEG_FRAME_OF_REFERENCE = RefusalRow(
         "series_selection",
-        "the DICOM SEG and the CT have different frames of reference",
+        "the DICOM SEG or RT Structure Set and the CT have different frames of reference",
         "draw the segmentation on this CT, or send the CT on which it was drawn",
     )
     NO_ELIGIBLE_CT = RefusalRow(
@@ -142,8 +147,8 @@ class RefusalCode(Enum):
     SEGMENT_EMPTY = RefusalRow("resample", "the tumour's segment has no voxel", "draw the tumour and export it again")
     SEG_GEOMETRY = RefusalRow(
         "resample",
-        "the DICOM SEG does not lie parallel to the CT, or its frames have no position",
-        "export the segmentation on the CT's own grid",
+        "the contour does not lie on the CT's planes, encloses no area, or has no position",
+        "export the segmentation on the CT's own grid, or closed contours on its own slices",
     )
     SEGMENT_OUTSIDE_VOLUME = RefusalRow(
         "resample", "the tumour's segment reaches beyond the CT", "send the whole CT series on which it was drawn"

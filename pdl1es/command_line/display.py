@@ -150,12 +150,12 @@ def show_survey(study: Study, survey: Survey, console: Console) -> None:
         )
     console.print(series)
     segments = Table(title="Segments", title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("", "no.", "label", "type", "site", "why", "SEG's UID"):
+    for column in ("", "no.", "label", "type", "site", "why", "UID"):
         segments.add_column(column, overflow="fold")
     for segment in survey.segments:
         segments.add_row(
             "[bold green]->[/]" if segment.chosen else "",
-            str(segment.number),
+            f"{segment.kind} {segment.number}",
             escape(segment.label),
             escape(segment.property_type or ""),
             escape(segment.anatomic_region or ""),

@@ -7,7 +7,9 @@
     CT series as stacks: ``slices`` says where each image lies and which are set aside, ``stack`` forms the stack,
     ``gaps`` tells where slices are missing, ``rescale`` in which units the values are.
 ``segmentation``
-    Headers of SEG objects, with ``coded_concept`` and ``tumour_codes``; ``segment_mask`` holds one segment's voxels.
+    Headers of SEG objects, with ``coded_concept``, ``tumour_codes`` and ``tumour_labels``; ``segment_mask`` holds one
+    segment's voxels. ``structure_set`` reads RT Structure Sets, ``planar_contours`` makes voxels of their regions, and
+    ``contour_origin`` tells who drew either.
 ``geometry``, ``functional_groups``
     Planes in the patient's coordinates, and the attributes of a frame.
 ``protocol``

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pydicom.dataset import Dataset
 
+from pdl1es.dicom.coded_concept import Code
 from pdl1es.dicom.header_elements import attribute_value
 
 _CONVERTED: Final = ("UnassignedPerFrameConvertedAttributesSequence", "UnassignedSharedConvertedAttributesSequence")
@@ -86,3 +87,49 @@ def sequence_items(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
     """
     value = attribute_value(dataset, keyword)
     return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
+
+
+def text_of(item: Dataset, keyword: str) -> str | None:
+    """Return a text value; pydicom splits a text at a backslash, and it is put together again.
+
+    Parameters
+    ----------
+    item
+        A header, or an item of one of its sequences.
+    keyword
+        Of the attribute.
+
+    Returns
+    -------
+    str or None
+        Stripped; None where it is absent or empty.
+    """
+    value = attribute_value(item, keyword)
+    if value is None or isinstance(value, str):
+        return str(value).strip() or None if value else None
+    if not isinstance(value, Sequence):
+        return str(value)
+    return "\\".join(str(part) for part in value).strip() or None
+
+
+def code_of(item: Dataset, keyword: str) -> Code | None:
+    """Return the first coded concept of a code sequence (PS3.3 8.8).
+
+    Parameters
+    ----------
+    item
+        A header, or an item of one of its sequences.
+    keyword
+        Of the code sequence.
+
+    Returns
+    -------
+    Code or None
+        None where no item has a value.
+    """
+    for code in sequence_items(item, keyword):
+        value = text_of(code, "CodeValue") or text_of(code, "LongCodeValue") or text_of(code, "URNCodeValue")
+        if value:
+            scheme, meaning = text_of(code, "CodingSchemeDesignator"), text_of(code, "CodeMeaning")
+            return Code(value=value, scheme=scheme or "", meaning=meaning or "")
+    return None

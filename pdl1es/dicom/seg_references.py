@@ -114,7 +114,7 @@ def read_references(header: Dataset) -> SegReferences:
         same = uid_text(study, "StudyInstanceUID") == uid_text(header, "StudyInstanceUID")
         (own if same else elsewhere).extend(_series(study))
     return SegReferences(
-        _union(tuple(own), ()), _union(tuple(elsewhere), ()), tuple(_images(header, "SourceImageSequence"))
+        _union(tuple(own), ()), _union(tuple(elsewhere), ()), tuple(image_references(header, "SourceImageSequence"))
     )
 
 
@@ -124,7 +124,7 @@ def frame_sources(groups: FunctionalGroups) -> tuple[ImageReference, ...]:
         found = [
             image
             for derivation in sequence_items(item, "DerivationImageSequence")
-            for image in _images(derivation, "SourceImageSequence")
+            for image in image_references(derivation, "SourceImageSequence")
         ]
         if found:
             return tuple(dict.fromkeys(found))
@@ -133,13 +133,22 @@ def frame_sources(groups: FunctionalGroups) -> tuple[ImageReference, ...]:
 
 def _series(source: Dataset) -> Iterator[SeriesReference]:
     for item in sequence_items(source, "ReferencedSeriesSequence"):
-        images = tuple(_images(item, "ReferencedInstanceSequence"))
+        images = tuple(image_references(item, "ReferencedInstanceSequence"))
         uid = uid_text(item, "SeriesInstanceUID")
         if uid or images:
             yield SeriesReference(uid, images)
 
 
-def _images(item: Dataset, sequence: str) -> Iterator[ImageReference]:
+def image_references(item: Dataset, sequence: str) -> Iterator[ImageReference]:
+    """Yield the objects that a sequence references.
+
+    Parameters
+    ----------
+    item
+        A header, or an item of one of its sequences.
+    sequence
+        Keyword of the sequence of references.
+    """
     for reference in sequence_items(item, sequence):
         if uid := uid_text(reference, "ReferencedSOPInstanceUID"):
             yield ImageReference(uid, uid_text(reference, "ReferencedSOPClassUID"))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
-from pydicom.dataset import Dataset
+import numpy as np
+from numpy.typing import NDArray
 from pydicom.uid import SegmentationStorage
 
 from pdl1es.dicom.coded_concept import Code
-from pdl1es.dicom.functional_groups import FunctionalGroups, sequence_items
-from pdl1es.dicom.geometry import SlicePlane, create_slice_plane
+from pdl1es.dicom.functional_groups import FunctionalGroups, code_of, sequence_items, text_of
+from pdl1es.dicom.geometry import SlicePlane, create_slice_plane, position_along
 from pdl1es.dicom.header_elements import tag_text
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.seg_references import ImageReference, SegReferences, frame_sources, read_references
@@ -20,6 +21,9 @@ from pdl1es.errors import Refusal, RefusalCode
 LABEL_MAP_SEGMENTATION_STORAGE: Final = "1.2.840.10008.5.1.4.1.1.66.7"
 SEGMENTATION_SOP_CLASSES: Final = frozenset({str(SegmentationStorage), LABEL_MAP_SEGMENTATION_STORAGE})
 """Storage classes that `parse_segmentation` reads; surface and height map segmentations are others."""
+
+
+ContourKind = Literal["SEG", "RTSTRUCT"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,11 @@ class Segment:
     tracking_id, tracking_uid
         Tracking ID and Tracking UID, or None.
     algorithm_type
-        Segment Algorithm Type, or None.
+        Segment Algorithm Type, or ROI Generation Algorithm, or None.
+    algorithm_name
+        Segment Algorithm Name, or None.
+    interpreted_type
+        RT ROI Interpreted Type of a structure set's region; None for a SEG's segment.
     """
 
     number: int
@@ -48,6 +56,8 @@ class Segment:
     tracking_id: str | None
     tracking_uid: str | None
     algorithm_type: str | None
+    algorithm_name: str | None = None
+    interpreted_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,8 @@ class Segmentation:
         The other parts of a concatenation, in order.
     end_unknown
         Whether nothing in a concatenation says that the last part is there.
+    kind
+        What people call such an object.
     """
 
     instance: Instance
@@ -104,6 +116,7 @@ class Segmentation:
     references: SegReferences = field(default_factory=SegReferences)
     further_instances: tuple[Instance, ...] = ()
     end_unknown: bool = False
+    kind: ContourKind = field(default="SEG", init=False)
 
     def __repr__(self) -> str:
         return (
@@ -129,6 +142,33 @@ class Segmentation:
     def frames_of(self, segment_number: int) -> tuple[SegmentationFrame, ...]:
         """Return the frames that can show a segment: its own, or all of a labelmap."""
         return tuple(frame for frame in self.frames if frame.segment_number in (None, segment_number))
+
+    def sources_of(self, segment_number: int) -> tuple[tuple[ImageReference, ...], ...]:
+        """Return the images that each frame of a segment was derived from; of all frames, where it has none."""
+        return tuple(frame.sources for frame in self.frames_of(segment_number) or self.frames)
+
+    @property
+    def frame_of_reference_uid(self) -> str:
+        """Of the object, or empty."""
+        return self.instance.frame_of_reference_uid
+
+    def positions_of(self, segment_number: int, normal: NDArray[np.float64]) -> list[float]:
+        """Return where the frames lie that can show a segment, as far as they say it.
+
+        Parameters
+        ----------
+        segment_number
+            The segment.
+        normal
+            Unit vector, shape (3,).
+
+        Returns
+        -------
+        list of float
+            Coordinates along the normal, mm.
+        """
+        frames = self.frames_of(segment_number)
+        return [position_along(frame.plane, normal) for frame in frames if frame.plane is not None]
 
 
 def parse_segmentation(instance: Instance) -> Segmentation:
@@ -218,35 +258,18 @@ def _segments(instance: Instance) -> tuple[Segment, ...]:
             raise seg_unreadable(instance, "two segments have the same number", "SegmentNumber", number)
         segments[number] = Segment(
             number=number,
-            label=_text(item, "SegmentLabel") or "",
-            category=_code(item, "SegmentedPropertyCategoryCodeSequence"),
-            property_type=_code(item, "SegmentedPropertyTypeCodeSequence"),
-            anatomic_region=_code(item, "AnatomicRegionSequence"),
-            tracking_id=_text(item, "TrackingID"),
-            tracking_uid=_text(item, "TrackingUID"),
-            algorithm_type=_text(item, "SegmentAlgorithmType"),
+            label=text_of(item, "SegmentLabel") or "",
+            category=code_of(item, "SegmentedPropertyCategoryCodeSequence"),
+            property_type=code_of(item, "SegmentedPropertyTypeCodeSequence"),
+            anatomic_region=code_of(item, "AnatomicRegionSequence"),
+            tracking_id=text_of(item, "TrackingID"),
+            tracking_uid=text_of(item, "TrackingUID"),
+            algorithm_type=text_of(item, "SegmentAlgorithmType"),
+            algorithm_name=text_of(item, "SegmentAlgorithmName"),
         )
     if not segments:
         raise seg_unreadable(instance, "the segmentation has no segments", "SegmentSequence")
     return tuple(segments[number] for number in sorted(segments))
-
-
-def _text(item: Dataset, keyword: str) -> str | None:
-    """Return a text value. Pydicom splits a text at a backslash; it is put together again."""
-    value = item.get(keyword)
-    if value is None or isinstance(value, str):
-        return str(value).strip() or None if value else None
-    return "\\".join(str(part) for part in value).strip() or None
-
-
-def _code(item: Dataset, keyword: str) -> Code | None:
-    """Return the first item of a code sequence (PS3.3 8.8), or None where there is none with a value."""
-    for code in sequence_items(item, keyword):
-        value = _text(code, "CodeValue") or _text(code, "LongCodeValue") or _text(code, "URNCodeValue")
-        if value:
-            scheme, meaning = _text(code, "CodingSchemeDesignator"), _text(code, "CodeMeaning")
-            return Code(value=value, scheme=scheme or "", meaning=meaning or "")
-    return None
 
 
 def _frames(instance: Instance, segmentation_type: str, numbers: set[int]) -> Iterator[SegmentationFrame]:

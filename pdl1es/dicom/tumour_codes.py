@@ -34,6 +34,7 @@ TUMOUR_CODES: Final = (
     "SCT:28899001",  # squamous cell carcinoma, no subtype
     "SCT:22687000",  # large cell carcinoma
     "SCT:228791009",  # gross tumour volume
+    "NCIt:C168968",  # FDG-avid tumour, as BAMF Health's models write it
 )
 """Segmented Property Type of what is scored. Small cell carcinoma is left out: the method is made for NSCLC."""
 
@@ -50,6 +51,15 @@ NEUTRAL_CODES: Final = (
     "SCT:52988006",  # lesion
 )
 """Types that name neither a tumour nor anything else, so that the label decides."""
+
+PLACEHOLDER_CODES: Final = ("SCT:78961009",)
+"""Spleen: what MONAI Label, and viewers after it, write for any segment, with the segment's label as Code Meaning."""
+
+GROSS_TUMOUR_VOLUME: Final = "GTV"
+"""The RT ROI Interpreted Type (PS3.3 C.8.8.8.1) of what is scored."""
+
+UNSAID_TYPES: Final = ("", "ORGAN", "CONTROL", "DOSE_REGION")
+"""RT ROI Interpreted Types that planning systems write for any region, so that its name decides."""
 
 FOREIGN_CATEGORIES: Final = (
     "SCT:260787004",  # physical object

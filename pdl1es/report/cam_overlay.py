@@ -12,7 +12,7 @@ from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage
 from pdl1es.assessment import Assessment
 from pdl1es.dicom.coded_concept import Code
 from pdl1es.report import wording
-from pdl1es.report.codes import code_sequence_item
+from pdl1es.report.codes import REFERENCED_SEGMENT, REGION_IN_SPACE, code_sequence_item
 from pdl1es.report.options import ReportOptions
 from pdl1es.report.references import sop_reference
 from pdl1es.report.study_context import scored_study
@@ -71,6 +71,7 @@ def _picture(assessment: Assessment, options: ReportOptions, frames: NDArray[np.
     picture.LossyImageCompression = "00"
     picture.ImageComments = wording.notice(assessment.model)
     picture.SourceImageSequence = [_source(assessment)]
+    picture.ReferencedInstanceSequence = [_contour(assessment)]
     # Image Pixel, Multi-frame, SC Multi-frame Image and Vector
     picture.SamplesPerPixel = 3
     picture.PhotometricInterpretation = "RGB"
@@ -84,6 +85,15 @@ def _picture(assessment: Assessment, options: ReportOptions, frames: NDArray[np.
     picture.PixelData = frames.tobytes()
     picture["PixelData"].VR = "OB"
     return picture
+
+
+def _contour(assessment: Assessment) -> Dataset:
+    """Return the reference to the SEG or structure set that the contour comes from."""
+    drawn = assessment.selection.segmentation
+    reference = sop_reference(drawn.instance.sop_class_uid, drawn.instance.sop_instance_uid)
+    purpose = REFERENCED_SEGMENT if drawn.kind == "SEG" else REGION_IN_SPACE
+    reference.PurposeOfReferenceCodeSequence = [code_sequence_item(purpose)]
+    return reference
 
 
 def _source(assessment: Assessment) -> Dataset:

@@ -28,6 +28,7 @@ from pdl1es.report.content_items import (
     HAS_CONCEPT_MOD,
     code_item,
     coded,
+    composite_item,
     container,
     header_items,
     image_item,
@@ -171,6 +172,7 @@ def _lesion(assessment: Assessment) -> list[ContentItem]:
         *([FindingSite(anatomic_location=coded(site))] if site is not None else []),
         number_item(concept.VOLUME, tumour.volume_ml, f"{tumour.volume_ml:.2f}", concept.MILLILITRE),
         diameter,
+        text_item(concept.CONTOUR, wording.contour_text(assessment)),
         *_place(assessment),
     ]
 
@@ -211,17 +213,7 @@ def _references(assessment: Assessment, cam: Dataset | None) -> list[ContentItem
     """Return the objects that it is about: the segment, its CT series, the image of largest area, the picture."""
     selection, roi = assessment.selection, assessment.roi_slice
     items: list[ContentItem] = [
-        # highdicom cannot make this reference from a segmentation with a single segment, so it is made here. An item
-        # names one object; a segmentation that is stored in several has as many items.
-        *(
-            image_item(
-                concept.REFERENCED_SEGMENT,
-                part.sop_class_uid,
-                part.sop_instance_uid,
-                segment=selection.segment.number,
-            )
-            for part in selection.segmentation.instances
-        ),
+        *_drawn(assessment),
         # One line for the series, where TID 1411 would also take one for each of its images.
         UIDRefContentItem(coded(concept.SOURCE_SERIES), selection.ct.series_instance_uid, relationship_type=CONTAINS),
         image_item(concept.ILLUSTRATION_OF_ROI, roi.sop_class_uid, roi.sop_instance_uid, frame=roi.frame_number),
@@ -229,6 +221,24 @@ def _references(assessment: Assessment, cam: Dataset | None) -> list[ContentItem
     if cam is not None:
         items.append(image_item(concept.CLASS_ACTIVATION_MAP, cam.SOPClassUID, cam.SOPInstanceUID))
     return items
+
+
+def _drawn(assessment: Assessment) -> list[ContentItem]:
+    """Return the reference to the segment, or to the structure set; highdicom makes neither.
+
+    (The first not from a segmentation with a single segment, the second not at all.) An item names one object; a
+    segmentation that is stored in several has as many items.
+    """
+    selection = assessment.selection
+    if selection.segmentation.kind == "RTSTRUCT":
+        structure_set = selection.segmentation.instance
+        return [composite_item(concept.REGION_IN_SPACE, structure_set.sop_class_uid, structure_set.sop_instance_uid)]
+    return [
+        image_item(
+            concept.REFERENCED_SEGMENT, part.sop_class_uid, part.sop_instance_uid, segment=selection.segment.number
+        )
+        for part in selection.segmentation.instances
+    ]
 
 
 def _algorithm(assessment: Assessment) -> AlgorithmIdentification:

@@ -11,6 +11,7 @@ from highdicom import UID
 from highdicom.sr import (
     CodeContentItem,
     CodedConcept,
+    CompositeContentItem,
     ContainerContentItem,
     ContentItem,
     ContentSequence,
@@ -170,6 +171,28 @@ def image_item(
         referenced_sop_instance_uid=sop_instance_uid,
         referenced_frame_numbers=frame,
         referenced_segment_numbers=segment,
+        relationship_type=CONTAINS,
+    )
+
+
+def composite_item(name: Code, sop_class_uid: str, sop_instance_uid: str) -> CompositeContentItem:
+    """Return a COMPOSITE: a reference to an object that is no image.
+
+    Parameters
+    ----------
+    name
+        Its concept name.
+    sop_class_uid, sop_instance_uid
+        The object.
+
+    Returns
+    -------
+    CompositeContentItem
+    """
+    return CompositeContentItem(
+        coded(name),
+        referenced_sop_class_uid=sop_class_uid,
+        referenced_sop_instance_uid=sop_instance_uid,
         relationship_type=CONTAINS,
     )
 

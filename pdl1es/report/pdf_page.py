@@ -394,6 +394,7 @@ def _scope_and_model(page: _Page, assessment: Assessment, show_clinical_values: 
             *((line, BLACK) for line in wording.cut_off_lines(model)),
             (f"Clinical values: {clinical}.", BLACK),
             (f"Tumour: {tumour.volume_ml:.2f} mL, longest diameter {tumour.longest_diameter_mm:.1f} mm.", BLACK),
+            (f"Contour: {wording.contour_text(assessment)}.", BLACK),
         ],
     )
 
@@ -407,8 +408,8 @@ def _footer(page: _Page, assessment: Assessment, software: SoftwareIdentity, whe
     page.fitted(
         MARGIN,
         MARGIN + 10,
-        f"Scored: {image}table position {roi.table_position_mm:.1f} mm; segment {assessment.selection.segment.number} "
-        f"of SEG {assessment.selection.segmentation.instance.sop_instance_uid}",
+        f"Scored: {image}table position {roi.table_position_mm:.1f} mm; {wording.contour_source(assessment)} "
+        f"{assessment.selection.segmentation.instance.sop_instance_uid}",
         WIDTH,
         6.5,
     )

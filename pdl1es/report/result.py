@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from pdl1es.assessment import Assessment
 from pdl1es.clinical import VARIABLES
+from pdl1es.dicom.contour_origin import algorithm_name, algorithm_type
 from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal
 from pdl1es.model.metadata import CutOff
@@ -312,11 +313,14 @@ def _selection(assessment: Assessment) -> SelectionResult:
         study_instance_uid=selection.ct.study_instance_uid,
         ct_series_instance_uid=selection.ct.series_instance_uid,
         frame_of_reference_uid=selection.ct.frame_of_reference_uid,
+        contour_source=selection.segmentation.kind,
         segmentation_sop_instance_uid=selection.segmentation.instance.sop_instance_uid,
         segment=SegmentResult(
             number=selection.segment.number,
             label=selection.segment.label,
             tracking_uid=selection.segment.tracking_uid,
+            algorithm_type=algorithm_type(selection.segment),
+            algorithm_name=algorithm_name(selection.segment),
         ),
         series=tuple(
             SeriesResult(

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pdl1es.dicom.contour_origin import AlgorithmType
 from pdl1es.model.metadata import TrainingData
 from pdl1es.report.kinds import ReportKind
 
@@ -129,11 +130,13 @@ class SeriesResult(_Part):
 
 
 class SegmentResult(_Part):
-    """The segment that was scored."""
+    """The segment, or the region of a structure set, that was scored."""
 
     number: int
     label: str
     tracking_uid: str | None = Field(description="the segment's own; null where it has none")
+    algorithm_type: AlgorithmType | None = Field(description="who drew it; null where the object does not say it")
+    algorithm_name: str | None = Field(description="the software that drew it, where it is a known one")
 
 
 class SelectionResult(_Part):
@@ -142,7 +145,8 @@ class SelectionResult(_Part):
     study_instance_uid: str
     ct_series_instance_uid: str
     frame_of_reference_uid: str
-    segmentation_sop_instance_uid: str
+    contour_source: Literal["SEG", "RTSTRUCT"]
+    segmentation_sop_instance_uid: str = Field(description="of the SEG, or of the structure set")
     segment: SegmentResult
     series: tuple[SeriesResult, ...] = Field(description="the chosen one first")
 

@@ -236,7 +236,7 @@ def _caption(
         f"the report's, {wording.log_odds_text(prediction.deep)}, is the mean of the {count} slices.",
         f"{wording.score_name(model)}: {wording.score_text(prediction.score)} "
         f"(this slice alone: {wording.score_text(float(prediction.slice_scores[index]))}). {wording.NO_SUBSTITUTE}",
-        f"Model: {model.name[:60]}, version {model.version[:32]}.",
+        f"Model: {model.name[:60]}, version {model.version[:32]}. Contour: {wording.contour_source(assessment)}.",
     )
     for row, line in enumerate(lines):
         draw.text((PANELS_LEFT[0], 612 + 24 * row), line, font=picture_font(16), fill=TEXT, anchor="lm")

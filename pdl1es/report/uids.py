@@ -72,9 +72,10 @@ def tracking(assessment: Assessment) -> tuple[str, UID]:
         Identifier for people (at most 64 characters) and for machines.
     """
     segment = assessment.selection.segment
+    what = "segment" if assessment.selection.segmentation.kind == "SEG" else "ROI"
     own_id = (segment.tracking_id or "").strip()
     if not own_id or VIEWER_TRACKING.search(own_id):
-        own_id = f"PD-L1ES tumour, segment {segment.number}"
+        own_id = f"PD-L1ES tumour, {what} {segment.number}"
     own_uid = UID((segment.tracking_uid or "").strip(), validation_mode=config.IGNORE)
     return own_id[:64], own_uid if own_uid and own_uid.is_valid else derived_uid("tracking", *lesion_key(assessment))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from pdl1es.assessment import Assessment
+from pdl1es.dicom.contour_origin import origin_text
 from pdl1es.model.metadata import CutOff, ModelMetadata
 from pdl1es.report.kinds import ReportKind
 from pdl1es.report.predecessors import Predecessor
@@ -180,6 +181,23 @@ def summary(assessment: Assessment) -> str:
     count = len(assessment.warnings)
     warnings = "No warnings." if not count else f"{count} warning{'s' if count > 1 else ''}, see below."
     return f"{score_name(model)}: {score_text(score)}{scale}. {groups} {warnings}"
+
+
+def contour_source(assessment: Assessment) -> str:
+    """Return what was scored: ``segment 1 of the DICOM SEG``."""
+    selection = assessment.selection
+    number = selection.segment.number
+    return (
+        f"segment {number} of the DICOM SEG"
+        if selection.segmentation.kind == "SEG"
+        else f"ROI {number} of the RT Structure Set"
+    )
+
+
+def contour_text(assessment: Assessment) -> str:
+    """Return what the contour is, and who drew it."""
+    source = contour_source(assessment)
+    return f"{source[0].upper()}{source[1:]}, {origin_text(assessment.selection.segment)}"
 
 
 def disagreement(assessment: Assessment) -> str | None:

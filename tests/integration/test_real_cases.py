@@ -61,7 +61,11 @@ def test_the_lung_case_is_taken_though_its_images_are_called_secondary_and_name_
     assert (chosen["images"], chosen["kernel"], chosen["sharpness"]) == (99, None, "unknown")
     assert (chosen["tumour_coverage"], chosen["reasons"]) == (1.0, ["the segmentation references it"])
     # Nothing else is amiss: the slices are 3 mm thick, the gantry stood upright.
-    expected = {"CLINICAL_VALUES_IMPUTED", "KERNEL_MISSING"}
+    expected = {
+        "CLINICAL_VALUES_IMPUTED",
+        "OTHER_CONTOUR_IGNORED",
+        "KERNEL_MISSING",
+    }  # the published RTSTRUCT is there too
     about_the_score = {"SLICES_DISAGREE", "FEATURES_OUT_OF_RANGE"}  # a matter of the model
     assert expected <= set(codes(lung)) <= expected | about_the_score
     assert lung.result["assessment"]["groups"]["withheld"] is None
@@ -160,7 +164,7 @@ def test_100_more_slices_change_no_byte_of_the_report_and_are_not_decoded(
 def test_the_ibsi_phantom_is_scored_although_it_says_next_to_nothing_of_its_patient(ibsi: Scored) -> None:
     """No sex, age, date or kernel: imputed, told, and left empty where the report must have the attribute."""
     assert ibsi.code == "scored"
-    assert codes(ibsi)[:2] == ["CLINICAL_VALUES_IMPUTED", "KERNEL_MISSING"]
+    assert codes(ibsi)[:3] == ["CLINICAL_VALUES_IMPUTED", "OTHER_CONTOUR_IGNORED", "KERNEL_MISSING"]
     (first, *_) = ibsi.result["warnings"]
     assert first["message"].startswith("4 of the 4 clinical variables were not known")
     clinical = ibsi.result["assessment"]["clinical"]

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from pdl1es.dicom.geometry import position_along, stack_axes
 from pdl1es.dicom.passes import SAME_POSITION_MM, Passes, overlapping_passes
-from pdl1es.dicom.segmentation import Segment, Segmentation
+from pdl1es.dicom.segmentation import Segment
 from pdl1es.dicom.selection.facts import SeriesFacts
 from pdl1es.dicom.series import CT_SOP_CLASSES, CTSeries, CTSlice, SetAside
 from pdl1es.dicom.stack import placed_slices, stack_of
+from pdl1es.dicom.structure_set import ContourSource
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.score_warning import ScoreWarning
 
@@ -24,7 +25,7 @@ REACH_MM: Final = 11.0
 
 
 def with_drawn_pass(
-    facts: SeriesFacts, segmentation: Segmentation, segment: Segment, minimum_slices: int
+    facts: SeriesFacts, segmentation: ContourSource, segment: Segment, minimum_slices: int
 ) -> SeriesFacts:
     """Return a series with the stack of the one pass on which the tumour was drawn, where its passes overlap.
 
@@ -88,20 +89,19 @@ def warn_of_other_passes(stack: CTSeries) -> tuple[ScoreWarning, ...]:
     return (ScoreWarning("OTHER_PASS_LEFT_OUT", message),)
 
 
-def _heights(segmentation: Segmentation, segment: Segment, normal: NDArray[np.float64]) -> list[float]:
+def _heights(segmentation: ContourSource, segment: Segment, normal: NDArray[np.float64]) -> list[float]:
     """Return the coordinates of the tumour's frames along a stack, ascending, mm."""
-    frames = segmentation.frames_of(segment.number)
-    return sorted(position_along(frame.plane, normal) for frame in frames if frame.plane is not None)
+    return sorted(segmentation.positions_of(segment.number, normal))
 
 
 def _drawn(
-    found: Passes, segmentation: Segmentation, segment: Segment, normal: NDArray[np.float64]
+    found: Passes, segmentation: ContourSource, segment: Segment, normal: NDArray[np.float64]
 ) -> Sequence[CTSlice] | None:
     """Return the pass on which the tumour was drawn; None where that is not clear."""
     uids = [{s.instance.sop_instance_uid for s in one} for one in found.passes]
     # an object that holds frames of several passes says nothing when it is named
     shared = {uid for n, one in enumerate(uids) for other in uids[n + 1 :] for uid in one & other}
-    sources = {image.uid for frame in segmentation.frames_of(segment.number) for image in frame.sources} - shared
+    sources = {image.uid for frame in segmentation.sources_of(segment.number) for image in frame} - shared
     listed = segmentation.referenced_sop_instance_uids - shared
     for named in (sources, listed):
         touched = [one for one, own in zip(found.passes, uids, strict=True) if not own.isdisjoint(named)]

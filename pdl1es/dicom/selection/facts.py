@@ -15,6 +15,7 @@ from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.segmentation import SEGMENTATION_SOP_CLASSES, Segmentation
 from pdl1es.dicom.series import CT_SOP_CLASSES, CTSeries, series_of
 from pdl1es.dicom.stack import ct_series
+from pdl1es.dicom.structure_set import RT_STRUCTURE_SET, StructureSet, parse_structure_set
 from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal
 
@@ -85,7 +86,9 @@ class StudyFacts:
     segmentations
         Every readable SEG, by SOP Instance UID.
     unreadable
-        Why the other SEG objects cannot be read, by SOP Instance UID.
+        Why the other SEG objects and structure sets cannot be read.
+    structure_sets
+        Every readable structure set, by SOP Instance UID.
     """
 
     objects: int
@@ -96,6 +99,7 @@ class StudyFacts:
     series: tuple[SeriesFacts, ...]
     segmentations: tuple[Segmentation, ...]
     unreadable: tuple[Refusal, ...]
+    structure_sets: tuple[StructureSet, ...] = ()
 
 
 def parse_study(study: Study, minimum_slices: int) -> StudyFacts:
@@ -115,6 +119,7 @@ def parse_study(study: Study, minimum_slices: int) -> StudyFacts:
     """
     instances = sorted(study.instances, key=lambda instance: (instance.sop_instance_uid, str(instance.path)))
     segmentations, unreadable = _parse_segmentations(instances)
+    structure_sets, unreadable_sets = _parse_structure_sets(instances)
     return StudyFacts(
         objects=len(instances),
         patients=_count_patients(instances),
@@ -123,7 +128,8 @@ def parse_study(study: Study, minimum_slices: int) -> StudyFacts:
         sop_instance_uids=frozenset(instance.sop_instance_uid for instance in instances),
         series=tuple(_parse_series(uid, objects, minimum_slices) for uid, objects in series_of(instances).items()),
         segmentations=segmentations,
-        unreadable=unreadable,
+        unreadable=(*unreadable, *unreadable_sets),
+        structure_sets=structure_sets,
     )
 
 
@@ -153,6 +159,17 @@ def _parse_segmentations(instances: Iterable[Instance]) -> tuple[tuple[Segmentat
             unreadable.append(refusal)
     segmentations.sort(key=lambda segmentation: segmentation.instance.sop_instance_uid)
     return tuple(segmentations), tuple(unreadable)
+
+
+def _parse_structure_sets(instances: Iterable[Instance]) -> tuple[tuple[StructureSet, ...], tuple[Refusal, ...]]:
+    structure_sets, unreadable = [], []
+    for instance in instances:
+        if instance.sop_class_uid == RT_STRUCTURE_SET:
+            try:
+                structure_sets.append(parse_structure_set(instance))
+            except Refusal as refusal:
+                unreadable.append(refusal)
+    return tuple(structure_sets), tuple(unreadable)
 
 
 def _count_patients(instances: Iterable[Instance]) -> int:

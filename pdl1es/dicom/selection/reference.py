@@ -6,9 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pdl1es.dicom.seg_references import ImageReference, SegReferences
-from pdl1es.dicom.segmentation import Segment, Segmentation
+from pdl1es.dicom.segmentation import Segment
 from pdl1es.dicom.selection.facts import StudyFacts
 from pdl1es.dicom.selection.series import EligibleSeries, JudgedSeries, UnfitSeries, eligible_among, lies_elsewhere
+from pdl1es.dicom.structure_set import ContourSource
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.score_warning import ScoreWarning
 
@@ -33,7 +34,7 @@ class SeriesChoice:
 
 
 def choose_series(
-    series: Sequence[JudgedSeries], segmentation: Segmentation, segment: Segment, facts: StudyFacts
+    series: Sequence[JudgedSeries], segmentation: ContourSource, segment: Segment, facts: StudyFacts
 ) -> SeriesChoice:
     """Choose the series that will be scored.
 
@@ -55,7 +56,7 @@ def choose_series(
     Raises
     ------
     Refusal
-        In this order: SEG_REFERENCES_OTHER_SERIES, SEG_REFERENCES_ABSENT_INSTANCES, SEG_FRAME_OF_REFERENCE, and what
+        In this order: SEG_REFERENCES_OTHER_SERIES or SEG_NOT_ON_CT, SEG_REFERENCES_ABSENT_INSTANCES, SEG_FRAME_OF_REFERENCE, and what
         makes the series unfit.
     """
     if not references_anything(segmentation):
@@ -77,7 +78,7 @@ def choose_series(
     return SeriesChoice(eligible[0], tuple(why_it), _warnings(drawn, eligible[0], facts))
 
 
-def references_anything(segmentation: Segmentation) -> bool:
+def references_anything(segmentation: ContourSource) -> bool:
     """Tell whether a SEG references any series or image."""
     return bool(segmentation.referenced_series_uids or segmentation.referenced_sop_instance_uids)
 
@@ -89,11 +90,11 @@ class _DrawnOn:
     Attributes
     ----------
     uid
-        The SEG's SOP Instance UID, for refusals.
+        The SOP Instance UID of the SEG or structure set, for refusals.
     frames
-        The sources of each of the tumour's frames.
+        The sources of each of the tumour's frames or contours.
     references
-        What the SEG names besides.
+        What the object names besides.
     """
 
     uid: str
@@ -101,14 +102,10 @@ class _DrawnOn:
     references: SegReferences
 
     @classmethod
-    def of(cls, segmentation: Segmentation, segment: Segment) -> _DrawnOn:
+    def of(cls, segmentation: ContourSource, segment: Segment) -> _DrawnOn:
         """Return what a SEG says of a segment."""
-        frames = segmentation.frames_of(segment.number) or segmentation.frames
-        return cls(
-            segmentation.instance.sop_instance_uid,
-            tuple(frame.sources for frame in frames),
-            segmentation.references,
-        )
+        uid = segmentation.instance.sop_instance_uid
+        return cls(uid, segmentation.sources_of(segment.number), segmentation.references)
 
     @property
     def images(self) -> dict[str, ImageReference]:
@@ -163,9 +160,14 @@ def _referenced_series(series: Sequence[JudgedSeries], drawn: _DrawnOn) -> list[
         present = [s for s in series if not _objects_of([s]).isdisjoint(drawn.images)]
         if not present:
             return []  # the images themselves are refused as absent
-    what = f"is of modality {present[0].facts.modality}, not CT" if present else "is not in the study"
+    modality = present[0].facts.modality if present else None
+    what = f"is of modality {modality}, not CT" if modality else "is not in the study"
+    known = [image for image in drawn.images.values() if image.sop_class_uid]
+    other_images = modality != "CT" if modality else bool(known) and not any(image.may_be_ct for image in known)
+    if other_images and not modality:
+        what += ", and its images are no CT"
     raise Refusal(
-        RefusalCode.SEG_REFERENCES_OTHER_SERIES,
+        RefusalCode.SEG_NOT_ON_CT if other_images else RefusalCode.SEG_REFERENCES_OTHER_SERIES,
         f"the series that the segmentation references {what}",
         tag="SeriesInstanceUID (0020,000E) in ReferencedSeriesSequence (0008,1115)",
         value=min(named) if named else present[0].facts.uid,
@@ -227,14 +229,14 @@ def _warnings(drawn: _DrawnOn, chosen: EligibleSeries, facts: StudyFacts) -> tup
 
 
 def _best_without_references(
-    series: Sequence[JudgedSeries], segmentation: Segmentation
+    series: Sequence[JudgedSeries], segmentation: ContourSource
 ) -> tuple[EligibleSeries, tuple[str, ...]]:
     """Return the best ranked series of the SEG's frame of reference, among those that show most of the tumour's planes.
 
     A series that shows none of them is refused where the tumour is resampled, as SEGMENT_OUTSIDE_VOLUME.
     """
     images = [s for s in series if s.facts.has_ct]
-    frame = segmentation.instance.frame_of_reference_uid
+    frame = segmentation.frame_of_reference_uid
     same_frame = [s for s in images if frame and frame in s.facts.frames_of_reference]
     if not same_frame:
         raise _other_frame(segmentation, images)
@@ -261,9 +263,9 @@ def _faults(series: Sequence[JudgedSeries]) -> list[Refusal]:
     return [s.refusal for s in series if isinstance(s, UnfitSeries) and s.refusal is not None]
 
 
-def _other_frame(segmentation: Segmentation, series: Sequence[JudgedSeries]) -> Refusal:
+def _other_frame(segmentation: ContourSource, series: Sequence[JudgedSeries]) -> Refusal:
     frames = sorted(frame for s in series for frame in s.facts.frames_of_reference)
-    own = segmentation.instance.frame_of_reference_uid
+    own = segmentation.frame_of_reference_uid
     return Refusal(
         RefusalCode.SEG_FRAME_OF_REFERENCE,
         "the segmentation lies in another frame of reference than the CT"

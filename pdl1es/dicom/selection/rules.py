@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from pdl1es.dicom.stack import SMALLEST_STACK
 from pdl1es.dicom.tumour_codes import LUNG_SITES, SECONDARY_CODES, TUMOUR_CODES
+from pdl1es.dicom.tumour_labels import EXCLUDED_LABELS, LABELS, LABELS_BY_LANGUAGE, Language
 
 
 def _checked_pattern(pattern: str) -> str:
@@ -27,13 +28,17 @@ class SegmentRules(BaseModel):
     """Which segment is the primary tumour.
 
     A segment is a primary tumour where its Segmented Property Type is in ``codes``, or where its label matches ``labels``
-    and its type names nothing else. Its Anatomic Region, if it has one, must be in ``sites``. Where ``label``,
+    and its type names nothing else. So is a region of a structure set, by its RT ROI Identification Code, its RT ROI
+    Interpreted Type (GTV) or its name. Its Anatomic Region, if it has one, must be in ``sites``. Where ``label``,
     ``tracking_id``, ``tracking_uid`` or ``number`` is set, the segment that matches all that are set is taken instead,
     however it is coded. Volume never makes a segment a tumour.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    source: Literal["seg", "rtstruct"] = Field(
+        default="seg", description="which is taken where a SEG and an RT Structure Set both hold a tumour"
+    )
     choose: Literal["refuse", "largest", "newest"] = Field(
         default="refuse", description="what to do where several segments are tumours; newest takes a corrected contour"
     )
@@ -42,8 +47,8 @@ class SegmentRules(BaseModel):
     )
     tracking_id: str | None = Field(default=None, description="the segment's tracking id, to name it outright")
     tracking_uid: str | None = Field(default=None, description="the segment's tracking UID, to name it outright")
-    number: Annotated[int, Field(ge=1, le=65535)] | None = Field(
-        default=None, description="the segment's number, to name it outright"
+    number: Annotated[int, Field(ge=0, le=999_999_999)] | None = Field(
+        default=None, description="the segment's or the ROI's number, to name it outright"
     )
     codes: tuple[CodeEntry, ...] = Field(
         default=TUMOUR_CODES, description="segmented property types that are tumours, as scheme:value"
@@ -53,21 +58,25 @@ class SegmentRules(BaseModel):
     )
     accept_metastases: bool = Field(default=False, description="take metastases for tumours to score")
     labels: tuple[Pattern, ...] = Field(
-        default=(
-            r"^GTV[-_ ]?[pT]?([-_ ]?\d{1,2})?$",
-            r"^(primary[-_ ]?)?(lung[-_ ]?)?(tumou?r|neoplasm|mass|nodule|cancer)([-_ ]?\d{1,2})?$",
-            r"^(tumou?r|neoplasm|lesion|mass|nodule),? ?[-_]?primary$",
-        ),
-        description="regular expressions of labels that are tumours (case does not matter)",
+        default=LABELS,
+        description="regular expressions of labels that are tumours, of the label or of its plain words (case does not matter)",
     )
     excluded_labels: tuple[Pattern, ...] = Field(
-        default=(r"metasta", r"\bmets?\b", r"lymph", r"\bnod(e|es|al)\b", r"\bGTV[-_ ]?n", r"\bbenign\b"),
+        default=EXCLUDED_LABELS,
         description="regular expressions of labels that are never the primary tumour",
+    )
+    label_languages: tuple[Language, ...] = Field(
+        default=("en",), description="languages whose labels are taken beside labels: en, de, zh"
     )
     sites: tuple[CodeEntry, ...] = Field(
         default=LUNG_SITES, description="anatomic regions that are accepted, where a segment names one"
     )
     any_site: bool = Field(default=False, description="accept a tumour in any anatomic region")
+
+    @property
+    def label_patterns(self) -> tuple[str, ...]:
+        """Regular expressions of labels that are tumours, in all languages that are taken."""
+        return self.labels + tuple(p for language in self.label_languages for p in LABELS_BY_LANGUAGE[language])
 
     @property
     def names_one(self) -> bool:

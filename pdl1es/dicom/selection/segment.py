@@ -7,20 +7,25 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
 
 from pdl1es.dicom.coded_concept import Code, code_is_among, code_text, comes_from_public_scheme
 from pdl1es.dicom.geometry import canonical_axes, position_along
 from pdl1es.dicom.header_elements import attribute_value
 from pdl1es.dicom.instance import Instance
-from pdl1es.dicom.segmentation import Segment, Segmentation
+from pdl1es.dicom.segmentation import Segment
 from pdl1es.dicom.selection.rules import SegmentRules
-from pdl1es.dicom.tumour_codes import ANATOMICAL_STRUCTURE, FOREIGN_CATEGORIES, NEUTRAL_CODES
+from pdl1es.dicom.structure_set import ContourSource, RegionOfInterest
+from pdl1es.dicom.tumour_codes import (
+    ANATOMICAL_STRUCTURE,
+    FOREIGN_CATEGORIES,
+    GROSS_TUMOUR_VOLUME,
+    NEUTRAL_CODES,
+    PLACEHOLDER_CODES,
+    UNSAID_TYPES,
+)
+from pdl1es.dicom.tumour_labels import excluding_pattern, label_matches
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.score_warning import ScoreWarning
-
-MAX_LABEL: Final = 64
-"""Characters of a label that the rules look at: VR LO has no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +35,11 @@ class SegmentCandidate:
     Attributes
     ----------
     sop_instance_uid
-        The SEG that holds it.
+        The SEG or structure set that holds it.
+    kind
+        ``SEG`` or ``RTSTRUCT``.
     number, label
-        As the SEG says.
+        As that object says.
     property_type, anatomic_region
         Their codes as text, or None.
     accepted
@@ -44,6 +51,7 @@ class SegmentCandidate:
     """
 
     sop_instance_uid: str
+    kind: str
     number: int
     label: str
     property_type: str | None
@@ -67,7 +75,7 @@ class JudgedSegment:
         Why it is accepted, or why not, as a clause.
     """
 
-    segmentation: Segmentation
+    segmentation: ContourSource
     segment: Segment
     accepted: bool
     reason: str
@@ -77,28 +85,29 @@ class JudgedSegment:
         """The segment for a message: ``segment 2 'Heart' coded Heart (80891009, SCT)``."""
         kind = self.segment.property_type
         coded = " without a code" if kind is None else f" coded {_code_words(kind)}"
-        return f"segment {self.segment.number} '{_printable(self.segment.label)}'{coded}"
+        name = "segment" if self.segmentation.kind == "SEG" else "ROI"
+        return f"{name} {self.segment.number} '{_printable(self.segment.label)}'{coded}"
 
 
-def judge_segments(segmentations: Iterable[Segmentation], rules: SegmentRules) -> tuple[JudgedSegment, ...]:
+def judge_segments(sources: Iterable[ContourSource], rules: SegmentRules) -> tuple[JudgedSegment, ...]:
     """Judge every segment of a study.
 
     Parameters
     ----------
-    segmentations
-        The study's SEGs.
+    sources
+        The study's SEGs, and the regions of its structure sets.
     rules
         Which segments are primary tumours.
 
     Returns
     -------
     tuple of JudgedSegment
-        In the order of the SEGs and the segments' numbers.
+        In the order of the sources and the segments' numbers.
     """
     return tuple(
-        JudgedSegment(segmentation, segment, *judge_segment(segment, rules))
-        for segmentation in segmentations
-        for segment in segmentation.segments
+        JudgedSegment(source, segment, *judge_segment(segment, rules))
+        for source in sources
+        for segment in source.segments
     )
 
 
@@ -146,13 +155,18 @@ def _is_named(segment: Segment, rules: SegmentRules) -> bool:
 
 def _exclusion(segment: Segment, rules: SegmentRules) -> str | None:
     """Return why a segment is never a primary tumour, whatever else is said of it, or None."""
-    label = segment.label.strip()[:MAX_LABEL]
-    excluding = next((pattern for pattern in rules.excluded_labels if re.search(pattern, label, re.IGNORECASE)), None)
+    excluding = excluding_pattern(segment.label, rules.excluded_labels)
     if excluding is not None and not rules.accept_metastases:
         return f"the label matches {excluding!r}, which excludes it"
     if segment.category is not None and code_is_among(segment.category, FOREIGN_CATEGORIES):
         return f"of the category {_code_words(segment.category)}"
+    if segment.interpreted_type and segment.interpreted_type.upper() not in (GROSS_TUMOUR_VOLUME, *UNSAID_TYPES):
+        return f"of the RT ROI Interpreted Type {_known_type(segment.interpreted_type)}"
     return None
+
+
+def _known_type(interpreted_type: str) -> str:
+    return interpreted_type if re.fullmatch(r"[A-Z0-9_ ]{1,16}", interpreted_type) else "unknown"
 
 
 def _is_tumour(segment: Segment, rules: SegmentRules) -> tuple[bool, str]:
@@ -164,14 +178,30 @@ def _is_tumour(segment: Segment, rules: SegmentRules) -> tuple[bool, str]:
         return True, f"coded as {_code_words(kind)}"
     if kind is not None and code_is_among(kind, rules.codes):
         return True, f"coded as {_code_words(kind)}"
-    label = segment.label.strip()[:MAX_LABEL]
-    if not any(re.search(pattern, label, re.IGNORECASE) for pattern in rules.labels):
+    if (segment.interpreted_type or "").upper() == GROSS_TUMOUR_VOLUME:
+        return True, "of the RT ROI Interpreted Type GTV"
+    if not label_matches(segment.label, rules.label_patterns):
         return False, "neither coded nor labelled as a tumour"
+    if kind is not None and _repeats_the_label(segment):
+        return True, "labelled as a tumour"
     if kind is not None and comes_from_public_scheme(kind) and not code_is_among(kind, NEUTRAL_CODES):
         return False, f"labelled as a tumour but coded as {_code_words(kind)}"
     if category is not None and code_is_among(category, ANATOMICAL_STRUCTURE):
         return False, f"labelled as a tumour but of the category {_code_words(category)}"
     return True, "labelled as a tumour"
+
+
+def _repeats_the_label(segment: Segment) -> bool:
+    """Tell whether a type is the spleen's code with the segment's own label as meaning.
+
+    MONAI Label and others write it so, and the category of organs beside it, where nobody chose a code.
+    """
+    kind = segment.property_type
+    return (
+        kind is not None
+        and code_is_among(kind, PLACEHOLDER_CODES)
+        and kind.meaning.strip().casefold() == segment.label.strip().casefold()
+    )
 
 
 def choose_segment(
@@ -199,12 +229,12 @@ def choose_segment(
         SEG_UNREADABLE, SEG_INCOMPLETE, NO_TUMOUR_SEGMENT, SEVERAL_TUMOUR_SEGMENTS. Where the largest of several is
         chosen, what `read_segment_mask` raises.
     """
-    accepted = [candidate for candidate in judged if candidate.accepted]
+    accepted, other = _of_one_source([candidate for candidate in judged if candidate.accepted], rules)
     if not accepted and unreadable:
         raise unreadable[0]
     if not accepted:
         raise _no_tumour(judged, rules)
-    warnings = []
+    warnings = list(other)
     if unreadable:
         message = f"{len(unreadable)} further segmentation object(s) could not be read and were ignored."
         warnings.append(ScoreWarning("SEG_IGNORED", message))
@@ -241,7 +271,9 @@ def _several(tumours: Sequence[JudgedSegment], why: str) -> Refusal:
 
 
 def _is_empty(candidate: JudgedSegment) -> bool:
-    """Tell whether a segment has no voxel: no frame, or frames that are all empty."""
+    """Tell whether a segment has no voxel: no frame, or frames that are all empty; or a region no closed contour."""
+    if isinstance(candidate.segmentation, RegionOfInterest):
+        return not candidate.segmentation.is_drawn
     if not candidate.segmentation.frames_of(candidate.segment.number):
         return True
     # imported here, because the decoders behind it are not needed where one segment is a tumour
@@ -277,15 +309,35 @@ def _moment(instance: Instance, day: str, time: str) -> str | None:
     return f"{date[0]}{clock[1]:0<6}{(clock[2] or '.').ljust(7, '0')}"
 
 
-def warn_of_unknown_end(segmentation: Segmentation) -> tuple[ScoreWarning, ...]:
+def warn_of_unknown_end(segmentation: ContourSource) -> tuple[ScoreWarning, ...]:
     """Warn where nothing in a segmentation of several objects says that the last of them is there."""
-    if not segmentation.end_unknown:
+    if isinstance(segmentation, RegionOfInterest) or not segmentation.end_unknown:
         return ()
     message = (
         f"The segmentation is stored in {len(segmentation.instances)} objects that follow each other without a gap, and "
         "none of them says how many there are: a last one may be missing."
     )
     return (ScoreWarning("SEG_END_UNKNOWN", message, "withhold_group"),)
+
+
+def _of_one_source(
+    accepted: list[JudgedSegment], rules: SegmentRules
+) -> tuple[list[JudgedSegment], tuple[ScoreWarning, ...]]:
+    """Return the tumours of the SEGs, or those of the structure sets where the settings prefer them; tell of the others.
+
+    Where only one of the two holds a tumour, there is nothing to prefer.
+    """
+    wanted = {"seg": "SEG", "rtstruct": "RTSTRUCT"}[rules.source]
+    preferred = [candidate for candidate in accepted if candidate.segmentation.kind == wanted]
+    if not preferred or len(preferred) == len(accepted):
+        return accepted, ()
+    words = {"SEG": "DICOM SEG", "RTSTRUCT": "RT Structure Set"}
+    ignored = words["RTSTRUCT" if wanted == "SEG" else "SEG"]
+    message = (
+        f"The study holds the tumour in a DICOM SEG and in an RT Structure Set; the {words[wanted]} was scored, as the "
+        f"settings say, and {len(accepted) - len(preferred)} tumour(s) of the {ignored} were not looked at."
+    )
+    return preferred, (ScoreWarning("OTHER_CONTOUR_IGNORED", message),)
 
 
 def _no_tumour(judged: Sequence[JudgedSegment], rules: SegmentRules) -> Refusal:
@@ -310,8 +362,11 @@ def _volume_mm3(candidate: JudgedSegment) -> float:
     """
     # imported here, because the decoders behind it are not needed where one segment is a tumour
     from pdl1es.dicom.pixels.segment_reader import read_segment_mask
+    from pdl1es.dicom.planar_contours import region_volume_mm3
     from pdl1es.dicom.segment_mask import segment_volume_mm3
 
+    if isinstance(candidate.segmentation, RegionOfInterest):
+        return region_volume_mm3(candidate.segmentation)
     mask = read_segment_mask(candidate.segmentation, candidate.segment.number)
     if not mask.planes:
         return 0.0
@@ -343,6 +398,7 @@ def segment_candidate(judged: JudgedSegment, *, chosen: bool = False) -> Segment
     segment = judged.segment
     return SegmentCandidate(
         sop_instance_uid=judged.segmentation.instance.sop_instance_uid,
+        kind=judged.segmentation.kind,
         number=segment.number,
         label=_printable(segment.label),
         property_type=_code_words(segment.property_type) if segment.property_type else None,

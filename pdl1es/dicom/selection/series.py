@@ -8,15 +8,16 @@ from typing import Final
 
 import numpy as np
 
-from pdl1es.dicom.geometry import angle_degrees, normal_vector, position_along
+from pdl1es.dicom.geometry import angle_degrees, normal_vector
 from pdl1es.dicom.protocol.check import series_sharpness
 from pdl1es.dicom.protocol.kernels import Sharpness, kernel_text
 from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.rescale import refuse_other_units
-from pdl1es.dicom.segmentation import Segment, Segmentation
+from pdl1es.dicom.segmentation import Segment
 from pdl1es.dicom.selection.facts import SeriesFacts
 from pdl1es.dicom.selection.rules import SelectionRules
 from pdl1es.dicom.series import CTSeries, kernels_of, median_slice_spacing, series_axes, slice_positions
+from pdl1es.dicom.structure_set import ContourSource
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.score_warning import ScoreWarning
 
@@ -151,7 +152,7 @@ def _refuse_oblique(series: CTSeries, rules: SelectionRules) -> None:
         )
 
 
-def with_coverage(series: JudgedSeries, segmentation: Segmentation, segment: Segment) -> JudgedSeries:
+def with_coverage(series: JudgedSeries, segmentation: ContourSource, segment: Segment) -> JudgedSeries:
     """Return a series with the share of the tumour's planes that it shows.
 
     Parameters
@@ -170,8 +171,7 @@ def with_coverage(series: JudgedSeries, segmentation: Segmentation, segment: Seg
     if isinstance(series, UnfitSeries) or lies_elsewhere(series, segmentation):
         return series
     normal = series_axes(series.stack)[2]
-    frames = segmentation.frames_of(segment.number)
-    planes = [position_along(frame.plane, normal) for frame in frames if frame.plane is not None]
+    planes = segmentation.positions_of(segment.number, normal)
     if not planes:
         return series
     positions = slice_positions(series.stack).tolist()
@@ -180,7 +180,7 @@ def with_coverage(series: JudgedSeries, segmentation: Segmentation, segment: Seg
     return replace(series, coverage=inside / len(planes))
 
 
-def lies_elsewhere(series: JudgedSeries, segmentation: Segmentation) -> bool:
+def lies_elsewhere(series: JudgedSeries, segmentation: ContourSource) -> bool:
     """Tell whether series and SEG both name a frame of reference and it is not the same.
 
     Parameters
@@ -196,7 +196,7 @@ def lies_elsewhere(series: JudgedSeries, segmentation: Segmentation) -> bool:
         False where either does not name one.
     """
     frames = series.facts.frames_of_reference
-    own = segmentation.instance.frame_of_reference_uid
+    own = segmentation.frame_of_reference_uid
     return bool(frames) and bool(own) and own not in frames
 
 

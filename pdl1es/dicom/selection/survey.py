@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pdl1es.dicom.contour_origin import warn_of_automatic
 from pdl1es.dicom.protocol.check import check_protocol
 from pdl1es.dicom.protocol.rules import ProtocolRules
-from pdl1es.dicom.segmentation import Segment, Segmentation
+from pdl1es.dicom.segmentation import Segment
 from pdl1es.dicom.selection.drawn_pass import warn_of_other_passes, with_drawn_pass
 from pdl1es.dicom.selection.facts import StudyFacts, parse_study
 from pdl1es.dicom.selection.reference import choose_series
@@ -28,6 +29,7 @@ from pdl1es.dicom.selection.series import (
     with_coverage,
 )
 from pdl1es.dicom.series import CTSeries
+from pdl1es.dicom.structure_set import ContourSource
 from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.score_warning import ScoreWarning
@@ -35,7 +37,7 @@ from pdl1es.score_warning import ScoreWarning
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Selection:
-    """The one CT series, the one SEG and the one segment that will be scored.
+    """The one CT series, and the one segment of a SEG or region of a structure set that will be scored.
 
     Attributes
     ----------
@@ -48,14 +50,14 @@ class Selection:
     """
 
     ct: CTSeries
-    segmentation: Segmentation
+    segmentation: ContourSource
     segment: Segment
     candidates: tuple[SeriesCandidate, ...]
     warnings: tuple[ScoreWarning, ...]
 
     def __repr__(self) -> str:
         codes = ", ".join(warning.code for warning in self.warnings) or "no warning"
-        return f"<Selection: {self.ct!r}, segment {self.segment.number} of {self.segmentation!r}, {codes}>"
+        return f"<Selection: {self.ct!r}, number {self.segment.number} of {self.segmentation!r}, {codes}>"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -107,8 +109,8 @@ def select(study: Study, rules: SelectionRules, protocol_rules: ProtocolRules) -
     ------
     Refusal
         In this order: SEVERAL_PATIENTS, SEVERAL_STUDIES, NO_CT, NO_SEG, SEG_UNREADABLE, SEG_INCOMPLETE, NO_TUMOUR_SEGMENT,
-        SEVERAL_TUMOUR_SEGMENTS, SEG_REFERENCES_OTHER_SERIES, SEG_REFERENCES_ABSENT_INSTANCES, SEG_FRAME_OF_REFERENCE,
-        NO_ELIGIBLE_CT, then what `ct_series` raises, NOT_HU, and what `check_protocol` raises. With
+        SEVERAL_TUMOUR_SEGMENTS, SEG_REFERENCES_OTHER_SERIES, SEG_NOT_ON_CT, SEG_REFERENCES_ABSENT_INSTANCES,
+        SEG_FRAME_OF_REFERENCE, NO_ELIGIBLE_CT, then what `ct_series` raises, NOT_HU, and what `check_protocol` raises. With
         ``choose: largest``, what `read_segment_mask` raises as well.
     """
     result = survey(study, rules, protocol_rules)
@@ -135,7 +137,8 @@ def survey(study: Study, rules: SelectionRules, protocol_rules: ProtocolRules) -
     """
     facts = parse_study(study, rules.minimum_slices)
     series = tuple(judge_series(found, rules, protocol_rules) for found in facts.series)
-    segments = judge_segments(facts.segmentations, rules.segment)
+    regions = [region for structure_set in facts.structure_sets for region in structure_set.regions]
+    segments = judge_segments((*facts.segmentations, *regions), rules.segment)
     tumour: JudgedSegment | None = None
     try:
         _refuse_several_patients(facts)
@@ -154,6 +157,7 @@ def survey(study: Study, rules: SelectionRules, protocol_rules: ProtocolRules) -
     warnings = (
         *passed_over,
         *warn_of_unknown_end(segmentation),
+        *warn_of_automatic(segment),
         *protocol_warnings,
         *choice.warnings,
         *warn_of_other_passes(chosen.stack),
@@ -204,8 +208,8 @@ def _refuse_no_ct(facts: StudyFacts) -> None:
 
 
 def _refuse_no_seg(facts: StudyFacts) -> None:
-    if not facts.segmentations and not facts.unreadable:
-        raise _lack(facts, RefusalCode.NO_SEG, "a segmentation")
+    if not facts.segmentations and not facts.structure_sets and not facts.unreadable:
+        raise _lack(facts, RefusalCode.NO_SEG, "a segmentation or structure set")
 
 
 def _lack(facts: StudyFacts, code: RefusalCode, wanted: str) -> Refusal:

@@ -431,7 +431,7 @@ def test_a_reference_to_a_series_that_is_not_there_is_refused() -> None:
 def test_a_reference_to_a_series_of_another_modality_is_refused() -> None:
     pet = ct_stack(series="1.2.3.55", SOPClassUID="1.2.840.10008.5.1.4.1.1.128", Modality="PT")
     refusal = refusal_of(study_of(ct_stack(), pet, seg_instance(references=references_to(pet))))
-    assert refusal.code is RefusalCode.SEG_REFERENCES_OTHER_SERIES
+    assert refusal.code is RefusalCode.SEG_NOT_ON_CT
     assert "modality PT" in refusal.found
 
 
@@ -468,7 +468,7 @@ def test_references_to_images_alone_of_which_none_or_no_ct_is_there_are_refused(
     absent = refusal_of(study_of(ct_stack(), images_referenced(["1.2.3.66"])))
     assert (absent.code, absent.value) == (RefusalCode.SEG_REFERENCES_ABSENT_INSTANCES, "1.2.3.66")
     other = refusal_of(study_of(ct_stack(), pet, images_referenced([pet[0].sop_instance_uid])))
-    assert other.code is RefusalCode.SEG_REFERENCES_OTHER_SERIES
+    assert other.code is RefusalCode.SEG_NOT_ON_CT
 
 
 RTSTRUCT: Final = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -768,7 +768,7 @@ def test_faults_are_told_in_the_order_of_the_table() -> None:
         {"segment": {"choose": "smallest"}},
         {"segment": {"labels": ["("]}},
         {"segment": {"codes": ["86049000"]}},
-        {"segment": {"number": 0}},
+        {"segment": {"number": -1}},
         {"maximum_obliquity_degrees": 95},
         {"minimum_slices": 1},
         {"axial": True},

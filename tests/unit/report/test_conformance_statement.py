@@ -11,6 +11,7 @@ from pdl1es import __version__
 from pdl1es.dicom.pixels.frames import ENCAPSULATED_TRANSFER_SYNTAXES, NATIVE_TRANSFER_SYNTAXES
 from pdl1es.dicom.segmentation import SEGMENTATION_SOP_CLASSES
 from pdl1es.dicom.series import CT_SOP_CLASSES
+from pdl1es.dicom.structure_set import RT_STRUCTURE_SET
 from pdl1es.report.codes import code_table
 from pdl1es.report.refusal_report import REASON_CODES
 
@@ -37,7 +38,7 @@ def test_it_lists_every_reason_of_a_refusal(statement: str) -> None:
 
 def test_it_lists_every_sop_class_that_is_read(statement: str) -> None:
     read = set(re.findall(r"^\| [^|]+ \| ([\d.]+) \| read \|$", statement, re.MULTILINE))
-    assert read == {str(uid) for uid in CT_SOP_CLASSES | SEGMENTATION_SOP_CLASSES}
+    assert read == {str(uid) for uid in CT_SOP_CLASSES | SEGMENTATION_SOP_CLASSES | {RT_STRUCTURE_SET}}
 
 
 def test_it_lists_every_transfer_syntax_that_is_read(statement: str) -> None:
