@@ -36,8 +36,9 @@ def methods(repository: Path) -> Iterator[tuple[str, ast.ClassDef | None, ast.Fu
     for folder in FOLDERS:
         for path in sorted((repository / folder).rglob("*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            holders = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name[0] != "_"]
-            for holder in (tree, *holders):
+            holders: list[ast.Module | ast.ClassDef] = [tree]
+            holders += [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name[0] != "_"]
+            for holder in holders:
                 for node in holder.body:
                     if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
                         where = f"{path.relative_to(repository)}:{node.lineno} {node.name}"
