@@ -31,22 +31,46 @@ def write_atomically(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, aside_name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     except OSError as error:
-        raise _not_writable(path, error) from error
+        raise not_writable(path, error) from error
     aside = Path(aside_name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
-            os.fsync(file.fileno())
+        _fill(descriptor, data, 0o666)
         aside.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
-        raise _not_writable(path, error) from error
+        raise not_writable(path, error) from error
     finally:
         # After the rename there is nothing to remove; after any failure, an interrupt included, there may be.
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def write_synced(path: Path, data: bytes, mode: int) -> None:
+    """Write a new file and flush it to the disk: a file that is renamed into its place later.
+
+    Parameters
+    ----------
+    path
+        The file; it must not be there.
+    data
+        Its content.
+    mode
+        Its mode, of which the process's umask takes away.
+
+    Raises
+    ------
+    OSError
+        The operating system refused.
+    """
+    _fill(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), data, mode)
+
+
+def _fill(descriptor: int, data: bytes, mode: int) -> None:
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fchmod(file.fileno(), mode & ~_umask())
+        os.fsync(file.fileno())
 
 
 def require_writable(folder: Path) -> None:
@@ -72,8 +96,8 @@ def require_writable(folder: Path) -> None:
         ) from error
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself last."""
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder last."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         # Some network file systems cannot synchronise a folder; the file's own data are safe there already.
@@ -90,6 +114,15 @@ def _umask() -> int:
     return mask
 
 
-def _not_writable(path: Path, error: OSError) -> Refusal:
+def not_writable(path: Path, error: OSError) -> Refusal:
+    """Return the refusal of an output that cannot be written.
+
+    Parameters
+    ----------
+    path
+        Which file.
+    error
+        What the operating system said.
+    """
     # The folder's path may hold a patient's name where a site names folders so; the file's name is ours.
     return Refusal(RefusalCode.OUTPUT_NOT_WRITABLE, f"writing {path.name} failed: {error.strerror or 'unknown error'}")

@@ -106,7 +106,7 @@ class StudyResult:
         return self._document(())
 
     def save(self, folder: PathLike, kinds: Iterable[OutputKind] | None = None) -> tuple[Path, ...]:
-        """Write reports: each file whole or not at all, and all of them or none.
+        """Write reports: each file whole or not at all, and all of them or none; an earlier run's reports go.
 
         Parameters
         ----------
@@ -138,7 +138,7 @@ class StudyResult:
         options = self.request.report_options
         with silenced_pydicom():
             reports = chain.build_reports(self.assessment, self.study, options, wanted, Stopwatch())
-            with Delivery(Path(folder)) as delivery:
+            with Delivery(Path(folder), mode=self.request.settings.report.mode) as delivery:
                 files = tuple(delivery.deliver(report) for report in reports)
                 written = tuple(delivery.folder / file.file for file in files)
                 if "json" in wanted:

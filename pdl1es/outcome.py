@@ -66,7 +66,7 @@ def deliver(end: ChainEnd, request: RunRequest, output_folder: Path, seconds: Ma
     """
     if isinstance(end.error, ClinicalFileError):
         raise end.error
-    delivery = Delivery(output_folder)
+    delivery = Delivery(output_folder, mode=request.settings.report.mode)
     try:
         try:
             return _scored(end, request, delivery, seconds)

@@ -84,6 +84,16 @@ class ReportSettings(BaseModel):
     show_clinical_values: bool = Field(
         default=True, description="whether age, sex, smoking and family history stand in reports and result.json"
     )
+    file_mode: Annotated[str, Field(pattern=r"^06[046][046]$")] = Field(
+        default="0640",
+        description="mode of the files of a run, in quotes; the process's umask takes away from it. A report holds its "
+        "patient's identity",
+    )
+
+    @property
+    def mode(self) -> int:
+        """The files' mode as a number."""
+        return int(self.file_mode, 8)
 
 
 class LoggingSettings(BaseModel):
