@@ -14,6 +14,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from pdl1es.dicom.coded_concept import Code
+from pdl1es.dicom.header import read_instance
+from pdl1es.dicom.pixels.segment_reader import read_segment_mask
+from pdl1es.dicom.segmentation import parse_segmentation
 
 Points = NDArray[np.float64]
 
@@ -68,6 +71,26 @@ def outlines_of(mask: NDArray[np.bool_], images: Sequence[Dataset]) -> tuple[Dra
             lps = [x + points[:, 1] * column_spacing, y + points[:, 0] * row_spacing, np.full(len(points), z)]
             drawn.append(Drawn(np.stack(lps, axis=1), str(image.SOPInstanceUID)))
     return tuple(drawn)
+
+
+def outlines_of_seg(path: Path, images: Sequence[Dataset]) -> tuple[Drawn, ...]:
+    """Return contours around the pixels of a SEG's first segment, each on its slice.
+
+    Parameters
+    ----------
+    path
+        The SEG.
+    images
+        Those that it was drawn on.
+    """
+    mask = read_segment_mask(parse_segmentation(read_instance(path)), 1)
+    by_height = {round(float(image.ImagePositionPatient[2]), 2): image for image in images}
+    return outlines_of(mask.masks, [by_height[round(plane.position[2], 2)] for plane in mask.planes])
+
+
+def images_of(folder: Path) -> list[Dataset]:
+    """Return the headers of a folder's images."""
+    return [pydicom.dcmread(path, stop_before_pixels=True) for path in sorted(folder.iterdir())]
 
 
 def structure_set(

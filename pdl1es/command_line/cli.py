@@ -95,7 +95,7 @@ def run(
         Path,
         typer.Argument(
             metavar="INPUT",
-            help="Folder with the study: CT series and DICOM SEG, nested in any way, files named in any way.",
+            help="Folder with the study: CT series and DICOM SEG or RT Structure Set, nested in any way, files named in any way.",
             exists=True,
             file_okay=False,
         ),

@@ -50,7 +50,7 @@ _TAGS: Final[list[BaseTag | int]] = [
     if (tag := tag_for_keyword(keyword)) is not None
 ]
 _CONTOUR_DATA: Final = 0x30060050
-_NUMERALS: Final = b"0123456789+-.eE\\ \0"
+_NUMERALS: Final = b"0123456789+-.eE "
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -256,12 +256,12 @@ def contour_points(contour: Contour, instance: Instance, *, only_first: bool = F
     def unreadable(found: str, value: object) -> Refusal:
         return structure_set_unreadable(instance, found, "ContourData", value)
 
-    texts = (contour.data[: 4 * MAX_VALUE_BYTES] if only_first else contour.data).split(b"\\")
+    texts = contour.data[: 4 * MAX_VALUE_BYTES].split(b"\\") if only_first else contour.data.rstrip(b"\0").split(b"\\")
     texts = texts[:3] if only_first else texts
     if b"".join(texts).translate(None, _NUMERALS) or any(len(text) > MAX_VALUE_BYTES for text in texts):
         raise unreadable("a contour's coordinates are not numeric", "not a number")
     try:
-        values = np.array([float(text.rstrip(b"\0")) for text in texts])
+        values = np.array([float(text) for text in texts])
     except ValueError:
         raise unreadable("a contour's coordinates are not numeric", "not a number") from None
     if not np.isfinite(values).all() or float(np.abs(values).max()) > MAX_COORDINATE_MM:

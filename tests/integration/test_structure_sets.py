@@ -11,13 +11,10 @@ import pydicom
 import pytest
 
 from pdl1es.dicom.coded_concept import Code
-from pdl1es.dicom.header import read_instance
-from pdl1es.dicom.pixels.segment_reader import read_segment_mask
-from pdl1es.dicom.segmentation import parse_segmentation
 from pdl1es.dicom.selection.rules import SegmentRules, SelectionRules
 from pdl1es.phantom.dicom import PhantomStudy
 from tests.integration.chain_runs import Score, Scored
-from tests.structure_sets import Drawn, Region, circle, outlines_of, structure_set, write
+from tests.structure_sets import Drawn, Region, circle, images_of, outlines_of_seg, structure_set, write
 
 REGION_IN_SPACE = ("130488", "DCM")
 
@@ -29,16 +26,7 @@ def warned(scored: Scored) -> set[str]:
 @pytest.fixture(scope="module")
 def contours(phantom_study: PhantomStudy) -> tuple[Drawn, ...]:
     """Contours around the pixels of the phantom's SEG, each on its slice."""
-    seg = parse_segmentation(read_instance(phantom_study.seg_path))
-    mask = read_segment_mask(seg, 1)
-    images = images_of(phantom_study)
-    by_z = {round(float(image.ImagePositionPatient[2]), 2): image for image in images}
-    chosen = [by_z[round(plane.position[2], 2)] for plane in mask.planes]
-    return outlines_of(mask.masks, chosen)
-
-
-def images_of(phantom: PhantomStudy) -> list[Any]:
-    return [pydicom.dcmread(path, stop_before_pixels=True) for path in sorted((phantom.folder / "CT").iterdir())]
+    return outlines_of_seg(phantom_study.seg_path, images_of(phantom_study.folder / "CT"))
 
 
 def study_with(phantom: PhantomStudy, folder: Path, regions: list[Region], *, seg: bool = False, **kwargs: Any) -> Path:
@@ -48,7 +36,7 @@ def study_with(phantom: PhantomStudy, folder: Path, regions: list[Region], *, se
     shutil.copy(phantom.clinical_path, folder / "clinical.json")
     if seg:
         shutil.copy(phantom.seg_path, folder / "seg.dcm")
-    write(structure_set(images_of(phantom)[0], regions, **kwargs), folder / "rs.dcm")
+    write(structure_set(images_of(phantom.folder / "CT")[0], regions, **kwargs), folder / "rs.dcm")
     return folder
 
 

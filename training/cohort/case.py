@@ -78,7 +78,7 @@ class CaseSource:
     ct
         DICOM folder, or a volume's file.
     seg
-        DICOM SEG (file or folder), a mask's file, or None where the SEG lies in the CT's folder.
+        DICOM SEG or RT Structure Set (file or folder), a mask's file, or None where it lies in the CT's folder.
     acquisition
         What the table knows of a volume's scan.
     """
@@ -181,7 +181,7 @@ class ReadCase:
 def read_case(source: CaseSource, settings: PreparationSettings) -> ReadCase:
     """Find a patient's CT series and tumour.
 
-    A DICOM CT with a DICOM SEG takes the chain's own way (`load_study`, `select_tumour`, `read_mask`). A mask from
+    A DICOM CT with a DICOM SEG or RT Structure Set takes the chain's own way (`load_study`, `select_tumour`, `read_mask`). A mask from
     another file needs a folder with one CT series.
 
     Parameters

@@ -21,6 +21,7 @@ from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError
 from pdl1es.dicom.header import read_instance
 from pdl1es.dicom.segmentation import SEGMENTATION_SOP_CLASSES
 from pdl1es.dicom.series import CT_SOP_CLASSES
+from pdl1es.dicom.structure_set import RT_STRUCTURE_SET
 from training.errors import UsageError
 from training.progress import Count
 
@@ -110,7 +111,8 @@ def import_collection(
                 progress(done, len(rows))
     found = sum("ct" in row for row in rows)
     return ImportedCohort(
-        tuple(rows), (*notes, f"{found} of {len(rows)} patients have a CT and a DICOM SEG in one study on disk")
+        tuple(rows),
+        (*notes, f"{found} of {len(rows)} patients have a CT and a tumour (SEG or RTSTRUCT) in one study on disk"),
     )
 
 
@@ -231,12 +233,11 @@ def _records(path: Path, columns: tuple[str, ...], delimiter: str) -> list[tuple
 
 
 def _images(root: Path, patient: str, table_folder: Path) -> dict[str, str]:
-    """Return the paths of the patient's study that holds both a CT and a SEG; the first by name of several."""
+    """Return the paths of the patient's study that holds both a CT and a SEG or structure set; the first by name of several."""
     for folder in _named(root, patient):
         studies = sorted(path for path in folder.iterdir() if path.is_dir())
         for study in (*studies, folder):
-            kinds = set(_kinds(study))
-            if {"CT", "SEG"} <= kinds:
+            if set(_kinds(study)) == {"CT", "tumour"}:
                 return {"ct": Path(os.path.relpath(study, table_folder)).as_posix()}
     return {}
 
@@ -255,8 +256,8 @@ def _kinds(study: Path) -> Iterator[str]:
                 sop_class = read_instance(path).sop_class_uid
             except (NotDicomError, UnreadableFileError):
                 continue
-            if sop_class in SEGMENTATION_SOP_CLASSES:
-                yield "SEG"
+            if sop_class in (*SEGMENTATION_SOP_CLASSES, RT_STRUCTURE_SET):
+                yield "tumour"
             elif sop_class in CT_SOP_CLASSES:
                 yield "CT"
             break

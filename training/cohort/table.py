@@ -123,7 +123,7 @@ COLUMNS: Final = tuple(name for name in CohortRow.model_fields if name != "smoki
 REMEDIES: Final[dict[str, str]] = {
     "id": "give each patient one row and a pseudonym of letters, digits, '.', '_' and '-'",
     "ct": "give a DICOM folder, or a NIfTI, NRRD or MetaImage file; relative paths start at the table's folder",
-    "seg": "give the DICOM SEG (file or folder; empty where it lies in the CT's folder), or the mask's NIfTI, NRRD or MetaImage file",
+    "seg": "give the DICOM SEG or RT Structure Set (file or folder; empty where it lies in the CT's folder), or the mask's NIfTI, NRRD or MetaImage file",
     "age": "give years, 0 to 120, or leave it empty",
     "sex": "write female or male, or leave it empty",
     "smoking": "write never, occasionally, constantly, or smoker where the grade is not known; or leave it empty",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from lifelines import KaplanMeierFitter
 from typer.testing import CliRunner
 
 from pdl1es.phantom.dicom import PhantomStudy
+from tests.structure_sets import Region, images_of, outlines_of_seg, structure_set, write
 from training.cohort.case import CaseSource, PreparationSettings, read_case
 from training.cohort.public_collections import CollectionError, import_collection
 from training.cohort.table import read_cohort, write_cohort
@@ -58,14 +60,22 @@ def test_radiogenomics_smokers_are_of_unknown_grade(shared_data: Path, tmp_path:
     assert imported.rows[0]["ct_date"] == "1994-08-10"
 
 
-def test_images_are_found_where_the_nbia_data_retriever_puts_them(phantom_study: PhantomStudy, tmp_path: Path) -> None:
-    """manifest / collection / patient / study / series; the study without a SEG is not the one."""
+@pytest.mark.parametrize("drawn_in", ["SEG", "RTSTRUCT"])
+def test_images_are_found_where_the_nbia_data_retriever_puts_them(
+    phantom_study: PhantomStudy, tmp_path: Path, drawn_in: str
+) -> None:
+    """manifest / collection / patient / study / series; the study without a tumour is not the one."""
     study = phantom_study.folder
     patient = tmp_path / "manifest-1" / "NSCLC-Radiomics" / "LUNG1-001"
     (patient / "01-01-2008-NA-PET").mkdir(parents=True)
     ct = sorted((study / "CT").iterdir())
     shutil.copy(ct[0], patient / "01-01-2008-NA-PET" / "1-001.dcm")
     shutil.copytree(study, patient / "01-02-2008-NA-CT")
+    if drawn_in == "RTSTRUCT":
+        images = images_of(study / "CT")
+        region = Region("GTV-1", outlines_of_seg(phantom_study.seg_path, images))
+        shutil.rmtree(patient / "01-02-2008-NA-CT" / "SEG")
+        write(structure_set(images[0], [region]), patient / "01-02-2008-NA-CT" / "RTSTRUCT" / "1-1.dcm")
     clinical = tmp_path / "clinical.csv"
     clinical.write_text(
         "PatientID,age,Overall.Stage,Histology,gender\nLUNG1-001,NA,IIIb,nos,male\nLUNG1-002,60,I,NA,female\n"
@@ -81,7 +91,10 @@ def test_images_are_found_where_the_nbia_data_retriever_puts_them(phantom_study:
     assert lines[1].startswith("LUNG1-001,../manifest-1/NSCLC-Radiomics/LUNG1-001/01-02-2008-NA-CT,")
     assert lines[2].startswith("LUNG1-002,,")
     source = CaseSource("LUNG1-001", table.parent / lines[1].split(",")[1], None, {})
-    assert len(read_case(source, PreparationSettings()).ct.slices) == len(ct)
+    case = read_case(source, PreparationSettings())
+    assert len(case.ct.slices) == len(ct)
+    drawn = read_case(CaseSource("LUNG1-001", study, None, {}), PreparationSettings())
+    assert np.array_equal(case.volume().mask, drawn.volume().mask)
 
 
 def test_another_collections_table_is_refused_by_its_missing_columns(shared_data: Path, tmp_path: Path) -> None:
