@@ -57,6 +57,11 @@ class RefusalCode(Enum):
     LIMIT_EXCEEDED = RefusalRow(
         "study_loader", "the input is larger than the limits allow", "send one study, or raise the limits in app.yaml"
     )
+    MEMORY_EXCEEDED = RefusalRow(
+        "resample",
+        "the tumour needs more memory than the run may take, or the run was killed for want of memory",
+        "check that the segment is one lung tumour; else give the run more memory, and raise limits.memory_bytes in app.yaml",
+    )
     SEVERAL_PATIENTS = RefusalRow(
         "series_selection", "objects of several patients are mixed in the input", "send one patient's study per run"
     )

@@ -243,7 +243,7 @@ def score_study(
     if when is not None and when.utcoffset() is None:
         raise ValueError("the report's time needs a time zone")
     request = chain.RunRequest(Path(study), chosen, when or report_time(os.environ), _clinical(clinical))
-    watch = Stopwatch()
+    watch = Stopwatch(chosen.limits.seconds_total)
     with silenced_pydicom():
         if not isinstance(model, FusionModel):
             with watch.timed("model_loading"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from pdl1es.chain import ChainEnd, RunRequest, load_study
 from pdl1es.clinical import ClinicalFileError
 from pdl1es.dicom.study import Study
-from pdl1es.errors import Refusal
+from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.exit_code import ExitCode
 from pdl1es.report.build import build_refusal_sr
 from pdl1es.report.delivery import Delivery
@@ -82,6 +82,8 @@ def deliver(end: ChainEnd, request: RunRequest, output_folder: Path, seconds: Ma
 
 def _scored(end: ChainEnd, request: RunRequest, delivery: Delivery, seconds: Mapping[str, float]) -> Outcome:
     """Write reports and result of a scored study, or raise what ended the chain."""
+    if isinstance(end.error, MemoryError):
+        raise Refusal(RefusalCode.MEMORY_EXCEEDED, "there is no memory left") from end.error
     if end.error is not None:
         raise end.error
     assert end.assessment is not None  # a chain ends with the one or the other

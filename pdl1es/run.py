@@ -87,7 +87,7 @@ def run_study(
         Where ``clinical_file`` does not follow its schema: an error of usage, not of the study.
     """
     request = RunRequest(study_folder, settings, when or report_time(os.environ), clinical_file)
-    watch = Stopwatch()
+    watch = Stopwatch(settings.limits.seconds_total)
     try:
         require_writable(output_folder)
     except Refusal as refusal:

@@ -144,12 +144,15 @@ def run(
         settings or clinical file, 1 for a defect.
     """
     from pdl1es.clinical import ClinicalFileError
+    from pdl1es.command_line.supervision import Announcement, announce
     from pdl1es.run import run_study
 
     settings = _settings(config)
     if contour_stability:
         settings = settings.model_copy(update={"contour_stability": True})
     prepare_process(settings.log.level)
+    when = _report_time()
+    announce(Announcement(output, settings, when))
     try:
         outcome = run_study(
             study,
@@ -157,7 +160,7 @@ def run(
             settings=settings,
             model_folder=model,
             clinical_file=clinical,
-            when=_report_time(),
+            when=when,
             execute=_executor(context),
         )
     except ClinicalFileError as error:
@@ -338,7 +341,16 @@ def command_line(arguments: list[str], *, name: str = "pdl1es", execute: Execute
     execute
         What takes a study through the steps; plain calls by default.
     """
-    app(arguments, prog_name=name, obj=execute)
+
+    def command() -> None:
+        app(arguments, prog_name=name, obj=execute)
+
+    if arguments[:1] != ["run"]:
+        command()
+        return
+    from pdl1es.command_line.supervision import supervised
+
+    supervised(command)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import zlib
@@ -10,6 +11,8 @@ from pathlib import Path
 from pydicom.datadict import keyword_for_tag
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+_INFLATED_AT_ONCE = 2**20
 
 
 class UnreadableFileError(Exception):
@@ -83,21 +86,19 @@ def inflate_data_set(path: Path, start: int, count: int) -> tuple[bytes, bool]:
         The deflated stream is damaged.
     """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    parts: list[bytes] = []
-    size = 0
+    data = io.BytesIO()  # grown in place: a join of parts would hold everything twice
     try:
         with path.open("rb") as file:
             file.seek(start)
-            while size < count and not inflater.eof:
+            while data.tell() < count and not inflater.eof:
                 compressed = inflater.unconsumed_tail or file.read(2**18)
-                part = inflater.decompress(compressed, count - size)
+                part = inflater.decompress(compressed, min(count - data.tell(), _INFLATED_AT_ONCE))
                 if not part and not compressed:
                     break
-                parts.append(part)
-                size += len(part)
+                data.write(part)
     except zlib.error as error:
         raise OSError("the deflated data set is damaged") from error
-    return b"".join(parts), inflater.eof or size < count
+    return data.getvalue(), inflater.eof or data.tell() < count
 
 
 def data_set_encoding(data: bytes, transfer_syntax: str | None) -> tuple[bool, bool]:

@@ -31,6 +31,7 @@ REASON_CODES: Final[dict[RefusalCode, str]] = {
     RefusalCode.PROVIDER_UNAVAILABLE: "R-PROVIDER",
     RefusalCode.INPUT_UNREADABLE: "R-INPUT",
     RefusalCode.LIMIT_EXCEEDED: "R-LIMIT",
+    RefusalCode.MEMORY_EXCEEDED: "R-MEMORY",
     RefusalCode.SEVERAL_PATIENTS: "R-PATIENTS",
     RefusalCode.SEVERAL_STUDIES: "R-STUDIES",
     RefusalCode.NO_CT: "R-NO-CT",

@@ -25,8 +25,8 @@ from pdl1es.dicom.pixels.layout import PixelLayout, corrupt_pixels
 from pdl1es.dicom.silence import silenced_pydicom
 from pdl1es.errors import Refusal, RefusalCode
 
-MAX_INFLATED_BYTES: Final = 2**31
-"""Of a deflated data set."""
+MAX_INFLATED_BYTES: Final = 2**30
+"""Of a deflated data set, whatever its header says."""
 MAX_FOLLOWING_BYTES: Final = 2**24
 """Of what follows the pixel data."""
 MAX_FOLLOWING_ITEMS: Final = 10_000
@@ -95,8 +95,19 @@ class PixelElement:
 
 
 @contextmanager
-def open_pixel_data(instance: Instance) -> Iterator[PixelElement]:
+def open_pixel_data(instance: Instance, layout: PixelLayout) -> Iterator[PixelElement]:
     """Open an instance's file at its Pixel Data.
+
+    Parameters
+    ----------
+    instance
+        The object.
+    layout
+        What its header says of its pixels: no more of a deflated data set is inflated than that, and what may follow.
+
+    Yields
+    ------
+    PixelElement
 
     Raises
     ------
@@ -116,11 +127,12 @@ def open_pixel_data(instance: Instance) -> Iterator[PixelElement]:
     with instance.path.open("rb") as file:
         stream: BinaryIO = file
         if instance.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-            data, whole = inflate_data_set(instance.path, data_set_start(file.read(2**16)), MAX_INFLATED_BYTES)
+            most = min(tag_offset + 16 + layout.native_bytes + MAX_FOLLOWING_BYTES, MAX_INFLATED_BYTES)
+            data, whole = inflate_data_set(instance.path, data_set_start(file.read(2**16)), most)
             if not whole:
                 raise Refusal(
                     RefusalCode.LIMIT_EXCEEDED,
-                    "the deflated data set is too large",
+                    f"the deflated data set is larger than its header says, or than {MAX_INFLATED_BYTES} bytes",
                     tag=tag_text("TransferSyntaxUID"),
                     value=instance.transfer_syntax_uid,
                     uid=instance.sop_instance_uid,

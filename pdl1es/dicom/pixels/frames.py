@@ -117,7 +117,7 @@ def iterate_stored_frames(instance: Instance, frames: Sequence[int]) -> Iterator
             uid=instance.sop_instance_uid,
         )
     try:
-        with open_pixel_data(instance) as element:
+        with open_pixel_data(instance, layout) as element:
             if layout.transfer_syntax in NATIVE_TRANSFER_SYNTAXES:
                 length = check_native_length(element, layout)
                 check_what_follows(element, length)
