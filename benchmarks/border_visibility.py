@@ -61,7 +61,7 @@ def mean_prediction(network: FusionNetwork, head: nn.Linear, inputs: NetworkInpu
 
 
 def main() -> int:
-    """Train, and print a row an epoch."""
+    """Train, and print a row per epoch."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int, default=10)

@@ -1,1 +1,1 @@
-"""The chain as operators of MONAI Deploy: thin shells, one a file, around the steps of ``pdl1es.chain``."""
+"""The chain as operators of MONAI Deploy: thin shells, one per file, around the steps of ``pdl1es.chain``."""

@@ -86,7 +86,7 @@ def bill_of_materials(python: Path, status: Path, os_release: Path, models: Path
     status, os_release
         As of `debian_packages`.
     models
-        Folder with one folder a model.
+        Folder with one folder per model.
     version
         Of the image.
 
@@ -150,7 +150,7 @@ def copy_licences(packages: Path, into: Path) -> list[tuple[str, str, str, int]]
     packages
         Folder of the installed packages.
     into
-        Folder that gets one folder a package.
+        Folder that gets one folder per package.
 
     Returns
     -------

@@ -98,7 +98,7 @@ def package_manifest(settings: Mapping[str, Any], models: Path) -> dict[str, Any
     settings
         ``app.yaml``.
     models
-        Folder with one folder a model.
+        Folder with one folder per model.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def write_manifests(settings: Mapping[str, Any], models: Path, sdk_version: str,
     settings
         ``app.yaml``.
     models
-        Folder with one folder a model.
+        Folder with one folder per model.
     sdk_version
         Of monai-deploy-app-sdk.
     root

@@ -24,11 +24,11 @@ NAMED_FEATURES: Final = (
     "wavelet-HL_glcm_SumEntropy",
     "wavelet-LL_glrlm_GrayLevelNonUniformityNormalized",
 )
-"""The two that the paper maps."""
+"""The two features that the paper maps."""
 SMALLEST_MAP: Final = 7
-"""Cells on a side: the last block's 3 x 3 cannot resolve a border."""
+"""Fewest cells per side of a map: the last block's 3 x 3 cells cannot resolve a border."""
 BORDER_PIXELS: Final = 6.0
-"""On either side of the contour, in pixels of the patch."""
+"""Width of the border region on either side of the contour, in pixels of the patch."""
 REGIONS: Final = ("core", "border", "surroundings")
 
 
@@ -55,9 +55,9 @@ class AttentionSummary:
     Attributes
     ----------
     n
-        Patients with any.
+        Patients with attention anywhere.
     without
-        Patients of whom the block raised the score nowhere.
+        Patients whose attention is zero everywhere.
     block
         Of the network.
     share, area
@@ -170,7 +170,7 @@ def summarise_attention(attentions: Sequence[Attention], masks: NDArray[np.bool_
     Parameters
     ----------
     attentions
-        One a patient.
+        One per patient.
     masks
         bool, shape (N, S, 112, 112): the tumour.
 

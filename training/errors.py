@@ -1,4 +1,4 @@
-"""How the training's commands end when something is wrong: two kinds of errors, each a sentence with what to do."""
+"""The two kinds of errors with which the training's commands end; each is a sentence with a remedy."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 class UsageError(ValueError):
-    """What was given cannot be used; a command ends with this sentence and exit code 2."""
+    """The input cannot be used; a command ends with this sentence and exit code 2."""
 
 
 class FailedError(RuntimeError):
-    """What was given is right, and a step failed nevertheless; a command ends with this sentence and exit code 1."""
+    """The input is right, but a step failed; a command ends with this sentence and exit code 1."""
 
 
 def validation_reasons(error: ValidationError) -> str:

@@ -1,4 +1,4 @@
-"""The trained network as one ONNX file: everything from raw inputs to score, with its metadata, checked."""
+"""Exports the trained network as one ONNX file that holds everything from raw inputs to score, and checks it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Case = tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
 
 
 class ExportError(FailedError):
-    """The exported file is not what the network is; nothing was written."""
+    """The exported file and the network give different outputs; nothing was written."""
 
 
 def model_metadata(
@@ -57,7 +57,7 @@ def model_metadata(
     clinical_cut_off: CutOff | None = None,
     fusion_cut_off: CutOff | None = None,
 ) -> ModelMetadata:
-    """Describe a network, with the method of this version and what was fitted filled in.
+    """Describe a network, with this version's method and the fitted values.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def export_model(
 ) -> float:
     """Write the network as one ONNX file that `pdl1es.model.fusion.FusionModel` serves, and its digest beside it.
 
-    The same network gives the same bytes: what torch notes about the machine and the source is taken out.
+    The same network gives the same bytes: torch's notes about the machine and the source are removed.
 
     Parameters
     ----------
@@ -123,13 +123,13 @@ def export_model(
     metadata
         As `model_metadata` gives it.
     path
-        The file, replaced whole or not at all; its SHA-256 is written into the folder's ``metadata.json``.
+        The file, which is replaced whole or not at all; its SHA-256 is written into the folder's ``metadata.json``.
     cox
         Cox models; exactly those that the metadata have cut-offs for.
     cases
         Random cases on which torch and onnxruntime are compared.
     progress
-        Is told how many of them are.
+        Called with the number of cases compared and in all.
 
     Returns
     -------
@@ -165,7 +165,7 @@ def export_model(
 
 
 def model_digest(folder: Path) -> str:
-    """Return the SHA-256 of the ``model.onnx`` in a folder: what cut-offs belong to."""
+    """Return the SHA-256 of the ``model.onnx`` in a folder, by which cut-offs name their model."""
     return sha256_of((folder / MODEL_FILE).read_bytes())
 
 
@@ -175,7 +175,7 @@ def random_cases(fitted: FittedPreprocessing, count: int, seed: int = 0) -> Iter
     Parameters
     ----------
     fitted
-        By whose means and deviations the values are drawn.
+        Means and deviations from which the values are drawn.
     count
         Of cases.
     seed
@@ -275,7 +275,7 @@ def exported_graph(graph: ServingGraph) -> onnx.ModelProto:
         torch.zeros(len(FEATURE_NAMES), dtype=torch.float64),
         torch.zeros(len(VARIABLES), dtype=torch.float64),
     )
-    # It warns of every torchvision operator that it could not export, of which there is none here.
+    # The exporter warns of every torchvision operator that it cannot export; the network uses none.
     logging.disable(logging.WARNING)
     try:
         program = torch.onnx.export(

@@ -190,7 +190,7 @@ class Reproduction:
     settings
         How large.
     workers
-        Processes for images; one a core where None.
+        Processes for images; one per core where None.
     hardware
         For the training.
     observer

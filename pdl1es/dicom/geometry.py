@@ -143,7 +143,7 @@ def canonical_axes(plane: SlicePlane) -> NDArray[np.float64]:
     Returns
     -------
     numpy.ndarray
-        float64, shape (3, 3): the x, y and z axis in LPS, one a row.
+        float64, shape (3, 3): the x, y and z axis in LPS, one per row.
     """
     directions = np.array([plane.row_direction, plane.column_direction, normal_vector(plane)])
     order = max(permutations(range(3)), key=lambda order: _closeness(directions[list(order)]))

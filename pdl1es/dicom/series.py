@@ -110,7 +110,7 @@ class CTSeries:
 
 
 def series_axes(series: CTSeries) -> NDArray[np.float64]:
-    """Return the axes of the stack, shape (3, 3), one a row, the normal last; of axial slices the canonical ones."""
+    """Return the axes of the stack, shape (3, 3), one per row, the normal last; of axial slices the canonical ones."""
     return stack_axes(series.slices[0].plane)
 
 

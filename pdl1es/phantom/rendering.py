@@ -52,7 +52,7 @@ def render_planes(chest: Chest, plane: PlaneGrid, heights: list[float]) -> list[
     Returns
     -------
     list of NDArray
-        float32, shape (ny, nx), one a height.
+        float32, shape (ny, nx), one per height.
     """
     sx, sy, _ = chest.parameters.scale
     reference = plane_grid(plane.x.astype(np.float64) / sx, plane.y.astype(np.float64) / sy)

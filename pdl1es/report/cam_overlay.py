@@ -23,7 +23,7 @@ SOURCE_IMAGE: Final = Code("121322", "DCM", "Source image for image processing o
 
 
 def build_cam_overlay(assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8]) -> Dataset:
-    """Return the ROI slices with the class activation map burnt in, one frame a slice.
+    """Return the ROI slices with the class activation map burnt in, one frame per slice.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from training.scoring.scored_cohort import ScoredCohort
 from training.statistics.estimability import NotEstimable, estimated
 
 MOST_PATIENTS: Final = 96
-"""Enough for a mean: Grad-CAM takes a second a patient."""
+"""Most patients of one mean: Grad-CAM takes one second per patient."""
 
 
 def attention_of(
@@ -36,7 +36,7 @@ def attention_of(
     network
         The run's PD-L1ES, with a deep part.
     progress
-        Is told how many patients are done.
+        Called with the number of patients done and in all.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def attention_of(
 
 
 def held_out_rows(scored: ScoredCohort) -> NDArray[np.intp]:
-    """Return rows of patients with a label and a score: test's where there are any, else validation's, else undivided ones."""
+    """Return rows of patients with a label and a score: of the test split, else of validation, else without a split."""
     label = scored.cases["label"].to_numpy(dtype=np.float64, na_value=np.nan)
     usable = ~np.isnan(label) & ~np.isnan(scored.signature)
     split = scored.cases["split"].to_numpy(dtype=object)

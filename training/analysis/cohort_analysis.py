@@ -22,7 +22,7 @@ from training.statistics.estimability import NotEstimable, estimated
 
 @dataclass(frozen=True, slots=True)
 class AnalysisOptions:
-    """What the analyses may be told.
+    """Options of the analyses.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class AnalysisOptions:
         evaluation: EvaluationSettings | None = None,
         prognosis: PrognosisSettings | None = None,
     ) -> AnalysisOptions:
-        """Return what tests an exported model's own cut-offs on other patients.
+        """Return the options that test an exported model's own cut-offs on other patients.
 
         Parameters
         ----------
@@ -106,7 +106,7 @@ def analyse_cohort(
     options
         The usual ones where None.
     progress
-        Is told as permutations go.
+        Called with the number of permutations done and in all.
     progression
         Whether progression is wanted; expression always is.
 
@@ -155,7 +155,7 @@ def analyse_cohort(
 
 
 def _shortfalls(scored: ScoredCohort) -> dict[str, Shortfall | NotEstimable]:
-    """Say where the area is lost of those whom the network remembers, and of those whom nothing was chosen on."""
+    """Say where the area is lost: for the patients that the network was fitted on, and for those that nothing was chosen on."""
     if scored.truth is None or scored.parts is None:
         return {}
     split = scored.cases["split"].to_numpy(dtype=object)

@@ -1,4 +1,4 @@
-"""What a finished training run gives the analyses: scores, network, re-divisions."""
+"""Reads what the analyses need of a finished training run: scores, network, re-divisions."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from training.train.summary import areas
 
 
 def require_trained_on(run: Path, prepared: PreparedCohort) -> None:
-    """Refuse a cohort that a run's scores are not of.
+    """Refuse a cohort that a run did not score.
 
-    Pseudonyms alone do not tell: two cohorts may number their patients alike.
+    Pseudonyms are not compared: two cohorts may number their patients in the same way.
 
     Parameters
     ----------
@@ -60,14 +60,14 @@ def run_predictions(
     controls
         Further prepared cohorts by name: the same patients with disturbed inputs.
     progress
-        Is told as these are scored.
+        Called with the number of patients scored and in all.
     kept
         As of `score_models`.
 
     Returns
     -------
     DataFrame
-        As `score_cohort` gives it, the models below each other.
+        The table of `score_cohort`; the models' rows follow one another.
 
     Raises
     ------

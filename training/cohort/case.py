@@ -1,4 +1,4 @@
-"""One patient's images to what is trained on, by the steps of `pdl1es.chain`."""
+"""From one patient's images to patches and features, by the steps of `pdl1es.chain`."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class CaseSource:
     seg
         DICOM SEG or RT Structure Set (file or folder), a mask's file, or None where it lies in the CT's folder.
     acquisition
-        What the table knows of a volume's scan.
+        What the table says of the scan that made a volume.
     """
 
     case_id: str
@@ -121,7 +121,7 @@ class PreparedCase:
     warnings: tuple[ScoreWarning, ...]
 
     def to_bytes(self) -> bytes:
-        """Return it as an NPZ file; the same case gives the same bytes."""
+        """Return the case as an NPZ file; the same case gives the same bytes."""
         document = {
             "facts": dict(self.facts),
             "warnings": [[warning.code, warning.message, warning.effect] for warning in self.warnings],
@@ -162,7 +162,7 @@ class PreparedCase:
 
 @dataclass(frozen=True, slots=True)
 class ReadCase:
-    """A patient's CT and tumour, whatever they were stored as."""
+    """A patient's CT and tumour, of any file format."""
 
     ct: CTSeries
     mask: SegmentMask
@@ -181,8 +181,8 @@ class ReadCase:
 def read_case(source: CaseSource, settings: PreparationSettings) -> ReadCase:
     """Find a patient's CT series and tumour.
 
-    A DICOM CT with a DICOM SEG or RT Structure Set takes the chain's own way (`load_study`, `select_tumour`, `read_mask`). A mask from
-    another file needs a folder with one CT series.
+    A DICOM CT with a DICOM SEG or RT Structure Set takes the chain's own way (`load_study`, `select_tumour`, `read_mask`).
+    A mask in another format needs a folder with exactly one CT series.
 
     Parameters
     ----------
@@ -266,7 +266,7 @@ def content_digest(source: CaseSource) -> str:
 
 
 def stat_digest(source: CaseSource) -> str:
-    """Return a digest of the paths, sizes and times of a case's files: where it is known, so is their content."""
+    """Return a digest of the paths, sizes and times of a case's files. A known digest means unchanged content."""
     facts = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in source_files(source)]
     document = {"files": facts, "acquisition": dict(source.acquisition)}
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode("utf-8")).hexdigest()

@@ -14,9 +14,9 @@ Result = TypeVar("Result")
 ENVIRONMENT: Final = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), "1"
 )
-"""Of every worker: one process a core, one thread a process. Libraries read it when they are first imported."""
+"""Environment of every worker: one process per core, one thread per process. Libraries read it at their first import."""
 DEATHS: Final = 2
-"""A patient over whom this many workers died, beyond the first, is taken for the cause."""
+"""Workers that may die over one patient beyond the first; after that the patient counts as failed."""
 
 
 def run_on_cluster(
@@ -47,7 +47,7 @@ def run_on_cluster(
 
     Notes
     -----
-    An error of one item never ends the run: an exception, or a worker that dies over it, is that item's result.
+    An error of one item never ends the run: the item's result is then its exception, or the death of its worker.
     """
     if not items:
         return
@@ -73,7 +73,7 @@ def _client(scheduler: str | None, workers: int) -> Iterator[Any]:
     settings = {
         "distributed.nanny.pre-spawn-environ": ENVIRONMENT,
         "distributed.scheduler.allowed-failures": DEATHS,
-        # A long computation in C holds the interpreter: a worker that is silent for minutes is at work.
+        # A long computation in C holds the interpreter, so a worker that is silent for minutes may still be working.
         "distributed.scheduler.worker-ttl": "30 minutes",
         "distributed.admin.tick.limit": "10 minutes",
     }

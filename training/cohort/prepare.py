@@ -33,9 +33,9 @@ from training.progress import Count
 CACHE_FOLDER: Final = "cache"
 TRUTH_FILES: Final = ("truth.json", "truth.csv")
 WITHHELD: Final = "protocol"
-"""Step of a case whose CT the paper's inclusion rule leaves out (a smooth kernel)."""
+"""Step of a failure: the paper's inclusion rule leaves the CT out (a smooth kernel)."""
 _MAY_PASS: Final = frozenset({RefusalCode.LIMIT_EXCEEDED.name})
-"""Refusals that depend on more than content and configuration: another run may get further."""
+"""Refusals that depend on more than content and configuration, so that another run may succeed."""
 COHORT_NAMES: Final = {
     "train": "Training",
     "validation": "Validation",
@@ -56,7 +56,7 @@ class Failure:
     code
         Refusal code, or type of the exception.
     message
-        What was found; an exception that is no refusal tells nothing here, since it may quote a header.
+        What was found; empty for an exception that is no refusal, because its text may quote a header.
     """
 
     step: str
@@ -90,7 +90,7 @@ class _Done:
 class Cache:
     """Prepared cases by the digests of their content and of the configuration; failures that cannot change as well.
 
-    A patient's clinical data are no part of it: correcting the table computes nothing again.
+    Clinical data are not part of the digests, so correcting the table computes nothing again.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ class Cache:
             return None
 
     def read(self, content: str) -> PreparedCase | Failure | None:
-        """Return what was kept of a content; None where nothing, or nothing whole, was."""
+        """Return what was kept for a content digest; None where nothing was kept, or a damaged file."""
         try:
             return PreparedCase.from_bytes(self._case(content).read_bytes())
         except (OSError, ValueError):
@@ -122,10 +122,10 @@ class Cache:
             return None
 
     def keep(self, done: _Done) -> None:
-        """Keep a result; an error that another run may not meet is not kept."""
+        """Keep a result, but no error that another run may not meet."""
         if done.case is None and (done.failure is None or done.failure.code in _MAY_PASS):
             return
-        # The content's digest first: a run that ends between the two lines computes again, and loses nothing.
+        # The content's digest comes first: a run that ends between the two lines computes again and loses nothing.
         write_atomically(self.folder / "content" / done.stat_digest, done.content_digest.encode("ascii"))
         if done.case is not None:
             write_atomically(self._case(done.content_digest), done.case)
@@ -173,7 +173,7 @@ def prepare_cohort(
     truth
         Folder with ``truth.json`` and ``truth.csv`` of a synthetic cohort; they are copied.
     progress
-        Told as patients become ready.
+        Called with the number of patients done and in all.
 
     Returns
     -------

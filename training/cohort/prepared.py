@@ -66,7 +66,7 @@ FAILURE_COLUMNS: Final = ("case_id", "step", "code", "message")
 
 
 class PreparedCohortError(UsageError):
-    """A prepared cohort cannot be read, or arrays do not make one; the message says what and where."""
+    """A prepared cohort cannot be read, or arrays do not fit together; the message says what and where."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +147,7 @@ class PreparedCohort:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the cohort's truth is known, that is whether it is of phantoms."""
+        """Whether the cohort consists of phantoms, whose truth is known."""
         return bool(self.manifest.get("truth"))
 
     def subset(self, which: str | NDArray[np.bool_] | NDArray[np.intp]) -> PreparedCohort:
@@ -161,7 +161,7 @@ class PreparedCohort:
         Returns
         -------
         PreparedCohort
-            In the order of the positions; failures and manifest stay whole.
+            In the order of the positions; failures and manifest are unchanged.
         """
         if isinstance(which, str):
             if which not in SPLITS:

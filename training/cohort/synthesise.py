@@ -178,7 +178,7 @@ def synthesise_cohort(
 
 
 def draw_cohort(settings: SynthesisSettings, model: TrueModel) -> pd.DataFrame:
-    """Draw patients: factors, clinical variables, expression and survival, one row a case.
+    """Draw patients: factors, clinical variables, expression and survival, one row per case.
 
     Every patient has a seed of their own, so that a larger cohort begins with the smaller one's patients; the division
     of the expression cohort is drawn for the whole (8:1:1 as 750, 93 and 96 of 939, stratified by label).
@@ -285,7 +285,7 @@ def synthetic_cases(settings: SynthesisSettings, patients: pd.DataFrame) -> list
 
 
 def scanned_chest(case: SyntheticCase) -> tuple[Chest, ScannerParameters, int]:
-    """Draw a case's chest, tumour and scanner, each independent of the factors but for what shows them; and its noise."""
+    """Draw a case's chest, tumour, scanner and noise. Only the tumour's border and texture depend on the factors."""
     rng = np.random.default_rng(case.seed)
     parameters = draw_chest(rng, female=case.female)
     tumour = draw_tumour(rng, border=case.border, inner=case.inner)
@@ -359,7 +359,7 @@ def empirical_aucs(patients: pd.DataFrame) -> dict[str, Any]:
 
 
 def generator_digest() -> str:
-    """Return a digest of the sources that decide the images: another version of the phantom makes another cohort."""
+    """Return a digest of the source files that decide the images: another version of the phantom makes another cohort."""
     digest = hashlib.sha256()
     for package, names in (
         ("pdl1es.phantom", None),
@@ -435,7 +435,7 @@ def _table_row(case: SyntheticCase, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def scanned_settings(case: SyntheticCase) -> ScannerParameters:
-    """Return the scanner of `scanned_chest` without building the chest."""
+    """Return the scanner of a case without building its chest."""
     rng = np.random.default_rng(case.seed)
     parameters = draw_chest(rng, female=case.female)
     place_tumour(rng, parameters, draw_tumour(rng, border=case.border, inner=case.inner).diameter_mm)

@@ -1,4 +1,4 @@
-"""The cohort's table: one patient a row, checked as a whole, every fault told at once with its remedy."""
+"""The cohort's table: one patient per row. It is checked as a whole, and all faults are reported at once with remedies."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ REMEDIES: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class TableNote:
-    """Something about one cell, one row or the whole table.
+    """A fault or a warning about one cell, one row or the whole table.
 
     Attributes
     ----------
@@ -180,7 +180,7 @@ class TableNote:
 
 @dataclass(frozen=True, slots=True)
 class CheckedTable:
-    """A table and all that is to be said about it.
+    """A checked table with its faults and warnings.
 
     Attributes
     ----------
@@ -193,7 +193,7 @@ class CheckedTable:
     screened
         Rows of the table.
     exclusions
-        Reason and number of patients, in the order of the reasons: who lacks what the method needs.
+        Reason and number of patients who lack something that the method needs, in the order of the reasons.
     """
 
     rows: tuple[CohortRow, ...]
@@ -219,9 +219,9 @@ def read_cohort(
     longest_interval_days
         Between CT and PD-L1 test; a longer interval warns.
     without_outcome
-        Keep patients of whom neither PD-L1 nor follow-up is known: they can be scored, and no more.
+        Keep patients without PD-L1 and without follow-up: they can only be scored.
     without_images
-        Keep patients without CT or segmentation: their follow-up can be analysed, and no more.
+        Keep patients without CT or segmentation: only their follow-up can be analysed.
 
     Returns
     -------
@@ -280,7 +280,7 @@ def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         records = []
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                # A cell beyond the header has no column to be named by; it is told as a fault of the row.
+                # A cell beyond the header has no column name; it is a fault of the row.
                 names = [*header, *(f"column {i + 1}" for i in range(len(header), len(cells)))]
                 records.append((reader.line_num, dict(zip(names, (cell.strip() for cell in cells), strict=False))))
     except csv.Error as error:
@@ -308,7 +308,7 @@ def _column_faults(header: list[str]) -> list[TableNote]:
 
 
 def _row(number: int, record: dict[str, str], folder: Path, faults: list[TableNote]) -> CohortRow | None:
-    """Check one row; its faults are appended, and a row with faults is none."""
+    """Check one row; its faults are appended, and a row with faults gives None."""
     before = len(faults)
     given = {name: value for name, value in record.items() if value.lower() not in _MISSING}
     faults += [
@@ -316,7 +316,7 @@ def _row(number: int, record: dict[str, str], folder: Path, faults: list[TableNo
         for name in given
         if name.startswith("column ")
     ]
-    # Here, and not among the row's own checks, which say nothing where a single cell is at fault.
+    # Checked here, because the row's own validators do not run where a single cell is at fault.
     faults += [
         TableNote(number, absent, f"it is missing, and {there} is given", REMEDIES[absent])
         for there, absent in (("pfs_days", "progressed"), ("progressed", "pfs_days"))
@@ -382,7 +382,7 @@ def _repeated(records: list[tuple[int, dict[str, str]]], column: str, found: str
 def _excluded(
     rows: list[tuple[int, CohortRow]], without_outcome: bool, without_images: bool
 ) -> tuple[list[tuple[int, CohortRow]], tuple[tuple[str, int], ...]]:
-    """Leave out who lacks what the method needs; each patient counts for the first reason that applies."""
+    """Leave out patients who lack something that the method needs; each counts for the first reason that applies."""
     reasons = {
         "No CT": lambda row: row.ct is None and not without_images,
         "No tumour segmentation": lambda row: (

@@ -1,10 +1,10 @@
-"""What is true of the synthetic cohort: latent factors, label, PFS, and the best score that anyone could give.
+"""The truth of the synthetic cohort: latent factors, label, progression-free survival, and the best possible score.
 
-Three standard normal factors make expression: one shows only in the border's pattern, one only in the inner texture, one
-is a sum of clinical variables. The label is drawn from the logistic of their weighted sum, so that the sum is the Bayes
-score: no reader of image and clinical data ranks patients better. Where clinical values are missing, the Bayes score is
-the expectation over what they may be. Progression-free survival is Weibull with proportional hazards in the standardised
-Bayes logit and in age, so that both hazard ratios are known exactly.
+Three standard normal factors decide expression: one shows only in the border's pattern, one only in the inner texture,
+and one is a sum of clinical variables. The label is drawn from the logistic of their weighted sum, so that the sum is
+the Bayes score: no reader of image and clinical data ranks patients better. Where clinical values are missing, the
+Bayes score is the expectation over what they may be. Progression-free survival is Weibull with proportional hazards in
+the standardised Bayes logit and in age, so that both hazard ratios are known exactly.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Marginals:
 
 MARGINALS: Final[dict[Population, Marginals]] = {
     # Table 1: never 46.0, occasionally 39.8, constantly 10.1, unknown 4.0 %; family history no 81.4, yes 14.8, unknown
-    # 3.8 %; male 61.3 %. How smoking differs between the sexes is not told; these shares give its totals.
+    # 3.8 %; male 61.3 %. The paper does not say how smoking differs between the sexes; these shares give its totals.
     "expression": Marginals(58.8, 10.7, 0.613, (0.820, 0.150, 0.030), (0.264, 0.582, 0.154), 0.154, 0.040, 0.038),
     # Male 81.9 %, smokers 77.7 %, age 60.7.
     "immunotherapy": Marginals(60.7, 11.1, 0.819, (0.650, 0.280, 0.070), (0.129, 0.680, 0.191), 0.154, 0.040, 0.038),
@@ -81,7 +81,8 @@ class TruthSettings:
     prevalence
         Of TPS >= 50 % (paper: 328 of 939).
     clinical_effects
-        Weights of age (per standard deviation), male sex, smoking (per grade) and family history in the clinical factor.
+        Weights of age (per standard deviation), male sex, smoking (per grade) and family history in the clinical
+        factor.
     hazard_ratio
         Of progression per standard deviation of the Bayes logit; above one, high expression progresses sooner (as in
         the paper).
@@ -92,7 +93,7 @@ class TruthSettings:
     weibull_shape
         Of the time to progression.
     follow_up_days
-        Shortest and longest follow-up, uniform: nobody is lost but at the end of the study.
+        Shortest and longest follow-up, uniform; patients are censored at the end of the study alone.
     """
 
     shares: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)
@@ -106,7 +107,7 @@ class TruthSettings:
     follow_up_days: tuple[float, float] = (200.0, 900.0)
 
     def __post_init__(self) -> None:
-        """Refuse what is no model."""
+        """Refuse settings that make no model."""
         if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-9:
             raise ValueError(f"shares must be at least zero and add up to one, got {self.shares}")
         if not 0 < self.prevalence < 1 or min(self.logit_sd, self.hazard_ratio, self.age_hazard_ratio) <= 0:
@@ -271,11 +272,11 @@ def draw_labels(rng: np.random.Generator, model: TrueModel, patients: pd.DataFra
     Returns
     -------
     pd.DataFrame
-        One row a patient.
+        One row per patient.
     """
     clinical = (_clinical_sum(model.settings, patients) - model.clinical_mean) / model.clinical_sd
     high = rng.random(len(patients)) < expit(model.intercept + _weighted(model.weights, patients, clinical))
-    # TPS piles up at zero; nothing but its side of 50 % carries information.
+    # TPS piles up at zero; only its side of 50 % carries information.
     low_tps = np.where(rng.random(len(patients)) < 0.5, 0, np.floor(49 * rng.random(len(patients)) ** 2) + 1)
     high_tps = np.floor(50 + 51 * rng.random(len(patients)))
     return pd.DataFrame(
@@ -305,11 +306,12 @@ def draw_survival(rng: np.random.Generator, model: TrueModel, bayes: Floats, age
     Returns
     -------
     pd.DataFrame
-        One row a patient; times in days.
+        One row per patient; times in days.
 
     Notes
     -----
-    Weibull by inversion (Bender, Augustin, Blettner, Statistics in Medicine 2005): T = (-ln U / (l exp(b x)))^(1/shape).
+    Weibull by inversion (Bender, Augustin, Blettner, Statistics in Medicine 2005): T = (-ln U / (l exp(b
+    x)))^(1/shape).
     """
     s = model.settings
     log_hazard = np.log(s.hazard_ratio) * (bayes - model.logit_mean) / model.logit_sd

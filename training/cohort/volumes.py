@@ -1,4 +1,4 @@
-"""NIfTI, NRRD and MetaImage volumes as the chain's own types, so that they take the same way as DICOM does."""
+"""Reads NIfTI, NRRD and MetaImage volumes as the chain's own types, so that the same steps take them as DICOM."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ ACQUISITION: Final[dict[str, str]] = {
     "slice_thickness_mm": "SliceThickness",
     "tube_current_ma": "XRayTubeCurrent",
 }
-"""Columns of the table that stand in for the header that a volume lacks, and their DICOM keywords."""
+"""Columns of the table that replace the header that a volume lacks, with their DICOM keywords."""
 MAX_VOXELS: Final = 1024 * 1024 * 4096
 
 
 class VolumeError(ValueError):
-    """A volume cannot be used; the message says why, never whose it is."""
+    """A volume cannot be used; the message says why and names no patient."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +66,7 @@ def read_ct_volume(path: Path, acquisition: Mapping[str, str | float | None]) ->
     path
         NIfTI (RAS, by its sform or qform), NRRD or MetaImage.
     acquisition
-        What the table knows of the scan, by the columns of `ACQUISITION`.
+        What the table says of the scan, by the columns of `ACQUISITION`.
 
     Returns
     -------
@@ -153,9 +153,9 @@ def _read(path: Path) -> SimpleITK.Image:
         if path.name.lower().endswith((".nii", ".nii.gz")):
             image.SetOrigin([_decimal(value) for value in image.GetOrigin()])
             image.SetSpacing([_decimal(value) for value in image.GetSpacing()])
-        # Axes towards the patient's left, back and head: flips and permutations alone.
+        # Axes towards the patient's left, back and head, by flips and permutations only.
         return SimpleITK.DICOMOrient(image, "LPS")
-    except RuntimeError as error:  # SimpleITK's only error; its text names the path
+    except RuntimeError as error:  # SimpleITK raises no other error; its text is left out because it holds the path
         raise VolumeError(f"{''.join(path.suffixes)} file cannot be read as a volume") from error
 
 

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What such a command is given.
+    """Arguments of such a command.
 
     Attributes
     ----------
     prepared, output
         Folders of the cohort and of the report.
     run, model
-        Folder of a training run, or of an exported model: one of the two.
+        Folder of a training run or of an exported model; exactly one of the two.
     beside, control
         Further models and disturbed cohorts, each as ``NAME=FOLDER``.
     table
-        ``cohort.csv``, where Figure 5 shall be drawn.
+        ``cohort.csv``, which is needed to draw Figure 5.
     """
 
     prepared: Path
@@ -70,9 +70,9 @@ def progression_settings(permutations: int, smallest_share: float, seed: int) ->
     Parameters
     ----------
     permutations
-        Behind each corrected P of a cut-off.
+        Permutations for each corrected P of a cut-off.
     smallest_share
-        Of patients on either side of a cut-off.
+        Smallest share of patients on either side of a cut-off.
     seed
         Of permutations and halves.
 
@@ -92,7 +92,7 @@ def report_of(
     expression: EvaluationSettings | None = None,
     progression: PrognosisSettings | None = None,
 ) -> None:
-    """Write the report of what has settings: expression, progression, or both.
+    """Write the report of the analyses that have settings: expression, progression, or both.
 
     Parameters
     ----------

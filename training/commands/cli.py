@@ -1,6 +1,6 @@
 """The commands for training, as one group that `pdl1es.command_line.cli` attaches.
 
-Their names, options and help need typer alone; whatever a command works with is imported when it runs.
+Names, options and help need only typer; a command imports everything else when it runs.
 """
 
 from __future__ import annotations

@@ -95,8 +95,8 @@ def prepare(
 ) -> None:
     """Take every patient through selection, resampling, patches and radiomics, as the chain does.
 
-    A patient that fails is a row of failures.parquet, never the end of the run. What was computed is kept by content and
-    configuration: stopped and started again, it goes on; a corrected table computes no image again.
+    A patient that fails becomes a row of failures.parquet and does not end the run. Results are kept by content and
+    configuration: a stopped run continues where it ended, and a corrected table computes no image again.
 
     \f
     Parameters
@@ -174,7 +174,8 @@ def synthesise(
 ) -> None:
     """Make a phantom cohort with known truth: cohort.csv, truth.json, truth.csv and images.
 
-    Stopped and started again, it goes on. Defaults: the paper's 939 and 94 patients, and 1000 further test cases.
+    A stopped run continues when it is started again. Defaults: the paper's 939 and 94 patients, and 1000 further test
+    cases.
 
     \f
     Parameters
@@ -227,14 +228,15 @@ def import_(
         Optional[Path],  # noqa: UP045 - typer reads it
         typer.Option(
             "--images",
-            help="Folder with one folder a patient, as the NBIA Data Retriever makes it.",
+            help="Folder with one folder per patient, as the NBIA Data Retriever makes it.",
             exists=True,
             file_okay=False,
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Write the cohort's table of a public collection on disk; what the collection lacks stays empty, and is told.
+    """Write the cohort's table of a public collection on disk; cells that the collection lacks stay empty, and notes
+    name them.
 
     \f
     Parameters

@@ -11,7 +11,7 @@ from pdl1es.exit_code import ExitCode
 
 @contextmanager
 def told_errors() -> Iterator[None]:
-    """Turn the errors that say what to do into a sentence and an exit code; any other defect keeps its traceback.
+    """Turn errors with a remedy into a sentence and an exit code; any other error keeps its traceback.
 
     What a user can put right ends with exit code 2, a step that failed with 1.
     """

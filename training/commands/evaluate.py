@@ -23,7 +23,7 @@ def evaluate(
 ) -> None:
     """Evaluate how well the score tells high PD-L1 expression: report.html, report.json and figures.
 
-    Give either a training run or any exported model. Stopped and called again, it goes on with the scores that it left.
+    Give either a training run or any exported model. A stopped evaluation continues with the scores that it wrote.
     Exit codes: 0 the report is written; 2 usage.
 
     \f

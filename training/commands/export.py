@@ -60,7 +60,7 @@ def export(
 
     exporting = "Exporting"
     with told_errors(), progress_bars() as told:
-        # how long torch's own export takes, nobody tells
+        # torch's own export does not report its progress
         told(exporting, 0, None)
 
         def compared(done: int, cases: int) -> None:

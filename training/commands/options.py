@@ -9,7 +9,7 @@ import typer
 
 Table = Annotated[
     Path,
-    typer.Argument(metavar="COHORT.csv", help="One patient a row.", exists=True, dir_okay=False, show_default=False),
+    typer.Argument(metavar="COHORT.csv", help="One patient per row.", exists=True, dir_okay=False, show_default=False),
 ]
 Prepared = Annotated[
     Path,
@@ -27,7 +27,7 @@ ReportFolder = Annotated[
     ),
 ]
 
-# Who works, and on how many processes
+# Scheduler and number of processes
 Scheduler = Annotated[
     Optional[str],  # noqa: UP045 - typer reads it
     typer.Option(
@@ -39,7 +39,7 @@ Scheduler = Annotated[
 ]
 Workers = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--workers", min=1, help="Processes of this machine; default: one a core.", show_default=False),
+    typer.Option("--workers", min=1, help="Processes of this machine; default: one per core.", show_default=False),
 ]
 
 # What is evaluated

@@ -35,9 +35,9 @@ def prognosis(
 ) -> None:
     """Analyse progression-free survival by the score: report, figures, and cut_offs.json for `export`.
 
-    Give either a training run or any exported model. A COHORT.csv in the place of the folder has no score: its patients
-    are analysed by measured PD-L1 and clinical variables, and no cut_offs.json is written. Exit codes: 0 the report is
-    written; 2 usage.
+    Give either a training run or any exported model. A COHORT.csv may be given in place of the folder: its patients
+    have no score, so they are analysed by measured PD-L1 and clinical variables, and no cut_offs.json is written. Exit
+    codes: 0 the report is written; 2 usage.
 
     \f
     Parameters

@@ -34,9 +34,10 @@ def report(
     smallest_share: SmallestShare = 0.1,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of whatever is drawn.")] = 0,
 ) -> None:
-    """Do `evaluate` and `prognosis` in one: a report of expression and progression, and cut_offs.json for `export`.
+    """Run `evaluate` and `prognosis` together: a report of expression and progression, and cut_offs.json for `export`.
 
-    A part that the cohort does not hold is named with the reason. Exit codes: 0 the report is written; 2 usage.
+    The report names an analysis that the cohort does not allow, with the reason. Exit codes: 0 the report is written; 2
+    usage.
 
     \f
     Parameters

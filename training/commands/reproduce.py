@@ -30,7 +30,7 @@ def reproduce(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the cohort and the training.")] = 0,
     workers: Annotated[
         Optional[int],  # noqa: UP045 - typer reads it
-        typer.Option("--workers", min=1, help="Processes for images; default: one a core.", show_default=False),
+        typer.Option("--workers", min=1, help="Processes for images; default: one per core.", show_default=False),
     ] = None,
     config: Annotated[
         Optional[Path],  # noqa: UP045
@@ -50,9 +50,10 @@ def reproduce(
     compiled: Compiled = False,
     side_by_side: SideBySide = 1,
 ) -> None:
-    """Synthesise, prepare, train, evaluate, export and report, from nothing; says each step's time and disk.
+    """Synthesise, prepare, train, evaluate, export and report, from nothing; prints each step's time and disk space.
 
-    Exit codes: 0 everything is whole; 1 a step failed: a process of `--side-by-side`, the exported file's check; 2 usage.
+    Exit codes: 0 everything is whole; 1 a step failed: a process of `--side-by-side`, the exported file's check; 2
+    usage.
 
     \f
     Parameters
@@ -79,7 +80,7 @@ def reproduce(
         last: dict[str, int] = {}
 
         def told(step: str, done: int, of: int) -> None:
-            # one line a tenth: the epochs' own bar is on the screen
+            # one line per tenth of the step, because the epochs' bar is on the screen as well
             tenth = 10 * done // max(of, 1)
             if last.get(step) != tenth:
                 last[step] = tenth

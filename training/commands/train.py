@@ -88,14 +88,14 @@ def train(
 ) -> None:
     """Train PD-L1ES and its comparators CM, RM and DLM, the re-divisions too, and score the cohort with each.
 
-    A checkpoint is written after every epoch: stopped in any way and called again, it goes on. Exit codes: 0 the run is
-    whole; 1 a process of `--side-by-side` failed; 2 usage, configuration or cohort.
+    A checkpoint is written after every epoch: a stopped run continues when the command is called again. Exit codes: 0
+    the run is whole; 1 a process of `--side-by-side` failed; 2 usage, configuration or cohort.
 
     \f
     Parameters
     ----------
-    prepared, out, config, seed, epochs, patience, augmentation, redivisions, correction, layers, pretrained, accelerator,
-    devices, nodes, strategy, precision, threads, compiled, workers, side_by_side
+    prepared, out, config, seed, epochs, patience, augmentation, redivisions, correction, layers, pretrained,
+    accelerator, devices, nodes, strategy, precision, threads, compiled, workers, side_by_side
         As their help texts say.
 
     Raises
@@ -134,7 +134,7 @@ def train(
         cohort = PreparedCohort.load(prepared)
         with ConsoleObserver() as observer:
             summary = train_all(cohort, out, asked, hardware=hardware, pretrained=pretrained, observer=observer)
-    # of several processes one gathers the numbers
+    # of several processes only one gathers the numbers
     if summary["networks"]:
         _show(summary)
 

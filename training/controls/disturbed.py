@@ -1,4 +1,4 @@
-"""What is left of a score when the tumour's texture or its place is taken away.
+"""Controls: what remains of a score without the tumour's texture, or away from its place.
 
 Shuffled voxels are advised by Welch et al. (Radiother Oncol 2019; 130: 2-9). The mask displaced into healthy lung keeps
 shape, size, scanner and patient, and holds no tumour.
@@ -33,18 +33,18 @@ from training.progress import Count
 Control = Literal["shuffled voxels", "mask in healthy lung"]
 CONTROLS: Final[tuple[Control, ...]] = ("shuffled voxels", "mask in healthy lung")
 REACH_MM: Final = 60
-"""How far around the tumour healthy lung is looked for."""
+"""How far from the tumour healthy lung is searched, mm."""
 GAP_MM: Final = 5
 """At least this far from the tumour: the patch's own margin, so that its middle shows no tumour."""
 LUNG_HU: Final = (-960.0, -600.0)
 """Of aerated lung after smoothing; air outside and in the trachea lies below, vessels and wall above."""
 LUNG_SHARE: Final = 0.9
-"""Of the displaced mask's voxels: a vessel or two may pass."""
+"""Smallest share of the displaced mask's voxels that are lung; a vessel or two may pass through."""
 _SMOOTHING_MM: Final = 1.5
 
 
 class NoRoomError(ValueError):
-    """Nowhere around the tumour is there enough healthy lung for its mask."""
+    """The healthy lung around the tumour has no room for its mask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class _ControlTask:
 
 
 def shuffled_voxels(volume: TumourVolume, seed: int) -> TumourVolume:
-    """Return the volume with the tumour's voxels in random order: the histogram stays, all texture goes.
+    """Return the volume with the tumour's voxels in random order, which keeps the histogram and destroys all texture.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def mask_in_healthy_lung(volume: TumourVolume) -> TumourVolume:
     Raises
     ------
     NoRoomError
-        Nowhere do nine tenths of the mask fall on lung without coming within 5 mm of the tumour.
+        At no place at least 5 mm from the tumour do nine tenths of the mask lie in lung.
     """
     box = tuple(
         slice(int(found[0]), int(found[-1]) + 1)
@@ -119,7 +119,7 @@ def prepare_control(
     workers: int | None = None,
     progress: Count | None = None,
 ) -> PreparedCohort:
-    """Prepare the same patients with disturbed inputs, as a further prepared cohort; killed and restarted, it continues.
+    """Prepare the same patients with disturbed inputs, as a further prepared cohort; an interrupted run continues.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def prepare_control(
 
 
 def seed_of(case_id: str) -> int:
-    """Return a patient's seed: the same whatever the others and their order."""
+    """Return a patient's seed, which does not depend on the other patients or their order."""
     return int.from_bytes(hashlib.sha256(case_id.encode("utf-8")).digest()[:8], "big")
 
 
@@ -230,7 +230,7 @@ def _work(task: _ControlTask) -> PreparedCase:
 
 
 def _held(volume: TumourVolume, size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return where the mask's box may begin: its margin lies in the crop, or the crop ends there with the scan."""
+    """Return where the mask's box may begin, so that its margin lies within the crop, or the scan ends there."""
     allowed = []
     for axis in range(3):
         coordinate = 2 - axis  # arrays are (z, y, x), grid coordinates (x, y, z)

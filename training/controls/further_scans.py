@@ -69,7 +69,7 @@ def cases_of(cohort: Path) -> dict[str, SyntheticCase]:
         patients = pd.read_csv(cohort / TRUTH_TABLE_FILE)
     except (FileNotFoundError, KeyError) as error:
         raise SynthesisError("the folder holds no synthetic cohort") from error
-    # the truth is in the patients already; what the images need is sizes and seed
+    # the truth is stored with the patients already; the images need sizes and seed only
     known = {field.name for field in fields(SynthesisSettings)} - {"truth"}
     settings = SynthesisSettings(**{name: request[name] for name in known})
     return {case.case_id: case for case in synthetic_cases(settings, patients)}
@@ -94,7 +94,8 @@ def further_scans(
         Whom.
     kind
         ``wide``: the first scan with 60 mm around the tumour. ``second``: the same patient with other noise, the grid
-        shifted by half a pixel in the slice. Position, breath and contour stay, so that real rescans repeat less well.
+        shifted by half a pixel in the slice. Position, breath and contour are the same, so real rescans repeat less
+        well.
     folder
         For the volumes.
     workers
@@ -141,7 +142,7 @@ def _make(task: _ScanTask) -> None:
     if task.kind == "wide":
         made = scan(chest, scanner, seed=noise, crop=_widened(small_field(chest, scanner), scanner))
     else:
-        # one column fewer: the field's centre stays, so every pixel moves by half its size
+        # one column fewer: the field's centre is the same, so every pixel moves by half its size
         scanner = replace(scanner, matrix=scanner.matrix - 1)
         made = scan(chest, scanner, seed=noise + SECOND_SEED, crop=small_field(chest, scanner))
     task.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +170,7 @@ def _widened(crop: ScanCrop, scanner: ScannerParameters) -> ScanCrop:
 
 
 def _scanned(case: SyntheticCase) -> dict[str, str]:
-    """Return the columns of a table's row that tell of the scan; a second scan is stored as a volume."""
+    """Return the columns of a table's row that describe the scan; a second scan is stored as a volume."""
     scanner = scanned_settings(case)
     return {
         "ct": f"{case.case_id}/{CT_FILE}",

@@ -1,4 +1,4 @@
-"""Test and retest: the same tumours scanned twice (RIDER-like pairs), feature by feature and by the score."""
+"""Test and retest: how features and score repeat in the same tumours scanned twice (as the pairs of RIDER)."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def retest_cohorts(
     model
         That scores both.
     progress
-        Is told as patients are scored.
+        Called with the number of patients scored and in all.
 
     Returns
     -------

@@ -42,7 +42,7 @@ YOUDEN_ON_VALIDATION: Final = "Youden on validation"
 
 @dataclass(frozen=True, slots=True)
 class _Members:
-    """A cohort by name: which rows are its patients."""
+    """A cohort by name, with the rows of its patients."""
 
     rows: NDArray[np.bool_]
     fitted_here: bool
@@ -65,7 +65,7 @@ def evaluate(
         ``cases.parquet`` of a prepared cohort, N rows. Patients without a label take no part. Where no row has a split,
         all are one cohort, 'External'.
     predictions
-        Of these patients; others are left out.
+        Scores of these patients; scores of others are ignored.
     settings
         By default `EvaluationSettings`.
     cut_off
@@ -251,7 +251,7 @@ def _strata(
         "slice_thickness": by_cut("Slice thickness", thickness, settings.slice_thickness_cut_mm, "mm"),
         "tube_current": by_cut("Tube current", current, settings.tube_current_cut_ma, "mA"),
     }
-    # not in the paper: does the score work for everybody (TRIPOD+AI, fairness)
+    # not in the paper: whether the score works for all groups of patients (TRIPOD+AI, fairness)
     age = cases["age"].to_numpy(dtype=np.float64, na_value=np.nan)
     sex = levels(cases["sex"], {0.0: "female", 1.0: "male"})
     strata["sex"] = estimated(stratify, "Sex", labels, signature, sex)

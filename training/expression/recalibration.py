@@ -1,4 +1,4 @@
-"""How the score is made to fit a cohort that it was not trained on."""
+"""Recalibration of the score to a cohort that it was not trained on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOLDS: Final = 10
 def recalibrated(
     labels: NDArray[np.float64], signature: NDArray[np.float64], seed: int
 ) -> RecalibrationResult | NotEstimable:
-    """Return intercepts and slopes that fit the score to these patients, and the Brier scores that come of it.
+    """Return intercepts and slopes that fit the score to these patients, and the resulting Brier scores.
 
     Parameters
     ----------

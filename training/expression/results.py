@@ -1,4 +1,4 @@
-"""What an evaluation of expression gives: cohorts, models and numbers by name."""
+"""Results of an evaluation of expression: cohorts, models and numbers by name."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ SPLITS: Final = {"train": TRAINING, "validation": VALIDATION, "test": TEST, "gat
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSettings:
-    """What an evaluation may be told.
+    """Settings of an evaluation.
 
     Attributes
     ----------
     tube_current_cut_ma
         None for the cohort's own median; the paper's was 290 mA.
     slice_thickness_cut_mm
-        From it on, slices are thick.
+        Slices of this thickness or more are thick.
     calibration_bins
         Groups of the calibration curve, at most; small cohorts get fewer.
     resamples
         Of the bootstrap behind the difference of two decision curves.
     seed
-        Of everything drawn.
+        Seed of all random draws.
     """
 
     tube_current_cut_ma: float | None = TUBE_CURRENT_CUT_MA
@@ -80,7 +80,7 @@ class CohortEvaluation:
     n, n_positive
         Patients with a label.
     fitted_here
-        Whether the models were fitted on patients of this cohort: its numbers then say how well they remember.
+        Whether the models were fitted on patients of this cohort; its numbers then show the fit, not the performance.
     models
         PD-L1ES first.
     classification
@@ -102,16 +102,16 @@ class CohortEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class RecalibrationResult:
-    """How the score is made to fit a cohort that it was not trained on.
+    """Recalibration of the score to a cohort that it was not trained on.
 
     Attributes
     ----------
     in_the_large, slope
-        The new logit is intercept + slope x the old one; of the first the slope is 1.
+        The new logit is intercept + slope x the old one; the first has slope 1.
     brier
         Of the scores as they are.
     brier_in_the_large, brier_slope
-        Cross-fitted by ten folds: each patient's score is recalibrated by the others, so that a gain is one.
+        Cross-fitted in ten folds: each patient's score is recalibrated on other patients, so that a gain is a real one.
     """
 
     in_the_large: Recalibration | NotEstimable
@@ -123,7 +123,7 @@ class RecalibrationResult:
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """What a control does to the score, patient by patient: mean change, its spread, Wilcoxon's P of no change."""
+    """Change of the score by a control: mean over patients, standard deviation, Wilcoxon's P of no change."""
 
     n: int
     mean_change: float
@@ -141,7 +141,7 @@ class Evaluation:
     operating_point
         Youden's, found on validation; not estimable where that cohort is missing.
     cut_off
-        What is used: the operating point, or the one given.
+        The cut-off that is used: the operating point, or the given one.
     cut_off_source
         In words.
     cohorts
@@ -153,7 +153,7 @@ class Evaluation:
     recalibration
         By cohort that nothing was fitted on.
     controls
-        By control and cohort, what it does to PD-L1ES.
+        Change of PD-L1ES by control and cohort.
     settings
         As given.
     """

@@ -1,4 +1,4 @@
-"""Figure 5 of the paper: patch, Grad-CAM and two radiomic features, a row a patient."""
+"""Figure 5 of the paper: patch, Grad-CAM and two radiomic features, a row per patient."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WINDOW_HU: Final = (-1000.0, 400.0)
 
 
 def attention_figure(portraits: Sequence[Portrait]) -> Figure:
-    """Draw Figure 5: a row a patient; the patch, Grad-CAM, and the maps of the features on one scale for all patients."""
+    """Draw Figure 5: a row per patient; the patch, Grad-CAM, and the maps of the features on one scale for all patients."""
     features = list(portraits[0].feature_maps)
     limits = {name: _limits([one.feature_maps[name] for one in portraits]) for name in features}
     with style():

@@ -13,7 +13,7 @@ from training.statistics.decision_curves import DecisionCurves
 
 
 def decision_figure(cohorts: Mapping[str, DecisionCurves]) -> Figure:
-    """Draw net benefit by threshold, one panel a cohort, with treating everybody and nobody."""
+    """Draw net benefit by threshold, one panel per cohort, with treating everybody and nobody."""
     with style():
         figure = new_figure(3.5 * len(cohorts), 3.4)
         panels = figure.subplots(1, len(cohorts), squeeze=False)[0]
@@ -30,7 +30,7 @@ def decision_figure(cohorts: Mapping[str, DecisionCurves]) -> Figure:
                     label=model.name,
                     zorder=10 - k,
                 )
-            # far below zero a curve says no more than that it is below
+            # how far a curve lies below zero does not matter
             top = max(curves.prevalence, max((float(m.net_benefit.max()) for m in curves.models), default=0.0))
             axes.set(xlim=(0, float(curves.thresholds.max())), ylim=(-0.25 * top, 1.08 * top))
             axes.set(xlabel="Threshold probability", ylabel="Net benefit", title=cohort)
@@ -40,7 +40,7 @@ def decision_figure(cohorts: Mapping[str, DecisionCurves]) -> Figure:
 
 
 def calibration_figure(cohorts: Mapping[str, Calibration]) -> Figure:
-    """Draw observed shares against mean scores, one panel a cohort, with the number of patients in each group."""
+    """Draw observed shares against mean scores, one panel per cohort, with the number of patients in each group."""
     with style():
         figure = new_figure(3.5 * len(cohorts), 3.7)
         panels = figure.subplots(1, len(cohorts), squeeze=False)[0]

@@ -16,7 +16,7 @@ from training.statistics.strata import Stratification
 def roc_figure(
     cohorts: Mapping[str, Mapping[str, tuple[RocCurve, Auc]]], operating_point: YoudenCutOff | None = None
 ) -> Figure:
-    """Draw ROC curves, one panel a cohort, one line a model with its area and interval.
+    """Draw ROC curves, one panel per cohort, one line per model with its area and interval.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def strata_figure(stratifications: Sequence[Stratification], whole: Auc) -> Figu
     Parameters
     ----------
     stratifications
-        One a variable.
+        One per variable.
     whole
         Area of all patients.
 
@@ -87,7 +87,7 @@ def strata_figure(stratifications: Sequence[Stratification], whole: Auc) -> Figu
     with style():
         height = 1.1 + 0.27 * len(rows)
         figure = new_figure(8.0, height)
-        # the text beside the axes is the table, so the axes' place is fixed rather than laid out
+        # the text beside the axes needs a fixed place, so no automatic layout
         figure.set_layout_engine("none")
         axes = figure.add_axes((0.5, 0.6 / height, 0.3, 1 - 0.7 / height))
         for k, (label, count, area, bold) in enumerate(rows):

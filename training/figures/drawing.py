@@ -1,4 +1,4 @@
-"""What every figure shares: size, type, colours, and how it becomes bytes that are the same every time."""
+"""Size, type and colours of all figures, and their encoding into reproducible bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", 
 
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#000000", GREY)
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-", "--")
-"""Lines differ in more than colour, for a print in grey."""
+"""Line styles, so that lines differ in a print in grey as well."""
 
 DOTS_PER_INCH = 200
 
@@ -41,7 +41,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Set the type and lines of all figures while one is drawn or written; nothing outside changes, or matters."""
+    """Set the type and lines of all figures while one is drawn or written; matplotlib's own settings are restored after it."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
@@ -49,7 +49,7 @@ def style() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure, inches, that belongs to no window and needs no closing.
+    """Return an empty figure (size in inches) that belongs to no window and needs no closing.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def png_bytes(figure: Figure, title: str) -> bytes:
 def _bytes(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
     stream = io.BytesIO()
     with style():
-        # a layout worked out anew at every writing moves by a hair
+        # a layout that is computed at every writing differs in the last digits
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         figure.savefig(stream, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)

@@ -22,7 +22,7 @@ class FlowChart:
     exclusions
         Reason and patients, in the order in which they were left out.
     cohorts
-        Name and patients of each cohort; together they are what the exclusions left.
+        Name and patients of each cohort; together they are all patients that were not excluded.
     """
 
     screened: int
@@ -38,7 +38,7 @@ class FlowChart:
 
 
 def flow_chart_figure(chart: FlowChart) -> Figure:
-    """Draw the chart: what was left out, to the right; what remained, downwards."""
+    """Draw the chart: excluded patients to the right, remaining ones downwards."""
     steps = len(chart.exclusions)
     left = chart.screened - sum(n for _, n in chart.exclusions)
     included = -(steps + 1.0)

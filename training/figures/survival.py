@@ -101,7 +101,7 @@ def notes_of(comparison: GroupComparison) -> tuple[str, ...]:
 
 
 def cut_off_figure(search: CutOffSearch, name: str) -> Figure:
-    """Draw the log-rank statistic of every cut-off tried, the one chosen, and what the search costs.
+    """Draw the log-rank statistic of every cut-off tried, the chosen cut-off, and its corrected P.
 
     Parameters
     ----------

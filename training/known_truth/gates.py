@@ -99,7 +99,7 @@ def true_hazard_gates(scored: ScoredCohort, truth: Mapping[str, float]) -> tuple
     Returns
     -------
     tuple of Gate
-        One a variable.
+        One per variable.
     """
     cases = scored.cases
     rows = (cases["split"] == "prognosis").to_numpy() & cases["pfs_days"].notna().to_numpy()

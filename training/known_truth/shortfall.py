@@ -57,7 +57,7 @@ def measure_shortfall(parts: pd.DataFrame, truth: pd.DataFrame) -> Shortfall:
     Parameters
     ----------
     parts
-        Columns deep, radiomic, clinical (log-odds) and label, one row a patient; as `training.scoring.cohort_scores` leaves them.
+        Columns deep, radiomic, clinical (log-odds) and label, one row per patient; as `training.scoring.cohort_scores` leaves them.
     truth
         Columns border, inner, clinical and bayes_logit, the same patients in the same order; as ``truth.csv`` has them.
 

@@ -23,7 +23,7 @@ _OF_PATIENTS: Final[dict[type, frozenset[str]]] = {
     RiskModel: frozenset({"risk"}),
     HeldOutCutOff: frozenset({"first_half"}),
 }
-"""Fields with one value a patient; a report holds groups."""
+"""Fields with one value per patient; a report holds groups."""
 
 
 def plain_value(value: Any) -> Any:
@@ -38,7 +38,7 @@ def plain_value(value: Any) -> Any:
     -------
     Any
         NaN and infinities are None, since JSON knows neither; a `NotEstimable` is ``{"not_estimable": reason}``; what
-        holds one value a patient is left out.
+        holds one value per patient is left out.
 
     Raises
     ------

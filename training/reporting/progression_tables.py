@@ -46,7 +46,7 @@ class ExportedTables:
     unknown
         How many patients a model says nothing of; empty where there are none.
     models, groups
-        A row a model, and a row a model and treatment.
+        A row per model, and a row per model and treatment.
     """
 
     unknown: str
@@ -171,7 +171,7 @@ def _exported(prognosis: Prognosis) -> ExportedTables:
 def _group_rows(
     name: str, found: Grouping | GroupComparison | SubgroupComparison | NotEstimable | None
 ) -> list[tuple[str, ...]]:
-    """Return a row of all patients and, where they are known, one a treatment."""
+    """Return a row of all patients and, where they are known, one per treatment."""
     if isinstance(found, Grouping):
         rows = _group_rows(name, found.groups)
         if isinstance(found.by_treatment, SubgroupComparison):
@@ -201,7 +201,7 @@ def _cox_rows(
     *,
     named: bool = False,
 ) -> list[tuple[str, ...]]:
-    """Return a row a variable of each model, and one of all of them together where there are several."""
+    """Return a row per variable of each model, and one of all of them together where there are several."""
     rows: list[tuple[str, ...]] = []
     for name, model in models.items():
         model_name = f"{title} {_words(name)}" if named else title

@@ -122,7 +122,7 @@ def delong_covariance(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.
     labels
         Shape (N,), 0 and 1.
     scores
-        Shape (K, N), one row a model.
+        Shape (K, N), one row per model.
 
     Returns
     -------

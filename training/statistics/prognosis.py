@@ -156,7 +156,7 @@ def compare_in_subgroups(
     upper
         Shape (N,): 1 for the upper group.
     subgroup
-        One name a patient; None where it is not known.
+        One name per patient; None where it is not known.
 
     Returns
     -------

@@ -62,7 +62,7 @@ def stratify(name: str, labels: ArrayLike, scores: ArrayLike, levels: Sequence[s
     scores
         Shape (N,).
     levels
-        One a patient; None is unknown.
+        One per patient; None is unknown.
 
     Returns
     -------

@@ -177,7 +177,7 @@ def continuous(name: str, values: ArrayLike, cohort: Sequence[str], reference: s
     values
         Shape (N,); NaN is unknown, counted and left out.
     cohort
-        One name a patient.
+        One name per patient.
     reference
         The cohort that the others are compared with.
 
@@ -210,7 +210,7 @@ def table_one(cohort: Sequence[str], reference: str, variables: Sequence[Categor
     Parameters
     ----------
     cohort
-        One name a patient.
+        One name per patient.
     reference
         The cohort that the others are compared with.
     variables

@@ -167,7 +167,7 @@ class WholePatients(Dataset[TrainingBatch]):
         return self.__getitems__([key])
 
     def __getitems__(self, keys: Sequence[int]) -> TrainingBatch:
-        """Return a batch of patients; ``labels`` has one value a patient."""
+        """Return a batch of patients; ``labels`` has one value per patient."""
         rows = torch.as_tensor(keys, dtype=torch.int64)
         repeated = rows.repeat_interleave(PATCH_SLICES)
         if self.with_patches:

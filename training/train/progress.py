@@ -122,7 +122,7 @@ class Silent(Observer):
 
 
 class ConsoleObserver(Observer):
-    """A bar for each network on a terminal and a line an epoch; use it as a context manager."""
+    """A bar for each network on a terminal and a line per epoch; use it as a context manager."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)

@@ -98,7 +98,7 @@ class PixelLayout:
         Parameters
         ----------
         words
-            Unsigned integers, one a pixel.
+            Unsigned integers, one per pixel.
         bits
             How many of a word's lowest bits are the value.
 
