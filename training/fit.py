@@ -81,7 +81,7 @@ def fit_preprocessing(
     alpha: float = ALPHA,
     correction: Correction = "none",
 ) -> FittedPreprocessing:
-    """Fit what stands between raw values and the network; give it training patients only.
+    """Fit everything between raw values and the network. Pass training patients only.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def select_features(
             nan_policy="omit",
         )
         p_values[tested] = test.pvalue
-    # a class in which nobody has the feature gives no P
+    # there is no P where a class has no value of the feature
     tested = tested[np.isfinite(p_values[tested])]
     kept = p_values[tested] < alpha
     if correction != "none" and tested.size:
@@ -297,7 +297,7 @@ def imputation_difference(
 
 
 def write_fitted(path: Path, fitted: FittedPreprocessing) -> None:
-    """Write what was fitted as one NPZ file of plain arrays.
+    """Write fitted values as one NPZ file of plain arrays.
 
     Parameters
     ----------

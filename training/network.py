@@ -40,7 +40,7 @@ class Layers:
 
 DENSENET121: Final = Layers()
 SMALL: Final = Layers(init_features=8, growth_rate=4, block_config=(1, 1, 1, 1))
-"""For tests of the mechanics: the same path in milliseconds. Nobody should expect it to learn much."""
+"""For tests of the mechanics: the same path in milliseconds. It learns little."""
 DEFAULT_WINDOW_HU: Final = (-1000.0, 400.0)
 """Air to dense enhancement: the border of a lung tumour spans -900 to 100 HU, so a mediastinal window would cut it
 off; bone and calcification above 400 HU are alike."""
@@ -114,7 +114,7 @@ class Preprocessor(nn.Module):
             float64, shape (..., n_selected): before clipping, NaN where a feature is not finite.
         """
         values = radiomics.index_select(-1, self.selected)
-        # Not isinf: exported, that casts to float32, in which 1e39 is infinite. A comparison with NaN is false.
+        # Not isinf, because its export casts to float32, in which 1e39 is infinite. A comparison with NaN is false.
         finite = values.abs() < torch.inf
         return torch.where(finite, (values - self.radiomic_mean) / self.radiomic_sd, torch.nan)
 
@@ -198,7 +198,7 @@ class FusionNetwork(nn.Module):
         self.classifier = nn.Linear(inputs, 2)
 
     def preprocess(self, radiomics: Tensor, clinical: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw values of patients to the linear layer's inputs; nothing in it is learnt, so do it once.
+        """Turn raw values of patients into the linear layer's inputs. Nothing here is learnt, so one call is enough.
 
         Parameters
         ----------
@@ -253,8 +253,8 @@ class FusionNetwork(nn.Module):
         Returns
         -------
         tuple[Tensor, Tensor, Tensor, Tensor]
-            float64 bias (), deep weights (1024,) for DenseNet121, radiomic weights (n_selected,), clinical weights (4,); zeros for a
-            part that is off.
+            float64 bias (), deep weights (1024,) for DenseNet121, radiomic weights (n_selected,), clinical weights
+            (4,); zeros for a part that is off.
         """
         weight = self.classifier.weight.detach().to(torch.float64)
         bias = self.classifier.bias.detach().to(torch.float64)

@@ -1,7 +1,7 @@
 """What the paper's printed numbers imply, recomputed: ``python -m training.paper_arithmetic`` prints every table.
 
-The paper is Tian et al., Theranostics 2021; 11(5): 2098-2107. `docs/paper-read-critically.md` holds the same tables with
-the reading of them; a test keeps the two alike.
+The paper is Tian et al., Theranostics 2021; 11(5): 2098-2107. `docs/paper-read-critically.md` holds the same tables
+with an interpretation; a test compares both.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class PrintedAge:
 
 @dataclass(frozen=True, slots=True)
 class PrintedAuc:
-    """An area with its printed interval, and the patients (or patches) it could be of."""
+    """An area with its printed interval, and the number of patients (or patches) that it may rest on."""
 
     name: str
     area: Estimate
@@ -105,7 +105,7 @@ COUNTS = (
     ("immunotherapy: histologies", 50 + 33 + 7 + 2 + 2, 94),
     ("immunotherapy: smokers + others", 73 + 21, 94),
 )
-"""What, its sum, and the total printed."""
+"""What is counted, the sum, and the printed total."""
 
 
 def category_tests(row: PrintedCategory) -> tuple[CategoricalTest, CategoricalTest]:
@@ -154,7 +154,7 @@ def fewest_events(row: PrintedHazardRatio) -> int:
 
 
 def p_after_search(p_value: float, smallest_share: float = 0.1) -> float:
-    """Return the P that a log-rank P at the best of all cut-offs is worth (Miller and Siegmund 1982).
+    """Return the log-rank P at the best of all cut-offs, corrected for the search (Miller and Siegmund 1982).
 
     Cut-offs that leave at least ``smallest_share`` of the patients on either side are taken to have been tried.
 

@@ -1,4 +1,4 @@
-"""What is fitted on the training cohort before the network is: imputation, selection, standardisation, Cox terms."""
+"""Values fitted on the training cohort before the network: imputation, selection, standardisation, Cox terms."""
 
 from __future__ import annotations
 

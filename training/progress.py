@@ -1,10 +1,10 @@
-"""How a long step tells what it has done."""
+"""Callbacks by which a long step reports its progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, steps done and steps in all."""
+"""Called with the name of the step, units done and units in all."""
 Count = Callable[[int, int], None]
-"""Called with steps done and steps in all."""
+"""Called with units done and units in all."""

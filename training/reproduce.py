@@ -1,7 +1,7 @@
 """From nothing to the model and its report: synthesise, prepare, train, disturb, repeat, evaluate, export, report.
 
-`make reproduce` runs it; every step leaves a mark when it is whole, so that a run that was stopped goes on. A mark holds
-as long as what the step left is there, and settings, code and what it was made from are what they were.
+`make reproduce` runs it. Every finished step leaves a mark, so that a stopped run continues. A mark is valid as long as
+the step's output is there and its settings, code and inputs are unchanged.
 """
 
 from __future__ import annotations
@@ -74,19 +74,19 @@ ANALYSING: Final = (
     "training/statistics",
 )
 EXPORTING: Final = (*ANALYSING, "training/export.py", "training/preprocessing.py", "training/train")
-"""Code that decides what a step leaves. Cohort, preparation and training know themselves whether what is there is theirs."""
+"""Source files that decide a step's output. Cohort, preparation and training check their own output."""
 SOURCE_SUFFIXES: Final = (".py", ".j2", ".css")
 RETESTED: Final = 40
 """Patients of the second scan, near RIDER's 32."""
 
 
 class ReproductionError(FailedError):
-    """A step gave what it must not give."""
+    """A step gave a wrong result."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReproductionSettings:
-    """How large a reproduction is.
+    """Settings and sizes of a reproduction.
 
     Attributes
     ----------
@@ -121,9 +121,9 @@ class ReproductionSettings:
 def full_settings(seed: int = 0) -> ReproductionSettings:
     """Return the paper's sizes, 1,000 further patients for the gates, and the paper's rates for the network.
 
-    The linear layer learns ten times as fast as the paper's one rate, in batches of 16: else it is still far from its
-    best when a DenseNet121 has begun to remember 750 patients (``benchmarks/results/training-choices.md``). The second
-    and third rate have 6 and 3 epochs, not 20: what two cores of a processor do in an evening.
+    The linear layer learns ten times as fast as at the paper's one rate, in batches of 16. Otherwise it is still far
+    from its best when a DenseNet121 begins to overfit on 750 patients (``benchmarks/results/training-choices.md``). The
+    second and third rate have 6 and 3 epochs instead of 20, so that two processor cores finish in an evening.
     """
     stages = tuple(Stage(learning_rate=rate, epochs=epochs) for rate, epochs in ((1e-4, 20), (1e-5, 6), (1e-6, 3)))
     training = TrainingConfig(seed=seed, stages=stages, batch_size=16, linear_rate_factor=10.0)
@@ -131,7 +131,7 @@ def full_settings(seed: int = 0) -> ReproductionSettings:
 
 
 def small_settings(seed: int = 0) -> ReproductionSettings:
-    """Return a run of the mechanics: 100 patients, two epochs, one re-division, a small DenseNet; its numbers mean nothing."""
+    """Return settings that test the mechanics only: 100 patients, two epochs, one re-division, a small DenseNet."""
     return ReproductionSettings(
         synthesis=SynthesisSettings(expression=60, prognosis=24, gate=16, dicom=1, seed=seed),
         training=TrainingConfig.model_validate(
@@ -145,7 +145,7 @@ def small_settings(seed: int = 0) -> ReproductionSettings:
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """What a step took: seconds of its own call, bytes that it left, and whether it was done before."""
+    """Cost of a step: seconds, bytes of its output, and whether an earlier call had done it."""
 
     name: str
     seconds: float
@@ -155,7 +155,7 @@ class StepTime:
 
 @dataclass(frozen=True, slots=True)
 class ReproductionStep:
-    """One step, and what its mark must say for it to be left alone.
+    """One step, and the conditions under which it is not repeated.
 
     Attributes
     ----------
@@ -194,11 +194,11 @@ class Reproduction:
     hardware
         For the training.
     observer
-        Is told of every epoch.
+        Called for every epoch.
     progress
-        Is told what is done.
+        Called with the step, units done and units in all.
     say
-        Is told each step's time and disk.
+        Called with a line of text about each step's time and disk space.
     """
 
     def __init__(
@@ -220,7 +220,7 @@ class Reproduction:
         self._preparation = preparation_settings()
         document = json.dumps(settings.document(), sort_keys=True, default=str)
         self._digest = hashlib.sha256((document + self._preparation.digest()).encode("utf-8")).hexdigest()
-        # now, since what runs is the code as it was read: a file that changes while networks train has no part in it
+        # computed now, because Python runs the code as it was imported: a later change of a file does not take part
         self._sources = {step.name: source_digest(step.sources or ()) for step in self.steps()}
         self._analysis: tuple[ScoredCohort, AnalysedCohort] | None = None
 
@@ -283,12 +283,12 @@ class Reproduction:
         if left.get("digest") == state and all((place / name).is_file() for name in step.outputs):
             return StepTime(step.name, float(left["seconds"]), int(left["bytes"]), True)
         if step.sources is not None and state not in (left.get("digest"), left.get("begun")):
-            # of other settings, code or steps before: nothing of it may stay beside what is made now
+            # made by other settings, code or earlier steps: none of it may stay beside the new output
             shutil.rmtree(place, ignore_errors=True)
             _write_json(mark, {"begun": state})
         started = time.perf_counter()
         step.work()
-        # steps that were stopped take up their own work, so that this is the time of the last call alone
+        # a stopped step continues its own work, so this is the time of the last call only
         taken = StepTime(step.name, time.perf_counter() - started, _size(place), False)
         _write_json(mark, {"digest": state, **asdict(taken)})
         return taken
@@ -468,7 +468,7 @@ class Reproduction:
         return retest_cohorts(prepared, second, model, progress=self._progress)
 
     def _analysed(self) -> tuple[ScoredCohort, AnalysedCohort]:
-        """Analyse everything, once a call of `run`."""
+        """Analyse everything, once per call of `run`."""
         if self._analysis is None:
             prepared = self._prepared()
             controls: dict[str, PreparedCohort] = {name: PreparedCohort.load(self._control(name)) for name in CONTROLS}

@@ -1,4 +1,5 @@
-"""A seeded, untrained model, so that the chain can run before a cohort was trained on: ``python -m training.untrained``.
+"""A seeded, untrained model, so that the chain can run before a cohort was trained on: ``python -m
+training.untrained``.
 
 Its weights are random numbers. Only its scale is sensible: the statistics that standardise its inputs come from phantom
 tumours and from the marginals of the paper's Table 1, so that its logits lie within about two of its bias.
@@ -78,7 +79,7 @@ SELECTED: Final = (
     "gradient_glrlm_RunEntropy",
     "lbp-2D_firstorder_Mean",
 )
-"""From every image filter, the two that the paper names among them; chosen by hand, not by a test."""
+"""Features of every image filter, with the two that the paper names; chosen by hand, not by a test."""
 
 NAME: Final = "PD-L1ES (untrained)"
 INTENDED_USE: Final = (
@@ -98,7 +99,7 @@ LIMITATIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class PhantomSample:
-    """What phantom tumours give the model's inputs.
+    """The model's inputs, measured on phantom tumours.
 
     Attributes
     ----------
@@ -140,7 +141,7 @@ def _on_grid(scanned: Scan) -> TumourVolume:
         )
         for index in range(depth)
     ]
-    # No file holds the pixels: the reader below finds them by the frame's number.
+    # No file holds the pixels; the reader below takes them from memory by the frame's number.
     instance = Instance(Path(), Dataset())
     slices = tuple(CTSlice(instance, index, plane, 1.0, 0.0) for index, plane in enumerate(planes))
     occupied = [index for index in range(depth) if scanned.mask[index].any()]
@@ -204,8 +205,8 @@ def fit(radiomics: NDArray[np.float64], cohort: NDArray[np.float64]) -> FittedPr
 def untrained_network(sample: PhantomSample, cohort: NDArray[np.float64]) -> tuple[FusionNetwork, FittedPreprocessing]:
     """Make a network with random weights on a sensible scale.
 
-    Convolutions have random signs times He's standard deviation: as untrained as normal numbers, and the file packs to
-    a fraction of its size wherever it is stored or sent.
+    Convolutions have random signs times He's standard deviation: no more information than normal numbers, but the file
+    compresses to a fraction of its size.
 
     Batch normalisation gets the phantoms' statistics, since random convolutions without them grow without bound. Each
     part's random weights are scaled to `SPREAD` over the phantoms; the deep weights are orthogonal to the mean feature
@@ -241,7 +242,7 @@ def untrained_network(sample: PhantomSample, cohort: NDArray[np.float64]) -> tup
         sizes = {"deep": deep.shape[1], "radiomics": z.shape[1], "clinical": clinical_z.shape[1]}
         weights = {part: torch.randn(size, dtype=torch.float64) for part, size in sizes.items()}
         centre = deep.mean(0)
-        # Along the phantoms' main directions small weights are enough, so that rounding is not blown up with them.
+        # Along the phantoms' main directions small weights suffice, so rounding errors stay small.
         main_directions = torch.linalg.svd(deep - centre, full_matrices=False).Vh[:DEEP_DIRECTIONS]
         weights["deep"] = main_directions.T @ weights["deep"][:DEEP_DIRECTIONS]
         weights["deep"] -= (weights["deep"] @ centre) / (centre @ centre) * centre
@@ -255,7 +256,7 @@ def untrained_network(sample: PhantomSample, cohort: NDArray[np.float64]) -> tup
 
 
 def untrained_metadata(network: FusionNetwork, fitted: FittedPreprocessing) -> ModelMetadata:
-    """Describe the untrained model, as bluntly as it deserves.
+    """Describe the untrained model, and say plainly that it is untrained.
 
     Parameters
     ----------

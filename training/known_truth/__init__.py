@@ -1,3 +1,3 @@
-"""What a synthetic cohort's known truth says of a model."""
+"""Compares a model with a synthetic cohort's known truth."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Claims on the known truth that hold or do not, with the numbers."""
+"""Claims about a model on the known truth: each holds or not, with its numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.statistics.estimability import NotEstimable, estimated
 from training.statistics.wording import interval, p_value, said
 
 LARGEST_LOSS = 0.05
-"""How far PD-L1ES's area may stay behind that of the score that knows the truth, on the same patients."""
+"""Largest allowed difference between the area of the Bayes score and PD-L1ES's, on the same patients."""
 
 
 @dataclass(frozen=True, slots=True)

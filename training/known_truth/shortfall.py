@@ -1,7 +1,8 @@
-"""Where the area under the curve is lost that a synthetic cohort's truth allows: in the parts, or in how they are added.
+"""Finds where a model loses area under the curve against a synthetic cohort's truth: in its parts, or in their weights.
 
-PD-L1ES is a sum of three parts, and a synthetic cohort's logit a sum of three factors, each visible to one part only. So
-it can be said what each part knows of its factor, and what the score would reach if one part knew all of it.
+PD-L1ES is a sum of three parts, and a synthetic cohort's logit a sum of three factors, each visible to one part only.
+So it can be measured how well each part reflects its factor, and which area the score would reach if one part did so
+perfectly.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from training.statistics.discrimination import Auc, auc
 from training.statistics.estimability import NotEstimable, estimated
 
 FACTOR_OF: Final = {"deep": "border", "radiomic": "inner", "clinical": "clinical"}
-"""The factor that each part is there to see."""
+"""The factor that each part can reflect."""
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """What the parts of the score know of a group of patients.
+    """How well the parts of the score reflect the factors, in a group of patients.
 
     Attributes
     ----------
@@ -57,7 +58,8 @@ def measure_shortfall(parts: pd.DataFrame, truth: pd.DataFrame) -> Shortfall:
     Parameters
     ----------
     parts
-        Columns deep, radiomic, clinical (log-odds) and label, one row per patient; as `training.scoring.cohort_scores` leaves them.
+        Columns deep, radiomic, clinical (log-odds) and label, one row per patient; as `training.scoring.cohort_scores`
+        leaves them.
     truth
         Columns border, inner, clinical and bayes_logit, the same patients in the same order; as ``truth.csv`` has them.
 
@@ -97,7 +99,7 @@ def measure_shortfall(parts: pd.DataFrame, truth: pd.DataFrame) -> Shortfall:
 def shortfalls(
     parts: pd.DataFrame, truth: pd.DataFrame, cohorts: Mapping[str, NDArray[np.bool_]]
 ) -> dict[str, Shortfall | NotEstimable]:
-    """Do so for some groups of patients, by name; patients without a score or a label are left out.
+    """Measure the shortfall of several groups of patients; patients without a score or a label are left out.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ from training.statistics.survival import log_rank, median_follow_up
 from training.statistics.xtile import CutOffSearch, held_out_cut_off, search_cut_off
 
 PAPERS_CUT_OFF: Final = 0.66
-"""Of the paper's own model; on another model's scale it is a number like others."""
+"""Cut-off of the paper's own model; it has no special meaning on another model's scale."""
 _LEVELS: Final[dict[str, dict[float, str]]] = {
     "sex": {0.0: "female", 1.0: "male"},
     "smoking": {0.0: "never", 1.0: "occasionally", 2.0: "constantly"},
@@ -72,13 +72,13 @@ def analyse(
     Parameters
     ----------
     cohort
-        Patients with follow-up; without a score, what is of the score is not estimable.
+        Patients with follow-up; where they have no score, everything about the score is not estimable.
     settings
         By default `PrognosisSettings`.
     model_cut_off
         Of an exported model whose groups shall be tested on other patients (external validation).
     progress
-        Called as the permutations go.
+        Called with the number of permutations done and in all.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def analyse(
 
 
 def _where(values: Values | NotEstimable, function: Callable[[Values], Result]) -> Result | NotEstimable:
-    """Call a function of `training.statistics` on what there is; what there is not keeps its reason."""
+    """Call a function of `training.statistics` on values; a `NotEstimable` is returned as it is."""
     return values if isinstance(values, NotEstimable) else estimated(function, values)
 
 
@@ -176,7 +176,7 @@ def _above(cut_off: float, values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _clinical(cohort: FollowedCohort) -> dict[str, Column]:
-    """Return each clinical variable, or why it can be in no model."""
+    """Return each clinical variable, or the reason why no model can use it."""
     columns: dict[str, Column] = {}
     for k, name in enumerate(VARIABLES):
         column = cohort.clinical[:, k]
@@ -246,7 +246,7 @@ def exported_risk(cohort: FollowedCohort, risk: ModelRisk) -> ExportedRisk:
     cohort
         The patients.
     risk
-        What the model says of each of them.
+        The model's linear predictors, cut-off and group names.
 
     Returns
     -------

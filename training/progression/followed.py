@@ -1,4 +1,4 @@
-"""Patients with follow-up, and what is known of each."""
+"""Patients with follow-up, and their scores and variables."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pdl1es.clinical import VARIABLES
 
 @dataclass(frozen=True, slots=True)
 class ModelRisk:
-    """What an exported Cox model says of patients that it was not fitted on.
+    """An exported Cox model's values for patients that it was not fitted on.
 
     Attributes
     ----------
     linear_predictor
-        float64, shape (N,); NaN where the model says nothing of a patient.
+        float64, shape (N,); NaN where the model gives no value for a patient.
     cut_off
         The model's own.
     above, below
-        What the model calls its groups.
+        The model's names of its groups.
     """
 
     linear_predictor: NDArray[np.float64]
@@ -51,7 +51,7 @@ class FollowedCohort:
     expression
         Measured PD-L1, 1 high, 0 low, NaN where it is not known.
     left_out
-        Patients who take no part, by reason.
+        Number of patients who are left out, by reason.
     model_risks
         By name (`clinical`, `fusion`), where an exported model holds Cox models.
     """
@@ -108,7 +108,7 @@ def followed_cohort(
         raise ValueError(_nobody(followed, complete & fitted_on))
     known = ~np.isnan(cases[list(VARIABLES)].to_numpy(dtype=np.float64, na_value=np.nan))
     if "smoking_graded" in cases:
-        # a smoker of unknown grade has smoked, whatever the grade
+        # a smoker of unknown grade counts as a smoker
         known[:, VARIABLES.index("smoking")] |= cases["smoking_graded"].eq(False).to_numpy(dtype=bool, na_value=False)
     treatment = [None if pd.isna(value) or not str(value) else str(value) for value in cases["treatment"]]
     return FollowedCohort(

@@ -1,4 +1,4 @@
-"""What an analysis of progression gives."""
+"""Results of an analysis of progression."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ ALL: Final = "All"
 
 @dataclass(frozen=True, slots=True)
 class PrognosisSettings:
-    """What an analysis of progression may be told.
+    """Settings of an analysis of progression.
 
     Attributes
     ----------
     smallest_share
         Of patients on either side of a cut-off.
     permutations
-        Behind each corrected P of a cut-off.
+        Permutations for each corrected P of a cut-off.
     seed
-        Of everything drawn.
+        Seed of all random draws.
     """
 
     smallest_share: float = 0.1
@@ -90,20 +90,20 @@ class RiskModelResult:
 
 @dataclass(frozen=True, slots=True)
 class ExportedRisk:
-    """An exported Cox model on patients that it was not fitted on: nothing is fitted or searched but what checks it.
+    """An exported Cox model on patients that it was not fitted on; only the calibration slope is fitted here.
 
     Attributes
     ----------
     n, n_events, unknown
         Patients with a linear predictor, and without one.
     above, below
-        What the model calls its groups, whichever fares worse here.
+        The model's names of its groups, even where the other group does worse here.
     grouping
         At the model's own cut-off, all patients and within each treatment.
     concordance
         Of the linear predictor.
     calibration
-        Its slope: 1 where the model carries over.
+        Calibration slope of the linear predictor: 1 where the model fits these patients.
     proportional_hazards
         Of the Cox model that the slope is of.
     """
@@ -121,7 +121,7 @@ class ExportedRisk:
 
 @dataclass(frozen=True, slots=True)
 class Prognosis:
-    """The whole analysis of progression; whatever the patients do not hold is a `NotEstimable`.
+    """The whole analysis of progression; a result that the patients do not allow is a `NotEstimable`.
 
     Attributes
     ----------
@@ -132,8 +132,8 @@ class Prognosis:
     search, held_out
         X-tile on all patients with the search's correction, and found on one half and tested on the other.
     groupings
-        PD-L1ES at X-tile's cut-off (``X-tile``), at the median (``median``), at the paper's 0.66 (``paper``), and at the
-        model's own (``model``) where one was given.
+        PD-L1ES at X-tile's cut-off (``X-tile``), at the median (``median``), at the paper's 0.66 (``paper``), and at
+        the model's own (``model``) where one was given.
     expression
         The same by measured PD-L1.
     continuous_concordance
@@ -151,7 +151,8 @@ class Prognosis:
     clinical, fusion
         The clinical and the fusion Cox model.
     fusion_against_clinical, fusion_against_signature
-        C-indices on the same patients; the models were fitted on them, so that gain and P flatter the fusion model.
+        C-indices on the same patients; the models were fitted on them, so gain and P are optimistic for the fusion
+        model.
     exported
         An exported model's Cox models by name (`clinical`, `fusion`), fitted on other patients.
     settings

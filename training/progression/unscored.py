@@ -1,4 +1,4 @@
-"""Patients with follow-up of a cohort's table alone, where no image was ever scored."""
+"""Patients with follow-up from a cohort's table, without images and scores."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def followed_table(rows: Sequence[CohortRow]) -> FollowedCohort:
     Returns
     -------
     FollowedCohort
-        Without a score. Missing clinical values are imputed from these patients by the paper's rule; a variable that
-        nobody has stays NaN.
+        Without a score. Missing clinical values are imputed from these patients by the paper's rule; a variable that is
+        missing for everybody stays NaN.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def followed_table(rows: Sequence[CohortRow]) -> FollowedCohort:
 def _case(row: CohortRow) -> dict[str, Any]:
     return {
         "case_id": row.id,
-        # no model was trained on anybody here
+        # no model was trained on these patients
         "split": "prognosis" if row.split == "prognosis" else None,
         "label": row.high_expression,
         **row.clinical_codes(),
@@ -54,9 +54,9 @@ def _case(row: CohortRow) -> dict[str, Any]:
 
 
 def _imputed(coded: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fill gaps, shape (N, 4), by k-nearest neighbours among the patients; what nobody has is far from nobody."""
+    """Fill gaps, shape (N, 4), by k-nearest neighbours among the patients; a variable that everybody lacks adds no distance."""
     nobody = np.isnan(coded).all(axis=0)
     held = np.where(nobody, 0.0, coded)
-    # no model file comes of it in which a rare profile could be found
+    # no model file stores these profiles, so rare ones need no protection
     filled = impute_all(held, build_profiles(held, min_count=1))
     return np.where(nobody, np.nan, filled)

@@ -1,3 +1,3 @@
-"""What a training run gives the chain: the model's file with its cut-offs, card and metadata."""
+"""Makes the files that the chain gets of a training run: the model with its cut-offs, card and metadata."""
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ SMALLEST_CLASS: Final = 100
 """Patients with and without the event that a test of calibration needs."""
 INTERCEPT: Final = 0.0
 SLOPE: Final = 1.0
-"""Of a score that means what it says."""
+"""Of a calibrated score."""
 Interval = tuple[float, float, float]
 """Value, lower and upper limit (95 %)."""
 
@@ -36,7 +36,7 @@ class TestedCalibration(BaseModel):
         Of the label on the score's logit; None where no finite slope exists.
     """
 
-    __test__ = False  # a test of patients, not of code
+    __test__ = False  # tells pytest that this class holds no tests
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     synthetic: bool
@@ -71,7 +71,7 @@ class TestedCalibration(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class CalibrationClaim:
-    """Whether the score may be called a probability, and one sentence with what decided."""
+    """Whether the score may be called a probability, and one sentence with the reason."""
 
     holds: bool
     reason: str
@@ -80,17 +80,17 @@ class CalibrationClaim:
 def calibration_claim(trained_on_patients: bool, tested: TestedCalibration | NotEstimable) -> CalibrationClaim:
     """Judge whether a model may be called calibrated.
 
-    All three must hold: (1) it was trained and tested on patients, since phantoms say nothing of a hospital's prevalence
-    and spectrum; (2) its test split has at least 100 patients with the event and 100 without; (3) there the 95 % interval
-    of the calibration intercept holds 0, and that of the slope holds 1. The second keeps the third honest: with few
-    patients both intervals are wide, and hold everything.
+    All three must hold: (1) it was trained and tested on patients, since phantoms say nothing of a hospital's
+    prevalence and spectrum; (2) its test split has at least 100 patients with the event and 100 without; (3) there the
+    95 % interval of the calibration intercept holds 0, and that of the slope holds 1. The second is needed because with
+    few patients both intervals are so wide that they hold every value.
 
     Parameters
     ----------
     trained_on_patients
         False for a synthetic cohort.
     tested
-        On the test split, or why there is nothing.
+        On the test split, or the reason why there is none.
 
     Returns
     -------

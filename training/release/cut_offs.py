@@ -1,4 +1,4 @@
-"""What evaluation and prognosis give the exported model: cut-offs, Cox models and its numbers, as one small file."""
+"""The file ``cut_offs.json``: cut-offs, Cox models and numbers that evaluation and prognosis give the exported model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CUT_OFFS_FILE = "cut_offs.json"
 
 
 class CutOffsError(UsageError):
-    """A file of cut-offs is not one; the message says where it is wrong."""
+    """A file of cut-offs does not follow its schema; the message says where."""
 
 
 class CoxPart(BaseModel):
@@ -44,12 +44,12 @@ class CoxPart(BaseModel):
     cut_off: CutOff
 
     def linear_predictor(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return that of N patients, shape (N,), from their values, shape (N, K)."""
+        """Return the linear predictor of N patients, shape (N,), from their values, shape (N, K)."""
         return (values - np.array(self.means)) @ np.array(self.coefficients)
 
 
 class ModelCutOffs(BaseModel):
-    """Everything that `export` writes into the model beside its weights; None where the cohort does not hold it.
+    """Everything that `export` writes into the model beside its weights; None where the cohort does not allow it.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class ModelCutOffs(BaseModel):
     clinical, fusion
         Cox models with their cut-offs. The fusion model's variables are PD-L1ES and the clinical linear predictor.
     not_estimable
-        By part, why it is None.
+        Reasons, by the name of the part that is None.
     model
         SHA-256 of the ONNX file whose scores were analysed; None in files of earlier versions.
     performance
@@ -131,8 +131,8 @@ def model_cut_offs(
 ) -> ModelCutOffs:
     """Collect what an exported model needs.
 
-    Where X-tile finds no cut-off (too few patients, no event), there is none: a model without patients to base a risk
-    group on shall not name one.
+    Where X-tile finds no cut-off (too few patients, no event), there is none: a model must not name a risk group that
+    rests on no patients.
 
     Parameters
     ----------

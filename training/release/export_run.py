@@ -1,4 +1,4 @@
-"""The end of a run: its signature as the file that the chain serves, with card and metadata."""
+"""Exports the signature of a finished run as the file that the chain serves, with card and metadata."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Released:
     difference, cases
         Largest difference of onnxruntime from torch, on how many random cases.
     placeholders
-        What the model lacks, in sentences that also stand in its limits.
+        Missing parts of the model, in sentences that are also among its limitations.
     """
 
     size: int
@@ -98,8 +98,8 @@ def release(
         For the model.
     cut_offs_file
         ``cut_offs.json`` of the prognosis, found with this run's own scores. Without it, or where it lacks a part: the
-        cut-off of expression is Youden's on the run's validation patients, that of progression a placeholder which says
-        so, and there is no Cox model.
+        cut-off of expression is Youden's on the run's validation patients, that of progression is marked as a
+        placeholder, and there is no Cox model.
     name, version
         The model's.
     cohort
@@ -107,7 +107,7 @@ def release(
     cases
         Random cases on which torch and onnxruntime are compared.
     progress
-        Is told how many of them are.
+        Called with the number of cases compared and in all.
 
     Returns
     -------
@@ -116,9 +116,9 @@ def release(
     Raises
     ------
     TrainingError
-        The run is not finished or did not train the signature, or the cut-offs are not of this run's scores, or do not
-        say of which: a cut-off on another model's scores puts patients into the wrong group.
-        Or name, version or sentence of the cohort are such as a model file may not hold.
+        The run is not finished or did not train the signature. The cut-offs were found with another model's scores, or
+        do not name their model: such a cut-off puts patients into the wrong group. The model's schema does not allow
+        the name, version or sentence.
     CutOffsError
         The file of cut-offs is not one.
     ExportError

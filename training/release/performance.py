@@ -1,4 +1,4 @@
-"""What a model's card states of its performance: each number with its interval, its patients and its cohort."""
+"""Statements on a model's performance for its card: each number with its interval, patients and cohort."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Statement(BaseModel):
 
 
 class Performance(BaseModel):
-    """Everything that the analyses say of a model on patients that it was not fitted on.
+    """All statements of the analyses about a model, on patients that it was not fitted on.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ def performance_of(
     Parameters
     ----------
     evaluation, prognosis
-        Of the same patients' scores; None where one was not run.
+        Results on the same patients' scores; None where an analysis was not run.
     gates
         Of a synthetic cohort.
 

@@ -1,3 +1,3 @@
-"""One report that a reader needs nothing else for: ``report.html`` with every figure in it, ``report.json`` with every number."""
+"""Writes one self-contained report: ``report.html`` with all figures, ``report.json`` with all numbers."""
 
 from __future__ import annotations

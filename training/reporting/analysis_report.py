@@ -81,7 +81,7 @@ def write_analysis(
     provenance
         As of `provenance_of`.
     expression, progression
-        Whether either was wanted; where it was and could not be done, the report says why.
+        Whether either was wanted. The report gives the reason where a wanted analysis was not possible.
     redivisions
         Area by cohort of each random re-division.
     gates
@@ -89,7 +89,7 @@ def write_analysis(
     retest, attention
         What else was analysed.
     progress
-        Is told as figures are written.
+        Called with the number of figures written and in all.
     """
     rendered = render(drawn, None if progress is None else lambda done, of: progress("figures", done, of))
     write_figures(folder / FIGURES, rendered)

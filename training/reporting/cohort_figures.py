@@ -1,4 +1,4 @@
-"""The figures that need the patients themselves: the flow chart, and Figure 5."""
+"""The figures that need data of the patients: the flow chart and Figure 5."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def figure_5(
     summary: AttentionSummary | NotEstimable,
     progress: Progress | None = None,
 ) -> dict[str, Drawn]:
-    """Draw Figure 5 of one patient high and one low in the score, each rightly so, that the network was not fitted on.
+    """Draw Figure 5 of two patients that the network was not fitted on: one scored high and one low, both rightly.
 
     Empty where there are no such patients, or their images cannot be read.
 
@@ -83,7 +83,7 @@ def figure_5(
     summary
         Attention of many patients, for the caption.
     progress
-        Is told how many patients are drawn.
+        Called with the number of patients drawn and in all.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def figure_5(
         if not known:
             return {}
         ranked = sorted(known, key=lambda row: (scored.signature[row], row))
-        # not the most extreme one, which is the likeliest oddity
+        # not the most extreme patient, who is most likely an odd case
         row = ranked[round(share * (len(ranked) - 1))]
         try:
             volume = read_case(sources[scored.cases["case_id"][row]], settings).volume()

@@ -1,4 +1,4 @@
-"""``report.json``: every number as plain data, no patient, nothing that JSON cannot hold."""
+"""Writes ``report.json``: all numbers as plain JSON data, and no value of a single patient."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def plain_value(value: Any) -> Any:
     Raises
     ------
     TypeError
-        A value of another type: nothing is turned to text in silence.
+        A value has another type; nothing is silently turned into text.
     """
     if value is None or isinstance(value, str | bool | np.bool_):
         return bool(value) if isinstance(value, np.bool_) else value

@@ -1,4 +1,4 @@
-"""The figures of expression: the paper's 2 and the supplement's strata, where the cohort holds them."""
+"""The figures of expression: the paper's Figure 2 and the supplement's strata, where the cohort allows them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class ExpressionTables:
     Attributes
     ----------
     notes
-        What flatters the models, and what the models beside them are.
+        Notes on optimistic numbers, and on the models that are compared.
     cut_off
         Of high expression, in a sentence.
     discrimination, at_cut_off, calibration, recalibration
@@ -71,7 +71,7 @@ def _discrimination(evaluation: Evaluation) -> Table:
         )
         for name, cohort in evaluation.cohorts.items()
         for model, found in cohort.models.items()
-        if found.n  # controls are made of some cohorts only
+        if found.n  # controls exist for some cohorts only
     ]
     return Table.of(("Cohort", "Model", "n", "no score", "AUC (95 % CI)", "PD-L1ES less this model"), rows)
 
@@ -139,7 +139,7 @@ def _controls(evaluation: Evaluation) -> Table:
 
 
 def _notes(evaluation: Evaluation) -> str:
-    """Say what flatters the models, and what the models beside them are."""
+    """Say which numbers are optimistic, and which models are compared."""
     fitted = [name for name, cohort in evaluation.cohorts.items() if cohort.fitted_here]
     chosen = [name for name in (VALIDATION, HELD_OUT) if name in evaluation.cohorts]
     models = {model for cohort in evaluation.cohorts.values() for model, found in cohort.models.items() if found.n}
@@ -158,8 +158,8 @@ def _notes(evaluation: Evaluation) -> str:
         sentences.append(
             "Volume is tumour volume alone, fitted on Training."
             if TRAINING in evaluation.cohorts
-            else "Volume is tumour volume alone; nothing is fitted, and a larger one counts as higher expression, so that an "
-            "area below 0.50 says that smaller tumours express more."
+            else "Volume is tumour volume alone; nothing is fitted, and a larger one counts as higher expression, so
+            that an " "area below 0.50 says that smaller tumours express more."
         )
     if BAYES in models:
         sentences.append("Bayes is the score that knows the truth of a synthetic cohort.")

@@ -15,7 +15,7 @@ from training.progress import Count
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A figure with its title and what a reader should know of it."""
+    """A figure with its title and caption."""
 
     title: str
     caption: str

@@ -1,4 +1,4 @@
-"""Whose report a folder holds: another one is never overwritten in silence."""
+"""Checks whose report a folder holds, so that no other report is overwritten."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ReportFolderError(UsageError):
 
 
 class _ReportIdentity(BaseModel):
-    """What tells one ``report.json`` from another."""
+    """The parts of ``report.json`` by which a report is recognised."""
 
     title: str
     provenance: dict[str, str]

@@ -1,4 +1,4 @@
-"""``report.html``: one page with every figure in it, and nothing from elsewhere."""
+"""Writes ``report.html``: one page that holds all figures and loads nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Attention:
 
 
 def html_page(content: ReportContent) -> str:
-    """Return the page: no script, no font, no image from elsewhere."""
+    """Return the page, which has no script and loads no font or image."""
     return _template().render(_sections(content))
 
 

@@ -74,7 +74,7 @@ def rows_of(content: ReportContent) -> tuple[PaperRow, ...]:
 
 
 def not_in_this_report(evaluation: Evaluation | None, prognosis: Prognosis | None) -> tuple[str, ...]:
-    """Return which of the paper's analyses are missing, and the command that gives them; nothing where both are.
+    """Return the paper's analyses that are missing, each with its command; empty where none is missing.
 
     Parameters
     ----------

@@ -172,7 +172,7 @@ def _difference(found: AucComparison | NotEstimable | None) -> str:
 
 
 def _decision(curves: DecisionCurves) -> str:
-    """Say over which share of the useful thresholds PD-L1ES is the best of all."""
+    """Say at which share of the useful thresholds PD-L1ES has the highest net benefit."""
     first, *others = (model.net_benefit for model in curves.models)
     rivals = [curves.treat_all, curves.treat_none, *others]
     useful = (curves.thresholds >= 0.1) & (curves.thresholds <= 0.7)

@@ -1,4 +1,4 @@
-"""The figures of progression: the paper's 3 and 4 and the supplement's, where the cohort holds them."""
+"""The figures of progression: the paper's Figures 3 and 4 and the supplement's, where the cohort allows them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def prognosis_figures(prognosis: Prognosis) -> dict[str, Drawn]:
     for key, (name, title) in titles.items():
         if key in prognosis.groupings:
             grouping = prognosis.groupings[key]
-            # a model tested on other patients may be wrong about which group fares worse
+            # in other patients the group that the model expects to do worse may do better
             names = ("above the cut-off", "not above it") if key == "model" else None
             _draw_groups(drawn, name, title, grouping, f"Cut-off {grouping.cut_off:.2f}, {grouping.source}.", names)
     if isinstance(prognosis.expression, Grouping):

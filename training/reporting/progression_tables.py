@@ -39,12 +39,12 @@ _COX_HEAD: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ExportedTables:
-    """What an exported model's Cox models say of patients that they were not fitted on.
+    """Results of an exported model's Cox models on patients that they were not fitted on.
 
     Attributes
     ----------
     unknown
-        How many patients a model says nothing of; empty where there are none.
+        Number of patients without a value of a model; empty where there are none.
     models, groups
         A row per model, and a row per model and treatment.
     """
@@ -61,7 +61,7 @@ class ProgressionTables:
     Attributes
     ----------
     n, n_events, follow_up, left_out
-        Patients, and their median follow-up; who takes no part and why.
+        Patients, their median follow-up, and the patients who are left out, with reasons.
     groups, cox, concordance
         Tables.
     exported

@@ -1,4 +1,4 @@
-"""What was evaluated, and by what: no path, no patient."""
+"""Says what was evaluated and by which model, without paths and patients."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def table_provenance(table: Path, checked: CheckedTable) -> dict[str, str]:
     Parameters
     ----------
     table
-        Its file, of which the digest is told.
+        Its file; the digest is recorded.
     checked
         What was read from it.
 

@@ -46,7 +46,7 @@ def write_table_analysis(
     settings
         Of the analysis.
     progress
-        Is told as permutations go and figures are written.
+        Called as permutations and figures are done.
 
     Returns
     -------

@@ -15,7 +15,7 @@ class Table:
 
     @classmethod
     def of(cls, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-        """Return a table of rows that are made one by one.
+        """Return a table from any iterable of rows.
 
         Parameters
         ----------

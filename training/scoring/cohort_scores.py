@@ -1,4 +1,4 @@
-"""Scores of a prepared cohort by exported models: the chain's own class, one patient after another."""
+"""Scores a prepared cohort by exported models, with the chain's own class."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ COLUMNS: Final = (
 """Of the scored cohort: the parts are totals in log-odds; ``refusal`` is the code of a patient without a score, else None."""
 SOURCE: Final = "cohort"
 KEPT_TOGETHER: Final = 32
-"""Patients a file: what a kill loses is less than a minute's work."""
+"""Patients per file, so that an interrupted run loses less than a minute's work."""
 AT_ONCE: Final = 2
-"""Patients scored at once, each on one thread. The file takes one patient's slices with that patient's features, so that
-patients cannot share a batch."""
+"""Patients scored at once, each on one thread. The file takes one patient's slices with that patient's features, so
+that patients cannot share a batch."""
 _OF_THE_MODEL: Final = tuple(name for name in COLUMNS if name not in ("case_id", "split", "label", "model"))
 
 
@@ -62,14 +62,16 @@ def score_cohort(
     name
         For the column ``model``; the model's own by default.
     progress
-        Is told how many of how many cases are done.
+        Called with the number of cases done and in all.
     kept
-        Folder in which the scores are left as they come; those that are there are taken. It is for one model and cohort.
+        Folder in which the scores are kept while they are made; scores that are there already are reused. It belongs to
+        one model and cohort.
 
     Returns
     -------
     pandas.DataFrame
-        The columns of `COLUMNS`, in the order of the cases; NaN where the model refuses a case, with the refusal's code.
+        The columns of `COLUMNS`, in the order of the cases; NaN where the model refuses a case, with the refusal's
+        code.
 
     Raises
     ------
@@ -160,7 +162,7 @@ def _part(cells: list[dict[str, object]], case_ids: list[str]) -> pd.DataFrame:
 
 
 def _read_part(file: Path, case_ids: list[str]) -> list[dict[str, object]] | None:
-    """Return scores that an earlier call left, or None where there are none of these patients by this version."""
+    """Return the scores of an earlier call; None where there are none of these patients by this version."""
     if not file.is_file():
         return None
     part = pd.read_parquet(file)
@@ -169,7 +171,8 @@ def _read_part(file: Path, case_ids: list[str]) -> list[dict[str, object]] | Non
     cells: list[dict[str, object]] = part[list(_OF_THE_MODEL)].to_dict("records")
     for row in cells:
         slices = row["slice_scores"]
-        row["slice_scores"] = None if slices is None else [float(score) for score in slices]  # type: ignore[attr-defined]
+        row["slice_scores"] = None if slices is None else [float(score) for score in slices]  # type:
+        ignore[attr - defined]
     return cells
 
 
@@ -215,14 +218,14 @@ def score_models(
     controls
         Further prepared cohorts by name: the same patients with disturbed inputs.
     progress
-        Told as patients are scored.
+        Called with the number of patients scored and in all.
     kept
-        Folder in which scores are left as they come, by model and cohort: a second call takes what is there.
+        Folder in which scores are kept by model and cohort; a second call reuses them.
 
     Returns
     -------
     DataFrame
-        As `score_cohort`, the models below each other.
+        As `score_cohort`; the models' rows follow one another.
 
     Raises
     ------
@@ -251,5 +254,5 @@ def score_models(
 
 
 def _place(kept: Path | None, model: FusionModel, prepared: PreparedCohort) -> Path | None:
-    """Return where a model's scores of a cohort are kept: neither another file nor another cohort finds them."""
+    """Return the folder of a model's scores of a cohort; its name depends on both, so that none are mixed up."""
     return None if kept is None else kept / f"{model.sha256[:16]}-{cohort_digest(prepared)[:16]}"

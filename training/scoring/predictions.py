@@ -19,14 +19,14 @@ COMPARATORS: Final = ("DLM", "RM", "CM")
 PARTS: Final = ("deep", "radiomic", "clinical")
 """Of PD-L1ES: a score's logit is their sum and the bias."""
 VOLUME: Final = "volume"
-"""Name of the model that knows the tumour's volume alone."""
+"""Name of the model that uses the tumour's volume only."""
 BAYES: Final = "Bayes"
-"""The score that knows a synthetic cohort's truth: no model can do better."""
+"""Name of the score that uses a synthetic cohort's truth; no model can do better."""
 _SMALLEST: Final = 1e-12
 
 
 class PredictionsError(UsageError):
-    """A table of predictions is not one; the message says which column, never which patient."""
+    """A table does not hold predictions; the message names the column and no patient."""
 
 
 @dataclass(frozen=True, slots=True)

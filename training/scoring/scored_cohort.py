@@ -38,8 +38,8 @@ class ScoredCohort:
     synthetic
         Whether the patients are phantoms.
     risks
-        float64, shape (N,), of each Cox model that the file holds (`clinical`, `fusion`): its linear predictor, NaN where
-        a patient was refused.
+        float64, shape (N,), of each Cox model that the file holds (`clinical`, `fusion`): its linear predictor, NaN
+        where a patient was refused.
     parts
         Columns deep, radiomic and clinical of PD-L1ES in log-odds, and label; None where the predictions lack them.
     truth
@@ -86,7 +86,7 @@ def scored_cohort(prepared: PreparedCohort, table: pd.DataFrame, controls: tuple
     Raises
     ------
     PredictionsError
-        The table is none, or holds no PD-L1ES of these patients.
+        The table holds no predictions, or no PD-L1ES of these patients.
     """
     cases = prepared.cases.copy()
     own = table[table["model"] == SIGNATURE].drop_duplicates("case_id").set_index("case_id") if len(table) else table

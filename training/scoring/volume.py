@@ -1,7 +1,7 @@
 """The score by tumour volume alone.
 
-Welch et al. (Radiother Oncol 2019; 130: 2-9) found that a published radiomic signature was tumour volume in disguise, and
-advise to show volume alone beside every model.
+Welch et al. (Radiother Oncol 2019; 130: 2-9) found that a published radiomic signature was tumour volume in disguise,
+and advise to show volume alone beside every model.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ def volume_alone(cases: pd.DataFrame) -> NDArray[np.float64]:
     """Return a score of high expression by tumour volume alone.
 
     Where the training split holds both classes, the probability by the logarithm of volume, fitted there. Elsewhere, as
-    on another hospital's patients, nothing is fitted: each volume's rank among all, since an area needs only an order. A
-    larger volume then counts as higher expression.
+    on another hospital's patients, nothing is fitted: each volume's rank among all, since an area needs only an order.
+    A larger volume then counts as higher expression.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def volume_alone(cases: pd.DataFrame) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        Nobody's volume is known.
+        No patient's volume is known.
     """
     volume = cases["volume_ml"].to_numpy(dtype=np.float64, na_value=np.nan)
     known = volume > 0

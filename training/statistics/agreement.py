@@ -193,7 +193,7 @@ def group_repeatability(first: ArrayLike, second: ArrayLike, cut_off: float) -> 
 def _icc(tables: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return value, lower and upper limit, each of shape (F,), of tables of shape (F, N, K)."""
     n, k = tables.shape[1:]
-    # the size of the values must not eat the digits of their differences
+    # centred first, because large values would cost the differences their digits
     centred = tables - tables.mean(axis=(1, 2), keepdims=True)
     patient, occasion = centred.mean(axis=2), centred.mean(axis=1)
     total = (centred**2).sum(axis=(1, 2))

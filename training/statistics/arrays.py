@@ -1,4 +1,4 @@
-"""What every analysis asks of its arrays before it trusts them."""
+"""Checks that every analysis makes of its arrays."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Estimate:
 class Test:
     """A test statistic, its degrees of freedom and its two-sided P."""
 
-    __test__ = False  # the name is the statistician's, not pytest's
+    __test__ = False  # tells pytest that this class holds no tests
 
     statistic: float
     degrees_of_freedom: float
@@ -57,8 +57,8 @@ def finite_vector(values: ArrayLike, name: str, length: int | None = None) -> ND
     Raises
     ------
     ValueError
-        Not one-dimensional, empty, of another length than the other columns, or with a NaN or an infinity: an
-        analysis that silently dropped patients would describe others than its reader thinks.
+        Not one-dimensional, empty, of another length than the other columns, or with a NaN or an infinity: no analysis
+        drops patients silently.
     """
     try:
         array = np.asarray(values, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Calibration: do scores mean what they say, and how a score is recalibrated for another hospital."""
+"""Calibration: whether scores are right as probabilities, and how to recalibrate them for another hospital."""
 
 from __future__ import annotations
 

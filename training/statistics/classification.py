@@ -117,7 +117,8 @@ def proportion(numerator: int, denominator: int, method: IntervalMethod = "Wilso
 
 
 def classify(labels: ArrayLike, scores: ArrayLike, cut_off: float) -> Classification:
-    """Return the performance at a cut-off with Wilson intervals; one class alone is allowed, its missing shares are NaN.
+    """Return the performance at a cut-off with Wilson intervals; one class alone is allowed, its missing shares are
+    NaN.
 
     Parameters
     ----------
@@ -184,7 +185,7 @@ def youden_cut_off(labels: ArrayLike, scores: ArrayLike) -> YoudenCutOff:
         raise ValueError("every score is the same, so no cut-off makes two groups")
     inner = slice(1, -1)
     index = curve.sensitivity[inner] + curve.specificity[inner] - 1
-    # rounding must not choose between equals
+    # differences by rounding must not decide between equal cut-offs
     best = 1 + int(np.flatnonzero(index >= index.max() - 1e-12)[0])
     sensitivity, specificity = float(curve.sensitivity[best]), float(curve.specificity[best])
     return YoudenCutOff(float(curve.cut_offs[best]), sensitivity, specificity, sensitivity + specificity - 1)

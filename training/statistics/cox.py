@@ -20,7 +20,7 @@ TimeTransform = Literal["km", "identity", "rank"]
 LINEAR_PREDICTOR: Final = "linear_predictor"
 _NEWTON_STEPS: Final = 30
 _FAR_APART: Final = 50.0
-"""A hazard ratio of exp(50) is none: the likelihood rises without end."""
+"""Beyond a hazard ratio of exp(50) the estimate counts as infinite: the likelihood has no maximum."""
 
 
 class NoFiniteEstimate(ValueError):
@@ -113,12 +113,13 @@ class ProportionalHazards:
 
 @dataclass(frozen=True, slots=True)
 class CoxCalibration:
-    """How far the linear predictor of a Cox model carries over to patients that it was not fitted on.
+    """Calibration of a Cox model's linear predictor on patients that it was not fitted on.
 
     Attributes
     ----------
     slope
-        1 where it does; below 1 the model told patients further apart than they are, at 0 it says nothing of these.
+        1 where it is right; below 1 the model exaggerates differences between patients; at 0 it has no information on
+        them.
     statistic, p_value
         Wald's, of a slope of 1.
     model
@@ -427,7 +428,7 @@ def _time_scale(
     if transform == "identity":
         return at
     if transform == "rank":
-        # of all patients' times, as R ranks them: ties get their mean rank
+        # ranks of all patients' times, as in R: ties get their mean rank
         below = (times[:, None] < at).sum(axis=0)
         equal = (times[:, None] == at).sum(axis=0)
         return below + (equal + 1) / 2

@@ -1,4 +1,4 @@
-"""A number that the data do not hold is said to be missing, with the reason, and ends nothing."""
+"""A number that the data do not allow is missing with a reason, and ends no analysis."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class NotEstimable:
-    """What stands in the place of a result, and why: one class only, a group without events, too few patients."""
+    """Replaces a result that cannot be estimated, with the reason: one class only, a group without events, too few patients."""
 
     reason: str
 

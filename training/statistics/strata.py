@@ -1,4 +1,4 @@
-"""Strata: does the score work for every manufacturer, slice thickness and tube current (paper, supplement Figure 2)."""
+"""Strata: whether the score works for every manufacturer, slice thickness and tube current (paper, supplement Figure 2)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.statistics.discrimination import Auc, auc
 
 SLICE_THICKNESS_CUT_MM = 5.0
 TUBE_CURRENT_CUT_MA = 290.0
-"""The paper's median; another cohort has its own."""
+"""The paper's median."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,8 @@ def kaplan_meier(time: ArrayLike, event: ArrayLike, transform: Transform = "log"
 
 
 def median_follow_up(time: ArrayLike, event: ArrayLike) -> Estimate:
-    """Return the median follow-up by the reverse Kaplan-Meier curve (Schemper and Smith, Control Clin Trials 1996; 17: 343).
+    """Return the median follow-up by the reverse Kaplan-Meier curve (Schemper and Smith, Control Clin Trials 1996; 17:
+    343).
 
     Parameters
     ----------
@@ -186,7 +187,7 @@ def log_rank(time: ArrayLike, event: ArrayLike, group: Sequence[object] | NDArra
     if not events.any():
         raise ValueError("the log-rank test needs an event, and nobody had one")
     result = multivariate_logrank_test(times, member, events)
-    # lifelines keeps the expected numbers to itself
+    # lifelines does not return the expected numbers
     at = np.unique(times[events])
     risk = np.stack([(times[member == g][:, None] >= at).sum(axis=0) for g in range(names.size)])
     deaths = (times[events][:, None] == at).sum(axis=0)

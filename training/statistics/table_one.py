@@ -254,5 +254,5 @@ def _summary(values: NDArray[np.float64], missing: int) -> Summary:
 
 def _p_of_means(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     if np.ptp(np.concatenate([first, second])) == 0:
-        return 1.0  # everybody alike: no test statistic, and no difference either
+        return 1.0  # all values are the same: there is no test statistic and no difference
     return float(ttest_ind(first, second).pvalue)

@@ -1,4 +1,4 @@
-"""Numbers as a reader sees them; what is not estimable is said to be so."""
+"""Numbers and results as text for readers."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def interval(estimate: Estimate | Auc | Proportion | Any, digits: int = 2) -> st
 
 
 def p_value(p: float) -> str:
-    """Return a P value with the digits that mean something."""
+    """Return a P value with three decimals; below 0.001 only that."""
     if math.isnan(p):
         return "P –"
     return "P < 0.001" if p < 0.001 else f"P = {p:.3f}"

@@ -1,4 +1,4 @@
-"""X-tile: the cut-off of a score that splits survival best, and what that search costs (paper: 0.66)."""
+"""X-tile: the cut-off of a score that splits survival best, with its P corrected for the search (paper: 0.66)."""
 
 from __future__ import annotations
 
@@ -145,11 +145,11 @@ def search_cut_off(
     Notes
     -----
     The search is X-tile's for two groups (Camp, Dolled-Filhart and Rimm, Clin Cancer Res 2004; 10: 7252-7259). Its P is
-    corrected in three ways: by permutation, which holds for any number of ties and patients as long as censoring does not
-    depend on the score; by Miller and Siegmund (Biometrics 1982; 38: 1011-1016), with Lausen and Schumacher's extension to
-    log-rank scores (Biometrics 1992; 48: 73-85); and by Lausen, Sauerbrei and Schumacher (in Dirschedl and Ostermann,
-    Computational Statistics, 1994). R's maxstat gives the same numbers where no two patients have the same time; where
-    some do, its scores depend on how many, while these are Peto's.
+    corrected in three ways: by permutation, which holds for any number of ties and patients as long as censoring does
+    not depend on the score; by Miller and Siegmund (Biometrics 1982; 38: 1011-1016), with Lausen and Schumacher's
+    extension to log-rank scores (Biometrics 1992; 48: 73-85); and by Lausen, Sauerbrei and Schumacher (in Dirschedl and
+    Ostermann, Computational Statistics, 1994). R's maxstat gives the same numbers where no two patients have the same
+    time; where some do, its scores depend on how many, while these are Peto's.
     """
     times, events = follow_up(time, event)
     values = finite_vector(score, "score", times.size)
@@ -358,6 +358,6 @@ def _half(times: NDArray[np.float64], events: NDArray[np.bool_], generator: np.r
     for group in (events, ~events):
         ranked = np.flatnonzero(group)[np.argsort(times[group], kind="stable")]
         coin = generator.integers(0, 2, size=(ranked.size + 1) // 2)
-        # of each pair the coin's side; a patient left over goes by coin alone
+        # one of each pair at random; a patient left over at random too
         first[ranked] = np.arange(ranked.size) % 2 == np.repeat(coin, 2)[: ranked.size]
     return first

@@ -1,1 +1,1 @@
-"""Training: division of the cohort, data, stages of the learning rate, comparators, and what a run leaves behind."""
+"""Training: division of the cohort, data, stages of the learning rate, comparators, and the files of a run."""

@@ -1,4 +1,4 @@
-"""Modest changes of patches that leave a tumour a tumour: drawn for each sample, applied to a whole batch at once."""
+"""Modest augmentation of patches: drawn for each sample, applied to a whole batch at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHIFT_PIXELS: Final = 5.0
 SCALE: Final = 0.08
 NOISE_HU: Final = 15.0
 OFFSET_HU: Final = 10.0
-"""Calibration of scanners differs by about as much."""
+"""About the difference between scanners' calibrations, HU."""
 
 
 class Augmentation:

@@ -1,4 +1,4 @@
-"""What a training run is told: one frozen model, written beside what it made."""
+"""Configuration of a training run: one frozen model, which is stored with the run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LAYERS: Final[dict[str, Layers]] = {"densenet121": DENSENET121, "small": SMALL}
 
 
 class ConfigurationError(UsageError):
-    """A configuration is not one; the message names the field."""
+    """A configuration does not follow its schema; the message names the field."""
 
 
 class Stage(BaseModel):
@@ -49,7 +49,7 @@ PAPER_STAGES: Final = tuple(Stage(learning_rate=rate, epochs=20) for rate in (1e
 
 
 class Hardware(BaseModel):
-    """Where it runs; the result means the same, though its last bits may differ.
+    """Where a run is computed. It changes at most the last bits of the result.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Hardware(BaseModel):
         ``auto``: bf16 where the processor multiplies in it (an accelerator, AMX, or AVX512-BF16), else float32.
     threads
         Of the processor for each process; None: all cores, divided by ``side_by_side``. On cores that others use too,
-        one is quicker than two: each of the network's many small steps waits for the slower.
+        one thread is quicker than two, because each small step waits for the slower thread.
     compiled
         Compile the network with torch.compile.
     workers
@@ -169,7 +169,7 @@ class TrainingConfig(BaseModel):
 def read_configuration(
     path: Path | None, given: Mapping[str, object] | None = None, *, epochs: int | None = None
 ) -> TrainingConfig:
-    """Join a file, if any, and what was said on the command line, which wins.
+    """Merge a file, if given, with the command line's options, which win.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def read_configuration(
 
 
 def read_hardware(**given: object) -> Hardware:
-    """Check what was said of the hardware.
+    """Check the options for the hardware.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Patches in memory as int16, handed out whole batches at a time, in an order that seed and epoch alone decide."""
+"""Patches in memory as int16, read as whole batches in an order that depends only on seed and epoch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pdl1es.method import PATCH_SLICES
 from training.train.augmentation import Augmentation
 
 VALIDATION_PATIENTS: Final = 32
-"""Patients a batch without gradients."""
+"""Patients per batch without gradients."""
 MAX_WORKERS: Final = 8
 T = TypeVar("T")
 
@@ -192,8 +192,8 @@ def training_loader(
     batch_size
         Of this device.
     workers
-        Processes; None chooses: without augmentation a batch is one look-up of a fraction of a millisecond, so none; with
-        it, one core fewer than there are, at most 8.
+        Processes; None chooses: without augmentation a batch is one look-up of a fraction of a millisecond, so none;
+        with it, one core fewer than there are, at most 8.
     pinned
         Whether batches are copied to an accelerator.
 
@@ -203,7 +203,7 @@ def training_loader(
     """
     if workers is None:
         cores = len(os.sched_getaffinity(0))
-        # The processor that trains on itself has no core to spare for them.
+        # No workers where the network is trained on the processor: it has no cores to spare.
         busy = samples.augmentation is not None and samples.with_patches and pinned
         workers = min(max(cores - 1, 0), MAX_WORKERS) if busy else 0
     return DataLoader(
@@ -238,5 +238,5 @@ def validation_loader(inputs: NetworkInputs, *, with_patches: bool = True) -> Da
 
 
 def _as_it_is(batch: T) -> T:
-    """Hand on what `__getitems__` made: it is a batch already."""
+    """Return the result of `__getitems__` unchanged: it is a batch already."""
     return batch

@@ -1,4 +1,4 @@
-"""Which patient trains, validates and tests: by the table, or drawn 8:1:1 within each class (paper, Methods)."""
+"""Divides patients into training, validation and test: by the table, or drawn 8:1:1 within each class (paper, Methods)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 DIVIDED: Final = (TRAIN, VALIDATION, TEST)
 
 Division = NDArray[np.object_]
-"""One split's name a patient, shape (n,); None for a patient that takes no part."""
+"""The split of each patient, shape (n,); None for patients that take no part."""
 
 
 class DivisionError(UsageError):

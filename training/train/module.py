@@ -48,7 +48,7 @@ class FusionModule(lightning.LightningModule):
         self.learning_rate = learning_rate
         self.linear_rate_factor = linear_rate_factor
         self.weight_decay = weight_decay
-        # A bound method, not a module: the compiled network would bring the same weights under a second name.
+        # A bound method instead of a module, because a compiled module would hold the same weights under a second name.
         self._forward: Callable[[Tensor, Tensor, Tensor], Tensor] = (
             torch.compile(network.forward) if compiled else network.__call__
         )
@@ -89,7 +89,7 @@ class FusionModule(lightning.LightningModule):
         labels, logits = torch.cat(self._labels).cpu(), torch.cat(self._logits).cpu()
         self._logits.clear()
         self._labels.clear()
-        # Not finite where training diverged: then it is no better than chance, and never the best.
+        # Not finite where training diverged; the area is then 0, so that these weights are never the best.
         area = float(roc_auc_score(labels, logits)) if bool(torch.isfinite(logits).all()) else 0.0
         self.log(VALIDATION_AUC, torch.tensor(area, dtype=torch.float64))
 

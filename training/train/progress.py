@@ -1,4 +1,4 @@
-"""What a person sees while a network trains: a bar on a terminal, and a line for every epoch anywhere."""
+"""Shows progress while a network trains: a bar on a terminal, and a line for every epoch."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class EpochRecord:
 
 
 class Observer(Protocol):
-    """Whoever wants to be told; several networks may be trained at once, so each call names its own."""
+    """Receives progress. Several networks may be trained at once, so each call names its network."""
 
     def begin(self, network: str, epochs: int, done: int) -> None:
         """A network starts or goes on.
@@ -103,7 +103,7 @@ class Observer(Protocol):
 
 
 class Silent(Observer):
-    """Nobody is told."""
+    """Ignores all progress."""
 
     def begin(self, network: str, epochs: int, done: int) -> None:
         """Nothing."""

@@ -58,7 +58,7 @@ def train(
     pretrained: Path | None = None,
     observer: Observer | None = None,
 ) -> dict[str, Any]:
-    """Train everything that the paper trains; called again on the same folder, it goes on where it stopped.
+    """Train everything that the paper trains; a second call on the same folder continues a stopped run.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def train(
     pretrained
         File of ImageNet weights; its digest becomes part of the configuration. A configuration that names one needs it.
     observer
-        Is told of every epoch.
+        Called for every epoch.
 
     Returns
     -------
@@ -253,7 +253,7 @@ class UnitTraining:
     pretrained: Path | None
 
     def __call__(self, observer: Observer) -> None:
-        """Do it, or go on with it."""
+        """Train the network, or continue."""
         unit, prepared, fitted, config = self.unit, self.prepared, self.fitted, self.config
         started = time.perf_counter()
         network = initial_network(fitted, unit.name, config, unit.number, self.pretrained)

@@ -1,4 +1,4 @@
-"""What the folder of a training run holds, and whose it is."""
+"""Content of a training run's folder, and the record of the run."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ SUMMARY_FILE: Final = "summary.json"
 
 
 class TrainingError(UsageError):
-    """A run cannot start or go on; the message says what to do."""
+    """A run cannot start or continue; the message says what to do."""
 
 
 class TrainingRunRecord(BaseModel):
-    """``run.json``: what a folder's run is a run of; a folder holds one run only.
+    """``run.json``: configuration and cohort of the run that a folder holds.
 
     Attributes
     ----------
@@ -157,7 +157,7 @@ def claim(out: Path, record: TrainingRunRecord) -> None:
     out
         Folder of the run.
     record
-        What it is to be a run of.
+        Configuration and cohort of the run.
 
     Raises
     ------

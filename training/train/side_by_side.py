@@ -1,4 +1,4 @@
-"""Networks trained at the same time, each in a process of its own; what they tell comes back to one observer."""
+"""Trains several networks at the same time, each in a process of its own; one observer receives their progress."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from training.train.progress import EpochRecord, Observer
 
 Task = Callable[[Observer], None]
 _PATIENCE_S: Final = 0.2
-"""Between two looks at who has ended; what is told is passed on at once."""
+"""Seconds between two checks for ended processes; progress is passed on at once."""
 _FAREWELL_S: Final = 20.0
 """For a process that was asked to end, before it is killed."""
 
 
 class SideBySideError(FailedError):
-    """A process ended before its network was whole; its own words stand on standard error."""
+    """A process ended before its network was trained; its own message is on standard error."""
 
 
 def run_side_by_side(tasks: Mapping[str, Task], processes: int, observer: Observer) -> None:
-    """Do tasks in processes of their own, some at a time.
+    """Run tasks in processes of their own, several at a time.
 
     Parameters
     ----------
     tasks
-        By name; each can be pickled, and is told an observer to talk to.
+        By name; each can be pickled and is called with an observer.
     processes
-        At most so many at once.
+        Most processes at once.
     observer
-        Is told what all of them tell, in this process.
+        Receives the progress of all tasks, in this process.
 
     Raises
     ------
     SideBySideError
-        A process failed. The others are ended: what they left goes on when called again.
+        A process failed. The others are stopped; a second call continues their work.
     """
     context = multiprocessing.get_context("spawn")  # torch's threads do not outlive a fork
     told = context.Queue()
@@ -68,7 +68,7 @@ def run_side_by_side(tasks: Mapping[str, Task], processes: int, observer: Observ
 
 
 class _Relay:
-    """An observer in a task's process: whatever it is told goes to the first process."""
+    """An observer in a task's process, which sends everything to the first process."""
 
     def __init__(self, told: multiprocessing.Queue[tuple[str, tuple[Any, ...]]]) -> None:
         self._told = told
@@ -104,7 +104,7 @@ def _work(task: Task, told: multiprocessing.Queue[tuple[str, tuple[Any, ...]]]) 
 
 
 def _end_with_parent() -> None:
-    """A killed first process leaves nobody behind who would write into the folder of the next call."""
+    """Where the first process was killed, this one must not go on writing into the folder of the next call."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -112,7 +112,7 @@ def _end_with_parent() -> None:
 
 
 def _pass_on(told: Any, observer: Observer, patience: float) -> None:
-    """Tell the observer what has come, and wait at most so long for more."""
+    """Pass received progress to the observer; wait at most ``patience`` seconds for more."""
     try:
         while True:
             what, words = told.get(timeout=patience) if patience else told.get_nowait()

@@ -43,7 +43,7 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class TrainedNetwork:
-    """What the stages came to; the network itself holds the best weights.
+    """Result of the stages; the network itself holds the best weights.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ def train_network(
     name: str = "network",
     observer: Observer | None = None,
 ) -> TrainedNetwork:
-    """Train a network in stages (paper, Methods); called again after a stop, it goes on after the last whole epoch.
+    """Train a network in stages (paper, Methods); a call after a stop continues after the last finished epoch.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def train_network(
     name
         For the observer.
     observer
-        Is told of every epoch.
+        Called for every epoch.
 
     Returns
     -------
@@ -110,8 +110,8 @@ def train_network(
 
     Notes
     -----
-    Adam starts afresh in each stage. A stage starts from the best weights so far: where it never does better than what
-    it was given, the next stage and the result get those. Of equal AUCs the earliest counts. A stage ends early after
+    Adam starts afresh in each stage. A stage starts from the best weights so far: where it never improves on them, the
+    next stage and the result get them unchanged. Of equal AUCs the earliest counts. A stage ends early after
     `TrainingConfig.patience` epochs without a better AUC within the stage.
     """
     hardware = hardware or Hardware()
@@ -181,7 +181,7 @@ def _run_stage(
     stopping = EarlyStopping(
         VALIDATION_AUC, mode="max", patience=config.patience, check_finite=False, check_on_train_epoch_end=True
     )
-    # Best before last: what is written last knows everything before it.
+    # The best checkpoint is listed before the last one, which records everything before it.
     keeping = ModelCheckpoint(
         place,
         BEST,
@@ -240,7 +240,7 @@ def _run_stage(
 
 
 class _Recorder(Callback):
-    """Time every epoch, the wait for data apart, and tell the observer; what it knows survives a stop."""
+    """Time every epoch and, apart from it, the wait for data; the records survive a stop."""
 
     def __init__(
         self, stage: int, learning_rate: float, network: str, observer: Observer, begin: Callable[[], None]
@@ -319,7 +319,7 @@ def _precision(hardware: Hardware, network: FusionNetwork) -> _Chosen:
 
 
 def _devices(text: str) -> int | list[int]:
-    """Read ``2`` as a number of devices and ``0,3`` as which."""
+    """Read ``2`` as a number of devices, and ``0,3`` as their indices."""
     return [int(part) for part in text.split(",")] if "," in text else int(text)
 
 
@@ -350,13 +350,13 @@ def _has_stopped(last: Path, patience: int, epochs: int) -> bool:
 
 
 def first_process() -> bool:
-    """Tell whether this process is the one of all that writes files."""
+    """Tell whether this process writes the files."""
     return int(vars(rank_zero_only).get("rank", 0)) == 0
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Lightning's and torch's hints to developers to themselves; errors still come as exceptions."""
+    """Silence Lightning's and torch's hints to developers; errors are still raised."""
     names = ("lightning.pytorch", "lightning.fabric", "lightning")
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]

@@ -1,4 +1,4 @@
-"""What a run says of itself: each network's numbers, and the whole in one document."""
+"""The summary of a run: each network's numbers, and all of them in one document."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def summarise(
     config: TrainingConfig,
     untrained: dict[str, str],
 ) -> dict[str, Any]:
-    """Gather the networks' predictions in one table each division, and everything else in one document.
+    """Gather the networks' predictions in one table per division, and everything else in one document.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def summarise(
 def network_document(
     trained: TrainedNetwork, difference: float, seconds: float, config: TrainingConfig
 ) -> dict[str, Any]:
-    """Return ``network.json``: what a network's training came to.
+    """Return ``network.json``: the result of a network's training.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def network_document(
 
 
 def sentence(unit: Unit, trained: TrainedNetwork, document: dict[str, Any]) -> str:
-    """Return what a network's training came to, for people.
+    """Return the result of a network's training as a sentence.
 
     Parameters
     ----------
