@@ -45,7 +45,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 have no pydantic."""
 
 
-def read_settings(file: Path) -> dict[str, Any]:
+def packaging_settings(file: Path) -> dict[str, Any]:
     """Return ``app.yaml`` with every key of the sections that manifests are made of."""
     settings = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     filled = {
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--sdk-version", help="of monai-deploy-app-sdk")
     parser.add_argument("--root", type=Path, help="where etc/ is written")
     arguments = parser.parse_args()
-    settings = read_settings(arguments.settings)
+    settings = packaging_settings(arguments.settings)
     if arguments.show_version:
         print(settings["application"]["version"])
     elif arguments.complete:
@@ -177,7 +177,7 @@ def write_complete(given: Path, complete: Path) -> None:
     complete
         The file that is written.
     """
-    settings = read_settings(given)
+    settings = packaging_settings(given)
     if settings == yaml.safe_load(given.read_text(encoding="utf-8")):
         complete.write_bytes(given.read_bytes())
     else:

@@ -123,6 +123,11 @@ def not_writable(path: Path, error: OSError) -> Refusal:
         Which file.
     error
         What the operating system said.
+
+    Returns
+    -------
+    Refusal
+        OUTPUT_NOT_WRITABLE.
     """
     # The folder's path may hold a patient's name where a site names folders so; the file's name is ours.
     return Refusal(RefusalCode.OUTPUT_NOT_WRITABLE, f"writing {path.name} failed: {error.strerror or 'unknown error'}")

@@ -1,5 +1,4 @@
-"""A seeded, untrained model, so that the chain can run before a cohort was trained on: ``python -m
-training.untrained``.
+"""A seeded, untrained model, so that the chain can run before a cohort was trained on: ``python -m training.untrained``.
 
 Its weights are random numbers. Only its scale is sensible: the statistics that standardise its inputs come from phantom
 tumours and from the marginals of the paper's Table 1, so that its logits lie within about two of its bias.

@@ -148,6 +148,10 @@ def image_references(item: Dataset, sequence: str) -> Iterator[ImageReference]:
         A header, or an item of one of its sequences.
     sequence
         Keyword of the sequence of references.
+
+    Yields
+    ------
+    ImageReference
     """
     for reference in sequence_items(item, sequence):
         if uid := uid_text(reference, "ReferencedSOPInstanceUID"):

@@ -144,6 +144,11 @@ class RegionOfInterest:
             The ROI's number.
         normal
             Unit vector, shape (3,).
+
+        Returns
+        -------
+        list of float
+            In the order of the contours.
         """
         positions = []
         for contour in self.contours:
@@ -220,6 +225,10 @@ def structure_set_unreadable(
         Of the attribute at fault, or None.
     value
         Its value; None where it is absent. Never text that a person wrote.
+
+    Returns
+    -------
+    Refusal
     """
     return Refusal(
         RefusalCode.SEG_UNREADABLE,

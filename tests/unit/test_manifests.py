@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from package.manifests import DEFAULTS, application_manifest, package_manifest, read_settings, write_complete
+from package.manifests import DEFAULTS, application_manifest, package_manifest, packaging_settings, write_complete
 from pdl1es import __version__
 from pdl1es.settings import DEFAULT_FILE, Settings, load_settings
 
@@ -28,7 +28,7 @@ def test_manifests_need_no_key_of_app_yaml(repository: Path, tmp_path: Path, lef
     next(part for part in (document, document["application"], document["resources"]) if left_out in part).pop(left_out)
     file = tmp_path / "app.yaml"
     file.write_text(yaml.safe_dump(document), encoding="utf-8")
-    shipped, short = read_settings(DEFAULT_FILE), read_settings(file)
+    shipped, short = packaging_settings(DEFAULT_FILE), packaging_settings(file)
     assert application_manifest(short, "4.0.0") == application_manifest(shipped, "4.0.0")
     assert package_manifest(short, repository / "models") == package_manifest(shipped, repository / "models")
 

@@ -112,15 +112,13 @@ same cohort.
 
 ## How it was trained
 
-{"DenseNet121" if config["layers"] == "densenet121" else "A small DenseNet, for tests of the mechanics only,"} on
-patches of {PATCH_SIZE} x {PATCH_SIZE} (HU window {low:g} to {high:g}), {fitted["selected_features"]} radiomic features
-of {fitted["tested_features"]} tested (Mann-Whitney U, P < {fitted["alpha"]:g}, correction {fitted["correction"]};
-{fitted["constant_features"]} were constant) and four clinical variables, in one linear layer, as Figure 1 of
-{REFERENCE}. Cross-entropy, Adam, learning rates {stages}, each from the best weights so far by validation AUC; a rate
-ends after {config["patience"]} epochs without a better one. Augmentation: {config["augmentation"]}. Batches of
-{config["batch_size"]} patches. Learning rate of the linear layer: {config["linear_rate_factor"]:g} times the network's.
-ImageNet weights: {"none" if config["pretrained"] is None else "from a file with SHA-256 " + config["pretrained"]}. Seed
-{config["seed"]}.
+{"DenseNet121" if config["layers"] == "densenet121" else "A small DenseNet, for tests of the mechanics only,"} on patches of {PATCH_SIZE} x {PATCH_SIZE} (HU window {low:g} to {high:g}), {fitted["selected_features"]} radiomic
+features of {fitted["tested_features"]} tested (Mann-Whitney U, P < {fitted["alpha"]:g}, correction {fitted["correction"]};
+{fitted["constant_features"]} were constant) and four clinical variables, in one linear layer, as Figure 1 of {REFERENCE}.
+Cross-entropy, Adam, learning rates {stages}, each from the best weights so far by validation AUC; a rate ends after
+{config["patience"]} epochs without a better one. Augmentation: {config["augmentation"]}. Batches of {config["batch_size"]}
+patches. Learning rate of the linear layer: {config["linear_rate_factor"]:g} times the network's. ImageNet weights:
+{"none" if config["pretrained"] is None else "from a file with SHA-256 " + config["pretrained"]}. Seed {config["seed"]}.
 
 {_epochs(summary)}
 
@@ -128,17 +126,16 @@ ImageNet weights: {"none" if config["pretrained"] is None else "from a file with
 |---|---|---|---|---|---|
 {_network_rows(summary)}
 
-Imputation from {fitted["profiles"]} profiles that at least five patients share ({fitted["patients_in_profiles"]}
-patients), so that no patient can be found in the file. Mean difference from the same rule over the patients themselves:
+Imputation from {fitted["profiles"]} profiles that at least five patients share ({fitted["patients_in_profiles"]} patients),
+so that no patient can be found in the file. Mean difference from the same rule over the patients themselves:
 {differences or "nothing was missing"}.
 
 ## The file
 
-`{MODEL_FILE}` is the whole: HU window, imputation, selection, standardisation, network{
-        ", Cox models" if metadata.clinical_cut_off else ""
-    }. Inputs and outputs: `metadata.json`. onnxruntime differed from torch by at most
-{difference:.0e} on {cases} random cases. Digest of the method that it belongs to: `{metadata.method_digest}`; the
-application refuses the file where its own differs.
+`{MODEL_FILE}` is the whole: HU window, imputation, selection, standardisation, network{", Cox models" if metadata.clinical_cut_off else ""}.
+Inputs and outputs: `metadata.json`. onnxruntime differed from torch by at most {difference:.0e} on {cases} random cases.
+Digest of the method that it belongs to: `{metadata.method_digest}`; the application refuses the file where its own
+differs.
 
 ## How to train it again
 

@@ -158,8 +158,8 @@ def _notes(evaluation: Evaluation) -> str:
         sentences.append(
             "Volume is tumour volume alone, fitted on Training."
             if TRAINING in evaluation.cohorts
-            else "Volume is tumour volume alone; nothing is fitted, and a larger one counts as higher expression, so
-            that an " "area below 0.50 says that smaller tumours express more."
+            else "Volume is tumour volume alone; nothing is fitted, and a larger one counts as higher expression, so that an "
+            "area below 0.50 says that smaller tumours express more."
         )
     if BAYES in models:
         sentences.append("Bayes is the score that knows the truth of a synthetic cohort.")

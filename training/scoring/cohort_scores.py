@@ -38,8 +38,8 @@ SOURCE: Final = "cohort"
 KEPT_TOGETHER: Final = 32
 """Patients per file, so that an interrupted run loses less than a minute's work."""
 AT_ONCE: Final = 2
-"""Patients scored at once, each on one thread. The file takes one patient's slices with that patient's features, so
-that patients cannot share a batch."""
+"""Patients scored at once, each on one thread. The file takes one patient's slices with that patient's features, so that
+patients cannot share a batch."""
 _OF_THE_MODEL: Final = tuple(name for name in COLUMNS if name not in ("case_id", "split", "label", "model"))
 
 
@@ -70,8 +70,7 @@ def score_cohort(
     Returns
     -------
     pandas.DataFrame
-        The columns of `COLUMNS`, in the order of the cases; NaN where the model refuses a case, with the refusal's
-        code.
+        The columns of `COLUMNS`, in the order of the cases; NaN where the model refuses a case, with the refusal's code.
 
     Raises
     ------
@@ -171,8 +170,7 @@ def _read_part(file: Path, case_ids: list[str]) -> list[dict[str, object]] | Non
     cells: list[dict[str, object]] = part[list(_OF_THE_MODEL)].to_dict("records")
     for row in cells:
         slices = row["slice_scores"]
-        row["slice_scores"] = None if slices is None else [float(score) for score in slices]  # type:
-        ignore[attr - defined]
+        row["slice_scores"] = None if slices is None else [float(score) for score in slices]  # type: ignore[attr-defined]
     return cells
 
 
