@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pydicom
 import pytest
 
+from pdl1es.dicom.header import read_instance
+from pdl1es.dicom.structure_set import parse_structure_set
 from pdl1es.model.metadata import CutOff
 from pdl1es.report.build import build_sr
 from tests.e2e.dicom_tools import codes_and_texts, numbers, rendered, run
 from tests.report_cases import OPTIONS, SMOOTH, Case, metadata, prediction, report_case
+from tests.structure_sets import Drawn, Region, circle, structure_set
+from tests.structure_sets import write as write_structure_set
 
 RequireTool = Callable[[str], str]
 
@@ -73,9 +77,26 @@ def withheld(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return write(report_case(warnings=(SMOOTH,), site=False, ct=absent), tmp_path_factory.mktemp("withheld"))
 
 
-@pytest.fixture(params=["plain", "all_parts", "withheld"])
+@pytest.fixture(scope="module")
+def by_planner(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """A case whose tumour was drawn in an RT Structure Set, by software alone."""
+    folder = tmp_path_factory.mktemp("by_planner")
+    case = report_case(ct={"PatientName": "Doe^Jane", "ReferringPhysicianName": "Roe^Richard"})
+    ct, seg = case.write(folder)
+    seg.unlink()
+    whole = structure_set(case.ct[0], [Region("GTV", (Drawn(circle((0.0, 0.0, -94.0), 8.0)),), algorithm="AUTOMATIC")])
+    file = write_structure_set(whole, folder / "rs.dcm")
+    (region,) = parse_structure_set(read_instance(file)).regions
+    selection = replace(case.assessment.selection, segmentation=region, segment=region.segment)
+    assessment = replace(case.assessment, selection=selection)
+    report = folder / "report.dcm"
+    report.write_bytes(build_sr(assessment, OPTIONS).data)
+    return Files(replace(case, assessment=assessment), report, file, ct)
+
+
+@pytest.fixture(params=["plain", "all_parts", "withheld", "by_planner"])
 def files(request: pytest.FixtureRequest) -> Files:
-    """Each of the three cases."""
+    """Each of the four cases."""
     return request.getfixturevalue(request.param)
 
 
@@ -132,8 +153,9 @@ def test_tid1500reader_reads_every_measurement_back(files: Files, require_tool: 
     ]
     assert sorted(read) == sorted(numbers(pydicom.dcmread(files.report)))
     selection = files.case.assessment.selection
-    assert group["ReferencedSegment"] == selection.segment.number
-    assert group["segmentationSOPInstanceUID"] == files.case.segmentation.SOPInstanceUID
+    if selection.segmentation.kind == "SEG":  # the reader knows no other kind of region
+        assert group["ReferencedSegment"] == selection.segment.number
+        assert group["segmentationSOPInstanceUID"] == files.case.segmentation.SOPInstanceUID
     assert group["SourceSeriesForImageSegmentation"] == selection.ct.series_instance_uid
     assert group["Finding"]["CodeMeaning"] == "Neoplasm"
     assert group.get("FindingSite", {}).get("CodeMeaning") == (
