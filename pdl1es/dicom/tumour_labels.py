@@ -12,11 +12,12 @@ MAX_LABEL: Final = 64
 Language = Literal["en", "de", "zh"]
 
 LABELS: Final = (
-    r"^(primary )?(lung |pulmonary )?(gtv ?[pt]?|tumou?rs?|neoplasms?|mass(es)?|nodules?|cancers?|carcinomas?|nsclc)$",
-    r"^(gtv ?[pt]?|tumou?r|neoplasm|mass|nodule|cancer|carcinoma|lesion) primary( (lung|tumou?r))?$",
-    r"^(gtv ?[pt]?|tumou?rs?|neoplasms?|mass(es)?|nodules?|cancers?|carcinomas?) (lung|pulmonary)$",
-    r"^gtv ?[pt]? (primary )?(lung )?(tumou?r|mass|nodule|lesion)$",
-    r"^(primary |primary lung |lung |pulmonary )lesions?$",
+    r"^((primary|lung|pulmonary) ?)*(gtv ?(p|t|primary)?|tumou?rs?|neoplasms?|mass(es)?|nodules?|cancers?|(adeno)?carcinomas?|nsclc)"
+    r"( (primary|lung|pulmonary))*$",
+    r"^((primary|lung|pulmonary) ?)*(gtv ?(p|t|primary)?|tumou?r|cancer|nsclc) ((lung|primary) )*(tumou?r|mass|nodule|lesion)s?"
+    r"( (primary|lung))*$",
+    r"^((primary|lung|pulmonary) ?)+lesions?$",
+    r"^lesions?( (primary|lung|pulmonary))+$",
 )
 """Of labels in plain words (`plain_label`)."""
 
@@ -50,7 +51,9 @@ EXCLUDED_LABELS: Final = (
 )
 """Never the primary tumour, in any language: of labels as they are, and with separators as spaces."""
 
-_SIDE_AND_PLACE: Final = frozenset(
+_LOBES: Final = frozenset(["rul", "rml", "rll", "lul", "lll", "lobe", "lobes", "lingula", "lingular"])
+"""Words that say lung, and where in it."""
+_PASSED_OVER: Final = frozenset(
     [
         "right",
         "left",
@@ -61,29 +64,38 @@ _SIDE_AND_PLACE: Final = frozenset(
         "upper",
         "middle",
         "lower",
-        "lobe",
-        "lobes",
         "apex",
         "apical",
-        "lingula",
-        "lingular",
         "central",
         "peripheral",
-        "rul",
-        "rml",
-        "rll",
-        "lul",
-        "lll",
         "in",
         "of",
         "the",
         "main",
         "index",
+        "dominant",
+        "malignant",
         "nr",
         "number",
+        "roi",
+        "seg",
+        "segment",
+        "segmentation",
+        "mask",
+        "contour",
+        "label",
+        "structure",
+        "a",
+        "b",
+        "c",
+        "d",
+        "i",
+        "ii",
+        "iii",
+        "iv",
     ]
 )
-"""Words that say where or which, not what."""
+"""Words that say where or which, or that it is a drawing; not what."""
 _NUMBER: Final = re.compile(r"[ctp]?\d{1,3}%?")
 """A number, or a breathing phase as ``c40``, ``t50`` and ``50%``."""
 
@@ -126,16 +138,18 @@ def excluding_pattern(label: str, patterns: Iterable[str]) -> str | None:
 
 def separated_label(label: str) -> str:
     """Return a label with words apart: separators as spaces, ``LungTumour`` as two words, without padding."""
-    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", label[:MAX_LABEL])
-    return " ".join(re.split(r"[\s_\-.,;:/\\()\[\]]+", text)).strip()
+    text = re.sub(r"(?<=[a-z]{2})(?=[A-Z])", " ", label[:MAX_LABEL])
+    return " ".join(re.split(r"[\s_\-.,;:/\\()\[\]#]+", text)).strip()
 
 
 def plain_label(label: str) -> str:
     """Return the words of a label that say what it is, in lower case.
 
-    Words for side, lobe and number are left out, and so are digits behind a word: ``GTV_Lung_R`` is ``gtv lung``,
-    ``Tumor_c40`` is ``tumor``, ``Mass, right upper lobe 2`` is ``mass``.
+    Words for side and number are left out, and so are digits behind a word; a lobe is ``lung``, once: ``GTV_Lung_R`` and
+    ``GTV-1 RUL`` are ``gtv lung``, ``Tumor_c40`` is ``tumor``, ``Mass, right upper lobe 2`` is ``mass lung``.
     """
-    words = separated_label(label).casefold().split()
-    kept = [word for word in words if word not in _SIDE_AND_PLACE and not _NUMBER.fullmatch(word)]
-    return " ".join(re.sub(r"(?<=[^\W\d])\d{1,2}$", "", word) for word in kept)
+    words = re.sub(r"\bno (?=\d)", "", separated_label(label).casefold()).split()
+    said = ("lung" if word in _LOBES else word for word in words)
+    kept = [word for word in said if word not in _PASSED_OVER and not _NUMBER.fullmatch(word)]
+    plain = [re.sub(r"(?<=[^\W\d])\d{1,2}$", "", word) for word in kept]
+    return " ".join(word for n, word in enumerate(plain) if word != "lung" or "lung" not in plain[:n])

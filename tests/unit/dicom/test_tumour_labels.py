@@ -22,7 +22,7 @@ def accepted(label: str, rules: SegmentRules | None = None, interpreted_type: st
     """lung_nodules|pulmonary nodule|Lung Lesion|GTV primary|GTV_Lung_R|Tumor Right Upper Lobe|GTV|GTV-1|gtv1|GTVp|GTV_T|GTVp_1
     |GTV-T1|TUMOUR|tumor 2|Tumor_c40|primary tumor|Primary_Lung_Tumor|PrimaryLungTumour|LungTumor|Lung.Mass|mass, right hilar
     |pulmonary-nodules|Nodule 3|Lung cancer LUL|NSCLC|neoplasm, primary|lesion primary|primary lesion|GTV nodule|GTV_mass
-    |Left lower lobe mass|tumor in the RUL|GTV 50%|carcinoma|GTV_lung|Tumor (left)|main tumor""".replace(
+    |Left lower lobe mass|tumor in the RUL|lungtumor|GTVprimary|primary GTV lung|GTV_RUL_1|RUL nodule|Lesion RUL|right upper lobe lesion|Nodule no. 2|Nodule #3|Tumor II|tumor_mask|NSCLC tumor|adenocarcinoma|Pulmonary Lesions|lung cancer nodule|GTV primary lung tumor|nodules|GTV 50%|carcinoma|GTV_lung|Tumor (left)|main tumor""".replace(
         "\n    |", "|"
     ).split("|"),
 )
@@ -37,7 +37,7 @@ def test_a_tumours_label_is_taken(label: str) -> None:
     |metastasis|lung metastases|LungMets|adrenal_met|GTV M1|secondary tumor|adenopathy|benign nodule|nodal mass|lung_tumor_LN
     |CTV|CTV_p|PTV|PTV60|ITV|IGTV|iGTV_lung|GTV+5mm|GTV ring|tumor bed|peritumoral|tumour margin
     |Lung|Lung_R|lung left|lobe|right upper lobe|lung_upper_lobe_left|trachea|airway|lung_trachea_bronchia|lung_vessels|Heart
-    |Segment_1|Segment 1|lesion|Lesion 1|ROI|thyroid nodule|liver tumor|no tumor|mediastinal mass|external|body|Carina_c40|
+    |Segment_1|Segment 1|lesion|Lesion 1|ROI|thyroid nodule|liver tumor|no tumor|lung lobe|left lung lobe|mask|satellite nodule|TumorNode|GTV total|GTV_MIP|mediastinal mass|external|body|Carina_c40|
     """.replace("\n    |", "|").split("|"),
 )
 def test_another_structures_label_is_not_taken(label: str) -> None:
