@@ -14,10 +14,11 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from docs import chain_diagram
 
@@ -142,6 +143,26 @@ def shipped_model() -> str:
     ])  # fmt: skip
 
 
+def inspection_keys() -> str:
+    """Return every key of what ``pdl1es inspect --json`` prints."""
+    from pdl1es.inspection_document import InspectionDocument
+
+    lines = ["| key | meaning |", "|---|---|"]
+    lines += [f"| `{key}` | {field.description} |" for key, field in _document_fields(InspectionDocument)]
+    return "\n".join(lines)
+
+
+def _document_fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Give every field of a model and of the models within it, with the path that leads to it."""
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}", field
+        within = [part for part in (field.annotation, *get_args(field.annotation)) if isinstance(part, type)]
+        for part in within:
+            if issubclass(part, BaseModel):
+                several = "[]" if get_origin(field.annotation) is tuple else ""
+                yield from _document_fields(part, f"{prefix}{name}{several}.")
+
+
 def rooms(folder: str) -> str:
     """Return every room and module of a package with the first sentence of its docstring."""
     root = REPOSITORY / folder
@@ -159,6 +180,7 @@ def rooms(folder: str) -> str:
 FACTS: Final[dict[str, Callable[[], str]]] = {
     "settings": settings_table,
     "commands": command_reference,
+    "inspection": inspection_keys,
     "model": shipped_model,
     "steps": chain_diagram.table,
     "core": lambda: rooms("pdl1es"),

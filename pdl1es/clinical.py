@@ -80,6 +80,10 @@ class ClinicalData:
         """Return the variables in the paper's order."""
         return (self.age, self.sex, self.smoking, self.family_history)
 
+    def sources(self) -> dict[str, str]:
+        """Return where each variable was found, by its name; ``"missing"`` where nowhere."""
+        return {name: value.source for name, value in zip(VARIABLES, self.values(), strict=True)}
+
     @property
     def on_pembrolizumab(self) -> bool:
         """Whether first-line pembrolizumab is known to be the treatment: of others the fusion risk group says nothing."""

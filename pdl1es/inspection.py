@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pdl1es.clinical import ClinicalInput, ClinicalRecord, read_clinical_input
 from pdl1es.dicom.selection.segment import SegmentCandidate
 from pdl1es.dicom.selection.series import SeriesCandidate
 from pdl1es.dicom.selection.survey import Selection, Survey, survey
 from pdl1es.dicom.silence import silenced_pydicom
 from pdl1es.dicom.study import Study, scan_study
 from pdl1es.errors import Refusal
+from pdl1es.exit_code import ExitCode
 from pdl1es.score_warning import ScoreWarning
 from pdl1es.settings import Settings
 
@@ -25,10 +27,17 @@ class Inspection:
         What the folder holds.
     survey
         What the rules make of it.
+    clinical
+        Age, sex, smoking and family history, as far as something tells them; None where nothing is selected, or they
+        cannot be read.
+    clinical_fault
+        Why the study's own clinical data cannot be read, or None.
     """
 
     study: Study
     survey: Survey
+    clinical: ClinicalInput | None = None
+    clinical_fault: Refusal | None = None
 
     @property
     def series(self) -> tuple[SeriesCandidate, ...]:
@@ -42,25 +51,37 @@ class Inspection:
 
     @property
     def selection(self) -> Selection | None:
-        """What would be scored; None where nothing would."""
+        """What is selected; None where nothing is."""
         return self.survey.selection
 
     @property
     def refusal(self) -> Refusal | None:
         """Why nothing would be scored, or None."""
-        return self.survey.refusal
+        return self.survey.refusal or self.clinical_fault
 
     @property
     def warnings(self) -> tuple[ScoreWarning, ...]:
-        """Warnings about the choice and the protocol."""
-        return self.selection.warnings if self.selection is not None else ()
+        """Warnings about the choice, the protocol and the clinical data."""
+        selected = self.selection.warnings if self.selection is not None else ()
+        return selected + (self.clinical.warnings if self.clinical is not None else ())
+
+    @property
+    def withheld_by(self) -> tuple[str, ...]:
+        """Codes of the warnings that would withhold the groups; empty where nothing would be scored."""
+        warnings = self.warnings if self.refusal is None else ()
+        return tuple(warning.code for warning in warnings if warning.effect == "withhold_group")
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Of the command: as a run's, as far as a run looks at what is inspected."""
+        return ExitCode.REPORT_WRITTEN if self.refusal is None else ExitCode.REFUSED
 
     def __repr__(self) -> str:
         return f"<Inspection: {self.survey!r}>"
 
 
-def inspect_folder(folder: Path, settings: Settings) -> Inspection:
-    """Read a study's headers and judge them, as the chain's first two steps do.
+def inspect_folder(folder: Path, settings: Settings, clinical: Path | ClinicalRecord | None = None) -> Inspection:
+    """Read a study's headers and clinical data and judge them, as the chain does before it reads a pixel.
 
     Parameters
     ----------
@@ -68,6 +89,8 @@ def inspect_folder(folder: Path, settings: Settings) -> Inspection:
         Where the study lies.
     settings
         Rules and limits.
+    clinical
+        What is known of the patient beside the study, as for a run.
 
     Returns
     -------
@@ -77,7 +100,16 @@ def inspect_folder(folder: Path, settings: Settings) -> Inspection:
     ------
     Refusal
         LIMIT_EXCEEDED.
+    pdl1es.clinical.ClinicalFileError
+        ``clinical`` does not follow its schema.
     """
     with silenced_pydicom():
         study = scan_study(folder, settings.limits)
-        return Inspection(study, survey(study, settings.selection, settings.protocol))
+        judged = survey(study, settings.selection, settings.protocol)
+        if judged.selection is None:
+            return Inspection(study, judged)
+        header = judged.selection.ct.slices[0].instance.header
+        try:
+            return Inspection(study, judged, read_clinical_input(header, folder, clinical))
+        except Refusal as refusal:
+            return Inspection(study, judged, clinical_fault=refusal)

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from pdl1es import __version__
-from pdl1es.command_line.process import collect_garbage_rarely, limit_blas_threads, prepare_process
+from pdl1es.command_line.process import (
+    collect_garbage_rarely,
+    leave_out_what_is_not_used,
+    limit_blas_threads,
+    prepare_process,
+    print_in_any_locale,
+)
 from pdl1es.console import output_may_be_lost, say, standard_error, standard_output, usage_error
 from pdl1es.exit_code import ExitCode
 from pdl1es.model.folder import DEFAULT_MODELS
@@ -50,6 +56,17 @@ Model = Annotated[
         help="Folder of model.onnx, or the folder above it.",
         file_okay=False,
         show_default="the model that ships",
+    ),
+]
+
+Clinical = Annotated[
+    Optional[Path],  # noqa: UP045 - typer reads it
+    typer.Option(
+        "--clinical",
+        help="Age, sex, smoking, family history: JSON of this patient, or CSV with a column patient_id or accession_number. Wins over clinical.json in the study and over the DICOM header.",
+        exists=True,
+        dir_okay=False,
+        show_default=False,
     ),
 ]
 
@@ -108,16 +125,7 @@ def run(
     ],
     config: Config = None,
     model: Model = DEFAULT_MODELS,
-    clinical: Annotated[
-        Optional[Path],  # noqa: UP045 - typer reads it
-        typer.Option(
-            "--clinical",
-            help="Age, sex, smoking, family history: JSON of this patient, or CSV with a column patient_id or accession_number. Wins over clinical.json in the study and over the DICOM header.",
-            exists=True,
-            dir_okay=False,
-            show_default=False,
-        ),
-    ] = None,
+    clinical: Clinical = None,
     contour_stability: Annotated[
         bool,
         typer.Option(
@@ -185,34 +193,57 @@ def inspect(
         Path, typer.Argument(metavar="INPUT", help="Folder with the study.", exists=True, file_okay=False)
     ],
     config: Config = None,
+    clinical: Clinical = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, for a program; no free text of the study is in it.")
+    ] = False,
 ) -> None:
     """Show which series and which segment would be scored, and why; runs nothing and writes nothing.
+
+    Exit codes: 0 `pdl1es run` would score the study, unless its pixels tell otherwise; 3 it would refuse it.
 
     \f
     Parameters
     ----------
-    study, config
+    study, config, clinical, as_json
         As their help texts say.
 
     Raises
     ------
     typer.Exit
-        Always, with an `ExitCode`: 0 where a tumour would be scored, 3 where the study would be refused, 2 for wrong settings.
+        Always, with an `ExitCode`: 0 where a tumour would be scored, 3 where the study would be refused, 2 for wrong settings
+        or wrong ``--clinical``.
     """
-    from pdl1es.command_line.display import show_refusal, show_survey
+    from pdl1es.clinical import ClinicalFileError
     from pdl1es.errors import Refusal
     from pdl1es.inspection import inspect_folder
 
     settings = _settings(config)
     prepare_process(settings.log.level)
     try:
-        inspection = inspect_folder(study, settings)
+        inspection = inspect_folder(study, settings, clinical)
+    except ClinicalFileError as error:
+        raise usage_error(f"--clinical: {error}") from error
     except Refusal as refusal:
-        show_refusal(refusal, standard_error())
+        if as_json:
+            from pdl1es.inspection_document import refused_document
+
+            say(refused_document(refusal).text())
+        else:
+            from pdl1es.command_line.display import show_refusal
+
+            show_refusal(refusal, standard_error())
         raise typer.Exit(ExitCode.REFUSED) from refusal
     with output_may_be_lost():
-        show_survey(inspection.study, inspection.survey, standard_output())
-    raise typer.Exit(ExitCode.REPORT_WRITTEN if inspection.refusal is None else ExitCode.REFUSED)
+        if as_json:
+            from pdl1es.inspection_document import inspection_document
+
+            say(inspection_document(inspection).text())
+        else:
+            from pdl1es.command_line.inspection_view import show_inspection
+
+            show_inspection(inspection, standard_output())
+    raise typer.Exit(inspection.exit_code)
 
 
 @app.command()
@@ -341,6 +372,7 @@ def command_line(arguments: list[str], *, name: str = "pdl1es", execute: Execute
     execute
         What takes a study through the steps; plain calls by default.
     """
+    print_in_any_locale()
 
     def command() -> None:
         app(arguments, prog_name=name, obj=execute)
@@ -359,6 +391,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     if command_names().intersection(arguments[:1]):
         collect_garbage_rarely()
+        leave_out_what_is_not_used()
     else:
         attach_training()
     command_line(arguments)

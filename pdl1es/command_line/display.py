@@ -1,11 +1,10 @@
-"""What the command line shows: a result, a refusal, or what would be selected."""
+"""What the command line shows: a result, a refusal, a self-test."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -14,8 +13,6 @@ from pdl1es.report.delivery import RESULT_FILE
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pdl1es.dicom.selection.survey import Survey
-    from pdl1es.dicom.study import Study
     from pdl1es.errors import Refusal
     from pdl1es.report.result_schema import ResultDocument
     from pdl1es.self_test import SelfTest
@@ -119,57 +116,3 @@ def show_self_test(outcome: SelfTest, console: Console) -> None:
         console.print("[bold green]PASSED[/]", highlight=False)
     else:
         console.print("[bold red]FAILED[/]: this installation does not score as its maker's does", highlight=False)
-
-
-def show_survey(study: Study, survey: Survey, console: Console) -> None:
-    """Show every series and segment of a study, which would be scored, and why.
-
-    Parameters
-    ----------
-    study
-        What the folder holds.
-    survey
-        What the rules make of it.
-    console
-        Where to.
-    """
-    series = Table(title="Series", title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("", "no.", "kind", "images", "kernel", "spacing", "tumour", "why", "series UID"):
-        series.add_column(column, overflow="fold")
-    for candidate in survey.candidates:
-        series.add_row(
-            "[bold green]->[/]" if candidate.chosen else "",
-            "" if candidate.series_number is None else str(candidate.series_number),
-            escape(candidate.modality),
-            str(candidate.images),
-            "" if candidate.modality != "CT" else escape(f"{candidate.kernel or 'none'} ({candidate.sharpness})"),
-            "" if candidate.slice_spacing_mm is None else f"{candidate.slice_spacing_mm:.2f} mm",
-            "" if candidate.tumour_coverage is None else f"{candidate.tumour_coverage:.0%}",
-            escape("; ".join(candidate.reasons)),
-            "..." + candidate.series_instance_uid[-12:],
-        )
-    console.print(series)
-    segments = Table(title="Segments", title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("", "no.", "label", "type", "site", "why", "UID"):
-        segments.add_column(column, overflow="fold")
-    for segment in survey.segments:
-        segments.add_row(
-            "[bold green]->[/]" if segment.chosen else "",
-            f"{segment.kind} {segment.number}",
-            escape(segment.label),
-            escape(segment.property_type or ""),
-            escape(segment.anatomic_region or ""),
-            escape(segment.reason),
-            "..." + segment.sop_instance_uid[-12:],
-        )
-    console.print(segments)
-    for unreadable in study.unreadable:
-        console.print(f"[yellow]left out[/] {escape(unreadable.path)}: {escape(unreadable.reason)}", highlight=False)
-    if study.ignored_files:
-        console.print(f"{study.ignored_files} files that are not DICOM were ignored", highlight=False)
-    if survey.selection is not None:
-        for warning in survey.selection.warnings:
-            console.print(f"[yellow]warning[/] {warning.code}: {escape(warning.message)}", highlight=False)
-        console.print("[bold green]This study would be scored[/], unless its pixels tell otherwise.", highlight=False)
-    if survey.refusal is not None:
-        show_refusal(survey.refusal, console)

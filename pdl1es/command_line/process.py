@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
 import logging
 import os
 import sys
@@ -27,6 +28,23 @@ def collect_garbage_rarely() -> None:
     """
     gc.set_threshold(100_000, 20, 20)
     atexit.register(gc.freeze)
+
+
+def leave_out_what_is_not_used() -> None:
+    """Keep pydicom from loading libraries that no command here uses; call it before pydicom is imported.
+
+    It looks for requests, with which it downloads its test files, and for every decoder there is. Nothing here goes to
+    the network, and pixels are decoded in a process of its own (`dicom.pixels.decoder_process`).
+    """
+    for name in ("requests", "gdcm", "jpeg_ls", "libjpeg", "openjpeg"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # Python's own way to say that there is none
+
+
+def print_in_any_locale() -> None:
+    """Print characters that the terminal's encoding lacks as escapes (a Chinese label on Latin-1), and fail on none."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def prepare_process(level: str) -> None:

@@ -24,6 +24,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final
 
 from pdl1es.dicom.header_elements import attribute_value
@@ -188,6 +189,7 @@ def derivations_of(
     )
 
 
+@lru_cache(maxsize=1024)
 def _first_word(value: str) -> tuple[ImageKind, str] | None:
     """Return the first kind in the order of `ImageKind` that a value's words tell, with the word; or None."""
     # A low dose is no dose report, however it is spelt.

@@ -27,6 +27,7 @@ PACKAGE_OF = {
     "dcmdump": "Debian package dcmtk",
     "dsrdump": "Debian package dcmtk",
     "dsr2html": "Debian package dcmtk",
+    "storescp": "Debian package dcmtk",
     "storescu": "Debian package dcmtk",
     "tid1500reader": "Python package dcmqi",
     "segimage2itkimage": "Python package dcmqi",

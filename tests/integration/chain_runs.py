@@ -14,10 +14,13 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
+from pdl1es.errors import Refusal, RefusalCode
+from pdl1es.inspection import inspect_folder
 from pdl1es.model.folder import MODEL_FILE
 from pdl1es.model.fusion import FusionModel
 from pdl1es.outcome import Outcome
 from pdl1es.plausibility.rules import PlausibilityRules
+from pdl1es.settings import Settings
 
 LENIENT = PlausibilityRules.model_validate(
     {
@@ -98,3 +101,37 @@ def models_loaded_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FusionModel, "load", once)
         yield
+
+
+_inspected: set[tuple[Path, str]] = set()
+
+
+def assert_inspection_agrees(study: Path, settings: Settings, clinical: Path | None, outcome: Outcome) -> None:
+    """Hold what `pdl1es inspect` says of a study against what a run did: every study that a test makes is tried.
+
+    Parameters
+    ----------
+    study, settings, clinical
+        What was run.
+    outcome
+        How the run ended.
+    """
+    key = (study, settings.model_dump_json())
+    if key in _inspected or outcome.result is None:
+        return
+    _inspected.add(key)
+    try:
+        inspection = inspect_folder(study, settings, clinical)
+        refusal, warnings = inspection.refusal, inspection.warnings
+    except Refusal as refused:
+        refusal, warnings = refused, ()
+    stage = outcome.refusal.code.row.stage if outcome.refusal is not None else None
+    if stage in ("study_loader", "series_selection"):
+        assert refusal is not None
+        assert str(refusal) == str(outcome.refusal)
+    elif outcome.refusal is None:
+        assert refusal is None
+        told = [(warning.code, warning.effect) for warning in outcome.result.warnings]
+        assert [(w.code, w.effect) for w in warnings if (w.code, w.effect) not in told] == []
+    else:  # the pixels told otherwise
+        assert refusal is None or refusal.code is RefusalCode.CLINICAL_INVALID

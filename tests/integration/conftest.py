@@ -9,7 +9,7 @@ import pytest
 
 from pdl1es.run import run_study
 from pdl1es.settings import DEFAULT_FILE, Settings, load_settings
-from tests.integration.chain_runs import WHEN, Score, Scored, models_loaded_once
+from tests.integration.chain_runs import WHEN, Score, Scored, assert_inspection_agrees, models_loaded_once
 
 
 @pytest.fixture(scope="session")
@@ -24,15 +24,18 @@ def score(settings: Settings, repository: Path, tmp_path_factory: pytest.TempPat
 
     def run(study: Path, *, clinical: Path | None = None, output: Path | None = None, **sections: Any) -> Scored:
         folder = output or tmp_path_factory.mktemp("report")
+        chosen = settings.model_copy(update=sections)
         with models_loaded_once():
             outcome = run_study(
                 study,
                 folder,
-                settings=settings.model_copy(update=sections),
+                settings=chosen,
                 model_folder=repository / "models",
                 clinical_file=clinical,
                 when=WHEN,
             )
+        if study.is_dir() and outcome.result is not None and outcome.result.defect is None:
+            assert_inspection_agrees(study, chosen, clinical, outcome)
         return Scored(outcome, folder)
 
     return run

@@ -483,8 +483,8 @@ CASES: Final = {
     RefusalCode.SEVERAL_STUDIES: Case(
         several_studies, "StudyInstanceUID (0020,000D)", f"1.2.3.5, {uid_of('refused', 'study')}"
     ),
-    RefusalCode.NO_CT: Case(no_ct, "SOPClassUID (0008,0016)", "modalities SEG"),
-    RefusalCode.NO_SEG: Case(no_seg, "SOPClassUID (0008,0016)", "modalities CT"),
+    RefusalCode.NO_CT: Case(no_ct),
+    RefusalCode.NO_SEG: Case(no_seg),
     RefusalCode.SEG_UNREADABLE: Case(seg_unreadable, "NumberOfFrames (0028,0008)", "999", "segmentation"),
     RefusalCode.SEG_INCOMPLETE: Case(seg_incomplete, "InConcatenationNumber (0020,9162)", "1", "segmentation"),
     RefusalCode.NO_TUMOUR_SEGMENT: Case(

@@ -213,10 +213,5 @@ def _refuse_no_seg(facts: StudyFacts) -> None:
 
 
 def _lack(facts: StudyFacts, code: RefusalCode, wanted: str) -> Refusal:
-    modalities = "modalities " + ", ".join(facts.modalities[:8]) if facts.modalities else "no object"
-    return Refusal(
-        code,
-        f"none of the {facts.objects} DICOM objects is {wanted}",
-        tag="SOPClassUID (0008,0016)",
-        value=modalities,
-    )
+    modalities = f"modalities found: {', '.join(facts.modalities[:8])}" if facts.modalities else "no modality found"
+    return Refusal(code, f"none of the {facts.objects} DICOM objects is {wanted}; {modalities}")

@@ -676,7 +676,8 @@ def test_no_ct_and_no_seg_are_refused() -> None:
     assert refusal_of(study_of()).code is RefusalCode.NO_CT
     assert refusal_of(study_of(seg_instance())).code is RefusalCode.NO_CT
     refusal = refusal_of(study_of(ct_stack()))
-    assert (refusal.code, refusal.value) == (RefusalCode.NO_SEG, "modalities CT")
+    assert (refusal.code, refusal.tag) == (RefusalCode.NO_SEG, None)
+    assert refusal.found.endswith("modalities found: CT")
 
 
 def test_a_malformed_seg_alone_is_refused_and_beside_a_good_one_is_ignored_with_a_warning() -> None:
