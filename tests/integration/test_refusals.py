@@ -724,6 +724,18 @@ def test_of_two_faults_the_one_that_is_earlier_in_the_table_is_told(
 
 # --- What the settings make of the protocol --------------------------------------------------------------------------
 
+
+def image_type(word: str) -> Fault:
+    """Every image of the CT is of another type."""
+    changed = each_image(set_to(ImageType=["ORIGINAL", "PRIMARY", "AXIAL", word]))
+    return lambda plan: plan.ct_edits.append(changed)
+
+
+def another_manufacturer(plan: Plan) -> None:
+    plan.ct_edits.append(one_image(set_to(Manufacturer="CANON_MEC")))
+    plan.protocol["sharp_kernels"] = ("B60f",)  # which Canon has not
+
+
 BREACHES: Final[dict[str, tuple[str, Fault]]] = {
     "smooth_kernel": ("SMOOTH_KERNEL", lambda plan: plan.ct_edits.append(each_image(set_to(ConvolutionKernel="B30f")))),
     "unknown_kernel": ("UNKNOWN_KERNEL", lambda plan: plan.ct_edits.append(each_image(set_to(ConvolutionKernel="Z9")))),
@@ -741,6 +753,12 @@ BREACHES: Final[dict[str, tuple[str, Fault]]] = {
         "LOSSY_COMPRESSION",
         lambda plan: plan.ct_edits.append(each_image(set_to(LossyImageCompression="01"))),
     ),
+    "several_manufacturers": ("SEVERAL_MANUFACTURERS", another_manufacturer),
+    "averaged_images": ("AVERAGED_IMAGES", image_type("AVERAGE")),
+    "spectral_images": ("SPECTRAL_IMAGES", image_type("VNC")),
+    "multi_energy": ("MULTI_ENERGY", image_type("GSI")),
+    "attenuation_correction": ("ATTENUATION_CORRECTION", image_type("CTAC")),
+    "reformatted_images": ("REFORMATTED_IMAGES", image_type("CT_SOM5 MPR")),
 }
 """Rules of app.yaml: the warning's code, and a CT that breaks the rule. Gantry tilt has a code of its own, above."""
 
