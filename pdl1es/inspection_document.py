@@ -53,10 +53,11 @@ class InspectedSeries(_Part):
 
 
 class InspectedSegment(_Part):
-    """One segment of the study. Its label and the meanings of its codes are free text, and are left out."""
+    """One segment of a SEG or region of a structure set. Label and code meanings are free text, and are left out."""
 
     sop_instance_uid: str = Field(description="of the object that holds it, in full")
-    number: int = Field(description="Segment Number")
+    kind: Literal["SEG", "RTSTRUCT"] = Field(description="of that object")
+    number: int = Field(description="Segment Number or ROI Number")
     accepted: bool = Field(description="whether the rules take it for a primary tumour")
     chosen: bool = Field(description="whether this segment would be scored")
 
@@ -87,7 +88,9 @@ class InspectionDocument(_Part):
     withheld_by: tuple[str, ...] = Field(description="codes of the warnings that would withhold the groups")
     study: InspectedStudy | None = Field(description="null where the folder was not read to its end")
     series: tuple[InspectedSeries, ...] = Field(description="the chosen one first")
-    segments: tuple[InspectedSegment, ...] = Field(description="of every segmentation that can be read")
+    segments: tuple[InspectedSegment, ...] = Field(
+        description="of every segmentation and structure set that can be read"
+    )
     clinical: dict[str, str] | None = Field(
         description="source of age, sex, smoking and family_history, or `missing`; null where nothing is selected"
     )
