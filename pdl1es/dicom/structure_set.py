@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -76,7 +77,7 @@ class Contour:
     images: tuple[ImageReference, ...]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class RegionOfInterest:
     """One ROI of a structure set. It has what a `Segmentation` has, so that the same rules choose among both.
 
@@ -86,8 +87,9 @@ class RegionOfInterest:
         The structure set.
     segment
         What the ROI is: ROI Number, ROI Name, its codes, RT ROI Interpreted Type and ROI Generation Algorithm.
-    contours
-        In the order of the file.
+    items
+        Its items of the ROI Contour Sequence, as the file has them: a structure set holds the contours of all organs, and
+        most are never looked at.
     frame_of_reference_uid
         Its own, or empty.
     references
@@ -98,13 +100,28 @@ class RegionOfInterest:
 
     instance: Instance
     segment: Segment
-    contours: tuple[Contour, ...]
+    items: tuple[Dataset, ...]
     frame_of_reference_uid: str
     references: SegReferences
     kind: ContourKind = field(default="RTSTRUCT", init=False)
 
     def __repr__(self) -> str:
-        return f"<RegionOfInterest {self.segment.number} of {self.instance.sop_instance_uid}: {len(self.contours)} contours>"
+        return f"<RegionOfInterest {self.segment.number} of {self.instance.sop_instance_uid}>"
+
+    @cached_property
+    def contours(self) -> tuple[Contour, ...]:
+        """Its contours, in the order of the file.
+
+        Raises
+        ------
+        Refusal
+            SEG_UNREADABLE: an item is malformed.
+        """
+        with silenced_pydicom():
+            try:
+                return tuple(_contours(self.instance, self.items))
+            except (RecursionError, *MALFORMED):
+                raise structure_set_unreadable(self.instance, "the region's contours are malformed") from None
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -312,7 +329,14 @@ def _data_set(instance: Instance) -> Dataset:
 
 def _regions(instance: Instance, data_set: Dataset) -> Iterator[RegionOfInterest]:
     """Yield the ROIs by number."""
-    contours = _contours(instance, data_set)
+    drawn: defaultdict[int, list[Dataset]] = defaultdict(list)
+    for item in sequence_items(data_set, "ROIContourSequence"):
+        number = _number(item, "ReferencedROINumber")
+        if number is None:
+            raise structure_set_unreadable(
+                instance, "contours do not say of which region they are", "ReferencedROINumber"
+            )
+        drawn[number].append(item)
     observations = {
         number: item
         for item in sequence_items(data_set, "RTROIObservationsSequence")
@@ -334,7 +358,7 @@ def _regions(instance: Instance, data_set: Dataset) -> Iterator[RegionOfInterest
         yield RegionOfInterest(
             instance=instance,
             segment=_segment(number, rois[number], observations.get(number, Dataset())),
-            contours=tuple(contours.get(number, ())),
+            items=tuple(drawn[number]),
             frame_of_reference_uid=frame,
             references=SegReferences(series=tuple(listed.get(frame, ()))),
         )
@@ -355,29 +379,20 @@ def _segment(number: int, roi: Dataset, observation: Dataset) -> Segment:
     )
 
 
-def _contours(instance: Instance, data_set: Dataset) -> Mapping[int, list[Contour]]:
-    """Return the contours of each ROI; a limit holds for one ROI's points."""
-    contours: defaultdict[int, list[Contour]] = defaultdict(list)
-    for roi in sequence_items(data_set, "ROIContourSequence"):
-        number = _number(roi, "ReferencedROINumber")
-        if number is None:
-            raise structure_set_unreadable(
-                instance, "contours do not say of which region they are", "ReferencedROINumber"
-            )
+def _contours(instance: Instance, items: Iterable[Dataset]) -> Iterator[Contour]:
+    """Yield the contours of one ROI."""
+    for roi in items:
         for item in sequence_items(roi, "ContourSequence"):
             raw = item.get_item(_CONTOUR_DATA) if _CONTOUR_DATA in item else None
             data = b"" if raw is None else raw.value
             if data is not None and not isinstance(data, bytes):
                 raise structure_set_unreadable(instance, "a contour's coordinates are not numeric", "ContourData")
-            contours[number].append(
-                Contour(
-                    geometric_type=text_of(item, "ContourGeometricType") or "",
-                    declared_points=_number(item, "NumberOfContourPoints"),
-                    data=data or b"",
-                    images=tuple(image_references(item, "ContourImageSequence")),
-                )
+            yield Contour(
+                geometric_type=text_of(item, "ContourGeometricType") or "",
+                declared_points=_number(item, "NumberOfContourPoints"),
+                data=data or b"",
+                images=tuple(image_references(item, "ContourImageSequence")),
             )
-    return contours
 
 
 def _frames_of_reference(data_set: Dataset) -> dict[str, list[SeriesReference]]:

@@ -21,7 +21,7 @@ from pdl1es.dicom.segment_mask import SegmentMask
 from pdl1es.dicom.selection.facts import parse_study
 from pdl1es.dicom.series import CTSeries
 from pdl1es.dicom.stack import ct_series
-from pdl1es.dicom.structure_set import RegionOfInterest, parse_structure_set
+from pdl1es.dicom.structure_set import RegionOfInterest, contour_points, parse_structure_set
 from pdl1es.dicom.study import scan_study
 from pdl1es.errors import Refusal, RefusalCode
 from tests.structure_sets import Drawn, Region, circle, write
@@ -234,9 +234,8 @@ def test_a_region_without_contours_is_empty(tmp_path: Path) -> None:
 )
 def test_malformed_coordinates_are_refused_and_not_repeated(tmp_path: Path, data: bytes) -> None:
     region = region_of(tmp_path, CIRCLE)
-    broken = replace(region, contours=(replace(region.contours[0], data=data),))
     with pytest.raises(Refusal) as raised:
-        read_region_mask(broken, a_stack())
+        contour_points(replace(region.contours[0], data=data), region.instance)
     assert raised.value.code is RefusalCode.SEG_UNREADABLE
     assert "three" not in raised.value.message
 
