@@ -87,7 +87,7 @@ class PDL1ESApplication(Application):
         Raises
         ------
         Exception
-            What the last operator could not tell in an outcome: a `ClinicalFileError`.
+            The last operator has no outcome for it: a `ClinicalFileError`.
         """
         received = self.end.received
         if isinstance(received, Stopped):

@@ -37,4 +37,4 @@ def run_operators(request: RunRequest, model: FusionModel, output_folder: Path, 
 
 
 run_study = partial(pdl1es.run.run_study, execute=run_operators)
-"""`pdl1es.run.run_study` with the operators in the place of plain calls."""
+"""Run `pdl1es.run.run_study` with operators instead of plain calls."""

@@ -1,4 +1,4 @@
-"""Assessment: what every step found, put together with the groups and the warnings that follow from it."""
+"""Assessment: the results of every step in, the assessment with groups and warnings out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pdl1es.stopwatch import Stopwatch
 
 
 class AssessmentOperator(StepOperator):
-    """Emit ``assessment``: all that a report is written from."""
+    """Emit ``assessment``, from which all reports are written."""
 
     step = "assessment"
     emits = "assessment"

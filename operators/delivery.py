@@ -15,7 +15,7 @@ from pdl1es.stopwatch import Stopwatch
 
 
 class DeliveryOperator(StepOperator):
-    """Emit ``outcome``: what was written, of a scored study as of one that was refused or ended by a defect."""
+    """Emit ``outcome``: what was written, whether the study was scored, refused, or ended by a defect."""
 
     step = "delivery"
     emits = "outcome"

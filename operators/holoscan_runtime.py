@@ -19,7 +19,7 @@ def _load_cuda_runtime() -> None:
         ctypes.CDLL("libcudart.so.13", mode=ctypes.RTLD_GLOBAL)
         return
     except OSError:
-        pass  # not in the loader's path: the wheel has it
+        pass  # not in the loader's path, so take it from the wheel
     package = importlib.util.find_spec("nvidia")
     for folder in package.submodule_search_locations or () if package else ():
         library = Path(folder) / "cu13" / "lib" / "libcudart.so.13"

@@ -1,4 +1,4 @@
-"""The operators' end: keeps the run's outcome for whoever started them."""
+"""The last operator: keeps the run's outcome for its caller."""
 
 from __future__ import annotations
 

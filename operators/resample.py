@@ -22,5 +22,5 @@ class ResampleOperator(StepOperator):
         super().__init__(fragment, watch=watch)
 
     def process(self, selection: Selection) -> ResampledTumour:
-        """Read the segment, and the slices around it alone."""
+        """Read the segment and the slices around it."""
         return resample(selection, self.rules)

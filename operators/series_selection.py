@@ -14,7 +14,7 @@ from pdl1es.stopwatch import Stopwatch
 
 
 class SeriesSelectionOperator(StepOperator):
-    """Emit ``selection``: what will be scored, and why nothing else."""
+    """Emit ``selection``: the series and segment that will be scored, with the reasons against all others."""
 
     step = "series_selection"
     emits = "selection"

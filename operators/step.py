@@ -1,4 +1,4 @@
-"""What every operator has in common: typed ports, one step of the chain to call, the time it took, and how it stops."""
+"""Shared by all operators: typed ports, the call of one step, its time, and the handling of errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PortType = Any
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Passed on in the place of a value where a step could not give one.
+    """Passed on instead of a value where a step failed.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class StepOperator(Operator):
 
     A subclass defines `process`, whose parameters are the input ports and whose annotations are the ports' types, and
     names its output port in ``emits``. An exception stops the chain: it is passed on from port to port in the value's
-    place, so that the last operator can tell it, with what is known of the study.
+    place, so that the last operator can report it together with the study.
     """
 
     step: ClassVar[str]
@@ -122,7 +122,7 @@ class StepOperator(Operator):
 
 
 def first_stopped(received: dict[str, Any]) -> Stopped | None:
-    """Return what stopped the chain: of the earliest step, as plain calls in their order would have raised it."""
+    """Return what stopped the chain. Of several, the earliest step's counts, because plain calls would have raised that one."""
     stopped = [value for value in received.values() if isinstance(value, Stopped)]
     return min(stopped, key=lambda value: STEPS.index(value.step), default=None)
 

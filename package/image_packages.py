@@ -1,4 +1,4 @@
-"""Install what the run time imports, and nothing that pip would only bring along.
+"""Install the packages that the run time imports, without those that pip would only add as dependencies.
 
 pip resolves ``requirements.txt`` with the versions and hashes of ``lock.txt`` without installing anything; the packages
 that ``left_out.txt`` names are then taken out, with all that only they need, and the rest is installed without
@@ -34,7 +34,7 @@ def read_list(file: Path) -> list[str]:
 
 
 def requested(requirements: Path, gpu: Iterable[str] | None = None) -> list[str]:
-    """Return the requirements, with what runs the model on a GPU in the place of what runs it on a CPU.
+    """Return the requirements, with onnxruntime for a CPU replaced by its build for a GPU.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def kept(resolved: Mapping[str, Mapping[str, Any]], roots: Iterable[str], left_o
     Raises
     ------
     ValueError
-        Where a package to leave out is not among the resolved ones: the list would tell a tale.
+        A package to leave out is not among the resolved ones, so the list is out of date.
     """
     excluded = {canonicalize_name(name) for name in left_out}
     unknown = sorted(excluded - resolved.keys())

@@ -1,7 +1,7 @@
 """Write a MAP's manifests from ``app.yaml``, as MONAI Deploy's packager does, at the image's build.
 
-``etc/holoscan/{app,pkg}.json`` are MONAI Deploy's. ``etc/monai/app.json`` is how mercure recognises a MAP; it hands
-``command`` to Docker as a shell line, so that it is one there and not JSON in a string.
+``etc/holoscan/{app,pkg}.json`` are MONAI Deploy's. ``etc/monai/app.json`` is how mercure recognises a MAP; it passes
+``command`` to Docker as a shell line, so there it is a shell line instead of JSON in a string.
 """
 
 from __future__ import annotations

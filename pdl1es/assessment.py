@@ -1,4 +1,4 @@
-"""Everything that is known about one study after the chain: what result.json and the SR are both written from."""
+"""Everything that is known about one study after the chain. Both result.json and the SR are written from it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Assessment:
 
 
 def withheld_because(warnings: tuple[ScoreWarning, ...]) -> str | None:
-    """Return why the groups are withheld: the warnings that say so, without a full stop; None where none does."""
+    """Return why the groups are withheld: the messages of the warnings that withhold them, without a full stop; None where none does."""
     reasons = [warning.message.rstrip(".") for warning in warnings if warning.effect == "withhold_group"]
     return "; ".join(reasons) or None
 
@@ -182,7 +182,8 @@ def assess(
     -------
     Assessment
         Groups are withheld where a warning says so. Warnings come in the order in which a reader needs them: imputed
-        clinical values, slices that disagree, a contour that decides, what is implausible, the protocol's, then the features' and the files'.
+        clinical values, slices that disagree, a contour that decides, what is implausible, the protocol's, then the
+        features' and the files'.
     """
     questions = (
         (model.expression_cut_off, "high PD-L1 expression"),

@@ -1,7 +1,7 @@
 """The chain: from a study's folder to its reports. The one place that knows the order of the steps.
 
-Every step is a function with typed input and output, for whoever wants one of them alone: the operators, the training,
-a notebook. `assess_study` calls them up to the assessment, `build_reports` from there on, `run_chain` all of them.
+Every step is a function with typed input and output, which the operators, the training or a notebook may call alone.
+`assess_study` calls them up to the assessment, `build_reports` from there on, `run_chain` all of them.
 
 A further step gets its name in `STEPS`, its function and its call at their place here, and an operator of that name.
 """
@@ -72,7 +72,7 @@ STEPS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What a run is asked to do.
+    """The request of one run.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class RunRequest:
     when
         Date and time that the reports carry.
     clinical
-        What is known of the patient beside the study: a file (JSON, or CSV keyed by patient id or accession number), or
+        The patient's clinical data from outside the study: a file (JSON, or CSV keyed by patient id or accession number), or
         a record; None where the study's own ``clinical.json`` and its headers are all.
     """
 
@@ -93,7 +93,7 @@ class RunRequest:
     clinical: Path | ClinicalRecord | None = None
 
     def __repr__(self) -> str:
-        """Say what is wanted, not of whom: a folder's name can be a patient's."""
+        """Name the reports that are asked for, but not the folder, because a folder's name can be a patient's."""
         return f"<RunRequest: {', '.join(self.settings.outputs)}, dated {self.when.isoformat()}>"
 
     @property
@@ -152,7 +152,7 @@ class PlausibleTumour:
 
 @dataclass(frozen=True, slots=True)
 class TumourDescription:
-    """What the model gets of the images: the three patches, and the radiomic features."""
+    """The model's inputs from the images: the three patches and the radiomic features."""
 
     patches: RoiPatches
     features: RadiomicFeatures
@@ -285,7 +285,7 @@ def resample_tumour(
         placed = place_mask(clean, ct)
     survey = HounsfieldSurvey()
     volume = tumour_volume(placed, survey.reading(read_slice))
-    # The interpolation of a thin part can leave crumbs, or sever it.
+    # The interpolation of a thin part can leave isolated voxels, or cut the part in two.
     left, parts = crumbs(volume.mask, largest_body=largest_body)
     if left.any():
         volume = replace(volume, mask=volume.mask & ~left)
@@ -455,7 +455,7 @@ def assess_tumour(
     stability: ContourStability | None,
     model: FusionModel,
 ) -> Assessment:
-    """Put together what the steps found, with the groups and the warnings that follow from it.
+    """Combine the results of the steps, and add the groups and warnings that follow from them.
 
     Parameters
     ----------
@@ -699,7 +699,7 @@ def run_chain(request: RunRequest, model: FusionModel, watch: Stopwatch) -> Chai
     Returns
     -------
     ChainEnd
-        With what ended the chain early, if something did: `pdl1es.outcome.deliver` tells it.
+        With the error that ended the chain early, if any; `pdl1es.outcome.deliver` reports it.
     """
     study = None
     try:

@@ -1,4 +1,4 @@
-"""What every command of the command line has in common: where it prints, how it ends, how it shows progress.
+"""Shared by all commands: printing, ending and showing progress.
 
 rich is imported when something is printed, so that a command that prints nothing does not pay for it.
 """
@@ -26,7 +26,7 @@ def standard_output() -> Console:
 
     class StandardOutput(Console):
         def on_broken_pipe(self) -> None:
-            """Raise what rich would end the process for with exit code 1: the reader of a pipe has gone."""
+            """Raise the error where rich would end the process with exit code 1, because the reader of a pipe has gone."""
             raise BrokenPipeError
 
     return StandardOutput(highlight=False)
@@ -61,10 +61,7 @@ def labelled(label: str, text: str) -> None:
 
 @contextmanager
 def output_may_be_lost() -> Iterator[None]:
-    """Let a command that has done its work print; where standard output takes no more, say so and go on.
-
-    The exit code tells what became of the study, whatever became of the words about it.
-    """
+    """Let a command that has done its work print; where standard output is closed, say so and continue. The exit code stands for the study's result, whether it could be printed or not."""
     try:
         yield
         sys.stdout.flush()
@@ -78,7 +75,7 @@ def output_may_be_lost() -> Iterator[None]:
 
 
 def ended(message: str, code: ExitCode) -> typer.Exit:
-    """Print an error and return what ends the command.
+    """Print an error and return the exception that ends the command.
 
     Parameters
     ----------
@@ -99,7 +96,7 @@ def ended(message: str, code: ExitCode) -> typer.Exit:
 
 
 def usage_error(message: str) -> typer.Exit:
-    """Print what is wrong with a call or its settings, and return what ends the command with exit code 2."""
+    """Print an error of usage or settings, and return the exception that ends the command with exit code 2."""
     return ended(message, ExitCode.USAGE)
 
 

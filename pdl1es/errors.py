@@ -1,4 +1,4 @@
-"""Refusals: the one table of codes with which a study can be turned away, in the order in which they are tested."""
+"""Refusals: the table of codes with which a study can be refused, in the order in which they are tested."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ class RefusalCode(Enum):
 
 
 class Refusal(Exception):
-    """A study is turned away: the reason in the terms of the table, with what was found and where.
+    """A study is refused, for a reason of the table, with what was found and where.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a command tells its caller."""
+"""Exit codes."""
 
 from __future__ import annotations
 

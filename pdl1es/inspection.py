@@ -1,4 +1,4 @@
-"""A study inspected: which series and which segment would be scored, and why. No pixel is read and nothing is written."""
+"""Inspects a study: which series and which segment would be scored, and why. No pixel is read and nothing is written."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Inspection:
     study
         What the folder holds.
     survey
-        What the rules make of it.
+        The rules' judgement of it.
     clinical
-        Age, sex, smoking and family history, as far as something tells them; None where nothing is selected, or they
+        Age, sex, smoking and family history, as far as they are known; None where nothing is selected, or they
         cannot be read.
     clinical_fault
         Why the study's own clinical data cannot be read, or None.

@@ -1,6 +1,6 @@
 """The library: a study scored, inspected or read with one call; `pdl1es` itself exports these names.
 
-No rule is made here: the calls run the steps of `pdl1es.chain` with the settings that ship, or with yours.
+The calls run the steps of `pdl1es.chain` with the settings that ship, or with yours; they add no rule.
 """
 
 from __future__ import annotations

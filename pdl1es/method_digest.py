@@ -1,4 +1,4 @@
-"""The digest of the method's decisions, by which a model knows that it is fed what it was trained on."""
+"""The digest of the method's decisions. A model records it, so that it never gets other inputs than it was trained on."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ def method_description() -> dict[str, Any]:
 
 
 def method_digest() -> str:
-    """Return the SHA-256 of the method's description: the same where features and patches mean the same."""
+    """Return the SHA-256 of the method's description; equal digests mean equal definitions of features and patches."""
     text = json.dumps(method_description(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()

@@ -1,4 +1,4 @@
-"""What a run leaves behind, however it ended: reports and result.json, a refusal, or a defect."""
+"""Writes the output of a run, however it ended: reports and result.json, a refusal, or a defect."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Outcome:
 
 
 def deliver(end: ChainEnd, request: RunRequest, output_folder: Path, seconds: Mapping[str, float]) -> Outcome:
-    """Write what a run came to: the chain's last step.
+    """Write the output of a run; this is the chain's last step.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def deliver(end: ChainEnd, request: RunRequest, output_folder: Path, seconds: Ma
     Returns
     -------
     Outcome
-        Of a refusal, with its report where the settings ask for one. A defect is logged; ``result.json`` says its kind.
+        For a refusal, with its report where the settings ask for one. A defect is logged, and ``result.json`` names its kind.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def _scored(end: ChainEnd, request: RunRequest, delivery: Delivery, seconds: Map
         raise Refusal(RefusalCode.MEMORY_EXCEEDED, "there is no memory left") from end.error
     if end.error is not None:
         raise end.error
-    assert end.assessment is not None  # a chain ends with the one or the other
+    assert end.assessment is not None  # a chain ends with an assessment or an error
     result = scored_result(
         end.assessment,
         study=end.study,
@@ -106,7 +106,7 @@ def _refused(
     logger.error("%s", refusal)
     reports: tuple[ReportFile, ...] = ()
     if request.settings.report_refusals:
-        if study is None:  # refused before the study was looked at, for the model's sake
+        if study is None:  # refused because of the model, before the study was read
             study = _study_or_none(request)
         report = build_refusal_sr(refusal, study, request.report_options) if study is not None else None
         if report is not None:

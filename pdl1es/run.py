@@ -1,4 +1,4 @@
-"""One run: from folders and settings to an exit code, whatever happens on the way."""
+"""One run, from folders and settings to an exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is this installation whole? A phantom study is made and scored, and the score held against the one that ships."""
+"""Tests an installation: makes and scores a phantom study, and compares the score with the one that ships."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SCORE_TOLERANCE: Final = 1e-4
 
 
 class Expectation(BaseModel):
-    """What the phantom study gives with one model.
+    """Result of the phantom study with one model.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Expectation(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """What came of a self-test.
+    """Result of a self-test.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class SelfTest:
 
     @property
     def difference(self) -> float | None:
-        """Of the scores, or None where there are not two."""
+        """Difference of the scores, or None where one is missing."""
         if self.measured is None or self.expected is None:
             return None
         return abs(self.measured.score - self.expected.score)
@@ -137,7 +137,7 @@ def run_self_test(settings: Settings, model_folder: Path, *, execute: Execute = 
 
 
 def read_expectation(folder: Path) -> Expectation | None:
-    """Return what ships beside the model, or None where nothing does."""
+    """Return the expectation that ships beside the model, or None where there is none."""
     file = folder / EXPECTATION_FILE
     if not file.is_file():
         return None
@@ -150,7 +150,7 @@ def read_expectation(folder: Path) -> Expectation | None:
 
 
 def record_expectation(measured: Expectation, folder: Path) -> Path:
-    """Write what was measured beside the model, for whoever makes and ships one.
+    """Write the measured score beside the model as its expectation. This is for the makers of a model.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ class ModelSettings(BaseModel):
 
 
 class ReportSettings(BaseModel):
-    """What is the same in every report of a site."""
+    """Settings that all reports of a site share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     series_number: Annotated[int, Field(ge=1, le=2_000_000_000)] = Field(
@@ -174,7 +174,7 @@ def _without_empty(given: Any, model: type[BaseModel]) -> Any:
 
 
 def settings_file(given: Path | None) -> Path:
-    """Return the file that counts: ``--config``, else ``HOLOSCAN_CONFIG_PATH``, else ``app.yaml`` beside the application."""
+    """Return the file of the settings: ``--config``, else ``HOLOSCAN_CONFIG_PATH``, else ``app.yaml`` beside the application."""
     if given is not None:
         return given
     from_environment = os.environ.get("HOLOSCAN_CONFIG_PATH")

@@ -1,7 +1,7 @@
 """Where the files lie that ship with the software: the default settings and the demonstration model.
 
 An installed package holds them inside itself. In a checkout and in the container image they lie beside the package,
-where the MAP packager and whoever maintains them look for them.
+where maintainers and the MAP packager look for them.
 """
 
 from __future__ import annotations

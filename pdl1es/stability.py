@@ -1,4 +1,4 @@
-"""How much a score hangs on the contour: the same tumour scored again with contours that differ by 1 mm."""
+"""How much a score depends on the contour: the same tumour is scored again with contours that differ by 1 mm."""
 
 from __future__ import annotations
 

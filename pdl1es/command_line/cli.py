@@ -137,7 +137,7 @@ def run(
     """Score one study: write a DICOM SR and result.json.
 
     The SEG has to hold the primary tumour as a segment that is coded as a neoplasm or labelled as the settings accept
-    (GTV-1, tumour...). What is chosen, and why, `pdl1es inspect INPUT` shows beforehand.
+    (GTV-1, tumour...). `pdl1es inspect INPUT` shows beforehand what is chosen, and why.
 
     \f
     Parameters
@@ -315,7 +315,7 @@ def self_test(
     Raises
     ------
     typer.Exit
-        Always, with the exit code that is told above.
+        Always, with one of the exit codes above.
     """
     from pdl1es.command_line.display import show_refusal, show_self_test
     from pdl1es.errors import Refusal
@@ -337,7 +337,7 @@ def self_test(
 
 
 def _executor(context: typer.Context) -> Execute:
-    """Return what takes a study through the steps: what the caller of `command_line` gave, else plain calls."""
+    """Return the function that takes a study through the steps: the one given to `command_line`, else plain calls."""
     from pdl1es.run import run_in_python
 
     return context.obj or run_in_python
@@ -349,9 +349,9 @@ def command_names() -> frozenset[str]:
 
 
 def attach_training() -> None:
-    """Add the training's commands where they can be imported: a checkout with torch. The run time does without them."""
+    """Add the training's commands where they can be imported, which is in a checkout with torch."""
     package = find_spec("training")
-    # Another folder of that name, say the user's own beside a notebook, holds no such file.
+    # Another folder named training, as a user's own beside a notebook, has no folder commands.
     if package is None or package.origin is None or not Path(package.origin).with_name("commands").is_dir():
         return
     if find_spec("torch"):

@@ -85,7 +85,7 @@ def show_result(result: ResultDocument, folder: Path, console: Console) -> None:
 
 
 def show_self_test(outcome: SelfTest, console: Console) -> None:
-    """Show what the phantom gave, what it should give, and what follows.
+    """Show the phantom's score, the expected one, and the conclusion.
 
     Parameters
     ----------

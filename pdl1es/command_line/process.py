@@ -1,4 +1,4 @@
-"""What the command line decides for its own process, before it does anything: threads, memory, log, warnings."""
+"""Sets up the command line's own process: threads, memory, log, warnings."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import warnings
 def limit_blas_threads() -> None:
     """Let numpy's matrix library use one thread; call it before numpy is imported.
 
-    The matrices here are small: a second thread costs more than it gives, and one thread gives the same last bits on
-    every machine. ``OPENBLAS_NUM_THREADS`` wins where it is set.
+    The matrices here are small: a second thread slows them down, and one thread gives the same last bits on every
+    machine. ``OPENBLAS_NUM_THREADS`` wins where it is set.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -41,7 +41,7 @@ def leave_out_what_is_not_used() -> None:
 
 
 def print_in_any_locale() -> None:
-    """Print characters that the terminal's encoding lacks as escapes (a Chinese label on Latin-1), and fail on none."""
+    """Print characters that the terminal's encoding lacks as escapes (a Chinese label on Latin-1), instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

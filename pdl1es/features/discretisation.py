@@ -85,7 +85,7 @@ def bin_edges(values: Values, *, bin_width: float, bin_count: int | None = None)
     ValueError
         The values are not finite.
     """
-    # Edges depend on the smallest and the largest value alone.
+    # Edges depend only on the smallest and the largest value.
     extremes = np.array([values.min(), values.max()], dtype=values.dtype)
     if not np.isfinite(extremes).all():
         raise ValueError("the image is not finite")

@@ -1,6 +1,6 @@
 """The 1316 radiomic features of a tumour on the 1 mm grid, in the model's order (paper, Methods; pyradiomics 3.0.1).
 
-pyradiomics stays the definition: the features are its classes' formulas, the bins come from its ``getBinEdges``, the
+pyradiomics is the definition: the features are its classes' formulas, the bins come from its ``getBinEdges``, the
 surface from its mesh. What is slow in it is replaced: each image is binned once for all classes (`discretisation`),
 texture is counted by operations on the whole tumour (`matrices`), a formula runs once for several images (`texture`), no
 diameter compares all pairs of points (`shape`), and filters read no more of the scan than they need (`filters`).
@@ -37,7 +37,7 @@ _CLASSES: Final = tuple(name for name in FEATURES_BY_CLASS if name != "shape")
 _TEXTURE: Final = tuple(name for name in _CLASSES if name != "firstorder")
 
 _FROM_VOXELS: Final = 10_000
-"""Tumours of at least so many voxels are worked on by several threads; below, handing over costs more than it saves."""
+"""Fewest voxels of a tumour for which several threads are used; below, they cost more time than they save."""
 
 
 def extract_radiomics(

@@ -36,7 +36,7 @@ class FirstOrder(PreparedClass, RadiomicsFirstOrder):
         self.sorted = np.sort(values)
 
     def _initCalculation(self, voxelCoordinates: None = None) -> None:
-        """Nothing: the histogram came with the grey levels."""
+        """Do nothing, because the grey levels hold the histogram."""
 
     def execute(self) -> dict[str, Any]:
         """Compute once what several formulas need: mean, deviations, percentiles.

@@ -57,7 +57,7 @@ def contour_variants(volume: TumourVolume) -> tuple[ContourVariant, ...]:
     shifted = {name: _shifted(volume.mask, axis, step) for name, axis, step in _SHIFTS}
     outside = ~volume.mask
     masks = {
-        # Nothing is outside beyond the scan, where the tumour may go on: a scan's edge erodes nothing.
+        # Beyond the scan the tumour may continue, so a scan's edge does not erode it.
         "eroded by 1 mm": ~_dilated(outside, [_shifted(outside, axis, step) for _, axis, step in _SHIFTS]),
         "dilated by 1 mm": _dilated(volume.mask, shifted.values()),
         **shifted,

@@ -31,7 +31,7 @@ from pdl1es.grid.bounding_box import bounding_box
 from pdl1es.grid.lattice import COINCIDENCE_MM, extended, lattice_of
 
 LARGEST_SPAN_MM: Final = 400.0
-"""No lung tumour is this long; a segment that spans more is no tumour, or its geometry is garbage."""
+"""No lung tumour is this long; a segment that spans more is no tumour, or its geometry is wrong."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -204,7 +204,8 @@ def place_mask(mask: SegmentMask, ct: CTSeries) -> PlacedMask:
 def _axes_at_lower_end(planes: list[SlicePlane], ct: CTSeries) -> NDArray[np.float64]:
     """Return the axes of the CT slice at the tumour's lower end.
 
-    Directions are rounded in each file. Those of a slice elsewhere, say of a longer scan, must not turn the grid.
+    Directions are rounded in each file. The slice nearest to the tumour is used, so that slices elsewhere cannot turn
+    the grid.
     """
     normal = series_axes(ct)[2]
     lower_end = min(position_along(plane, normal) for plane in planes)
@@ -236,7 +237,7 @@ def _orientation(plane: SlicePlane) -> str:
 
 
 def _require_span(coordinates: NDArray[np.float64], where: str, uid: str | None) -> None:
-    """Refuse a box that no tumour has, before memory is taken for it."""
+    """Refuse a box that is too large for a tumour, before memory is allocated for it."""
     span = float(coordinates.max() - coordinates.min())
     if span > LARGEST_SPAN_MM:
         raise Refusal(

@@ -26,7 +26,7 @@ from pdl1es.grid.placement import PlacedMask, Stack
 from pdl1es.method import MASK_THRESHOLD, RADIOMICS_MARGIN_MM
 
 CROP_MARGIN_MM: Final = RADIOMICS_MARGIN_MM + 1
-"""What radiomics needs around the tumour, and 1 mm more for contours that are dilated or shifted by 1 mm."""
+"""Margin that radiomics needs around the tumour, plus 1 mm for contours that are dilated or shifted by 1 mm."""
 EXTENT_TOLERANCE_MM: Final = 1e-3
 """A node this far beyond the last pixel centre counts as covered: positions are decimals, directions are rounded."""
 _AXES_DECIMALS: Final = 9

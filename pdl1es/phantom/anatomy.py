@@ -1,8 +1,8 @@
-"""A chest in continuous space, skin to heart: where its organs, vessels and tumour lie, whatever scanner looks at it.
+"""A chest in continuous space, from skin to heart: where organs, vessels and tumour lie, independent of any scanner.
 
 Coordinates are the patient's LPS axes in mm: x to the left, y to the back, z to the head; the z axis runs through the
 middle of the thoracic cavity. Organs are written for a reference chest and stretched by the parameters' scales; the
-lung's vessels and the tumour live in true mm. Arms are raised, as for a chest CT. None of it is a patient's.
+lung's vessels and the tumour live in true mm. Arms are raised, as for a chest CT. No part of it was taken from a patient.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Z_HIGH_MM = 135.0
 
 @dataclass(frozen=True, slots=True)
 class ChestParameters:
-    """What a chest is like.
+    """Parameters of a chest.
 
     Attributes
     ----------

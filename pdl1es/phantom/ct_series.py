@@ -72,11 +72,11 @@ def write_ct_series(folder: Path, scan: Scan, *, key: str, patient: PatientRecor
     folder
         Where the files go; it is made.
     scan
-        What they show, and what they say of the equipment.
+        The scan that they show, with its equipment.
     key
         All UIDs derive from it.
     patient
-        Whose study it claims to be.
+        The patient of the study.
 
     Returns
     -------

@@ -38,7 +38,7 @@ class PhantomStudy:
     tumour
         The tumour's true parameters; ``tumour.volume_mm3`` is its true volume.
     scan
-        What was written, before it became files.
+        The scan, before it was written.
     """
 
     folder: Path

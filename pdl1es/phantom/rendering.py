@@ -32,18 +32,18 @@ from pdl1es.phantom.shapes import Capsules, Floats, PlaneGrid, Points, coverage,
 AIR_HU: Final = -1000.0
 RIB_SPACING_MM: Final = 27.0
 REACH_MM: Final = 10.0
-"""How far around an ellipsoid its distance is worked out."""
+"""Distance around an ellipsoid up to which its distance is computed, mm."""
 
 
 def render_planes(chest: Chest, plane: PlaneGrid, heights: list[float]) -> list[Floats]:
     """Return the HU of axial planes of no thickness.
 
-    Edges are softened over one pixel; thickness, sharpness and noise are the scanner's business.
+    Edges are softened over one pixel; the scanner adds thickness, sharpness and noise.
 
     Parameters
     ----------
     chest
-        What to look at.
+        The chest.
     plane
         Pixel centres in true mm, the same for every height.
     heights

@@ -1,4 +1,4 @@
-"""A CT scanner that looks at the phantom: slice thickness, point spread and noise by kernel and tube current.
+"""A CT scanner for the phantom: slice thickness, point spread and noise by kernel and tube current.
 
 The scan is a chain of linear steps on the scanner's own grid: planes of no thickness are averaged over the slice's
 thickness, blurred (or edge-enhanced) in the plane by the kernel's modulation transfer, and noise of the kernel's colour
@@ -95,14 +95,14 @@ MODELS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ScannerParameters:
-    """How a scanner was set.
+    """Settings of a scanner.
 
     Attributes
     ----------
     manufacturer, kernel
         Keys of ``KERNELS``.
     sharpness
-        Factor on the kernel's half frequency: no two scanners are alike.
+        Factor on the kernel's half frequency, which differs between scanners.
     tube_current_ma, kvp
         Noise falls with the square root of the current.
     slice_thickness_mm, slice_spacing_mm
@@ -384,6 +384,6 @@ def scan(chest: Chest, s: ScannerParameters, *, seed: int, crop: ScanCrop | None
 
 
 def _to_size(image: Floats, shape: tuple[int, int]) -> Floats:
-    """Return the image padded at its ends by its edge, for the transform; the pads lie in the margin's shadow."""
+    """Return the image padded at its ends by its edge values, for the transform; the padding affects the margin only."""
     pad = (shape[0] - image.shape[0], shape[1] - image.shape[1])
     return np.pad(image, ((0, pad[0]), (0, pad[1])), mode="edge") if any(pad) else image

@@ -217,7 +217,7 @@ def join(*parts: Capsules) -> Capsules:
 def _spline_weights(position: Points, nodes: int) -> sparse.csr_array:
     """Return the cubic B-spline weights of periodic nodes at ``position`` (in nodes), shape (len(position), nodes).
 
-    Sparse, and not for speed alone: dense products go to BLAS, whose threads fight with those of the scan.
+    Sparse, because dense products go to BLAS, whose threads compete with those of the scan.
     """
     base = np.floor(position).astype(np.intp)
     f = position - base

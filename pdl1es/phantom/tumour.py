@@ -29,7 +29,7 @@ from pdl1es.phantom.shapes import Capsules, Floats, PlaneGrid, Points, RandomFie
 TAPER_MM = 2.0
 """The inner texture rises from zero at the border to its full strength at this depth."""
 FREE_MM = (0.5, 3.0)
-"""Nearer to the core than the first, every rim is a halo; beyond the second, ``spiculation`` alone says what it is."""
+"""Nearer to the core than the first, every rim is a halo; beyond the second, only ``spiculation`` decides its pattern."""
 TIP_RADIUS_MM = 0.4
 SPICULE_AREA_MM2 = 36.0
 """One spicule on this much of the core's surface."""
@@ -39,7 +39,7 @@ ROOT_MM = 1.5
 
 @dataclass(frozen=True, slots=True)
 class TumourParameters:
-    """What a tumour is like.
+    """Parameters of a tumour.
 
     Attributes
     ----------
@@ -275,7 +275,7 @@ def _core_radius(
     p: TumourParameters, rotation: Points, lobes: Points, heights: Points, sharpness: float, direction: Points
 ) -> Points:
     """Return the radius of the ellipsoid with lobes, before its volume is set right."""
-    # einsum, not BLAS: its threads would fight with those of the scan.
+    # einsum instead of BLAS, whose threads would compete with those of the scan.
     turned = np.einsum("...i,ij->...j", direction, rotation / np.asarray(p.semi_axes))
     ellipsoid = 1 / np.sqrt(np.maximum(np.einsum("...i,...i->...", turned, turned), 1e-12))
     bumps = np.einsum("...k,k->...", np.exp(sharpness * (np.einsum("...i,ki->...k", direction, lobes) - 1)), heights)
@@ -330,7 +330,7 @@ def build_tumour(p: TumourParameters) -> Tumour:
     fine, islands = field(p.texture_length), field(2.5 * p.texture_length)
     depth = np.cbrt(texture.random(len(everywhere)))[:, None]
     points = centre + everywhere * radius[:, None] * depth
-    # The taper towards the border weighs in, so that the mean of the whole core stays.
+    # Weighted by the taper towards the border, so that the mean of the whole core is unchanged.
     weight = np.clip((1 - depth[:, 0]) * radius / TAPER_MM, 0, 1)
     weight /= weight.sum()
     value = fine.at_points(points)

@@ -1,1 +1,1 @@
-"""What a report is made of: codes, UIDs, result.json and the structured report."""
+"""Reports: codes, UIDs, result.json, the structured report, picture and page."""

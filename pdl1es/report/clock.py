@@ -1,4 +1,4 @@
-"""When a report was written: read once by the shell, then handed down, so that a fixed clock gives the same bytes."""
+"""The time of a report: read once by the caller and passed on, so that a fixed clock gives the same bytes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def report_time(environ: Mapping[str, str]) -> datetime:
     Parameters
     ----------
     environ
-        The process's environment; only the shell reads it.
+        The process's environment.
 
     Returns
     -------

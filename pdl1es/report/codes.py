@@ -1,4 +1,4 @@
-"""The report's codes: DICOM, SNOMED CT, UCUM and LOINC where they say it, a declared private scheme where none does.
+"""The report's codes: DICOM, SNOMED CT, UCUM and LOINC where they have one, else a declared private scheme.
 
 No standard code exists for a score of PD-L1 expression from CT. The codes of the tissue assay (LOINC 85147-7, NCIt
 C184941) are never used: the score is no measurement on tissue.
@@ -94,14 +94,14 @@ SLICE_SCORE_HIGHEST: Final = _own("SLICE-HIGHEST", "Highest score of a single sl
 CONTOUR_SCORE_LOWEST: Final = _own("CONTOUR-LOWEST", "Lowest score with the contour changed by 1 mm")
 CONTOUR_SCORE_HIGHEST: Final = _own("CONTOUR-HIGHEST", "Highest score with the contour changed by 1 mm")
 
-# Private: why
+# Private: reasons
 CONTRIBUTION_DEEP: Final = _own("LOGODDS-DEEP", "Contribution to the score: deep features")
 CONTRIBUTION_RADIOMIC: Final = _own("LOGODDS-RADIOMIC", "Contribution to the score: radiomic features")
 CONTRIBUTION_CLINICAL: Final = _own("LOGODDS-CLINICAL", "Contribution to the score: clinical values")
 CONTRIBUTION_BIAS: Final = _own("LOGODDS-BIAS", "Contribution to the score: constant of the model")
 CONTRIBUTION_SUM: Final = _own("LOGODDS-SUM", "Sum of the contributions")
 
-# Private: what a reader has to know
+# Private: notices for the reader
 NOTICE: Final = _own("NOTICE", "Notice")
 WARNING: Final = _own("WARNING", "Warning")
 WARNINGS: Final = _own("WARNINGS", "Warnings")

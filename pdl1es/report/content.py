@@ -81,7 +81,7 @@ def report_content(
     """
     root = container(concept.REPORT_TITLE, template="1500", root=True)
     content = root.ContentSequence
-    # What must be read first stands before language and observer, which every viewer shows as lines of their own.
+    # The result comes before language and observer, because every viewer shows those as lines of their own.
     content.append(text_item(concept.NOTICE, wording.notice(assessment.model)))
     first = [warning for warning in assessment.warnings if warning.code in wording.FIRST_WARNINGS]
     content.extend(text_item(concept.WARNING, warning.message) for warning in first)
@@ -98,7 +98,7 @@ def report_content(
 def _measurement_group(assessment: Assessment, options: ReportOptions, cam: Dataset | None) -> ContainerContentItem:
     """Return the tumour's measurement group (TID 1411), in a reader's order.
 
-    Results; why; what there is to distrust; the tumour; what went in; how; and the references, which no one reads, last.
+    Results, reasons, warnings, the tumour, the inputs, the method; references come last because nobody reads them.
     """
     group = container(concept.MEASUREMENT_GROUP, template="1411")
     content = group.ContentSequence
@@ -195,7 +195,7 @@ def _contributions(assessment: Assessment) -> list[ContentItem]:
 
 
 def _place(assessment: Assessment) -> list[ContentItem]:
-    """Return where in the CT the tumour is found: words to scroll by, which must not stand among the measurements."""
+    """Return where in the CT the tumour is found, as text, because slice numbers must not stand among the measurements."""
     roi = assessment.roi_slice
     items: list[ContentItem] = [
         text_item(name, str(number))

@@ -198,7 +198,7 @@ def composite_item(name: Code, sop_class_uid: str, sop_instance_uid: str) -> Com
 
 
 def header_items(software: SoftwareIdentity, image_header: Dataset) -> list[ContentItem]:
-    """Return what each report says of itself: its language, who observed, and the procedure.
+    """Return the items about the report itself: language, observer and procedure.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the reports of a run have in common: time, software, series numbers, and whether clinical values stand in them."""
+"""Options that all reports of a run share: time, software, series numbers, and whether they show clinical values."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def _patient(page: _Page, patient: Dataset) -> None:
 
 
 def _name(text: str) -> str:
-    """Return a person's name as it is printed: its alphabetic form (PS3.5 6.2.1.1), or that it can't be."""
+    """Return a person's name as it is printed: its alphabetic form (PS3.5 6.2.1.1), or a note that the font lacks it."""
     alphabetic, *others = text.split("=")
     parts = [part.strip() for part in alphabetic.split("^")]
     printed = ", ".join(part for part in (parts[0], " ".join(filter(None, parts[1:3]))) if part)

@@ -1,4 +1,4 @@
-"""Earlier reports of ours on the same study: a new one names them, so that an archive knows which counts."""
+"""Earlier reports of this software on the same study. A new report names them, so that an archive knows which one is valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a result rests on: what the input folder held, and the versions of the software."""
+"""The basis of a result: the content of the input folder, and the versions of the software."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PACKAGES: Final = (
     "scipy",
     "SimpleITK",
 )
-"""Packages whose version can change a result. Of the pairs one is installed; MONAI Deploy need not be."""
+"""Packages whose version can change a result. Of each pair one is installed; MONAI Deploy may be missing."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The short report of a study that was refused: not analysed, why, and what to do about it."""
+"""The short report of a refused study: that it was not analysed, the reason, and the remedy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOTICE: Final = "PD-L1ES did not analyse this study: there is no score. This say
 SERIES_DESCRIPTION: Final = "PD-L1ES: NOT ANALYSED"
 
 UNFILABLE: Final = frozenset({RefusalCode.SEVERAL_PATIENTS, RefusalCode.SEVERAL_STUDIES})
-"""Refusals that leave open whose report it would be."""
+"""Refusals after which the patient of the report is not known."""
 
 REASON_CODES: Final[dict[RefusalCode, str]] = {
     RefusalCode.OUTPUT_NOT_WRITABLE: "R-OUTPUT",

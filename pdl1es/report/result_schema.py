@@ -62,7 +62,7 @@ class TermResult(_Part):
 
 
 class ContributionsResult(_Part):
-    """The score's log-odds as an exact sum; what the model added up, not what causes anything."""
+    """The score's log-odds as an exact sum of the model's terms; they are no causes."""
 
     logit: float = Field(description="bias + deep + radiomic_total + clinical_total; its sigmoid is the score")
     bias: float
@@ -265,7 +265,7 @@ class AssessmentResult(_Part):
 
 
 class UnreadableFilesResult(_Part):
-    """Files that were given up for one reason; their names are not repeated, a name may be a patient's."""
+    """Files that could not be read, by reason. Their names are left out, because a name may be a patient's."""
 
     reason: str
     files: int
@@ -302,7 +302,7 @@ class RefusalResult(_Part):
 
 
 class DefectResult(_Part):
-    """What kind of defect ended the run; its message stays out, it may quote a header."""
+    """The kind of the defect that ended the run. Its message is left out, because it may quote a header."""
 
     kind: str
 

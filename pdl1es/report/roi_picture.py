@@ -1,4 +1,4 @@
-"""The picture of what the network saw: each ROI slice beside itself with the class activation map's cells drawn in."""
+"""The picture of the network's input: each ROI slice, and beside it the same slice with the class activation map's cells."""
 
 from __future__ import annotations
 

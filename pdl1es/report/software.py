@@ -1,4 +1,4 @@
-"""Who writes the report: the device observer of the SR and its contributing equipment."""
+"""This software as device observer of the SR and as its contributing equipment."""
 
 from __future__ import annotations
 

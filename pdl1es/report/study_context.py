@@ -1,4 +1,4 @@
-"""What every object that this software writes has in common: patient and study of the images, who made it, its UID."""
+"""Shared by all objects that this software writes: patient and study of the images, the equipment, the UID."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ TYPE_2: Final = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
-"""Those that a report must have, if only empty."""
+"""Those that a report must have, even if empty (type 2)."""
 
 
 def copy_patient_and_study(header: Dataset, target: Dataset) -> None:
@@ -102,7 +102,7 @@ def copy_patient_and_study(header: Dataset, target: Dataset) -> None:
 
 @dataclass(frozen=True, slots=True)
 class StudyContext:
-    """What the objects on one study take from it, from the run's options and from the model.
+    """Attributes that the objects on one study take from the study, the run's options and the model.
 
     Attributes
     ----------
@@ -201,7 +201,7 @@ def encode(report: Dataset) -> bytes:
 
 
 def plain(dataset: Dataset) -> Dataset:
-    """Return the dataset and all its items as pydicom's own class, without another library's behaviour."""
+    """Return the dataset and all its items as pydicom's own classes instead of highdicom's."""
     copied = Dataset()
     for element in dataset:
         if element.VR == "SQ":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pdl1es.assessment import Assessment
 
 NAMESPACE = uuid.UUID("6f5b3b0e-4c1d-5b7a-9a3e-2f0c7d1e8b94")
-"""Drawn once for this project; another value would rename every series ever written."""
+"""Drawn once for this project; another value would change the UIDs of all series."""
 
 VIEWER_TRACKING = re.compile(r"^\s*(cornerstone|dcmjs|ohif)|@", re.IGNORECASE)
 """Tracking identifiers that a viewer takes for its own drawings: OHIF would replace the score by its own measurement."""
@@ -100,6 +100,6 @@ def series_uid(assessment: Assessment, kind: ReportKind) -> UID:
 def content_uid(encoded: bytes) -> UID:
     """Return the SOP Instance UID of an object from the object itself, encoded without its SOP Instance UID.
 
-    Whatever differs, were it a minute of its time, gives another UID: no UID ever names two different objects.
+    Any difference, even of the time, gives another UID, so that no UID names two different objects.
     """
     return derived_uid("instance", hashlib.sha256(encoded).hexdigest())
