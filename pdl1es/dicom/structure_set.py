@@ -145,8 +145,11 @@ class RegionOfInterest:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether the ROI has a contour that encloses an area."""
-        return any(contour.geometric_type in CLOSED_TYPES for contour in self.contours)
+        """Whether the ROI has a contour that encloses an area; contours that cannot be read may enclose one."""
+        try:
+            return any(contour.geometric_type in CLOSED_TYPES for contour in self.contours)
+        except Refusal:
+            return True
 
     def sources_of(self, segment_number: int) -> tuple[tuple[ImageReference, ...], ...]:
         """Return the images that each contour says it was drawn on."""

@@ -124,6 +124,13 @@ def test_a_setting_decides_where_both_are_there_and_the_other_is_told(
         assert "OTHER_CONTOUR_IGNORED" in warned(scored)
 
 
+def test_an_empty_region_is_not_preferred_to_a_seg(phantom_study: PhantomStudy, score: Score, tmp_path: Path) -> None:
+    study = study_with(phantom_study, tmp_path / "both", [Region("GTV", ())], seg=True)
+    scored = score(study, selection=SelectionRules(segment=SegmentRules(source="rtstruct")))
+    assert scored.result["assessment"]["selection"]["contour_source"] == "SEG"
+    assert "EMPTY_SEGMENT_IGNORED" in warned(scored)
+
+
 def test_without_references_the_frame_of_reference_decides_and_it_is_told(
     phantom_study: PhantomStudy, contours: tuple[Drawn, ...], score: Score, tmp_path: Path
 ) -> None:

@@ -329,6 +329,8 @@ def _of_one_source(
     """
     wanted = {"seg": "SEG", "rtstruct": "RTSTRUCT"}[rules.source]
     preferred = [candidate for candidate in accepted if candidate.segmentation.kind == wanted]
+    if all(isinstance(c.segmentation, RegionOfInterest) and not c.segmentation.is_drawn for c in preferred):
+        return accepted, ()
     if not preferred or len(preferred) == len(accepted):
         return accepted, ()
     words = {"SEG": "DICOM SEG", "RTSTRUCT": "RT Structure Set"}
