@@ -6,7 +6,9 @@ import logging
 import os
 from collections.abc import Callable
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
 from pdl1es.atomic import require_writable
 from pdl1es.chain import ChainEnd, RunRequest, run_chain
@@ -24,6 +26,12 @@ logger = logging.getLogger("pdl1es")
 
 Execute = Callable[[RunRequest, FusionModel, Path, Stopwatch], Outcome]
 """Takes a study through the chain's steps into an output folder."""
+
+
+def _import_reports_meanwhile(settings: Settings) -> None:
+    """Import what builds the structured report while onnxruntime reads the model, which needs no Python: 0.1 s less."""
+    if "sr" in settings.outputs:
+        Thread(target=import_module, args=("pdl1es.report.structured_report",)).start()
 
 
 def run_in_python(request: RunRequest, model: FusionModel, output_folder: Path, watch: Stopwatch) -> Outcome:
@@ -94,6 +102,7 @@ def run_study(
         logger.error("%s", refusal)
         return Outcome(ExitCode.REFUSED, None, refusal)
     try:
+        _import_reports_meanwhile(settings)
         with watch.timed("model_loading"):
             model = FusionModel.load(
                 model_folder_of(model_folder), require_gpu=settings.model.require_gpu, threads=settings.model.threads
