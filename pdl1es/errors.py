@@ -68,6 +68,11 @@ class RefusalCode(Enum):
     SEVERAL_STUDIES = RefusalRow(
         "series_selection", "objects of several studies are mixed in the input", "send one study per run"
     )
+    INVALID_UIDS = RefusalRow(
+        "series_selection",
+        "the CT or the DICOM SEG was left out, because its UIDs are no UIDs",
+        "have the software that wrote them, an anonymiser perhaps, write UIDs of digits and dots, alike in all objects",
+    )
     NO_CT = RefusalRow(
         "series_selection", "there is no CT image in the study", "send the CT series with the segmentation"
     )
@@ -115,6 +120,11 @@ class RefusalCode(Enum):
         "series_selection",
         "the DICOM SEG or RT Structure Set and the CT have different frames of reference",
         "draw the segmentation on this CT, or send the CT on which it was drawn",
+    )
+    COPIES_DIFFER = RefusalRow(
+        "series_selection",
+        "several files have one SOP Instance UID and differ in their pixels or in what is read of them",
+        "remove the copies that are not meant, or have different images written under UIDs of their own",
     )
     NO_ELIGIBLE_CT = RefusalRow(
         "series_selection",
@@ -239,6 +249,8 @@ class Refusal(Exception):
         The attribute's value, where it identifies nobody.
     uid
         UID of the object at fault (SOP instance, or series where the fault is the series').
+    remedy
+        What to do about it, where the table's own remedy would not be true; None for that one.
     """
 
     def __init__(
@@ -249,22 +261,25 @@ class Refusal(Exception):
         tag: str | None = None,
         value: str | None = None,
         uid: str | None = None,
+        remedy: str | None = None,
     ) -> None:
         self.code = code
         self.found = found
         self.tag = tag
         self.value = value
         self.uid = uid
+        self.own_remedy = remedy
         super().__init__(self.message)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by the parameters, so that a refusal passes between processes."""
-        return partial(Refusal, tag=self.tag, value=self.value, uid=self.uid), (self.code, self.found)
+        made = partial(Refusal, tag=self.tag, value=self.value, uid=self.uid, remedy=self.own_remedy)
+        return made, (self.code, self.found)
 
     @property
     def remedy(self) -> str:
         """What to do about it."""
-        return self.code.row.remedy
+        return self.own_remedy or self.code.row.remedy
 
     @property
     def message(self) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pdl1es.chain import ChainEnd, RunRequest, load_study
 from pdl1es.clinical import ClinicalFileError
+from pdl1es.dicom.selection.left_out import with_left_out
 from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.exit_code import ExitCode
@@ -72,7 +73,8 @@ def deliver(end: ChainEnd, request: RunRequest, output_folder: Path, seconds: Ma
             return _scored(end, request, delivery, seconds)
         except Refusal as refusal:
             delivery.withdraw()
-            return _refused(refusal, end.study, request, delivery, seconds)
+            told = refusal if end.study is None else with_left_out(refusal, end.study)
+            return _refused(told, end.study, request, delivery, seconds)
     except Exception as error:  # noqa: BLE001 - whatever a defect is, the result says that there was one
         log_defect(error)
         delivery.withdraw()

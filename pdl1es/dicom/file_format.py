@@ -7,16 +7,35 @@ import re
 import struct
 import zlib
 from pathlib import Path
+from typing import Final
 
 from pydicom.datadict import keyword_for_tag
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from pdl1es.errors import RefusalCode
+
 _INFLATED_AT_ONCE = 2**20
+SEND_AGAIN: Final = "send the files again that were left out, whole"
+RAISE_LIMITS: Final = "raise the limits in app.yaml, where the files that were left out are what they should be"
+WRITE_UIDS: Final = RefusalCode.INVALID_UIDS.row.remedy
 
 
 class UnreadableFileError(Exception):
-    """One file cannot be read; the message says why, without any value of the file."""
+    """One file cannot be read.
+
+    Parameters
+    ----------
+    reason
+        Why, without any value of the file.
+    remedy
+        What to do about it.
+    """
+
+    def __init__(self, reason: str, remedy: str = SEND_AGAIN) -> None:
+        self.reason = reason
+        self.remedy = remedy
+        super().__init__(reason)
 
 
 class NotDicomError(Exception):
@@ -99,6 +118,36 @@ def inflate_data_set(path: Path, start: int, count: int) -> tuple[bytes, bool]:
     except zlib.error as error:
         raise OSError("the deflated data set is damaged") from error
     return data.getvalue(), inflater.eof or data.tell() < count
+
+
+def without_nul_in_character_set(data: bytes) -> bytes:
+    """Return a data set with spaces for NULs in its Specific Character Set (0008,0005), which is among its first elements.
+
+    Some writers pad it with them, and Python raises where the name of an encoding holds one.
+
+    Parameters
+    ----------
+    data
+        The data set's first bytes.
+
+    Returns
+    -------
+    bytes
+        As long as ``data``.
+    """
+    for pattern, order in (
+        (b"\x08\x00\x05\x00CS(..)", "<H"),
+        (b"\x00\x08\x00\x05CS(..)", ">H"),
+        (b"\x08\x00\x05\x00(....)", "<L"),
+    ):
+        found = re.search(pattern, data[:256], re.DOTALL)
+        if found is not None:
+            start, (length,) = found.end(), struct.unpack(order, found[1])
+            value = data[start : start + length]
+            if length <= 256 and b"\0" in value:
+                return data[:start] + value.replace(b"\0", b" ") + data[start + length :]
+            break
+    return data
 
 
 def data_set_encoding(data: bytes, transfer_syntax: str | None) -> tuple[bool, bool]:

@@ -8,9 +8,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from pdl1es.dicom.file_format import SEND_AGAIN
 from pdl1es.dicom.limits import ScanLimits
 from pdl1es.errors import Refusal, RefusalCode
+
+LET_READ: Final = "let the user that runs read the files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +27,13 @@ class UnreadableFile:
         Relative to the study's folder.
     reason
         Why, without any value of the file.
+    remedy
+        What to do about it.
     """
 
     path: str
     reason: str
+    remedy: str = SEND_AGAIN
 
 
 def list_files(root: Path, limits: ScanLimits, deadline: float) -> tuple[list[Path], list[UnreadableFile], int]:
@@ -66,11 +73,17 @@ def list_files(root: Path, limits: ScanLimits, deadline: float) -> tuple[list[Pa
             path = Path(folder, name)
             try:
                 if path.is_symlink() and not path.resolve().is_relative_to(root):
-                    unreadable.append(UnreadableFile(relative_path(path, root), "a symbolic link out of the folder"))
+                    unreadable.append(
+                        UnreadableFile(
+                            relative_path(path, root),
+                            "a symbolic link out of the folder",
+                            "put the files themselves into the study's folder, not links to them",
+                        )
+                    )
                     continue
                 status = path.stat()
             except (OSError, RuntimeError):  # RuntimeError: links that lead in a circle, before Python 3.13
-                unreadable.append(UnreadableFile(relative_path(path, root), "the file cannot be opened"))
+                unreadable.append(UnreadableFile(relative_path(path, root), "the file cannot be opened", LET_READ))
                 continue
             if not stat.S_ISREG(status.st_mode):
                 ignored += 1
@@ -102,7 +115,7 @@ def _folders(root: Path, unreadable: list[UnreadableFile]) -> Iterator[tuple[Pat
                     elif not (entry.is_symlink() and os.path.isdir(entry.path)):  # noqa: PTH112 - it raises nothing
                         names.append(entry.name)
         except OSError:
-            unreadable.append(UnreadableFile(relative_path(folder, root), "the folder cannot be opened"))
+            unreadable.append(UnreadableFile(relative_path(folder, root), "the folder cannot be opened", LET_READ))
             continue
         yield folder, names
         waiting += [folder / name for name in sorted(below, reverse=True)]

@@ -23,12 +23,15 @@ from pydicom.uid import (
 )
 
 from pdl1es.dicom.file_format import (
+    RAISE_LIMITS,
+    WRITE_UIDS,
     NotDicomError,
     UnreadableFileError,
     data_set_encoding,
     data_set_start,
     inflate_data_set,
     looks_like_dicom,
+    without_nul_in_character_set,
 )
 from pdl1es.dicom.header_elements import MALFORMED, Converted, settled_elements
 from pdl1es.dicom.header_keywords import HEADER_KEYWORDS
@@ -119,7 +122,7 @@ def parse_header(path: Path, head: FileHead, limits: ScanLimits, converted: Conv
     if not looks_like_dicom(head.data):
         raise NotDicomError
     if head.size > limits.max_file_bytes:
-        raise UnreadableFileError(f"the file is larger than max_file_bytes = {limits.max_file_bytes}")
+        raise UnreadableFileError(f"the file is larger than max_file_bytes = {limits.max_file_bytes}", RAISE_LIMITS)
     start = data_set_start(head.data)
     try:
         meta = _read_file_meta(head.data[:start], converted)
@@ -129,7 +132,7 @@ def parse_header(path: Path, head: FileHead, limits: ScanLimits, converted: Conv
         malformed: set[str] = set()
         elements = settled_elements(header, limits.max_sequence_depth, malformed, converted)
     except RecursionError:
-        raise UnreadableFileError("its sequences are nested too deep") from None
+        raise UnreadableFileError("its sequences are nested too deep", RAISE_LIMITS) from None
     except MALFORMED as error:
         raise UnreadableFileError(_reason(error)) from None
 
@@ -142,7 +145,7 @@ def parse_header(path: Path, head: FileHead, limits: ScanLimits, converted: Conv
         if not value:
             raise UnreadableFileError(f"{keyword} {Tag(keyword)} is absent")
         if not isinstance(value, str) or _UID_PATTERN.fullmatch(value) is None:
-            raise UnreadableFileError(f"{keyword} {Tag(keyword)} is not a UID")
+            raise UnreadableFileError(f"{keyword} {Tag(keyword)} is not a UID", WRITE_UIDS)
     if not meta.get("TransferSyntaxUID") and not encapsulated:
         meta.TransferSyntaxUID = (
             ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
@@ -175,12 +178,13 @@ def _read_data_set(
     chunk = FIRST_CHUNK
     while True:
         data, whole = _data_set_bytes(path, head, start, deflated, min(chunk, limits.max_header_bytes))
+        data = without_nul_in_character_set(data)
         if (
             chunk > FIRST_CHUNK
             and data.count(b"\xfe\xff\x00\xe0") + data.count(b"\xff\xfe\xe0\x00") > limits.max_sequence_items
         ):
             raise UnreadableFileError(
-                f"its header has more than max_sequence_items = {limits.max_sequence_items} items"
+                f"its header has more than max_sequence_items = {limits.max_sequence_items} items", RAISE_LIMITS
             )
         implicit, little = data_set_encoding(data, meta.get("TransferSyntaxUID"))
         stop = _Stop()
@@ -196,7 +200,9 @@ def _read_data_set(
                     raise UnreadableFileError("the file is truncated or malformed")
                 break
         if chunk >= limits.max_header_bytes:
-            raise UnreadableFileError(f"its header is larger than max_header_bytes = {limits.max_header_bytes}")
+            raise UnreadableFileError(
+                f"its header is larger than max_header_bytes = {limits.max_header_bytes}", RAISE_LIMITS
+            )
         chunk *= 16
 
     offset = None

@@ -15,7 +15,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import BaseTag, Tag
 
-from pdl1es.dicom.file_format import UnreadableFileError
+from pdl1es.dicom.file_format import RAISE_LIMITS, UnreadableFileError
 
 Converted = dict[tuple[Any, ...], tuple[str, Any]]
 """VR and value of elements that were converted already, by all that the conversion depends on."""
@@ -105,12 +105,18 @@ def settled_elements(
             malformed.add(keyword_for_tag(tag) or str(tag))
         elif element.VR == "SQ":
             if depth == 0:
-                raise UnreadableFileError("its sequences are nested too deep")
+                raise UnreadableFileError("its sequences are nested too deep", RAISE_LIMITS)
             items = []
-            for item in element.value or ():
-                settled = Dataset(settled_elements(item, depth - 1, malformed, converted))
-                settled.set_original_encoding(*_encoding_of(item), item.original_character_set)
-                items.append(settled)
+            try:
+                for item in element.value or ():
+                    settled = Dataset(settled_elements(item, depth - 1, malformed, converted))
+                    settled.set_original_encoding(*_encoding_of(item), item.original_character_set)
+                    items.append(settled)
+            except UnreadableFileError as error:
+                if error.remedy is RAISE_LIMITS:
+                    raise
+                malformed.add(keyword_for_tag(tag) or str(tag))  # what ends within a sequence costs the sequence
+                continue
             elements[tag] = DataElement(
                 tag, "SQ", DicomSequence(items), is_undefined_length=element.is_undefined_length
             )

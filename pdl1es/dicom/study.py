@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Final
 
 from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError, data_set_start
-from pdl1es.dicom.files import UnreadableFile, check_time, list_files, relative_path
+from pdl1es.dicom.files import LET_READ, UnreadableFile, check_time, list_files, relative_path
 from pdl1es.dicom.header import FIRST_CHUNK, parse_header, read_head
 from pdl1es.dicom.header_elements import Converted
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.limits import ScanLimits
+from pdl1es.dicom.segmentation import SEGMENTATION_SOP_CLASSES
+from pdl1es.dicom.series import CT_SOP_CLASSES
 from pdl1es.dicom.silence import silenced_pydicom
 from pdl1es.errors import Refusal, RefusalCode
 
 _READERS: Final = 8
+_COMPARED: Final = CT_SOP_CLASSES | SEGMENTATION_SOP_CLASSES
 _BATCH: Final = 256
 
 
@@ -38,12 +41,16 @@ class Study:
         Files that were given up, with the reason.
     ignored_files
         Number of files that are not DICOM, or a DICOMDIR.
+    copies
+        CT and SEG objects of which several files have one SOP Instance UID and different bytes: all files of each, by
+        path. The first is among ``instances``; `selection.copies` tells whether they are one image.
     """
 
     root: Path
     instances: tuple[Instance, ...]
     unreadable: tuple[UnreadableFile, ...] = ()
     ignored_files: int = 0
+    copies: tuple[tuple[Instance, ...], ...] = ()
 
     def __repr__(self) -> str:
         """Count what is there: a folder's name can be a patient's."""
@@ -61,7 +68,8 @@ def scan_study(root: Path, limits: ScanLimits | None = None) -> Study:
 
     A symbolic link to a folder is not followed. One to a file is followed where it stays inside ``root``, else the file
     is listed as unreadable. Where several files have one SOP Instance UID and their data sets are the same bytes, the
-    file first by path stays. Where the bytes differ, nothing says which file is meant, and all of them are given up.
+    file first by path stays. Where the bytes of a CT or SEG differ, it stays too, and all are kept as copies of it. Where
+    those of another object differ, nothing says which file is meant, and all of them are given up.
 
     Parameters
     ----------
@@ -99,25 +107,33 @@ def scan_study(root: Path, limits: ScanLimits | None = None) -> Study:
                 check_time(deadline)
                 try:
                     if isinstance(head, OSError):
-                        raise UnreadableFileError("the file cannot be opened")
+                        raise UnreadableFileError("the file cannot be opened", LET_READ)
                     instance = parse_header(path, head, limits, converted)
                 except NotDicomError:
                     ignored += 1
                 except UnreadableFileError as error:
-                    unreadable.append(UnreadableFile(relative_path(path, root), str(error)))
+                    unreadable.append(UnreadableFile(relative_path(path, root), error.reason, error.remedy))
                 else:
                     found[instance.sop_instance_uid].append(instance)
 
     if not root.is_dir():
         raise _no_folder()
-    instances = []
+    instances, copies = [], []
     for uid in sorted(found):
         same_uid = found[uid]
         if len(same_uid) > 1:
             check_time(deadline)
-            if len({_content_digest(instance) for instance in same_uid}) > 1:
+            different: dict[bytes, Instance] = {}
+            for instance in same_uid:
+                different.setdefault(_content_digest(instance), instance)
+            if len(different) > 1 and any(i.sop_class_uid in _COMPARED for i in same_uid):
+                copies.append(tuple(different.values()))
+            elif len(different) > 1:
                 reason = "another file has the same SOPInstanceUID (0008,0018) and different content"
-                unreadable.extend(UnreadableFile(relative_path(instance.path, root), reason) for instance in same_uid)
+                unreadable.extend(
+                    UnreadableFile(relative_path(instance.path, root), reason, RefusalCode.COPIES_DIFFER.row.remedy)
+                    for instance in same_uid
+                )
                 continue
         instances.append(same_uid[0])
     return Study(
@@ -125,6 +141,7 @@ def scan_study(root: Path, limits: ScanLimits | None = None) -> Study:
         instances=tuple(instances),
         unreadable=tuple(sorted(unreadable, key=lambda file: (file.path, file.reason))),
         ignored_files=ignored,
+        copies=tuple(copies),
     )
 
 

@@ -236,6 +236,11 @@ def several_studies(plan: Plan) -> None:
     plan.after.insert(0, stray_object("1.2.3.9", StudyInstanceUID="1.2.3.5"))
 
 
+def invalid_uids(plan: Plan) -> None:
+    """As an anonymiser writes them that keeps a part of a hash."""
+    plan.seg_edits.append(lambda path: edited(path, set_to(SOPInstanceUID="1.2.3.a7f")))
+
+
 def no_ct(plan: Plan) -> None:
     plan.after.append(lambda folder: shutil.rmtree(folder / "CT"))
 
@@ -284,6 +289,15 @@ def seg_references_absent_instances(plan: Plan) -> None:
 
 def seg_frame_of_reference(plan: Plan) -> None:
     plan.seg["frame_of_reference_uid"] = "1.2.3.7"
+
+
+def copies_differ(plan: Plan) -> None:
+    def other_pixels(paths: list[Path]) -> None:
+        for path in paths[:1]:
+            copied = Path(shutil.copy(path, path.with_name("again.dcm")))
+            edited(copied, lambda ds: setattr(ds, "PixelData", bytes(len(ds.PixelData))))
+
+    plan.ct_edits.append(other_pixels)
 
 
 def no_eligible_ct(plan: Plan) -> None:
@@ -483,6 +497,7 @@ CASES: Final = {
     RefusalCode.SEVERAL_STUDIES: Case(
         several_studies, "StudyInstanceUID (0020,000D)", f"1.2.3.5, {uid_of('refused', 'study')}"
     ),
+    RefusalCode.INVALID_UIDS: Case(invalid_uids),
     RefusalCode.NO_CT: Case(no_ct),
     RefusalCode.NO_SEG: Case(no_seg),
     RefusalCode.SEG_UNREADABLE: Case(seg_unreadable, "NumberOfFrames (0028,0008)", "999", "segmentation"),
@@ -505,6 +520,7 @@ CASES: Final = {
     RefusalCode.SEG_FRAME_OF_REFERENCE: Case(
         seg_frame_of_reference, "FrameOfReferenceUID (0020,0052)", "1.2.3.7", "segmentation"
     ),
+    RefusalCode.COPIES_DIFFER: Case(copies_differ, "SOPInstanceUID (0008,0018)", None, "image"),
     RefusalCode.NO_ELIGIBLE_CT: Case(no_eligible_ct, None, None, "series"),
     RefusalCode.GEOMETRY_MISSING: Case(geometry_missing, POSITION, None, "image"),
     RefusalCode.GEOMETRY_INCONSISTENT: Case(geometry_inconsistent, "PixelSpacing (0028,0030)", "1.5\\1.5", "image"),

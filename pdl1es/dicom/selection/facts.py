@@ -6,13 +6,17 @@ Nothing is judged here: a fault is kept as the refusal that it would be, and `su
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from pydicom.uid import UID
 
 from pdl1es.dicom.concatenation import group_parts, parse_parts
 from pdl1es.dicom.header_elements import attribute_value
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.segmentation import SEGMENTATION_SOP_CLASSES, Segmentation
+from pdl1es.dicom.selection.copies import refuse_different
 from pdl1es.dicom.series import CT_SOP_CLASSES, CTSeries, series_of
 from pdl1es.dicom.stack import ct_series
 from pdl1es.dicom.structure_set import RT_STRUCTURE_SET, StructureSet, parse_structure_set
@@ -89,6 +93,11 @@ class StudyFacts:
         Why the other SEG objects and structure sets cannot be read.
     structure_sets
         Every readable structure set, by SOP Instance UID.
+    copies
+        Number of further files of objects that are one image all the same: of another transfer syntax, or with other
+        values of attributes that decide nothing.
+    stored_otherwise
+        Storage classes that are no CT images, with the number of their objects whose Modality is CT.
     """
 
     objects: int
@@ -100,6 +109,8 @@ class StudyFacts:
     segmentations: tuple[Segmentation, ...]
     unreadable: tuple[Refusal, ...]
     structure_sets: tuple[StructureSet, ...] = ()
+    copies: int = 0
+    stored_otherwise: tuple[tuple[str, int], ...] = ()
 
 
 def parse_study(study: Study, minimum_slices: int) -> StudyFacts:
@@ -118,7 +129,8 @@ def parse_study(study: Study, minimum_slices: int) -> StudyFacts:
         Independent of the order of ``study.instances``.
     """
     instances = sorted(study.instances, key=lambda instance: (instance.sop_instance_uid, str(instance.path)))
-    segmentations, unreadable = _parse_segmentations(instances)
+    contradicted, copies = _judge_copies(study.copies)
+    segmentations, unreadable = _parse_segmentations(instances, contradicted)
     structure_sets, unreadable_sets = _parse_structure_sets(instances)
     return StudyFacts(
         objects=len(instances),
@@ -126,11 +138,25 @@ def parse_study(study: Study, minimum_slices: int) -> StudyFacts:
         study_uids=tuple(sorted({instance.study_instance_uid for instance in instances} - {""})),
         modalities=tuple(sorted({modality_of(instance) for instance in instances})),
         sop_instance_uids=frozenset(instance.sop_instance_uid for instance in instances),
-        series=tuple(_parse_series(uid, objects, minimum_slices) for uid, objects in series_of(instances).items()),
+        series=tuple(
+            _parse_series(uid, objects, minimum_slices, contradicted) for uid, objects in series_of(instances).items()
+        ),
         segmentations=segmentations,
         unreadable=(*unreadable, *unreadable_sets),
         structure_sets=structure_sets,
+        copies=copies,
+        stored_otherwise=_stored_otherwise(instances),
     )
+
+
+def _stored_otherwise(instances: Iterable[Instance]) -> tuple[tuple[str, int], ...]:
+    """Count the objects that call themselves CT and are no CT images, by the name of their storage class."""
+    counts = Counter(
+        UID(instance.sop_class_uid).name
+        for instance in instances
+        if modality_of(instance) == "CT" and instance.sop_class_uid not in CT_SOP_CLASSES
+    )
+    return tuple(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
 def modality_of(instance: Instance) -> str:
@@ -139,21 +165,45 @@ def modality_of(instance: Instance) -> str:
     return text if re.fullmatch(r"[A-Z0-9_ ]{1,16}", text) else "unknown"
 
 
-def _parse_series(uid: str, instances: tuple[Instance, ...], minimum_slices: int) -> SeriesFacts:
+def _judge_copies(copies: Iterable[Sequence[Instance]]) -> tuple[dict[str, Refusal], int]:
+    """Return why files of one SOP Instance UID are several images, by that UID, and how many are copies of one."""
+    contradicted: dict[str, Refusal] = {}
+    harmless = 0
+    for files in copies:
+        try:
+            refuse_different(files)
+        except Refusal as refusal:
+            contradicted[files[0].sop_instance_uid] = refusal
+        else:
+            harmless += len(files) - 1
+    return contradicted, harmless
+
+
+def _parse_series(
+    uid: str, instances: tuple[Instance, ...], minimum_slices: int, contradicted: Mapping[str, Refusal]
+) -> SeriesFacts:
     images = [instance for instance in instances if instance.sop_class_uid in CT_SOP_CLASSES]
     if not images:
         return SeriesFacts(uid, instances, stack=None, fault=None)
+    for image in images:
+        if image.sop_instance_uid in contradicted:
+            return SeriesFacts(uid, instances, stack=None, fault=contradicted[image.sop_instance_uid])
     try:
         return SeriesFacts(uid, instances, stack=ct_series(images, minimum_slices=minimum_slices), fault=None)
     except Refusal as refusal:
         return SeriesFacts(uid, instances, stack=None, fault=refusal)
 
 
-def _parse_segmentations(instances: Iterable[Instance]) -> tuple[tuple[Segmentation, ...], tuple[Refusal, ...]]:
+def _parse_segmentations(
+    instances: Iterable[Instance], contradicted: Mapping[str, Refusal]
+) -> tuple[tuple[Segmentation, ...], tuple[Refusal, ...]]:
     objects = {i.sop_instance_uid: i for i in instances if i.sop_class_uid in SEGMENTATION_SOP_CLASSES}
     segmentations, unreadable = [], []
     for parts in group_parts(objects.values()):
         try:
+            for part in parts:
+                if part.sop_instance_uid in contradicted:
+                    raise contradicted[part.sop_instance_uid]
             segmentations.append(parse_parts(parts))
         except Refusal as refusal:
             unreadable.append(refusal)

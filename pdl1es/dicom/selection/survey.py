@@ -10,6 +10,7 @@ from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.segmentation import Segment
 from pdl1es.dicom.selection.drawn_pass import warn_of_other_passes, with_drawn_pass
 from pdl1es.dicom.selection.facts import StudyFacts, parse_study
+from pdl1es.dicom.selection.left_out import with_left_out
 from pdl1es.dicom.selection.reference import choose_series
 from pdl1es.dicom.selection.rules import SelectionRules
 from pdl1es.dicom.selection.segment import (
@@ -152,10 +153,12 @@ def survey(study: Study, rules: SelectionRules, protocol_rules: ProtocolRules) -
         choice = choose_series(series, segmentation, segment, facts)
         chosen = choice.series
         protocol_warnings = check_protocol(chosen.stack, protocol_rules)
-    except Refusal as refusal:
+    except Refusal as found:
+        refusal = with_left_out(found, study)
         return Survey(series_candidates(series), _segment_candidates(segments, tumour), refusal, None)
     warnings = (
         *passed_over,
+        *_warn_of_copies(facts),
         *warn_of_unknown_end(segmentation),
         *warn_of_automatic(segment),
         *protocol_warnings,
@@ -212,6 +215,20 @@ def _refuse_no_seg(facts: StudyFacts) -> None:
         raise _lack(facts, RefusalCode.NO_SEG, "a segmentation or structure set")
 
 
+def _warn_of_copies(facts: StudyFacts) -> tuple[ScoreWarning, ...]:
+    if not facts.copies:
+        return ()
+    message = (
+        f"{facts.copies} file(s) are further copies of images of the study, in another encoding or with other values of "
+        "attributes that the score does not hang on; the first of each by path was read."
+    )
+    return (ScoreWarning("FURTHER_COPIES", message),)
+
+
 def _lack(facts: StudyFacts, code: RefusalCode, wanted: str) -> Refusal:
     modalities = f"modalities found: {', '.join(facts.modalities[:8])}" if facts.modalities else "no modality found"
-    return Refusal(code, f"none of the {facts.objects} DICOM objects is {wanted}; {modalities}")
+    found = f"none of the {facts.objects} DICOM objects is {wanted}; {modalities}"
+    if code is RefusalCode.NO_CT and facts.stored_otherwise:
+        classes = ", ".join(f"{count} as {name}" for name, count in facts.stored_otherwise[:3])
+        found += f"; objects of modality CT are stored as something else: {classes}"
+    return Refusal(code, found)

@@ -15,6 +15,7 @@ from pdl1es.dicom.concatenation import group_parts, parse_parts
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.pixels.segment_reader import read_segment_mask
 from pdl1es.dicom.protocol.rules import ProtocolRules
+from pdl1es.dicom.segmentation import Segmentation
 from pdl1es.dicom.selection.rules import SelectionRules
 from pdl1es.dicom.selection.survey import Selection, select
 from pdl1es.dicom.study import scan_study
@@ -58,6 +59,7 @@ def refusal_of(*parts: Instance) -> Refusal:
 
 
 def heights(selection: Selection) -> list[float]:
+    assert isinstance(selection.segmentation, Segmentation)
     return [frame.plane.position[2] for frame in selection.segmentation.frames if frame.plane is not None]
 
 

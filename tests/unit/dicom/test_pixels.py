@@ -200,7 +200,11 @@ def test_what_is_not_in_hu_is_refused(tmp_path: Path, attributes: dict[str, Any]
 @pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
 @pytest.mark.parametrize("enhanced", [True, False])
 def test_a_rescale_of_two_values_is_told_as_such(tmp_path: Path, keyword: str, enhanced: bool) -> None:
-    place = {"ImagePositionPatient": [0, 0, 0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1]}
+    place: dict[str, Any] = {
+        "ImagePositionPatient": [0, 0, 0],
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "PixelSpacing": [1, 1],
+    }
     values = {"RescaleSlope": 1, "RescaleIntercept": -1024} | {keyword: [1, 2]}
     attributes: dict[str, Any] = dict(values)
     if enhanced:
@@ -210,7 +214,7 @@ def test_a_rescale_of_two_values_is_told_as_such(tmp_path: Path, keyword: str, e
             "SharedFunctionalGroupsSequence": items({"PixelValueTransformationSequence": items(values)}),
             "PerFrameFunctionalGroupsSequence": items({"FrameContentSequence": items({"StackID": "1"})}),
         }
-    instance = read_instance(write(tmp_path / "ct", ct_dataset(**place, **attributes)))
+    instance = read_instance(write(tmp_path / "ct", ct_dataset(**(place | attributes))))
     ((ct_slice,), _) = slices_of([instance])
     with pytest.raises(Refusal) as caught:
         read_ct_slice(ct_slice)

@@ -13,6 +13,8 @@ import zlib
 from pathlib import Path
 
 import pytest
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -165,13 +167,70 @@ def test_the_same_file_twice_counts_once(tmp_path: Path) -> None:
     assert study.unreadable == ()
 
 
-def test_of_two_different_objects_with_one_uid_neither_is_used(tmp_path: Path) -> None:
+def test_of_two_different_images_with_one_uid_both_are_kept_as_copies(tmp_path: Path) -> None:
     write(tmp_path / "a.dcm", ct_dataset())
     write(tmp_path / "b.dcm", ct_dataset(PixelData=bytes(96)))
+    write(tmp_path / "c.dcm", ct_dataset())
+    study = scan_study(tmp_path)
+    assert [instance.path.name for instance in study.instances] == ["a.dcm"]
+    assert [[instance.path.name for instance in files] for files in study.copies] == [["a.dcm", "b.dcm"]]
+    assert study.unreadable == ()
+
+
+def test_of_two_different_other_objects_with_one_uid_neither_is_used(tmp_path: Path) -> None:
+    report = "1.2.840.10008.5.1.4.1.1.88.33"
+    write(tmp_path / "a.dcm", ct_dataset(SOPClassUID=report))
+    write(tmp_path / "b.dcm", ct_dataset(SOPClassUID=report, PixelData=bytes(96)))
     study = scan_study(tmp_path)
     assert study.instances == ()
     assert set(reasons(study)) == {"a.dcm", "b.dcm"}
     assert all("SOPInstanceUID (0008,0018)" in reason for reason in reasons(study).values())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xfe\xff\x00\xe0\x0c\x00\x00\x00\x08\x00\x50\x11UI\xf0\x001.2\x00",  # a value longer than its item
+        b"\xfe\xff\x00\xe0\xf4\x01\x00\x00\x08\x00\x50\x11UI\x04\x001.2\x00",  # an item longer than its sequence
+        b"\xfe\xff\x00\xe0\x0c\x00\x00\x00\x08\x00\x50\x11\x01\x02\x04\x001.2\x00",  # a VR that is none
+        b"no sequence at all",
+    ],
+)
+@pytest.mark.parametrize("keyword", ["ReferencedStudySequence", "RequestAttributesSequence"])
+@pytest.mark.filterwarnings("ignore:VR lookup failed")
+def test_a_malformed_sequence_that_nothing_needs_costs_itself(tmp_path: Path, content: bytes, keyword: str) -> None:
+    dataset = ct_dataset()
+    tag = Tag(keyword)
+    dataset[tag] = RawDataElement(tag, "SQ", len(content), content, 0, False, True)
+    write(tmp_path / "a.dcm", dataset)
+    (instance,) = scan_study(tmp_path).instances
+    assert instance.header.Rows == 8
+    assert instance.header.PatientID == "P1"
+
+
+@pytest.mark.parametrize("value", [b"ISO_IR 100\0\0", b"\0\0", b"ISO_IR\x00100 ", b"\0ISO_IR 100\0"])
+@pytest.mark.parametrize("implicit", [True, False])
+@pytest.mark.filterwarnings("ignore:Unknown encoding")
+def test_a_nul_in_the_character_set_costs_nothing_else(tmp_path: Path, value: bytes, implicit: bool) -> None:
+    name = b"ISO_IR 192" + b" " * (len(value) - 10)
+    dataset = ct_dataset(SpecificCharacterSet=name.decode() if len(value) >= 10 else "XX")
+    path = write(tmp_path / "a.dcm", dataset, ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
+    content = path.read_bytes()
+    written = b"ISO_IR 192" if len(value) >= 10 else b"XX"
+    place = content.index(written)
+    length = len(written)
+    path.write_bytes(content[:place] + value[:length].ljust(length, b"\0") + content[place + length :])
+    (instance,) = scan_study(tmp_path).instances
+    assert instance.header.PatientID == "P1"
+    assert instance.pixel_data_offset is not None
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_a_uid_with_letters_costs_its_file_and_says_so(tmp_path: Path) -> None:
+    write(tmp_path / "a.dcm", ct_dataset(SOPInstanceUID="1.2.a.3"))
+    (file,) = scan_study(tmp_path).unreadable
+    assert file.reason == "SOPInstanceUID (0008,0018) is not a UID"
+    assert "UIDs of digits and dots" in file.remedy
 
 
 def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
