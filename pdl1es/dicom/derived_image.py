@@ -6,16 +6,19 @@ their own. They are compared word by word, so that ``MIP_TRA``, ``CSA MIP`` and 
 Sources of the words
 --------------------
 - DICOM: PS3.3 C.8.2.1.1.1 (CT; value 4 of multi-energy images: VMI, MAT_SPECIFIC, MAT_REMOVED, MAT_FRACTIONAL,
-  EFF_ATOMIC_NUM, ELECTRON_DENSITY, MAT_MODIFIED, MAT_VALUE_BASED), C.8.16.1.4 (value 4: MAXIMUM, MINIMUM, MEAN,
-  SUBTRACTION, RESAMPLED...), C.8.16.2.1.3 (Volume Based Calculation Technique), PS3.16 CID 7203 (Image Derivation),
-  PS3.17 JJJJ (which multi-energy images are in Hounsfield units, and why a viewer must not take them for a plain CT).
-- Siemens: DICOM conformance statements of syngo MultiModality Workplace 2008B, annex CT (value 3: MPR, PROJECTION IMAGE),
-  syngo CT 2014A, syngo CT VB20 and syngo.via VB20A; as written by SOMATOM and syngo.via: ``CT_SOM5 MPR``,
-  ``CT_SOM5 MIP``, ``CT_SOM5 PROT``, ``CSA MPR``, ``CSA MPR THICK``, ``CSA MIP``, ``CSA MIP THIN``, ``CSA RESAMPLED``,
-  ``MIP_TRA``, ``MPR THICK``, ``MPR FUSION``, ``CT_SOM8 DEOC``. ``STD``, ``SNRG``, ``DET_AB`` and ``CT_SOM7 SPI DUAL``
-  are ordinary images.
-- GE, Advantage Workstation: ``REFORMATTED``, with ``AVERAGE``, ``MAXIMUM`` or ``MINIMUM``; MPVR; GSI.
-- Toshiba, Canon and Neusoft: ``MPR`` as a value of its own. NeuroLogica: ``DOSE``.
+  EFF_ATOMIC_NUM, ELECTRON_DENSITY, MAT_MODIFIED, MAT_VALUE_BASED), C.8.15.2.1.1 and C.8.16.1 (enhanced CT: ATTENUATION,
+  ENERGY_PROP_WT, MAXIMUM, MINIMUM, MEAN, SUBTRACTION, RESAMPLED...), C.8.16.2.1.3 (Volume Based Calculation Technique);
+  PS3.16 CID 7203 (Image Derivation); PS3.17 JJJJ (which multi-energy images are in Hounsfield units, and why a viewer must
+  not take them for a plain CT).
+- Siemens: DICOM conformance statement of syngo MultiModality Workplace 2008B, annex CT (value 3: OTHER, MPR, PROJECTION
+  IMAGE). As written by SOMATOM scanners and syngo.via, in public headers and in lists of tools that sort images:
+  ``CT_SOM5 MPR``, ``CT_SOM5 MIP``, ``CT_SOM5 PROT``, ``CSA MPR``, ``CSA MPR THICK``, ``CSA MIP``, ``CSA MIP THIN``,
+  ``CSA RESAMPLED``, ``MIP_TRA``, ``MPR THICK``, ``MPR FUSION``, ``CT_SOM8 DEOC``. ``STD``, ``SNRG``, ``DET_AB`` and
+  ``CT_SOM7 SPI DUAL`` are ordinary images.
+- GE's Advantage Workstation, in the same lists: ``REFORMATTED`` with ``AVERAGE``; ``ADD`` in a public series of a tilted
+  gantry. Toshiba, Canon and Neusoft: ``MPR``. NeuroLogica: ``DOSE``.
+- The names that the vendors' programs have for such images: MPVR, GSI, VUE (GE), MonoE, Z effective, electron density
+  (Philips), monoenergetic, VNC, Rho/Z (Siemens).
 """
 
 from __future__ import annotations
@@ -88,16 +91,16 @@ _WORDS: Final[Mapping[ImageKind, re.Pattern[str]]] = {
     ),
     ImageKind.SPECTRAL: _vocabulary(
         r"IOD VNCA? VNI VNU VUE VMC \d{2,3}KEV HAP FAT XENON KRYPTON URIC URICACID GOUT PBV OVERLAY BONEMARROW MAT"
-        r" MATSPECIFIC MATREMOVED MATMODIFIED DECOMPOSITION SUPPRESSED SUPPRESSION UNENHANCED NONCONTRAST",
+        r" MATSPECIFIC MATREMOVED MATMODIFIED DECOMPOSITION SUPPRESSED SUPPRESSION",
         r"IODINE VNC VIRTUAL VMI MONO(?!CHROME\d?$) KEV CALCIUM WATER MATERIAL",
     ),
     ImageKind.AVERAGED: _vocabulary(
         r"T?AVG(?:IP)? T?AVE(?:IP)? T?AVERAGED?(?:IP)? AIP MEAN MEDIAN RAYSUM M?SUM ADD ADDITION THICK SLAB SMOOTHED"
         r" SMOOTHING FILTERED"
     ),
-    ImageKind.ATTENUATION_CORRECTION: _vocabulary(r"CTACS? ACCT AC ATTENUATION ATTENUATIONCORRECTION LOWDOSE LDCT"),
+    ImageKind.ATTENUATION_CORRECTION: _vocabulary(r"CTACS? ACCT AC ATTENUATION ATTENUATIONCORRECTION"),
     ImageKind.REFORMATTED: _vocabulary(r"D?MPRS?\d* REFORMAT REFORMATTED RESAMPLED"),
-    ImageKind.MULTI_ENERGY: _vocabulary(r"SPECTRAL GSI DUALENERGY MULTIENERGY DECT DE DEOC SPP SBI"),
+    ImageKind.MULTI_ENERGY: _vocabulary(r"SPECTRAL GSI DUALENERGY MULTIENERGY DECT DE DEOC SPP SBI ENERGYPROPWT"),
 }
 """Words of Image Type, by what they say; the kind that comes first wins where a word is in two."""
 _LONGEST_PHRASE: Final = 3

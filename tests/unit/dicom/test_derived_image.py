@@ -43,6 +43,11 @@ def warnings_of(**attributes: Any) -> dict[str, str]:
         "DERIVED\\PRIMARY\\AXIAL\\JP2K LOSSY 6:1",
         "ORIGINAL\\SECONDARY\\AXIAL",
         "ORIGINAL\\PRIMARY\\OTHER",
+        "ORIGINAL\\PRIMARY\\AXIAL\\LOW DOSE",
+        "ORIGINAL\\PRIMARY\\AXIAL\\LOW_DOSE",
+        "ORIGINAL\\PRIMARY\\AXIAL\\NON CONTRAST",
+        "ORIGINAL\\PRIMARY\\POST_CONTRAST\\NONE",
+        "ORIGINAL\\PRIMARY\\RESP_GATED\\NONE",
     ],
 )
 def test_a_slice_as_it_was_reconstructed_is_none_of_them(image_type: str) -> None:
@@ -125,7 +130,8 @@ def test_a_grey_scale_is_no_single_energy() -> None:
 
 def test_a_conventional_image_of_a_multi_energy_scan_warns_and_a_derived_one_withholds_the_group() -> None:
     assert warnings_of(MultienergyCTAcquisition="YES") == {"MULTI_ENERGY": "warn"}
-    assert warnings_of(ImageType=["ORIGINAL", "PRIMARY", "AXIAL", "GSI"]) == {"MULTI_ENERGY": "warn"}
+    for word in ("GSI", "ENERGY_PROP_WT", "CT_SOM8 DEOC"):
+        assert warnings_of(ImageType=["ORIGINAL", "PRIMARY", "AXIAL", word]) == {"MULTI_ENERGY": "warn"}
     assert warnings_of(MultienergyCTAcquisition="YES", ImageType=["DERIVED", "PRIMARY", "AXIAL"]) == {
         "SPECTRAL_IMAGES": "withhold_group"
     }
