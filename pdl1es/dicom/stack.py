@@ -85,7 +85,8 @@ def placed_slices(instances: Iterable[Instance]) -> tuple[list[CTSlice], list[Se
     slices, aside = slices_of(objects)
     if not slices:
         reasons = ", ".join(sorted({entry.reason for entry in aside}))
-        raise Refusal(RefusalCode.NO_ELIGIBLE_CT, f"no image of the series is a CT slice: {reasons}", uid=series_uid)
+        found = f"none of the series' {len(aside)} images is a CT slice: {reasons}"
+        raise Refusal(RefusalCode.NO_ELIGIBLE_CT, found, uid=series_uid)
 
     slices, misfits = _one_geometry(slices)
     return slices, aside + misfits
@@ -118,7 +119,7 @@ def stack_of(
     if len(slices) < minimum_slices:
         raise Refusal(
             RefusalCode.TOO_FEW_SLICES,
-            f"the series has {len(slices)} slices and {minimum_slices} are needed",
+            f"the series has {len(slices)} slices and {minimum_slices} are needed{_told(set_aside)}",
             uid=series_uid,
         )
     normal = stack_axes(slices[0].plane)[2]
@@ -135,6 +136,12 @@ def stack_of(
         tilt_degrees=round(math.degrees(math.atan(float(np.linalg.norm(slope)))), 3),
         set_aside=tuple(set_aside),
     )
+
+
+def _told(set_aside: Sequence[SetAside]) -> str:
+    """Return how many images were set aside and why, as a clause; nothing where none was."""
+    reasons = sorted({entry.reason for entry in set_aside})
+    return f"; {len(set_aside)} images were set aside: {', '.join(reasons[:4])}" if set_aside else ""
 
 
 def _without_copies(instances: Iterable[Instance]) -> list[Instance]:

@@ -27,6 +27,7 @@ from pdl1es.dicom.protocol.check import check_protocol
 from pdl1es.dicom.protocol.kernels import kernel_text
 from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.segment_mask import SegmentMask
+from pdl1es.dicom.selection.copies import refuse_different
 from pdl1es.dicom.selection.rules import SelectionRules
 from pdl1es.dicom.series import CT_SOP_CLASSES, CTSeries, kernels_of, series_of
 from pdl1es.dicom.stack import ct_series
@@ -292,7 +293,13 @@ def _file_digest(path: Path) -> str:
 def _with_segmentation(study: Study, seg: Path, limits: ScanLimits) -> Study:
     """Add the DICOM objects of another file or folder to a study."""
     if seg.is_dir():
-        return replace(study, instances=(*study.instances, *scan_study(seg, limits).instances))
+        further = scan_study(seg, limits)
+        return replace(
+            study,
+            instances=(*study.instances, *further.instances),
+            copies=(*study.copies, *further.copies),
+            unreadable=(*study.unreadable, *further.unreadable),
+        )
     try:
         return replace(study, instances=(*study.instances, read_instance(seg, limits)))
     except (NotDicomError, UnreadableFileError) as error:
@@ -311,6 +318,8 @@ def _only_ct(study: Study, settings: PreparationSettings) -> CTSeries:
             RefusalCode.NO_SEG,
             f"the mask is no DICOM SEG, so that nothing says which of {len(groups)} CT series it is of",
         )
+    for files in study.copies:
+        refuse_different(files)
     return ct_series(next(iter(groups.values())), minimum_slices=settings.selection.minimum_slices)
 
 

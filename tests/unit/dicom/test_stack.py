@@ -203,6 +203,14 @@ def test_a_series_of_localizers_alone_is_no_eligible_ct() -> None:
     refusal = refusal_of(*ct_stack([0, 3, 6], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
     assert refusal.code is RefusalCode.NO_ELIGIBLE_CT
     assert "LOCALIZER" in refusal.found
+    assert "none of the series' 3 images" in refusal.found
+
+
+def test_too_few_slices_beside_images_that_were_set_aside_tell_how_many() -> None:
+    maps = [ct_instance(z, uid=f"1.2.3.99.{z}", ImageType=["DERIVED", "SECONDARY", "MIP"]) for z in range(200)]
+    refusal = refusal_of(*ct_stack([0, 3]), *maps)
+    assert refusal.code is RefusalCode.TOO_FEW_SLICES
+    assert "200 images were set aside: Image Type MIP" in refusal.found
 
 
 def test_a_volume_rendering_in_an_enhanced_object_is_no_ct_slice() -> None:
