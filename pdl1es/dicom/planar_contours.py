@@ -141,7 +141,7 @@ def read_region_mask(region: RegionOfInterest, ct: CTSeries) -> SegmentMask:
             masks.append(mask)
     first = ct.slices[0].plane
     empty = np.zeros((0, first.rows, first.columns), dtype=np.bool_)
-    return SegmentMask(tuple(planes), np.stack(masks) if masks else empty, uid)
+    return SegmentMask(tuple(planes), np.stack(masks) if masks else empty, uid, drawn_on_ct=True)
 
 
 def region_volume_mm3(region: RegionOfInterest) -> float:

@@ -24,11 +24,15 @@ class SegmentMask:
         bool, shape (frames, rows, columns), same order.
     sop_instance_uid
         The segmentation's, for a refusal; None where the mask comes from elsewhere.
+    drawn_on_ct
+        Whether it was drawn slice by slice on the CT, as contours are, so that every slice without it is a gap. A SEG
+        has planes of its own, which may lie farther apart than the CT's.
     """
 
     planes: tuple[SlicePlane, ...]
     masks: NDArray[np.bool_]
     sop_instance_uid: str | None = None
+    drawn_on_ct: bool = False
 
 
 def segment_volume_mm3(frames: Iterable[tuple[NDArray[np.bool_], float, float]]) -> float:

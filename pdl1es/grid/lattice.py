@@ -37,7 +37,9 @@ class Lattice:
         return float(self.planes[place + 1] - self.planes[place - 1]) / 2.0
 
 
-def lattice_of(frames: NDArray[np.float64], ct: NDArray[np.float64], uid: str | None) -> Lattice:
+def lattice_of(
+    frames: NDArray[np.float64], ct: NDArray[np.float64], uid: str | None, *, drawn_on_ct: bool = False
+) -> Lattice:
     """Find the planes among which a segment's frames lie.
 
     Frames on the CT's planes have the CT's planes as their lattice. Frames beside the CT's planes have a lattice of
@@ -52,6 +54,8 @@ def lattice_of(frames: NDArray[np.float64], ct: NDArray[np.float64], uid: str | 
         Coordinates of the CT's slices, mm, ascending, shape (slices,), two or more.
     uid
         SOP Instance UID of the segmentation, for a refusal.
+    drawn_on_ct
+        Whether frames on the CT's planes have the CT's planes as their lattice even where no two are neighbours.
 
     Returns
     -------
@@ -76,7 +80,7 @@ def lattice_of(frames: NDArray[np.float64], ct: NDArray[np.float64], uid: str | 
     if on_ct:
         frames = ct[nearest]
     regular = _regular(frames)
-    if on_ct and (frames.size == 1 or int(np.diff(nearest).min()) == 1 or regular is None):
+    if on_ct and (drawn_on_ct or frames.size == 1 or int(np.diff(nearest).min()) == 1 or regular is None):
         first, last = int(nearest[0]), int(nearest[-1])
         return Lattice(extended(ct)[first : last + 3], tuple(int(index) - first + 1 for index in nearest))
     if frames.size == 1:

@@ -184,7 +184,7 @@ def place_mask(mask: SegmentMask, ct: CTSeries) -> PlacedMask:
     z = np.array([position_along(mask.planes[index], axes[2]) for index in occupied])
     order = np.argsort(z)
     _require_span(z, "across the slices", uid)
-    lattice = lattice_of(z[order], stack.z, uid)
+    lattice = lattice_of(z[order], stack.z, uid, drawn_on_ct=mask.drawn_on_ct)
     frames: list[PlacedFrame | None] = [None] * lattice.planes.size
     for place, index in zip(lattice.places, order.tolist(), strict=True):
         frames[place] = _place_frame(

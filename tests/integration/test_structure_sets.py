@@ -157,6 +157,7 @@ def test_images_that_are_absent_are_missing_as_they_are_for_a_seg(
         ("nothing is drawn", "SEGMENT_EMPTY"),
         ("other frame of reference", "SEG_FRAME_OF_REFERENCE"),
         ("every third slice forgotten", "CONTOUR_GAPS"),
+        ("every second slice drawn", "CONTOUR_GAPS"),
         ("two tumours", "SEVERAL_TUMOUR_SEGMENTS"),
         ("two bodies", "SEVERAL_LESIONS"),
         ("nodes alone", "NO_TUMOUR_SEGMENT"),
@@ -176,6 +177,9 @@ def test_a_structure_set_is_refused_as_a_seg_would_be(
         "other frame of reference": [Region("GTV", contours, frame_of_reference_uid="1.2.3.99")],
         "every third slice forgotten": [
             Region("GTV", tuple(c for c in contours if float(c.points[0, 2]) not in forgotten))
+        ],
+        "every second slice drawn": [
+            Region("GTV", tuple(c for c in contours if float(c.points[0, 2]) in set(planes[::2])))
         ],
         "two tumours": [Region("GTV-1", contours), Region("GTV-2", far)],
         "two bodies": [Region("GTV", (*contours, *far))],
