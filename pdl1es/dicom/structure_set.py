@@ -204,6 +204,11 @@ ContourSource = Segmentation | RegionOfInterest
 """What a tumour can be drawn in."""
 
 
+def source_words(source: ContourSource) -> str:
+    """Return what a source is called in a message: ``segmentation`` or ``structure set``."""
+    return "segmentation" if source.kind == "SEG" else "structure set"
+
+
 def parse_structure_set(instance: Instance) -> StructureSet:
     """Read a structure set; the coordinates of its contours stay text until they are needed.
 

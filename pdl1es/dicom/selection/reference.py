@@ -9,7 +9,7 @@ from pdl1es.dicom.seg_references import ImageReference, SegReferences
 from pdl1es.dicom.segmentation import Segment
 from pdl1es.dicom.selection.facts import StudyFacts
 from pdl1es.dicom.selection.series import EligibleSeries, JudgedSeries, UnfitSeries, eligible_among, lies_elsewhere
-from pdl1es.dicom.structure_set import ContourSource
+from pdl1es.dicom.structure_set import ContourSource, source_words
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.score_warning import ScoreWarning
 
@@ -61,7 +61,7 @@ def choose_series(
     """
     if not references_anything(segmentation):
         chosen, why = _best_without_references(series, segmentation)
-        message = "The segmentation does not say on which series it was drawn; the best ranked series was scored."
+        message = f"The {source_words(segmentation)} does not say on which series it was drawn; the best ranked series was scored."
         return SeriesChoice(chosen, why, (ScoreWarning("SEG_WITHOUT_REFERENCES", message),))
     drawn = _DrawnOn.of(segmentation, segment)
     referenced = _referenced_series(series, drawn)
@@ -72,7 +72,7 @@ def choose_series(
     eligible = eligible_among(same_frame)
     if not eligible:
         raise _faults(same_frame)[0]
-    why_it = ["the segmentation references it"]
+    why_it = [f"the {drawn.what} references it"]
     if len(eligible) > 1:
         why_it.append(f"the best ranked of {len(eligible)} that it references")
     return SeriesChoice(eligible[0], tuple(why_it), _warnings(drawn, eligible[0], facts))
@@ -91,6 +91,8 @@ class _DrawnOn:
     ----------
     uid
         The SOP Instance UID of the SEG or structure set, for refusals.
+    what
+        What people call that object.
     frames
         The sources of each of the tumour's frames or contours.
     references
@@ -98,6 +100,7 @@ class _DrawnOn:
     """
 
     uid: str
+    what: str
     frames: tuple[tuple[ImageReference, ...], ...]
     references: SegReferences
 
@@ -105,7 +108,7 @@ class _DrawnOn:
     def of(cls, segmentation: ContourSource, segment: Segment) -> _DrawnOn:
         """Return what a SEG says of a segment."""
         uid = segmentation.instance.sop_instance_uid
-        return cls(uid, segmentation.sources_of(segment.number), segmentation.references)
+        return cls(uid, source_words(segmentation), segmentation.sources_of(segment.number), segmentation.references)
 
     @property
     def images(self) -> dict[str, ImageReference]:
@@ -168,7 +171,7 @@ def _referenced_series(series: Sequence[JudgedSeries], drawn: _DrawnOn) -> list[
         what += ", and its images are no CT"
     raise Refusal(
         RefusalCode.SEG_NOT_ON_CT if other_images else RefusalCode.SEG_REFERENCES_OTHER_SERIES,
-        f"the series that the segmentation references {what}",
+        f"the series that the {drawn.what} references {what}",
         tag="SeriesInstanceUID (0020,000E) in ReferencedSeriesSequence (0008,1115)",
         value=min(named) if named else present[0].facts.uid,
         uid=drawn.uid,
@@ -202,7 +205,7 @@ def _refuse_absent_images(drawn: _DrawnOn, referenced: Sequence[JudgedSeries], f
     if absent:
         raise Refusal(
             RefusalCode.SEG_REFERENCES_ABSENT_INSTANCES,
-            f"{len(absent)} of the {len(drawn.images)} images that the segmentation references are not in the study",
+            f"{len(absent)} of the {len(drawn.images)} images that the {drawn.what} references are not in the study",
             tag="ReferencedSOPInstanceUID (0008,1155)",
             value=min(absent),
             uid=drawn.uid,
@@ -215,13 +218,13 @@ def _warnings(drawn: _DrawnOn, chosen: EligibleSeries, facts: StudyFacts) -> tup
     named = {found.uid for found in drawn.references.series} - {""}
     if named and chosen.facts.uid not in named:
         message = (
-            "The segmentation names another series than the one that its images lie in; the images' series was scored."
+            f"The {drawn.what} names another series than the one that its images lie in; the images' series was scored."
         )
         warnings.append(ScoreWarning("SEG_SERIES_CONTRADICTED", message))
     absent = sum(uid not in facts.sop_instance_uids for uid in drawn.images)
     if absent:
         message = (
-            f"The segmentation also references {absent} object(s) that are not in the study; none of them is an image of "
+            f"The {drawn.what} also references {absent} object(s) that are not in the study; none of them is an image of "
             "the series that was scored."
         )
         warnings.append(ScoreWarning("SEG_REFERENCES_FURTHER", message))
@@ -268,7 +271,7 @@ def _other_frame(segmentation: ContourSource, series: Sequence[JudgedSeries]) ->
     own = segmentation.frame_of_reference_uid
     return Refusal(
         RefusalCode.SEG_FRAME_OF_REFERENCE,
-        "the segmentation lies in another frame of reference than the CT"
+        f"the {source_words(segmentation)} lies in another frame of reference than the CT"
         + (f", whose is {frames[0]}" if frames else ", which names none"),
         tag="FrameOfReferenceUID (0020,0052)",
         value=own or None,

@@ -255,6 +255,11 @@ def choose_segment(
     raise _several(drawn, "")
 
 
+def _tag(candidates: Sequence[JudgedSegment], of_seg: str, of_structure_set: str) -> str:
+    """Return the attribute that a refusal names, by the kind of the first object."""
+    return of_structure_set if candidates and candidates[0].segmentation.kind == "RTSTRUCT" else of_seg
+
+
 def _several(tumours: Sequence[JudgedSegment], why: str) -> Refusal:
     """Return the refusal that names every tumour by its object, number and label."""
     listed = "; ".join(
@@ -264,7 +269,7 @@ def _several(tumours: Sequence[JudgedSegment], why: str) -> Refusal:
     return Refusal(
         RefusalCode.SEVERAL_TUMOUR_SEGMENTS,
         f"{len(tumours)} segments are tumours{why}: {listed}{more}",
-        tag="SegmentSequence (0062,0002)",
+        tag=_tag(tumours, "SegmentSequence (0062,0002)", "StructureSetROISequence (3006,0020)"),
         value=f"{len(tumours)} tumours",
         uid=tumours[0].segmentation.instance.sop_instance_uid,
     )
@@ -350,7 +355,7 @@ def _no_tumour(judged: Sequence[JudgedSegment], rules: SegmentRules) -> Refusal:
     return Refusal(
         RefusalCode.NO_TUMOUR_SEGMENT,
         f"{what}; there is {listed or 'no segment at all'}{more}",
-        tag="SegmentedPropertyTypeCodeSequence (0062,000F)",
+        tag=_tag(judged, "SegmentedPropertyTypeCodeSequence (0062,000F)", "RTROIInterpretedType (3006,00A4)"),
         value=first.property_type if first else None,
         uid=first.sop_instance_uid if first else None,
     )
