@@ -56,7 +56,7 @@ def texture_matrices(grey: GreyLevels, region: Region) -> TextureMatrices:
     """Count the five texture matrices of one image.
 
     Takes the place of the classes' ``_calculateMatrix``. pyradiomics lays out all grey levels up to the highest and
-    deletes those that are absent; here they never exist. Equality: exact, in 2-D and in 3-D.
+    deletes those that are absent; here only the present ones are laid out. Equality: exact, in 2-D and in 3-D.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def neighbourhoods(
         equal[:-step] += same
         total[step:] += levels[:-step]
         total[:-step] += levels[step:]
-    # A voxel without neighbours differs by nothing.
+    # A voxel without neighbours has a difference of 0.
     own = levels[region.places]
     mean = np.where(region.neighbours > 0, total[region.places] / np.maximum(region.neighbours, 1), own)
     differences = np.bincount(grey.voxels, weights=np.abs(own - mean), minlength=len(grey.levels) + 1)

@@ -1,4 +1,4 @@
-"""What our subclasses of pyradiomics' feature classes have in common."""
+"""Shared by this project's subclasses of pyradiomics' feature classes."""
 
 from __future__ import annotations
 

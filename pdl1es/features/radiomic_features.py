@@ -1,4 +1,4 @@
-"""The radiomic features of one tumour as a value of its own: numbers with their names."""
+"""The radiomic features of one tumour: values with their names."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class Region:
     ) -> Region:
         """Lay out a mask.
 
-        The defaults are the method's. Other voxels and 3-D are what IBSI's and pyradiomics' reference values ask for.
+        The defaults are the method's. IBSI's and pyradiomics' reference values need other voxel sizes and 3-D.
 
         Parameters
         ----------
@@ -136,7 +136,7 @@ class Region:
         directions = _directions(mask.shape, force_2d)
         steps = directions @ np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
         if force_2d:
-            # Steps reach the next row at most: of the empty rows, one after each occupied one is enough.
+            # Steps reach the next row at most, so one empty row after each occupied one is enough.
             rows = padded.reshape(-1, padded.shape[2])
             filled = np.asarray(rows.any(axis=1))
             padded = rows[filled | np.append(False, filled[:-1])]
@@ -165,7 +165,7 @@ class Region:
 
 def _directions(shape: tuple[int, ...], force_2d: bool) -> NDArray[np.int64]:
     """Return the directions to neighbours, one of each pair of opposites, shape (n, 3), in pyradiomics' order."""
-    # pyradiomics tells its directions only beside a matrix; they depend on which axes are longer than one voxel.
+    # pyradiomics returns its directions only together with a matrix; they depend on which axes are longer than one voxel.
     nothing = np.zeros([min(length, 2) for length in shape], dtype=np.int32)
     _, angles = cMatrices.calculate_glcm(nothing, nothing.astype(np.bool_), np.array([1]), 1, force_2d, 0)
     return np.asarray(angles, dtype=np.int64)

@@ -83,7 +83,7 @@ def _cubes(spacing: tuple[float, float, float]) -> tuple[Floats, Floats, Floats]
         area[number], volume[number] = cShape.calculate_coefficients(cube, size)[:2]
     for number, cube in enumerate(cubes):
         for axis in range(3):
-            # The cube at position 1, after a cube whose two layers are its first one: that one's volume is known.
+            # The cube at position 1 follows a cube whose two layers equal its first layer; the volume of that one is known.
             first = np.take(cube, [0], axis=axis)
             before = np.concatenate([first, first], axis=axis)
             _, both, _ = cShape.calculate_coefficients(

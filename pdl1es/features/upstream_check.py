@@ -1,4 +1,4 @@
-"""The check that pyradiomics is the version whose internals this room uses."""
+"""Checks that pyradiomics is the version whose internals are used here."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class UpstreamChanged(ImportError):
 
 
 def check_upstream() -> None:
-    """Check that pyradiomics is what this room was written for; `pdl1es.features.extraction` calls it at import.
+    """Check that pyradiomics is the expected version; `pdl1es.features.extraction` calls it at import.
 
     Raises
     ------

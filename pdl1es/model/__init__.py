@@ -1,1 +1,1 @@
-"""The fusion model: one ONNX file that holds everything from HU to score, and what runs it."""
+"""The fusion model: one ONNX file that holds everything from HU to score, and the code that runs it."""

@@ -1,4 +1,4 @@
-"""What a model's file has to be: its metadata, the method that it was made for, the graph's inputs and outputs."""
+"""Checks a model's file: its metadata, the method that it was made for, the graph's inputs and outputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def unfit(found: str) -> Refusal:
 
 
 def read_metadata(session: InferenceSession) -> ModelMetadata:
-    """Return what the file says of itself, or refuse it."""
+    """Return the file's metadata, or refuse the file."""
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is None:
         raise unfit(f"{MODEL_FILE} has no metadata under the key {METADATA_KEY!r}")
@@ -68,7 +68,7 @@ def check_graph(session: InferenceSession, metadata: ModelMetadata) -> None:
     session
         The graph, loaded.
     metadata
-        What it says of itself: how many features it selects, and which risks it gives.
+        Its metadata: the selected features, and the risks that it gives.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """The SHA-256 of every file of a model's folder that is read: written when a model is exported, checked when it is loaded.
 
-``python -m pdl1es.model.digests FOLDER`` writes them again, for whoever changes a file of the folder by intention.
+``python -m pdl1es.model.digests FOLDER`` writes them again after an intended change of a file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def sha256_of(content: bytes) -> str:
 
 
 def write_digests(folder: Path) -> dict[str, str]:
-    """Write the digests of a model's files into its ``metadata.json``, and leave everything else in it as it is.
+    """Write the digests of a model's files into its ``metadata.json``; everything else in it is kept.
 
     Call it last, when every other file of the folder is written.
 
@@ -62,7 +62,7 @@ def write_digests(folder: Path) -> dict[str, str]:
 
 
 def check_digest(folder: Path, name: str, content: bytes) -> str:
-    """Hold a file against the digest in ``metadata.json``.
+    """Compare a file with the digest in ``metadata.json``.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def check_digest(folder: Path, name: str, content: bytes) -> str:
     Raises
     ------
     Refusal
-        MODEL_CHANGED: the digest is another one, or ``metadata.json`` does not tell it.
+        MODEL_CHANGED: the digest differs, or ``metadata.json`` does not hold it.
     """
     found = sha256_of(content)
     expected = _digests(folder).get(name)

@@ -41,12 +41,12 @@ _ORT_SOURCE = re.compile(r"\S*onnxruntime_src/\S+ (?:\S+ \S+\(.*?\) )?")
 class FusionModel:
     """The model as the chain runs it: loaded, checked, and tied to one execution provider.
 
-    Make one with `load`; it is valid from then on.
+    Made by `load`.
 
     Attributes
     ----------
     metadata
-        What the file says of itself.
+        The file's metadata.
     sha256
         Of the file, hexadecimal.
     provider
@@ -87,9 +87,9 @@ class FusionModel:
         Raises
         ------
         Refusal
-            MODEL_CHANGED: the file's SHA-256 is not the one in ``metadata.json``. MODEL_UNFIT: the file is missing or unreadable, its inputs, outputs or metadata are not the contract's, or
-            its feature names or method digest are not those of this version. PROVIDER_UNAVAILABLE: a GPU is required
-            and cannot be used.
+            MODEL_CHANGED: the file's SHA-256 is not the one in ``metadata.json``. MODEL_UNFIT: the file is missing or
+            unreadable, its inputs, outputs or metadata are not the contract's, or its feature names or method digest
+            are not those of this version. PROVIDER_UNAVAILABLE: a GPU is required and cannot be used.
         """
         content = _read(folder / MODEL_FILE)
         sha256 = check_digest(folder, MODEL_FILE, content)
@@ -208,12 +208,12 @@ def _read(path: Path) -> bytes:
 
 def _session(content: bytes, obstacle: str | None, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    # Errors come as exceptions; its own log would write to stderr beside ours.
+    # Errors are raised as exceptions; onnxruntime's own log would write to standard error as well.
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
-    # One file holds everything: weights that it claims to have elsewhere are looked for where nothing can be.
+    # One file holds everything: external weights are looked for in the null device, where there are none.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     try:
         return onnxruntime.InferenceSession(content, options, providers=providers(obstacle), enable_fallback=0)

@@ -1,4 +1,4 @@
-"""k-nearest-neighbour imputation of missing clinical variables over a table that identifies nobody (paper, Methods)."""
+"""k-nearest-neighbour imputation of missing clinical variables over a table that identifies no patient (paper, Methods)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def build_profiles(table: NDArray[np.float64], min_count: int = MIN_PROFILE_COUN
     Returns
     -------
     ReferenceProfiles
-        Sorted, so that the order of the table's rows changes no bit of it. Age is the middle of its five-year band in
+        Sorted, so that the order of the table's rows does not matter. Age is the middle of its five-year band in
         completed years: 62 for 60 to 64.
 
     Raises

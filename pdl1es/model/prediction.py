@@ -1,4 +1,4 @@
-"""What the model says of one tumour."""
+"""The prediction for one tumour: the score and its terms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of onnxruntime's execution providers can run here: asked quietly, before onnxruntime would complain."""
+"""Finds out which of onnxruntime's execution providers can run here, before onnxruntime would log errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CUDNN_LIBRARY: Final = "libcudnn.so.9"
 
 
 def cuda_obstacle() -> str | None:
-    """Say what keeps the CUDA provider from running here.
+    """Return the reason why the CUDA provider cannot run here.
 
     Loads NVIDIA's driver and libraries to see whether they are there, and prints nothing.
 
