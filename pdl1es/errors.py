@@ -129,7 +129,7 @@ class RefusalCode(Enum):
     NO_ELIGIBLE_CT = RefusalRow(
         "series_selection",
         "no CT series is an axial volume that the method accepts",
-        "send an axial CT series of the chest; localizers, reformats and secondary captures cannot be used",
+        "send an axial CT series of the chest, as it was reconstructed; localizers, projections, maps and captures cannot be used",
     )
     GEOMETRY_MISSING = RefusalRow(
         "series_selection",
