@@ -1,7 +1,7 @@
-"""A run in a process of its own, watched by the process that was started: one deadline, and a word where it is killed.
+"""A run in a process of its own, watched by the process that was started: one deadline, and a refusal where it is killed.
 
-A thread cannot do it: the libraries that decode, filter and predict hold Python's lock while they work, and nobody
-outlives a kill for want of memory. The first process waits and imports next to nothing.
+A thread cannot do it: the libraries that decode, filter and predict hold Python's lock while they work, and a process
+that is killed for lack of memory cannot report it. The first process waits and imports next to nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SECONDS: Final = struct.Struct("<d")
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 _announcements = -1
-"""Where the run's process says what it does; -1 where nobody watches."""
+"""File descriptor on which the run's process announces a run; -1 where no process watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def announce(announcement: Announcement) -> None:
 
 
 def supervised(work: Callable[[], None]) -> None:
-    """Do some work in a child, and end this process with the child's exit code.
+    """Run a function in a child process, and end this process with the child's exit code.
 
     Where the child announced a run: past ``limits.seconds_total`` it is killed, and the study is refused as LIMIT_EXCEEDED;
     where something else killed it, as the operating system does for want of memory, as MEMORY_EXCEEDED; where a library
@@ -185,7 +185,7 @@ def _deliver(announcement: Announcement, error: Exception) -> None:
     from pdl1es.command_line.process import prepare_process
     from pdl1es.outcome import deliver
 
-    # No report of the refusal: the study would have to be read again, which may be what did not end.
+    # No report of the refusal: it would need the study to be read again, which may be the step that did not end.
     settings = announcement.settings.model_copy(update={"report_refusals": False})
     prepare_process(settings.log.level)
     deliver(

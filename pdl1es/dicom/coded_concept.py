@@ -56,7 +56,7 @@ def code_is_among(code: Code, table: Iterable[str]) -> bool:
 
 
 def comes_from_public_scheme(code: Code) -> bool:
-    """Tell whether a code belongs to a terminology that others read; nothing can be checked of a private code."""
+    """Tell whether a code belongs to a public terminology; private codes cannot be checked."""
     return code.scheme.strip().upper() in _PUBLIC_SCHEMES
 
 

@@ -46,7 +46,7 @@ def group_parts(objects: Iterable[Instance]) -> list[tuple[Instance, ...]]:
 
 
 def _concatenation(instance: Instance) -> tuple[str, str]:
-    """Return what the parts of one concatenation share: Concatenation UID, and the UID of what was split; or nothing."""
+    """Return what the parts of one concatenation share: Concatenation UID and the UID of the object that was split; empty where there are none."""
     uid = uid_text(instance.header, "ConcatenationUID")
     return uid, uid_text(instance.header, "SOPInstanceUIDOfConcatenationSource")
 
@@ -93,7 +93,7 @@ def parse_parts(parts: Sequence[Instance]) -> Segmentation:
 
 
 def _is_numbered(instance: Instance) -> bool:
-    """Tell whether an object without the UIDs of a concatenation says all the same that it is a part of several."""
+    """Tell whether an object without the UIDs of a concatenation nevertheless states that it is a part of several."""
     return (_whole(instance, "InConcatenationTotalNumber") or 1) > 1 or (
         _whole(instance, "InConcatenationNumber") or 1
     ) > 1
@@ -126,7 +126,7 @@ def _in_order(parts: Sequence[Instance]) -> list[Instance]:
 
 
 def _refuse_incomplete(parts: Sequence[Segmentation]) -> bool:
-    """Refuse where a part is missing; return whether nothing tells that the last one is there."""
+    """Refuse where a part is missing; return whether the last part may be missing without a sign of it."""
     instances = [part.instance for part in parts]
     totals = {total for total in (_whole(i, "InConcatenationTotalNumber") for i in instances) if total is not None}
     if len(totals) > 1:
@@ -192,7 +192,7 @@ _SHARED = (
 
 
 def _refuse_contradiction(first: Segmentation, part: Segmentation, segments: dict[int, Segment]) -> None:
-    """Refuse a part that is no part of the same segmentation."""
+    """Refuse a part of another segmentation."""
     for keyword in _SHARED:
         value = attribute_value(part.instance.header, keyword)
         if value != attribute_value(first.instance.header, keyword):

@@ -23,7 +23,7 @@ KNOWN_ALGORITHMS: Final = {
     "deepedit": "DeepEdit",
     "vista3d": "VISTA-3D",
 }
-"""Software by a part of the name that it writes; other names are free text, and are not repeated."""
+"""Software by a part of the name that it writes. Other names are free text and are not shown."""
 
 
 def algorithm_type(segment: Segment) -> AlgorithmType | None:

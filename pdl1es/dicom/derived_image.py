@@ -1,4 +1,4 @@
-"""What a CT image was computed from, as its header tells: a projection, an average, a reformat, a map of a material.
+"""Reads from a header what a CT image was computed from: a projection, an average, a reformat, a map of a material.
 
 Image Type (0008,0008) and Frame Type (0008,9007) have few defined values; from the third value on, vendors write words of
 their own. They are compared word by word, so that ``MIP_TRA``, ``CSA MIP`` and ``CT_SOM5 MIP`` are one word.
@@ -34,7 +34,7 @@ from pdl1es.dicom.header_elements import attribute_value
 
 
 class ImageKind(Enum):
-    """What an image is, if not one slice as it was reconstructed."""
+    """Kinds of images other than a slice as it was reconstructed."""
 
     NO_CT_SLICE = "no CT slice"
     """A localiser, a projection, a rendering, a capture, or a map in other units: its pixels are not the attenuation in
@@ -46,7 +46,7 @@ class ImageKind(Enum):
     ATTENUATION_CORRECTION = "attenuation correction"
     """The low dose CT that corrects a PET."""
     REFORMATTED = "reformatted"
-    """Interpolated between slices; whether it was averaged as well is not told."""
+    """Interpolated between slices, and perhaps averaged."""
     MULTI_ENERGY = "multi-energy"
     """From a multi-energy acquisition, and nothing says that it is other than a conventional image."""
 
@@ -147,7 +147,7 @@ def derivations_of(
 ) -> tuple[Derivation, ...]:
     """Tell what an image was computed from.
 
-    Descriptions and comments are not read: they are free text, and say what somebody planned.
+    Descriptions and comments are not read, because they are free text and state plans rather than facts.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def derivations_of(
         Items of Derivation Code Sequence (0008,9215).
     multi_energy
         Whether Multi-energy CT Acquisition (0018,9361) is YES, or the image has a Multi-energy CT Processing Sequence.
-        A KVP that is absent says nothing: de-identification removes it as well.
+        A missing KVP is no sign, because de-identification removes it as well.
     energy_kev
         Whether the image names the energy of which it is the monoenergetic equivalent.
     other_units
@@ -195,7 +195,7 @@ def derivations_of(
 @lru_cache(maxsize=1024)
 def _first_word(value: str) -> tuple[ImageKind, str] | None:
     """Return the first kind in the order of `ImageKind` that a value's words tell, with the word; or None."""
-    # A low dose is no dose report, however it is spelt.
+    # 'Low dose' in any spelling is no dose report.
     words = re.findall(r"[A-Z0-9+]+", re.sub(r"LOW[^A-Z0-9]*DOSE", "LOWDOSE", value.upper()))
     phrases = [
         "".join(words[start : start + length])

@@ -1,4 +1,4 @@
-"""Where things lie in the bytes of a DICOM file: prefix, File Meta Information, data set (PS3.10 7.1, PS3.5 7.1 and A)."""
+"""The layout of a DICOM file's bytes: prefix, File Meta Information, data set (PS3.10 7.1, PS3.5 7.1 and A)."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def inflate_data_set(path: Path, start: int, count: int) -> tuple[bytes, bool]:
         The deflated stream is damaged.
     """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    data = io.BytesIO()  # grown in place: a join of parts would hold everything twice
+    data = io.BytesIO()  # grown in place, because joining parts would need the memory twice
     try:
         with path.open("rb") as file:
             file.seek(start)

@@ -154,7 +154,7 @@ def parse_header(path: Path, head: FileHead, limits: ScanLimits, converted: Conv
 
 
 def _reason(error: BaseException) -> str:
-    """Return why pydicom could not read a file. Pydicom's own words are not repeated, because they quote the file."""
+    """Return why pydicom could not read a file. Pydicom's own message is left out, because it quotes the file."""
     return "the file is truncated or malformed" if isinstance(error, OSError | EOFError) else "the file is malformed"
 
 

@@ -115,7 +115,7 @@ def settled_elements(
             except UnreadableFileError as error:
                 if error.remedy is RAISE_LIMITS:
                     raise
-                malformed.add(keyword_for_tag(tag) or str(tag))  # what ends within a sequence costs the sequence
+                malformed.add(keyword_for_tag(tag) or str(tag))  # a sequence that ends too early is left out whole
                 continue
             elements[tag] = DataElement(
                 tag, "SQ", DicomSequence(items), is_undefined_length=element.is_undefined_length

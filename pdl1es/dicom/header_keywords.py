@@ -62,4 +62,4 @@ HEADER_KEYWORDS: Final = (
     "PertinentOtherEvidenceSequence", "PredecessorDocumentsSequence", "ContentTemplateSequence",
     "ConceptNameCodeSequence",
 )  # fmt: skip
-"""Everything of a header that the chain, its protocol check and its report read; the rest is skipped unread."""
+"""All attributes that the chain, its protocol check and its report read; the others are skipped."""

@@ -1,4 +1,4 @@
-"""How much of untrusted input is looked at: settings."""
+"""Limits on untrusted input: settings."""
 
 from __future__ import annotations
 

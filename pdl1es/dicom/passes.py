@@ -19,7 +19,7 @@ from pdl1es.dicom.header_elements import attribute_value
 from pdl1es.dicom.series import MULTI_FRAME_CT_SOP_CLASSES, CTSlice
 
 MOST_PASSES: Final = 32
-"""Most passes that are told apart: a scan over ten phases of breathing has as many passes, each in one or two parts."""
+"""Most passes that are separated: a scan over ten phases of breathing has as many passes, each in one or two parts."""
 SAME_POSITION_MM: Final = 0.01
 """Slices closer than this are the same slice twice."""
 _CROWDED: Final = 0.75
@@ -199,7 +199,7 @@ def _order_key(ct_slice: CTSlice, keyword: str) -> float | None:
 def _is_crowded(placed: _Placed, labels: Sequence[str]) -> bool:
     """Tell whether slices lie closer than their runs' own spacing and than they are thick, or than the slices elsewhere.
 
-    The order of a series' images alone proves nothing: some archives number them as they come.
+    The order of a series' images is no sign, because some archives number them in the order of arrival.
     """
     positions = np.array([z for z, _ in placed])
     distances = np.diff(positions)

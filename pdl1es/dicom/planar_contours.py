@@ -145,7 +145,7 @@ def read_region_mask(region: RegionOfInterest, ct: CTSeries) -> SegmentMask:
 
 
 def region_volume_mm3(region: RegionOfInterest) -> float:
-    """Return about how large a region is, mm3, without its CT: it ranks regions, and nothing else rests on it.
+    """Return about how large a region is, mm3, without its CT: it is used only to rank regions.
 
     Areas are counted on 1 mm pixels across the patient's axis; a slice is as thick as the contours usually lie apart.
     """

@@ -1,4 +1,4 @@
-"""What a SEG says that it was drawn on: series, images, and each frame's own sources (PS3.3 C.12.2, C.7.6.16.2.6)."""
+"""The references of a SEG to what it was drawn on: series, images, and each frame's own sources (PS3.3 C.12.2, C.7.6.16.2.6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One segment's mask: its frames' places and voxels, wherever they were read from."""
+"""One segment's mask: its frames' places and voxels, from any source."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class Segmentation:
     end_unknown
         Whether nothing in a concatenation says that the last part is there.
     kind
-        What people call such an object.
+        Name of such an object in messages.
     """
 
     instance: Instance
@@ -174,9 +174,9 @@ class Segmentation:
 def parse_segmentation(instance: Instance) -> Segmentation:
     """Read a SEG's header (PS3.3 C.8.20.2, C.8.20.3).
 
-    What loses nothing is accepted. A segment may lack label, category, type and algorithm (syngo.via leaves out the
-    category). Position, orientation and spacing may stand in the shared or the per-frame groups. A frame that does not
-    say its segment belongs to the only one. A frame without a place has no plane.
+    Deviations from the standard that lose no information are accepted. A segment may lack label, category, type and
+    algorithm (syngo.via leaves out the category). Position, orientation and spacing may stand in the shared or the
+    per-frame groups. A frame that does not say its segment belongs to the only one. A frame without a place has no plane.
 
     Parameters
     ----------

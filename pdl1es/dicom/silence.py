@@ -17,8 +17,8 @@ _before: tuple[warnings.catch_warnings[None], int] | None = None
 def silenced_pydicom() -> Iterator[None]:
     """Keep pydicom's warnings off the log, because they quote values and a value may be a patient's.
 
-    This package itself accepts or checks what pydicom warns about. Several threads may enter: the first one in silences,
-    the last one out restores.
+    This package itself accepts or checks what pydicom warns about. Several threads may enter: the first one silences,
+    the last one restores.
     """
     global _depth, _before
     logger = logging.getLogger("pydicom")

@@ -214,7 +214,8 @@ def _one_geometry(slices: Sequence[CTSlice]) -> tuple[list[CTSlice], list[SetAsi
 def _of_one_spacing(slices: list[CTSlice]) -> list[CTSlice]:
     """Return slices whose spacings count as one with the one that most of them have.
 
-    Writers round it differently within one series. Where two are as frequent, the one of fewer digits is the unspoilt.
+    Writers round it differently within one series. Where two are equally frequent, the one with fewer digits is taken
+    as unrounded.
     """
     axes = stack_axes(slices[0].plane)
     counts = Counter(_spacing_along(s.plane, axes) for s in slices)

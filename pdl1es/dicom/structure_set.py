@@ -95,7 +95,7 @@ class RegionOfInterest:
     references
         Series and images that its frame of reference lists.
     kind
-        What people call such an object.
+        Name of such an object in messages.
     """
 
     instance: Instance
@@ -201,7 +201,7 @@ class StructureSet:
 
 
 ContourSource = Segmentation | RegionOfInterest
-"""What a tumour can be drawn in."""
+"""Objects in which a tumour can be drawn."""
 
 
 def source_words(source: ContourSource) -> str:

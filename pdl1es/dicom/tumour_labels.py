@@ -1,4 +1,4 @@
-"""What people call a tumour of the lung, and what they call other things: patterns for a segment's or a region's label."""
+"""Patterns for the label of a segment or region: names of lung tumours, and names of other things."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ _PASSED_OVER: Final = frozenset(
         "iv",
     ]
 )
-"""Words that say where or which, or that it is a drawing; not what."""
+"""Words for place, number or drawing, which do not name the thing."""
 _NUMBER: Final = re.compile(r"[ctp]?\d{1,3}%?")
 """A number, or a breathing phase as ``c40``, ``t50`` and ``50%``."""
 

@@ -1,1 +1,1 @@
-"""Plausible before scored: does what was read look like one lung tumour, drawn on a CT of a chest?"""
+"""Judges before scoring whether the input looks like one lung tumour, drawn on a CT of a chest."""

@@ -35,7 +35,7 @@ PADDING_HU: Final = -1024
 
 @dataclass(frozen=True, slots=True)
 class PlausibilityFacts:
-    """What the rules judge, as numbers.
+    """The numbers that the rules judge.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ def check_plausibility(
     survey: HounsfieldSurvey,
     rules: PlausibilityRules,
 ) -> Plausibility:
-    """Hold a resampled tumour against what a lung tumour on a CT of a chest looks like.
+    """Check whether a resampled tumour looks like a lung tumour on a CT of a chest.
 
     Parameters
     ----------
@@ -138,8 +138,8 @@ def check_plausibility(
     Raises
     ------
     Refusal
-        For the first broken rule whose action is ``refuse``: NOT_HU, OVERLAPPING_PASSES, CONTOUR_GAPS, SEVERAL_LESIONS, TUMOUR_IMPLAUSIBLE,
-        SCAN_ENDS_AT_TUMOUR.
+        For the first broken rule whose action is ``refuse``: NOT_HU, OVERLAPPING_PASSES, CONTOUR_GAPS, SEVERAL_LESIONS,
+        TUMOUR_IMPLAUSIBLE, SCAN_ENDS_AT_TUMOUR.
     """
     whole = filled(volume.mask)
     inside = attenuation(volume)
@@ -188,7 +188,7 @@ def check_plausibility(
 def _doubts(
     facts: PlausibilityFacts, placed: PlacedMask, size: TumourMeasurement, patch_cut: bool, rules: PlausibilityRules
 ) -> list[_Doubt]:
-    """Return the broken rules, in the order in which they are told."""
+    """Return the broken rules, in the order in which they are reported."""
     doubts: list[_Doubt] = []
 
     if faults := facts.hounsfield.faults():

@@ -1,4 +1,4 @@
-"""A contour with what it encloses: an outline becomes the body that it goes around."""
+"""Fills contours: an outline becomes the body that it encloses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the values Hounsfield units of a chest? Judged on the histogram of the whole slices that were read."""
+"""Judges whether the values are Hounsfield units of a chest, by the histogram of the slices that were read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HIGH: Final = 4096
 _BIN: Final = 8
 """Width of a bin, HU."""
 _STEP: Final = 3
-"""Every third row and column is looked at: shares of some per cent need no more."""
+"""Every third row and column is counted, which is enough for shares of some per cent."""
 AIR: Final = (-1100, -500)
 """Air and lung, HU."""
 SOFT: Final = (-200, 200)
@@ -42,7 +42,7 @@ class HounsfieldSurvey:
     Attributes
     ----------
     counts
-        One histogram a slice, `_BIN` HU a bin.
+        One histogram per slice, `_BIN` HU per bin.
     """
 
     counts: list[NDArray[np.int64]] = field(default_factory=list)

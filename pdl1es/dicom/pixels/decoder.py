@@ -1,6 +1,6 @@
-"""JPEG, JPEG-LS and JPEG 2000 frames: the frame's own header is looked at here, a process of its own decodes.
+"""JPEG, JPEG-LS and JPEG 2000 frames: the frame's own header is checked here, and a separate process decodes.
 
-pydicom's readers of these headers do not serve: `pydicom.pixels.utils.get_j2k_parameters` tells no rows and columns, and
+pydicom's readers of these headers are not used: `pydicom.pixels.utils.get_j2k_parameters` tells no rows and columns, and
 never returns from a JP2 box of length 0; the one for JPEG is private.
 """
 

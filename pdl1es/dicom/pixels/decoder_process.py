@@ -1,7 +1,7 @@
 """A process of its own that decodes JPEG, JPEG-LS and JPEG 2000 frames: run by path, fed through its standard input.
 
 The decoders are C and C++ libraries, and damaged frames were seen to abort the process (GDCM), to hang (CharLS) and to
-take half a minute (OpenJPEG). Here that costs one process, which `pdl1es.dicom.pixels.decoder` replaces, and never the study.
+take half a minute (OpenJPEG). Here only this process is lost, and `pdl1es.dicom.pixels.decoder` replaces it.
 It imports nothing of this project, so that it starts in a tenth of a second.
 """
 

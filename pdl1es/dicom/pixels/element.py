@@ -1,6 +1,6 @@
 """The Pixel Data element in its file: where its value lies, how long it is, and what follows it.
 
-The bytes are held against the header, because a value of another length than the header says is read as another image:
+The bytes are compared with the header, because a value of another length than the header says is read as another image:
 a SEG whose Columns say 79 instead of 80 is a mask that leans, and two bytes too many move every pixel by one.
 """
 
@@ -200,7 +200,7 @@ def check_native_length(element: PixelElement, layout: PixelLayout) -> int:
 
 
 def check_what_follows(element: PixelElement, end: int) -> None:
-    """Refuse an object with anything behind its pixel data that DICOM does not let follow them.
+    """Refuse an object whose pixel data are followed by anything that DICOM does not allow there.
 
     Elements stand in the order of their tags (PS3.5 7.1). Behind Pixel Data are private groups (PS3.5 7.8), Digital
     Signatures Sequence (FFFA,FFFA) and Data Set Trailing Padding (FFFC,FFFC); other bytes show that the pixel data
@@ -216,7 +216,7 @@ def check_what_follows(element: PixelElement, end: int) -> None:
     Raises
     ------
     Refusal
-        PIXEL_DATA_CORRUPT: other bytes follow. LIMIT_EXCEEDED: more follows than is looked at.
+        PIXEL_DATA_CORRUPT: other bytes follow. LIMIT_EXCEEDED: more follows than is checked.
     """
     element.stream.seek(element.offset + end)
     data = element.stream.read(MAX_FOLLOWING_BYTES + 1)

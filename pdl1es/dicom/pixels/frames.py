@@ -1,6 +1,6 @@
 """Frames of an object's pixel data: those that are asked for are found, read and decoded, and no others.
 
-pydicom reads encapsulated data too (`pydicom.encaps`), but does not keep what is promised here. Measured with 3.0.2: a
+pydicom reads encapsulated data too (`pydicom.encaps`), but without these guarantees. Measured with 3.0.2: a
 file that ends within a frame gives a short frame and no error; 64 MB of empty fragments take 7 s and 300 MB; without an
 offset table, each of 300 fragmented frames reads all those before it, 13.5 GB of a file of 90 MB.
 """

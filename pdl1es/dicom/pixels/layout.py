@@ -1,4 +1,4 @@
-"""What a header says of its pixels (PS3.3 C.7.6.3), checked before anything is read.
+"""The header's description of the pixels (PS3.3 C.7.6.3), checked before a pixel is read.
 
 pydicom checks the same attributes while it decodes (`pydicom.pixels.decoders.base.DecodeRunner`), but its errors name no
 tag, and it takes the bits above High Bit of uncompressed pixels for a part of the value.
@@ -18,7 +18,7 @@ from pdl1es.dicom.instance import Instance
 from pdl1es.errors import Refusal, RefusalCode
 
 MAX_FRAME_PIXELS: Final = 2**26
-"""8192 x 8192: no CT is larger, and a damaged header soon is."""
+"""8192 x 8192: no CT is larger; a damaged header can state more."""
 
 
 @dataclass(frozen=True, slots=True)

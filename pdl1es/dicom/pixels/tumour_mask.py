@@ -15,7 +15,7 @@ def read_tumour_mask(source: ContourSource, number: int, ct: CTSeries) -> Segmen
     Parameters
     ----------
     source
-        What the tumour was drawn in.
+        The segmentation or the region of a structure set.
     number
         Segment Number; a region has only its own.
     ct

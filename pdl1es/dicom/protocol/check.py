@@ -35,7 +35,7 @@ def series_sharpness(series: CTSeries, rules: ProtocolRules) -> Sharpness:
     str
         ``smooth`` where any slice is smooth, ``sharp`` where all are sharp, else ``unknown``.
     """
-    # Each slice's kernel is one of its own manufacturer's, should they differ.
+    # Each slice's kernel is looked up under that slice's own manufacturer.
     pairs = {(s.convolution_kernel, _manufacturer(s)) for s in series.slices}
     found = {classify_kernel(kernel, manufacturer, rules) for kernel, manufacturer in pairs}
     if "smooth" in found:
@@ -56,7 +56,7 @@ class _Breach:
 
 
 def check_protocol(series: CTSeries, rules: ProtocolRules) -> tuple[ScoreWarning, ...]:
-    """Hold a series against the protocol.
+    """Check a series against the protocol.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ _CANON: Final = re.compile(r"^FC(\d{1,2})(?!\d)")
 _CANON_SHARP: Final = (range(30, 40), range(50, 60), range(80, 90))
 """Canon (Toshiba) FC numbers: 30-39 bone and inner ear, 50-59 lung, 80-89 high resolution."""
 _CANON_SMOOTH: Final = (range(1, 30),)
-"""1-19 body with and without beam hardening correction, 20-29 head. What is in no range stays unknown."""
+"""1-19 body with and without beam hardening correction, 20-29 head. Numbers outside all ranges stay unknown."""
 _GE_SHARP: Final = frozenset({"LUNG", "BONE", "EDGE", "ULTRA"})
 _GE_SMOOTH: Final = frozenset({"SOFT", "STANDARD", "STND", "STD", "CHEST", "CHST"})
 """GE's names without spaces and underscores, without the ``HD`` before and the ``+`` or ``PLUS`` after them. DETAIL lies
@@ -35,8 +35,7 @@ _PHILIPS_SMOOTH: Final = frozenset({"A", "B", "C"})
 """Philips' letters: A to C soft to medium, D and E sharp, L and the Y family for lung and detail. C and D are the smooth
 and sharp kernel of the National Lung Screening Trial."""
 _UNITED_IMAGING_SMOOTH: Final = re.compile(r"(?:^|_)V?SOFT(?:_|$)")
-"""United Imaging's names hold words, as ``B_SOFT_B`` and ``B_SHARP_C``. One that calls itself soft is taken at its word,
-which withholds the group. One that calls itself sharp is not: no list that we know says how sharp it is."""
+"""United Imaging's names hold words, as ``B_SOFT_B`` and ``B_SHARP_C``. A name with SOFT counts as smooth, which withholds the group. A name with SHARP stays unknown, because no published list says how sharp these kernels are."""
 
 
 def classify_kernel(kernel: tuple[str, ...], manufacturer: str, rules: ProtocolRules) -> Sharpness:

@@ -1,4 +1,4 @@
-"""Manufacturer (0008,0070): which vendor a text means, however it is spelt.
+"""Manufacturer (0008,0070): which vendor a text means, in any spelling.
 
 Real headers spell one vendor in many ways: ``CANON_MEC``, ``Canon Medical Systems``, ``TOSHIBA_MEC``; ``GEHC``,
 ``GE MEDICAL SYSTEMS``; ``Philips Healthcare``; ``SIEMENS HEALTHINEERS``; ``UIH``.

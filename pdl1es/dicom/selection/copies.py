@@ -1,4 +1,4 @@
-"""Files that have one SOP Instance UID and different bytes: one image, or several under one name?"""
+"""Files with one SOP Instance UID and different bytes: decides whether they are one image or several."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ DECIDING: Final = (
     # how the image was made
     "ImageType", "ConvolutionKernel", "Manufacturer", "AcquisitionNumber", "AcquisitionTime",
     "TemporalPositionIdentifier", "LossyImageCompression", "MultienergyCTAcquisition", "DerivationCodeSequence",
-    # what is read of the patient for the score
+    # clinical variables of the patient
     "PatientSex", "PatientAge", "PatientBirthDate", "SmokingStatus",
     # segmentations
     "SegmentationType", "MaximumFractionalValue", "SegmentSequence", "ReferencedSeriesSequence", "ConcatenationUID",
     "InConcatenationNumber", "InConcatenationTotalNumber", "ConcatenationFrameOffsetNumber",
 )  # fmt: skip
-"""Attributes on which a score or its group can hang. Others (a corrected name, a station) may differ between copies."""
+"""Attributes on which a score or its group can depend. Others (a corrected name, a station) may differ between copies."""
 
 
 def refuse_different(copies: Sequence[Instance]) -> None:

@@ -21,7 +21,7 @@ from pdl1es.score_warning import ScoreWarning
 
 OTHER_PASS: Final = "of another pass than the one on which the tumour was drawn"
 REACH_MM: Final = 11.0
-"""How far from the tumour a second pass still disturbs: the margin that features look at, and a slice's interpolation."""
+"""Distance from the tumour within which a second pass matters: the margin of the features, and a slice's interpolation."""
 
 
 def with_drawn_pass(
@@ -66,7 +66,7 @@ def with_drawn_pass(
     drawn = _drawn(found, segmentation, segment, normal)
     if drawn is None:
         if facts.fault is None:
-            return facts  # judged where the tumour's own extent is known, as OVERLAPPING_PASSES
+            return facts  # judged later as OVERLAPPING_PASSES, where the tumour's own extent is known
         return replace(facts, fault=_unclear(found, facts))
     kept = {id(s) for s in drawn}
     others = [SetAside(s.instance.sop_instance_uid, s.frame, OTHER_PASS) for s in slices if id(s) not in kept]
@@ -99,7 +99,7 @@ def _drawn(
 ) -> Sequence[CTSlice] | None:
     """Return the pass on which the tumour was drawn; None where that is not clear."""
     uids = [{s.instance.sop_instance_uid for s in one} for one in found.passes]
-    # an object that holds frames of several passes says nothing when it is named
+    # a reference to an object that holds frames of several passes does not identify a pass
     shared = {uid for n, one in enumerate(uids) for other in uids[n + 1 :] for uid in one & other}
     sources = {image.uid for frame in segmentation.sources_of(segment.number) for image in frame} - shared
     listed = segmentation.referenced_sop_instance_uids - shared

@@ -1,6 +1,6 @@
 """What a study holds, parsed once: its series, the stacks that they form, its segmentations, and what is wrong with them.
 
-Nothing is judged here: a fault is kept as the refusal that it would be, and `survey` decides which of them counts.
+Nothing is judged here: a fault is kept as a refusal, and `survey` decides which one is raised.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def parse_study(study: Study, minimum_slices: int) -> StudyFacts:
 
 
 def _stored_otherwise(instances: Iterable[Instance]) -> tuple[tuple[str, int], ...]:
-    """Count the objects that call themselves CT and are no CT images, by the name of their storage class."""
+    """Count the objects whose Modality is CT but whose storage class is no CT image, by that class's name."""
     counts = Counter(
         UID(instance.sop_class_uid).name
         for instance in instances

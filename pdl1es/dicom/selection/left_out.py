@@ -1,4 +1,4 @@
-"""What a refusal for absence owes its reader: how many files were left out, why, and what to do about it."""
+"""Adds to a refusal for absence how many files were left out, why, and what to do about it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ABSENCES: Final = frozenset(
         RefusalCode.SCAN_ENDS_AT_TUMOUR,
     }
 )
-"""Refusals for something that is not there, and may be in a file that could not be read."""
+"""Refusals for a missing object that may be in a file that could not be read."""
 _LEFT_OUT: Final = " left out: "
 _NOT_DICOM: Final = " not DICOM"
 

@@ -25,7 +25,7 @@ class SeriesChoice:
     why
         Why it.
     warnings
-        What its references leave open.
+        Warnings where the references are unclear.
     """
 
     series: EligibleSeries
@@ -56,8 +56,8 @@ def choose_series(
     Raises
     ------
     Refusal
-        In this order: SEG_REFERENCES_OTHER_SERIES or SEG_NOT_ON_CT, SEG_REFERENCES_ABSENT_INSTANCES, SEG_FRAME_OF_REFERENCE, and what
-        makes the series unfit.
+        In this order: SEG_REFERENCES_OTHER_SERIES or SEG_NOT_ON_CT, SEG_REFERENCES_ABSENT_INSTANCES,
+        SEG_FRAME_OF_REFERENCE, and what makes the series unfit.
     """
     if not references_anything(segmentation):
         chosen, why = _best_without_references(series, segmentation)
@@ -92,7 +92,7 @@ class _DrawnOn:
     uid
         The SOP Instance UID of the SEG or structure set, for refusals.
     what
-        What people call that object.
+        Name of that object in messages.
     frames
         The sources of each of the tumour's frames or contours.
     references

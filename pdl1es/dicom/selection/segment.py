@@ -63,7 +63,7 @@ class SegmentCandidate:
 
 @dataclass(frozen=True, slots=True)
 class JudgedSegment:
-    """One segment and the verdict on it.
+    """One judged segment.
 
     Attributes
     ----------
@@ -287,7 +287,7 @@ def _is_empty(candidate: JudgedSegment) -> bool:
     try:
         return not read_segment_mask(candidate.segmentation, candidate.segment.number).planes
     except Refusal:
-        return False  # what cannot be read may hold a tumour
+        return False  # a segment that cannot be read may hold a tumour
 
 
 def _newest(tumours: Sequence[JudgedSegment]) -> JudgedSegment:
