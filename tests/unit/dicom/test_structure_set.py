@@ -12,17 +12,27 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 from skimage.draw import polygon2mask
 
 from pdl1es.dicom import planar_contours, structure_set
 from pdl1es.dicom.header import read_instance
 from pdl1es.dicom.planar_contours import enclosed_pixels, read_region_mask, region_volume_mm3
+from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.segment_mask import SegmentMask
 from pdl1es.dicom.selection.facts import parse_study
+from pdl1es.dicom.selection.rules import SelectionRules
+from pdl1es.dicom.selection.survey import survey
 from pdl1es.dicom.series import CTSeries
 from pdl1es.dicom.stack import ct_series
 from pdl1es.dicom.structure_set import RegionOfInterest, contour_points, parse_structure_set
-from pdl1es.dicom.study import scan_study
+from pdl1es.dicom.study import Study, scan_study
 from pdl1es.errors import Refusal, RefusalCode
 from tests.structure_sets import Drawn, Region, circle, write
 from tests.structure_sets import structure_set as make
@@ -295,6 +305,39 @@ def test_any_truncation_gives_the_same_contours_or_a_refusal(tmp_path: Path) -> 
         else:
             assert not found or found == kept
     assert codes == {RefusalCode.SEG_UNREADABLE}
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian],
+    ids=lambda syntax: syntax.name,
+)
+@pytest.mark.parametrize("undefined_length", [True, False])
+def test_every_encoding_gives_the_same_pixels(tmp_path: Path, syntax: UID, undefined_length: bool) -> None:
+    """A long contour too, whose coordinates no explicit VR of DS can hold: it is written as UN."""
+    contour = Drawn(circle(MIDDLE, 15.0, 8000))
+    whole = make(IMAGES[0], [Region("GTV", (contour,))])
+    whole.file_meta.TransferSyntaxUID = syntax
+    for sequence in (whole["ROIContourSequence"], whole.ROIContourSequence[0]["ContourSequence"]):
+        sequence.is_undefined_length = undefined_length
+    region = parse_structure_set(read_instance(write(whole, tmp_path / "rs.dcm"))).regions[0]
+    assert len(region.contours[0].data) > 2**16
+    plain = mask_of(tmp_path, Drawn(circle(MIDDLE, 15.0, 8000)))
+    assert np.array_equal(read_region_mask(region, a_stack()).masks, plain.masks)
+
+
+def test_of_several_structure_sets_each_is_named(tmp_path: Path) -> None:
+    files = [
+        write(make(IMAGES[0], [Region("GTV", (CIRCLE,))], uid=f"1.2.9.{n}"), tmp_path / f"{n}.dcm") for n in (1, 2)
+    ]
+    instances = tuple(ct_instance(3.0 * index) for index in range(10))
+    study = Study(tmp_path, (*instances, *(read_instance(file) for file in files)))
+    refusal = survey(study, SelectionRules(), ProtocolRules()).refusal
+    assert refusal is not None
+    assert refusal.code is RefusalCode.SEVERAL_TUMOUR_SEGMENTS
+    assert "1.2.9.1" in refusal.found
+    assert "1.2.9.2" in refusal.found
+    assert refusal.tag == "StructureSetROISequence (3006,0020)"
 
 
 def test_a_region_has_its_own_frame_of_reference_or_the_only_one(tmp_path: Path) -> None:
