@@ -55,7 +55,7 @@ class PDL1ESApplication(Application):
             ClinicalDataOperator(self, study_folder=ask.study_folder, given=ask.clinical, watch=watch),
             FusionModelOperator(self, model=model, watch=watch),
             ContourStabilityOperator(self, model=model, wanted=settings.contour_stability, watch=watch),
-            AssessmentOperator(self, model=model, watch=watch),
+            AssessmentOperator(self, model=model, rules=settings.plausibility, watch=watch),
             RoiPictureOperator(self, kinds=kinds, watch=watch),
             CamOverlayOperator(self, options=options, kinds=kinds, watch=watch),
             StructuredReportOperator(self, options=options, kinds=kinds, watch=watch),

@@ -13,6 +13,7 @@ from pdl1es.dicom.study import Study
 from pdl1es.grid.patches import RoiPatches
 from pdl1es.model.fusion import FusionModel
 from pdl1es.model.prediction import Prediction
+from pdl1es.plausibility.rules import PlausibilityRules
 from pdl1es.stability import ContourStability
 from pdl1es.stopwatch import Stopwatch
 
@@ -23,8 +24,8 @@ class AssessmentOperator(StepOperator):
     step = "assessment"
     emits = "assessment"
 
-    def __init__(self, fragment: Any, *, model: FusionModel, watch: Stopwatch) -> None:
-        self.model = model
+    def __init__(self, fragment: Any, *, model: FusionModel, rules: PlausibilityRules, watch: Stopwatch) -> None:
+        self.model, self.rules = model, rules
         super().__init__(fragment, watch=watch)
 
     def process(
@@ -60,4 +61,5 @@ class AssessmentOperator(StepOperator):
             prediction=prediction,
             stability=stability,
             model=self.model,
+            rules=self.rules,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from pdl1es.clinical import ClinicalData
 from pdl1es.dicom.selection.survey import Selection
@@ -10,9 +11,13 @@ from pdl1es.grid.measurement import RoiSlice, TumourMeasurement
 from pdl1es.grid.patches import RoiPatches
 from pdl1es.model.metadata import CutOff, ModelMetadata
 from pdl1es.model.prediction import Prediction
+from pdl1es.model.training_reach import Remoteness, remoteness, unlike_training_warning
 from pdl1es.plausibility.check import Plausibility
+from pdl1es.plausibility.rules import PlausibilityRules
 from pdl1es.score_warning import ScoreWarning
 from pdl1es.stability import ContourStability, contour_warning
+
+DEFAULT_RULES: Final = PlausibilityRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,8 @@ class Assessment:
         The score for other contours, or None where it was not asked for.
     plausibility
         The numbers by which the tumour was judged plausible.
+    remoteness
+        How it lies to the model's training patients.
     """
 
     selection: Selection
@@ -52,6 +59,7 @@ class Assessment:
     warnings: tuple[ScoreWarning, ...]
     contour_stability: ContourStability | None = None
     plausibility: Plausibility | None = None
+    remoteness: Remoteness | None = None
 
     @property
     def withheld(self) -> str | None:
@@ -129,26 +137,15 @@ def slice_spread_warning(prediction: Prediction, cut_off: CutOff, question: str)
     )
 
 
-def feature_warnings(prediction: Prediction) -> tuple[ScoreWarning, ...]:
-    """Return the warnings about selected features that were missing or far outside the training cohort's range."""
-    warnings = []
-    if prediction.missing_features:
-        warnings.append(
-            ScoreWarning(
-                "FEATURES_MISSING",
-                "Radiomic features of the model that could not be computed and count as the training mean: "
-                f"{len(prediction.missing_features)}.",
-            )
-        )
-    if prediction.clipped_features:
-        warnings.append(
-            ScoreWarning(
-                "FEATURES_OUT_OF_RANGE",
-                "Radiomic features of the model that lie more than 5 standard deviations from the training mean and were "
-                f"clipped: {len(prediction.clipped_features)}. This tumour is unlike those that the model has seen.",
-            )
-        )
-    return tuple(warnings)
+def missing_features_warning(prediction: Prediction) -> ScoreWarning | None:
+    """Return the warning that selected features could not be computed."""
+    if not prediction.missing_features:
+        return None
+    return ScoreWarning(
+        "FEATURES_MISSING",
+        "Radiomic features of the model that could not be computed and count as the training mean: "
+        f"{len(prediction.missing_features)}.",
+    )
 
 
 def assess(
@@ -162,6 +159,7 @@ def assess(
     model: ModelMetadata,
     contour_stability: ContourStability | None = None,
     unreadable_files: int = 0,
+    rules: PlausibilityRules = DEFAULT_RULES,
     plausibility: Plausibility | None = None,
     further_warnings: tuple[ScoreWarning, ...] = (),
 ) -> Assessment:
@@ -173,6 +171,8 @@ def assess(
         As in `Assessment`.
     unreadable_files
         Files of the study that were given up.
+    rules
+        What to do where the tumour is unlike the model's training patients.
     plausibility
         Of the tumour; None where it was not judged.
     further_warnings
@@ -199,13 +199,21 @@ def assess(
         if unreadable_files
         else None
     )
+    unlike = remoteness(
+        model.training_reach,
+        clipped=len(prediction.clipped_features),
+        features=len(model.selected_features),
+        distance=prediction.training_distance,
+        tumour=tumour,
+    )
     implausible = plausibility.warnings if plausibility is not None else ()
     optional = [
         imputation_warning(prediction),
         *spread,
         *implausible,
         *selection.warnings,
-        *feature_warnings(prediction),
+        missing_features_warning(prediction),
+        unlike_training_warning(unlike, rules.unlike_training),
     ]
     warnings = tuple(warning for warning in [*optional, *further_warnings, files] if warning is not None)
     withheld = withheld_because(warnings) is not None
@@ -228,4 +236,5 @@ def assess(
         warnings=warnings,
         contour_stability=contour_stability,
         plausibility=plausibility,
+        remoteness=unlike,
     )

@@ -454,6 +454,7 @@ def assess_tumour(
     prediction: Prediction,
     stability: ContourStability | None,
     model: FusionModel,
+    rules: PlausibilityRules,
 ) -> Assessment:
     """Combine the results of the steps, and add the groups and warnings that follow from them.
 
@@ -463,11 +464,18 @@ def assess_tumour(
         What the steps found; ``stability`` is None where it was not asked for.
     model
         The model that gave the prediction.
+    rules
+        What to do where the tumour is unlike the model's training patients.
 
     Returns
     -------
     Assessment
         As `assessment.assess`.
+
+    Raises
+    ------
+    Refusal
+        UNLIKE_TRAINING, where the settings refuse.
     """
     return assess(
         selection=selection,
@@ -479,6 +487,7 @@ def assess_tumour(
         model=model.metadata,
         contour_stability=stability,
         unreadable_files=len(study.unreadable),
+        rules=rules,
         plausibility=tumour.plausibility,
         further_warnings=clinical.warnings,
     )
@@ -630,6 +639,7 @@ def assess_study(study: Study, request: RunRequest, model: FusionModel, watch: S
             prediction=prediction,
             stability=stability,
             model=model,
+            rules=settings.plausibility,
         )
 
 

@@ -227,6 +227,11 @@ class RefusalCode(Enum):
         "the model gave a score that is not a number",
         "report this study's refusal to the model's maker",
     )
+    UNLIKE_TRAINING = RefusalRow(
+        "assessment",
+        "the tumour is unlike those that the model was trained on, and the settings refuse such",
+        "use a model that was trained on such tumours, or set plausibility.unlike_training in app.yaml",
+    )
 
     @property
     def row(self) -> RefusalRow:

@@ -8,6 +8,10 @@ GRID_MM: Final = 1.0
 """Node distance of the grid; nodes lie at whole millimetres from the frame of reference's origin."""
 MASK_THRESHOLD: Final = 0.5
 """A trilinearly interpolated mask value at or above it is tumour."""
+FLOOR_HU: Final = -1024
+"""Pixel Padding Value and every lower value count as this before anything is interpolated: air."""
+NOISE_FLOOR_HU: Final = -1100
+"""Noise of air does not reach below it in any real CT at hand: what does is padding."""
 PATCH_SIZE: Final = 112
 """Pixels on each side of a patch (paper, Methods)."""
 PATCH_SLICES: Final = 3

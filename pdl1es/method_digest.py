@@ -8,7 +8,7 @@ from typing import Any
 
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.features.settings_file import radiomics_settings_text
-from pdl1es.method import GRID_MM, MASK_THRESHOLD, PATCH_MARGIN_MM, PATCH_SIZE, PATCH_SLICES
+from pdl1es.method import FLOOR_HU, GRID_MM, MASK_THRESHOLD, PATCH_MARGIN_MM, PATCH_SIZE, PATCH_SLICES
 
 
 def method_description() -> dict[str, Any]:
@@ -18,6 +18,7 @@ def method_description() -> dict[str, Any]:
             "spacing_mm": GRID_MM,
             "origin": "frame of reference, whole millimetres",
             "axes": "CT's own, canonical LPS order",
+            "ct_floor": f"Pixel Padding Value and everything below count as {FLOOR_HU} HU",
             "ct_interpolation": "trilinear, rounded to whole HU",
             "mask_interpolation": f"trilinear, >= {MASK_THRESHOLD}",
         },

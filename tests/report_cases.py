@@ -30,6 +30,7 @@ from pdl1es.grid.patches import RoiPatches
 from pdl1es.method_digest import method_digest
 from pdl1es.model.metadata import CutOff, ModelMetadata
 from pdl1es.model.prediction import Contribution, Prediction
+from pdl1es.model.training_reach import TrainingReach
 from pdl1es.report.options import ReportOptions
 from pdl1es.score_warning import ScoreWarning
 
@@ -191,6 +192,15 @@ def metadata(**changes: Any) -> ModelMetadata:
         ),
         "progression_cut_off": CutOff(value=0.66, method="X-tile", above="high risk", below="low risk"),
         "calibrated": False,
+        "training_reach": TrainingReach(
+            patients=600,
+            clipped_share=0.1,
+            distance=12.5,
+            centre=(0.0,) * 12,
+            whitening=tuple(np.eye(12)[np.tril_indices(12)].tolist()),
+            volume_ml=(0.7, 119.0),
+            longest_diameter_mm=(14.0, 75.0),
+        ),
     }
     return ModelMetadata(**(values | changes))
 
@@ -217,6 +227,7 @@ def prediction(**changes: Any) -> Prediction:
         "imputed": ("smoking", "family_history"),
         "missing_features": (),
         "clipped_features": (FEATURE_NAMES[4],),
+        "training_distance": 4.25,
         "provider": "CPUExecutionProvider",
         "model_sha256": "5e" * 32,
     }

@@ -24,6 +24,7 @@ from pdl1es.model.digests import sha256_of, write_digests
 from pdl1es.model.folder import MODEL_FILE
 from pdl1es.model.fusion import FusionModel
 from pdl1es.model.metadata import METADATA_KEY, CutOff, ModelMetadata, TrainingData
+from pdl1es.model.training_reach import TrainingReach
 from training.errors import FailedError
 from training.network import FusionNetwork, Preprocessor, ServingGraph
 from training.preprocessing import CoxTerms, FittedPreprocessing
@@ -56,6 +57,7 @@ def model_metadata(
     calibrated: bool,
     clinical_cut_off: CutOff | None = None,
     fusion_cut_off: CutOff | None = None,
+    training_reach: TrainingReach | None = None,
 ) -> ModelMetadata:
     """Describe a network, with this version's method and the fitted values.
 
@@ -69,6 +71,8 @@ def model_metadata(
         The latter two None where the file holds no such Cox model.
     calibrated
         Whether the score may be called a probability.
+    training_reach
+        How far the training patients lie; None where it was not measured.
 
     Returns
     -------
@@ -97,6 +101,7 @@ def model_metadata(
         calibrated=calibrated,
         clinical_cut_off=clinical_cut_off,
         fusion_cut_off=fusion_cut_off,
+        training_reach=training_reach,
     )
 
 

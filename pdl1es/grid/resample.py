@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from pdl1es.dicom.gaps import refuse_gaps
 from pdl1es.dicom.geometry import to_canonical
+from pdl1es.dicom.padding import padding_range_hu
 from pdl1es.dicom.series import CTSlice
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.grid.bounding_box import bounding_box
 from pdl1es.grid.interpolation import between, interpolate_plane, linear_weights
 from pdl1es.grid.minimum_size import shortfall
 from pdl1es.grid.placement import PlacedMask, Stack
-from pdl1es.method import MASK_THRESHOLD, RADIOMICS_MARGIN_MM
+from pdl1es.method import FLOOR_HU, MASK_THRESHOLD, NOISE_FLOOR_HU, RADIOMICS_MARGIN_MM
 
 CROP_MARGIN_MM: Final = RADIOMICS_MARGIN_MM + 1
 """Margin that radiomics needs around the tumour, plus 1 mm for contours that are dilated or shifted by 1 mm."""
@@ -58,6 +59,8 @@ class TumourVolume:
         Direction cosines of the x, y and z axis in LPS, shape (3, 3), one axis a row.
     scan_low, scan_high
         First and last grid node (x, y, z) that the scan covers on each axis. ``hu`` may be a crop of that range.
+    padding
+        bool, shape of ``hu``: nodes whose value comes from padding, in part or wholly. None where there is none.
     """
 
     hu: NDArray[np.int16]
@@ -66,6 +69,7 @@ class TumourVolume:
     axes: NDArray[np.float64]
     scan_low: Node
     scan_high: Node
+    padding: NDArray[np.bool_] | None = None
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.hu.shape))
@@ -77,7 +81,8 @@ def tumour_volume(placed: PlacedMask, read_slice: SliceReader, *, margin_mm: int
 
     The CT is interpolated trilinearly and rounded to whole HU, halves to the even number; the mask is interpolated
     trilinearly from its own lattice and is tumour from 0.5 on. Nothing depends on how slices are ordered, mirrored or
-    transposed in their files, nor on slices elsewhere in the series.
+    transposed in their files, nor on slices elsewhere in the series. Padding and everything below -1024 HU counts as
+    -1024 HU before it is interpolated: nothing is less dense than air.
 
     Parameters
     ----------
@@ -130,13 +135,15 @@ def tumour_volume(placed: PlacedMask, read_slice: SliceReader, *, margin_mm: int
     padding = [
         (start - first, last - (start + size - 1)) for start, size, (first, last) in zip(low, sizes, box, strict=True)
     ]
+    hu, padded = _hu_on_grid(stack, box, read_slice)
     return TumourVolume(
-        hu=_hu_on_grid(stack, box, read_slice),
+        hu=hu,
         mask=np.pad(mask, padding[::-1]),
         origin=(box[0][0], box[1][0], box[2][0]),
         axes=np.round(stack.axes, _AXES_DECIMALS) + 0.0,
         scan_low=(scan_x[0], scan_y[0], scan_z[0]),
         scan_high=(scan_x[1], scan_y[1], scan_z[1]),
+        padding=padded,
     )
 
 
@@ -162,24 +169,51 @@ def _mask_on_grid(placed: PlacedMask) -> tuple[NDArray[np.bool_], Node]:
     return result, low
 
 
-def _hu_on_grid(stack: Stack, box: list[Extent], read_slice: SliceReader) -> NDArray[np.int16]:
-    """Interpolate the CT at every node of a box, from the slices that have a weight there."""
+def _hu_on_grid(
+    stack: Stack, box: list[Extent], read_slice: SliceReader
+) -> tuple[NDArray[np.int16], NDArray[np.bool_] | None]:
+    """Interpolate the CT at every node of a box, from the slices that have a weight there; tell where padding has one."""
     x_nodes, y_nodes, z_nodes = (_nodes(extent) for extent in box)
-
-    def interpolated(index: int) -> NDArray[np.float64]:
+    needed = _needed_slices(stack, box[2])
+    planes: dict[int, NDArray[np.float64]] = {}
+    padded: dict[int, NDArray[np.bool_]] = {}
+    for index in needed:
         ct_slice = stack.ct.slices[index]
-        image = to_canonical(read_slice(ct_slice), ct_slice.plane, stack.axes)
+        image, padding = _without_padding(read_slice(ct_slice), ct_slice)
         x, y = stack.coordinates(index)
-        return interpolate_plane(image, linear_weights(x, x_nodes), linear_weights(y, y_nodes))
-
-    planes = {index: interpolated(index) for index in _needed_slices(stack, box[2])}
+        x_weights, y_weights = linear_weights(x, x_nodes), linear_weights(y, y_nodes)
+        planes[index] = interpolate_plane(to_canonical(image, ct_slice.plane, stack.axes), x_weights, y_weights)
+        if padding is not None:
+            canonical = to_canonical(padding, ct_slice.plane, stack.axes)
+            padded[index] = interpolate_plane(canonical, x_weights, y_weights) > 0
     weights = linear_weights(stack.z, z_nodes)
     hu = np.empty((z_nodes.size, y_nodes.size, x_nodes.size), dtype=np.int16)
+    result = np.zeros(hu.shape, dtype=np.bool_) if padded else None
     limits = np.iinfo(np.int16)
     for node, (lower, upper, fraction) in enumerate(zip(weights.lower, weights.upper, weights.fraction, strict=True)):
         plane = between(planes[int(lower)], planes[int(upper)], float(fraction))
         hu[node] = np.clip(np.rint(plane), limits.min, limits.max)
-    return hu
+        if result is not None:
+            for index, weight in ((int(lower), 1 - fraction), (int(upper), fraction)):
+                if weight > 0 and index in padded:
+                    result[node] |= padded[index]
+    return hu, result if result is not None and result.any() else None
+
+
+def _without_padding(hu: NDArray[Any], ct_slice: CTSlice) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return a slice with padding and what is below air at -1024 HU, and where there is padding, if anywhere.
+
+    Noise of air reaches to a little below -1024 HU, which is no padding.
+    """
+    if np.issubdtype(hu.dtype, np.unsignedinteger):
+        return hu, None
+    floor = hu.dtype.type(FLOOR_HU)
+    padding = hu < NOISE_FLOOR_HU
+    stated = padding_range_hu(ct_slice)
+    if stated is not None and stated[1] > FLOOR_HU:
+        padding |= (hu >= stated[0]) & (hu <= stated[1])
+    floored = np.maximum(hu, floor)
+    return (np.where(padding, floor, floored), padding) if padding.any() else (floored, None)
 
 
 def _nodes(extent: Extent) -> NDArray[np.float64]:

@@ -157,6 +157,7 @@ class FusionModel:
             if name != "radiomic_z" and not np.isfinite(value).all():
                 raise Refusal(RefusalCode.SCORE_NOT_FINITE, f"the model's output {name} is not finite")
         radiomic_z = outputs["radiomic_z"]
+        reach = self.metadata.training_reach
         return Prediction(
             score=float(outputs["pdl1es"]),
             slice_scores=outputs["slice_scores"],
@@ -175,6 +176,7 @@ class FusionModel:
             model_sha256=self.sha256,
             clinical_risk=None if risks["clinical_risk"] is None else float(risks["clinical_risk"]),
             fusion_risk=None if risks["fusion_risk"] is None else float(risks["fusion_risk"]),
+            training_distance=None if reach is None else reach.distance_of(radiomic_z),
         )
 
     def _codes(self, clinical: ClinicalData) -> NDArray[np.float64]:

@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pdl1es.model.training_reach import TrainingReach
+
 METADATA_KEY: Final = "pdl1es"
 """Key of this document, as JSON, among the ONNX file's own metadata."""
 
@@ -65,6 +67,8 @@ class ModelMetadata(BaseModel):
         probability.
     clinical_cut_off, fusion_cut_off
         On the Cox models' linear predictors; None where the file has no such output.
+    training_reach
+        How far the training patients lie; None where it was not measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -86,6 +90,7 @@ class ModelMetadata(BaseModel):
     calibrated: bool
     clinical_cut_off: CutOff | None = None
     fusion_cut_off: CutOff | None = None
+    training_reach: TrainingReach | None = None
 
     def __repr__(self) -> str:
         """Name the model, not its features: there are 1316."""
@@ -105,4 +110,6 @@ class ModelMetadata(BaseModel):
             raise ValueError("a selected feature is named twice")
         if self.fusion_cut_off is not None and self.clinical_cut_off is None:
             raise ValueError("fusion_cut_off needs clinical_cut_off: the fusion model holds the clinical one")
+        if self.training_reach is not None and len(self.training_reach.centre) != len(self.selected_features):
+            raise ValueError("training_reach is of another number of features than selected_features")
         return self

@@ -49,6 +49,8 @@ class Prediction:
         Of the model's file, hexadecimal.
     clinical_risk, fusion_risk
         Linear predictors of the Cox models, or None where the model has none.
+    training_distance
+        Mahalanobis distance from the training patients; None where the model does not say how far they lie.
     """
 
     score: float
@@ -66,6 +68,7 @@ class Prediction:
     model_sha256: str
     clinical_risk: float | None = None
     fusion_risk: float | None = None
+    training_distance: float | None = None
 
     def __repr__(self) -> str:
         return f"Prediction(score={self.score:.3f}, {len(self.slice_scores)} slices, provider={self.provider!r})"

@@ -29,9 +29,6 @@ from pdl1es.plausibility.specks import Removed
 from pdl1es.plausibility.tumour import attenuation, edge_contrast, hollow_share
 from pdl1es.score_warning import ScoreWarning
 
-PADDING_HU: Final = -1024
-"""Nothing is less dense than air: lower values are padding."""
-
 
 @dataclass(frozen=True, slots=True)
 class PlausibilityFacts:
@@ -53,8 +50,8 @@ class PlausibilityFacts:
         Inner rim minus outer rim.
     scan_margin_mm
         Between the tumour and the nearest end of the scan, mm; at most 10.
-    padding_voxels
-        Voxels below -1024 HU within 10 mm of the tumour's box.
+    padding_voxels, padding_in_patch
+        Voxels around the tumour whose value comes from padding, and whether the network looks at one.
     slice_spacing_to_thickness
         None where no slice states its thickness.
     hounsfield
@@ -72,6 +69,7 @@ class PlausibilityFacts:
     edge_hu: float
     scan_margin_mm: int
     padding_voxels: int
+    padding_in_patch: bool
     slice_spacing_to_thickness: float | None
     hounsfield: HounsfieldLook
 
@@ -155,7 +153,8 @@ def check_plausibility(
         share_below_900_hu=inside.below_900,
         edge_hu=edge_contrast(volume),
         scan_margin_mm=margin.least_mm,
-        padding_voxels=int(np.count_nonzero(volume.hu < PADDING_HU)),
+        padding_voxels=0 if volume.padding is None else int(np.count_nonzero(volume.padding)),
+        padding_in_patch=margin.padding_in_patch,
         slice_spacing_to_thickness=sparseness(placed),
         hounsfield=look_at(survey),
     )
@@ -301,12 +300,21 @@ def _doubts(
                 f"solid tumours have {rules.least_edge_hu:.0f} HU or more",
             )
         )
-    if facts.padding_voxels:
+    if facts.padding_in_patch:
+        doubts.append(
+            _Doubt(
+                "PADDING_IN_PATCH",
+                rules.padding_in_patch,
+                "padding, which counts as air, lies in the tumour or within the part of the image that the network looks at",
+            )
+        )
+    elif facts.padding_voxels:
         doubts.append(
             _Doubt(
                 "PADDING_NEAR_TUMOUR",
                 rules.padding,
-                f"{facts.padding_voxels} voxels within 10 mm of the tumour are padding (below {PADDING_HU} HU)",
+                f"{facts.padding_voxels} voxels beside the tumour are padding, which counts as air: features look at "
+                f"{RADIOMICS_MARGIN_MM} mm around it",
             )
         )
     if facts.slice_spacing_to_thickness is not None and facts.slice_spacing_to_thickness > _SPARSE:

@@ -61,10 +61,13 @@ class ScanMargin:
         Between the tumour and the nearest end of the scan or of its field, mm.
     patch_cut
         Whether the scan ends within what the network looks at.
+    padding_in_patch
+        Whether padding lies there, or in the tumour.
     """
 
     least_mm: int
     patch_cut: bool
+    padding_in_patch: bool
 
 
 def contour_gaps(placed: PlacedMask) -> tuple[ContourGap, ...]:
@@ -178,7 +181,17 @@ def scan_margin(volume: TumourVolume) -> ScanMargin:
         or volume.origin[axis] + part.stop - 1 + margin > volume.scan_high[axis]
         for axis, (part, margin) in enumerate(reach)
     )
-    return ScanMargin(least, cut)
+    return ScanMargin(least, cut, _padding_in(volume, roi, roi_y, roi_x))
+
+
+def _padding_in(volume: TumourVolume, roi: int, roi_y: slice, roi_x: slice) -> bool:
+    if volume.padding is None:
+        return False
+    seen = tuple(
+        slice(max(0, part.start - margin), part.stop + margin)
+        for part, margin in ((slice(roi, roi + 1), 1), (roi_y, PATCH_MARGIN_MM), (roi_x, PATCH_MARGIN_MM))
+    )
+    return bool(volume.padding[seen].any() or volume.padding[volume.mask].any())
 
 
 def touches_scan_end(placed: PlacedMask) -> bool:

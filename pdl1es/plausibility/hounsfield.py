@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pdl1es.dicom.series import CTSlice
 from pdl1es.grid.resample import SliceReader
+from pdl1es.method import NOISE_FLOOR_HU
 
 _LOW: Final = -4096
 _HIGH: Final = 4096
@@ -17,12 +18,13 @@ _BIN: Final = 8
 """Width of a bin, HU."""
 _STEP: Final = 3
 """Every third row and column is counted, which is enough for shares of some per cent."""
-AIR: Final = (-1100, -500)
+AIR: Final = (NOISE_FLOOR_HU, -500)
 """Air and lung, HU."""
 SOFT: Final = (-200, 200)
 """Fat, water, muscle, blood, HU."""
 LEAST_AIR: Final = 0.02
-LEAST_SOFT: Final = 0.05
+LEAST_SOFT: Final = 0.005
+"""A small field around a small tumour in the lung holds little: 0.9 % in the least of 939 phantoms' crops."""
 MOST_DENSE: Final = 0.05
 """Largest share above 1500 HU."""
 MOST_BELOW_AIR: Final = 0.02

@@ -47,10 +47,18 @@ class PlausibilityRules(BaseModel):
         default="withhold_group", description="the scan ends within the rectangle or the slices that the network sees"
     )
     padding: Action = Field(
-        default="withhold_group", description="values below -1024 HU, which are padding, within 10 mm of the tumour"
+        default="warn", description="padding around the tumour, within the 10 mm that features look at"
+    )
+    padding_in_patch: Action = Field(
+        default="withhold_group",
+        description="padding in the tumour, or within the rectangle or the slices that the network sees",
     )
     sparse_slices: Action = Field(
         default="withhold_group", description="the slices are farther apart than 1.5 times their thickness"
+    )
+    unlike_training: Action = Field(
+        default="withhold_group",
+        description="the tumour lies beyond the model's training patients, in its features or its size",
     )
     largest_volume_ml: Annotated[float, Field(gt=0.0)] = Field(
         default=1000.0, description="largest tumour volume that is plausible, mL"

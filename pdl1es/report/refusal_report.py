@@ -69,6 +69,7 @@ REASON_CODES: Final[dict[RefusalCode, str]] = {
     RefusalCode.CLINICAL_INVALID: "R-CLINICAL",
     RefusalCode.RADIOMICS_INCOMPLETE: "R-RADIOMICS",
     RefusalCode.SCORE_NOT_FINITE: "R-SCORE",
+    RefusalCode.UNLIKE_TRAINING: "R-UNLIKE",
 }
 """Code Values of the reasons (a Code Value holds 16 characters); their meanings are the table's own names."""
 

@@ -40,6 +40,7 @@ from pdl1es.report.result_schema import (
     SeriesResult,
     SliceResult,
     TermResult,
+    TrainingLikenessResult,
     TumourResult,
     WarningResult,
 )
@@ -219,6 +220,7 @@ def _assessment(assessment: Assessment, show_clinical_values: bool) -> Assessmen
             longest_diameter_mm=assessment.tumour.longest_diameter_mm,
         ),
         plausibility=_plausibility(assessment),
+        training_likeness=_training_likeness(assessment),
         roi=RoiResult(
             sop_instance_uid=roi.sop_instance_uid,
             frame_number=roi.frame_number,
@@ -247,6 +249,22 @@ def _plausibility(assessment: Assessment) -> PlausibilityResult | None:
     if assessment.plausibility is None:
         return None
     return PlausibilityResult.model_validate(asdict(assessment.plausibility.facts))
+
+
+def _training_likeness(assessment: Assessment) -> TrainingLikenessResult | None:
+    found = assessment.remoteness
+    if found is None:
+        return None
+    reach = found.reach
+    return TrainingLikenessResult(
+        clipped_share=found.clipped_share,
+        clipped_share_limit=None if reach is None else reach.clipped_share,
+        distance=found.distance,
+        distance_limit=None if reach is None else reach.distance,
+        volume_ml_range=None if reach is None else reach.volume_ml,
+        longest_diameter_mm_range=None if reach is None else reach.longest_diameter_mm,
+        beyond=found.beyond,
+    )
 
 
 def _stability(assessment: Assessment) -> ContourStabilityResult | None:

@@ -191,9 +191,22 @@ class PlausibilityResult(_Part):
     share_below_900_hu: Probability = Field(description="share below -900 HU inside the contour")
     edge_hu: float = Field(description="inner rim (0 to 2 mm) minus outer rim (1 to 3 mm), HU")
     scan_margin_mm: int = Field(description="between the tumour and the nearest end of the scan, at most 10")
-    padding_voxels: int = Field(description="voxels below -1024 HU near the tumour")
+    padding_voxels: int = Field(description="voxels around the tumour whose value comes from padding")
+    padding_in_patch: bool = Field(description="whether padding lies in the tumour or where the network looks")
     slice_spacing_to_thickness: float | None = Field(description="null where no slice states its thickness")
     hounsfield: HounsfieldResult
+
+
+class TrainingLikenessResult(_Part):
+    """How the tumour lies to the model's training patients; the rule is `plausibility.unlike_training` in ``app.yaml``."""
+
+    clipped_share: Probability = Field(description="of the model's features: clipped")
+    clipped_share_limit: Probability | None = Field(description="99.9 % point of the training patients")
+    distance: float | None = Field(description="Mahalanobis distance in the model's features")
+    distance_limit: float | None = Field(description="99.9 % point of the training patients")
+    volume_ml_range: tuple[float, float] | None = Field(description="of the training patients' tumours")
+    longest_diameter_mm_range: tuple[float, float] | None
+    beyond: tuple[str, ...] = Field(description="in what the tumour lies beyond them; empty where in nothing")
 
 
 class RoiResult(_Part):
@@ -254,6 +267,7 @@ class AssessmentResult(_Part):
     features: FeaturesResult
     tumour: TumourResult
     plausibility: PlausibilityResult | None = Field(description="null where it was not judged")
+    training_likeness: TrainingLikenessResult | None = Field(description="limits are null where the model states none")
     roi: RoiResult
     selection: SelectionResult
     model: ModelResult

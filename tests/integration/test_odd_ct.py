@@ -207,8 +207,7 @@ def check_outcome(score: Score) -> Judge:
             about_ct = [
                 warning["code"]
                 for warning in result["warnings"]
-                if warning["code"]
-                not in {"CLINICAL_VALUES_IMPUTED", "FEATURES_OUT_OF_RANGE", "SLICES_DISAGREE", *DOUBTS}
+                if warning["code"] not in {"CLINICAL_VALUES_IMPUTED", "UNLIKE_TRAINING", "SLICES_DISAGREE", *DOUBTS}
             ]
             assert tuple(about_ct) == expected.warnings
             assert (result["assessment"]["groups"]["risk"]["group"] is None) == expected.withheld

@@ -161,6 +161,22 @@ def padding_beside_the_tumour(study: Faulty) -> None:
         study.set_hu(index, hu)
 
 
+def air_beside_the_tumour(study: Faulty) -> None:
+    edge = max(int(np.nonzero(mask)[1].max()) for mask in study.contour.values()) + 3
+    for index in range(len(study.ct)):
+        hu = study.hu(index)
+        hu[:, edge:] = AIR
+        study.set_hu(index, hu)
+
+
+def padding_off_the_patch(study: Faulty) -> None:
+    edge = max(int(np.nonzero(mask)[1].max()) for mask in study.contour.values()) + 6
+    for index in range(len(study.ct)):
+        hu = study.hu(index)
+        hu[:, edge:] = -3024
+        study.set_hu(index, hu)
+
+
 def interleaved_passes(study: Faulty) -> None:
     for index in range(min(study.contour) - 3, max(study.contour) + 4):
         ct = copy.deepcopy(study.ct[index])
@@ -200,7 +216,7 @@ def scored_with(phantom_study: PhantomStudy, score: Score, tmp_path: Path) -> Ca
     def run(spoil: Spoil, **sections: Any) -> Scored:
         study = Faulty(phantom_study)
         spoil(study)
-        folder = study.write(tmp_path / "study")
+        folder = study.write(tmp_path / spoil.__name__)
         shutil.copy(phantom_study.folder / "clinical.json", folder)
         return score(folder, **sections)
 
@@ -220,7 +236,7 @@ REFUSED: dict[Spoil, str] = {
 }
 WITHHELD: dict[Spoil, str] = {
     outline: "CONTOUR_HOLLOW",
-    padding_beside_the_tumour: "PADDING_NEAR_TUMOUR",
+    padding_beside_the_tumour: "PADDING_IN_PATCH",
     contour_within_soft_tissue: "CONTOUR_OFF_EDGE",
 }
 
@@ -260,6 +276,19 @@ def test_a_setting_takes_the_largest_of_several_bodies_and_tells_it(
     for key in ("score", "tumour", "roi", "contributions", "slices", "groups"):
         assert spoilt["assessment"][key] == clean["assessment"][key]
     assert spoilt["assessment"]["plausibility"]["removed_bodies"] == 1
+
+
+def test_padding_scores_as_air_does(scored_with: Callable[..., Scored]) -> None:
+    padding, air = (scored_with(spoil).result for spoil in (padding_beside_the_tumour, air_beside_the_tumour))
+    assert padding["assessment"]["score"] == air["assessment"]["score"]
+
+
+def test_padding_that_features_alone_look_at_is_told(scored_with: Callable[..., Scored]) -> None:
+    scored = scored_with(padding_off_the_patch)
+    assert scored.code == "scored"
+    result = scored.result
+    assert {w["code"]: w["effect"] for w in result["warnings"]}["PADDING_NEAR_TUMOUR"] == "warn"
+    assert result["assessment"]["plausibility"]["padding_voxels"] > 0
 
 
 def test_a_scan_that_ends_near_the_tumour_is_told(scored_with: Callable[..., Scored]) -> None:

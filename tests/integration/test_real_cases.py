@@ -66,9 +66,14 @@ def test_the_lung_case_is_taken_though_its_images_are_called_secondary_and_name_
         "OTHER_CONTOUR_IGNORED",
         "KERNEL_MISSING",
     }  # the published RTSTRUCT is there too
-    about_the_score = {"SLICES_DISAGREE", "FEATURES_OUT_OF_RANGE"}  # a matter of the model
+    about_the_score = {"SLICES_DISAGREE", "UNLIKE_TRAINING"}  # a matter of the model
     assert expected <= set(codes(lung)) <= expected | about_the_score
-    assert lung.result["assessment"]["groups"]["withheld"] is None
+    # The model knows phantoms alone: a patient's tumour lies beyond them, and has a score and no group for that reason.
+    withholding = [warning["code"] for warning in lung.result["warnings"] if warning["effect"] == "withhold_group"]
+    assert withholding == ["UNLIKE_TRAINING"]
+    likeness = lung.result["assessment"]["training_likeness"]
+    assert likeness["distance"] > likeness["distance_limit"]
+    assert likeness["beyond"]
 
 
 def test_the_roi_slice_of_the_lung_case_is_an_image_of_the_series_at_its_table_position(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import resource
 import shutil
 import struct
@@ -475,6 +476,21 @@ def score_not_finite(plan: Plan) -> None:
     plan.model = damaged
 
 
+def unlike_training(plan: Plan) -> None:
+    """A model whose training patients lay near each other, and settings that refuse what lies beyond."""
+
+    def narrow(shipped: Path, folder: Path) -> Path:
+        content = (shipped / "model.onnx").read_bytes()
+        limit = re.search(rb'"distance":(\d\d\.)', content)
+        assert limit is not None
+        (folder / "model.onnx").write_bytes(content[: limit.start(1)] + b"0.0" + content[limit.end(1) :])
+        write_digests(folder)
+        return folder
+
+    plan.model = narrow
+    plan.plausibility["unlike_training"] = "refuse"
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """A fault, and what its refusal names: the attribute, its value, and what kind of object's UID."""
@@ -546,6 +562,7 @@ CASES: Final = {
     RefusalCode.CLINICAL_INVALID: Case(clinical_invalid),
     RefusalCode.RADIOMICS_INCOMPLETE: Case(radiomics_incomplete),
     RefusalCode.SCORE_NOT_FINITE: Case(score_not_finite),
+    RefusalCode.UNLIKE_TRAINING: Case(unlike_training),
 }
 """A study, settings, a model or an output folder for every code."""
 

@@ -95,7 +95,7 @@ def bundle_metadata(
             "outputs": outputs,
         },
         "pdl1es": {
-            **metadata.model_dump(mode="json", exclude={"feature_names"}),
+            **described(metadata),
             "training": {
                 "counts": summary["counts"],
                 "fitted": summary["fitted"],
@@ -111,6 +111,13 @@ def bundle_metadata(
             "torch_against_onnxruntime": difference,
         },
     }
+
+
+def described(metadata: ModelMetadata) -> dict[str, Any]:
+    """Return a model's metadata for people: without the long lists, which the ONNX file holds."""
+    return metadata.model_dump(
+        mode="json", exclude={"feature_names": True, "training_reach": {"centre": True, "whitening": True}}
+    )
 
 
 def _brief(document: dict[str, Any]) -> dict[str, Any]:

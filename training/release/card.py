@@ -106,6 +106,7 @@ same cohort.
 |---|---|---|
 {_cut_off_rows(metadata)}
 
+{reach_section(metadata)}
 ## Limits
 
 {notes}
@@ -149,6 +150,24 @@ Versions: {", ".join(f"{name} {number}" for name, number in summary["versions"].
 ## Radiomic features that it uses
 
 {", ".join(f"`{name}`" for name in metadata.selected_features) or "none"}
+"""
+
+
+def reach_section(metadata: ModelMetadata) -> str:
+    """Return what the card says of how far the training patients lie."""
+    reach = metadata.training_reach
+    if reach is None:
+        return "## Beyond the training\n\nHow far the training patients lie was not measured.\n"
+    return f"""## Beyond the training
+
+A tumour beyond 99.9 % of the {reach.patients} training patients has a score and no group (`UNLIKE_TRAINING`).
+
+| measure | training patients |
+|---|---|
+| share of the features that lie more than 5 standard deviations from the mean | at most {reach.clipped_share:.1%} |
+| Mahalanobis distance in the {len(reach.centre)} features, covariance shrunken (Ledoit-Wolf) | at most {reach.distance:.1f} |
+| volume | {reach.volume_ml[0]:.2f} to {reach.volume_ml[1]:.1f} mL |
+| longest diameter | {reach.longest_diameter_mm[0]:.1f} to {reach.longest_diameter_mm[1]:.1f} mm |
 """
 
 

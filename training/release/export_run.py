@@ -26,7 +26,7 @@ from training.statistics.classification import youden_cut_off
 from training.statistics.estimability import NotEstimable
 from training.train.config import ModelName
 from training.train.division import VALIDATION
-from training.train.run_folder import NETWORKS, PREDICTIONS_FILE, TrainingError, load_network, read_run
+from training.train.run_folder import NETWORKS, PREDICTIONS_FILE, TrainingError, load_network, read_reach, read_run
 from training.train.stages import quiet
 
 SIGNATURE: Final[ModelName] = "PD-L1ES"
@@ -148,6 +148,7 @@ def release(
             calibrated=claim.holds,
             clinical_cut_off=None if given.clinical is None else given.clinical.cut_off,
             fusion_cut_off=None if given.fusion is None else given.fusion.cut_off,
+            training_reach=read_reach(run),
         )
     except ValidationError as error:
         raise TrainingError(f"the model cannot be described so: {validation_reasons(error)}") from error

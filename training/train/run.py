@@ -16,11 +16,13 @@ import torch
 from pdl1es.atomic import require_writable, write_atomically
 from pdl1es.model.folder import MODEL_FILE
 from pdl1es.model.metadata import CutOff, ModelMetadata
+from pdl1es.model.training_reach import TrainingReach
 from training.cohort.prepared import PreparedCohort, cohort_digest, parquet_bytes
 from training.export import export_model, model_metadata
 from training.fit import coded_clinical, fit_preprocessing, write_fitted
 from training.network import FusionNetwork
 from training.preprocessing import FittedPreprocessing
+from training.reach import fit_reach
 from training.scoring.cohort_scores import score_cohort
 from training.train.config import LAYERS, PARTS, Hardware, ModelName, TrainingConfig
 from training.train.data import NetworkInputs
@@ -32,6 +34,7 @@ from training.train.run_folder import (
     FITTED_FILE,
     NETWORK_FILE,
     PREDICTIONS_FILE,
+    REACH_FILE,
     SUMMARY_FILE,
     WEIGHTS_FILE,
     TrainingError,
@@ -101,6 +104,8 @@ def train(
     fitted = fit_on_training(prepared, first, config)
     if first_process():
         write_fitted(out / FITTED_FILE, fitted)
+        if (reach := reach_of_training(prepared, first, fitted)) is not None:
+            write_atomically(out / REACH_FILE, (reach.model_dump_json() + "\n").encode("utf-8"))
         columns = {f"division_{number}": division for number, division in divisions.items()}
         table = pd.DataFrame({"case_id": prepared.cases["case_id"], **columns})
         write_atomically(out / DIVISION_FILE, parquet_bytes(table))
@@ -158,6 +163,35 @@ def fit_on_training(prepared: PreparedCohort, division: Division, config: Traini
         )
     except ValueError as error:
         raise TrainingError(f"the training patients cannot be fitted: {error}") from error
+
+
+def reach_of_training(
+    prepared: PreparedCohort, division: Division, fitted: FittedPreprocessing
+) -> TrainingReach | None:
+    """Measure how far the training patients lie (`training.reach.fit_reach`).
+
+    Parameters
+    ----------
+    prepared
+        The cohort.
+    division
+        Who is where.
+    fitted
+        What comes before the network: it standardises.
+
+    Returns
+    -------
+    TrainingReach or None
+        None where the training patients are too few.
+    """
+    training = prepared.subset(division == TRAIN)
+    values = training.radiomics[:, list(fitted.selected)]
+    values = np.where(np.isfinite(values), values, np.nan)
+    return fit_reach(
+        (values - fitted.radiomic_mean) / fitted.radiomic_sd,
+        training.cases["volume_ml"].to_numpy(np.float64),
+        training.cases["longest_diameter_mm"].to_numpy(np.float64),
+    )
 
 
 def network_inputs(network: FusionNetwork, prepared: PreparedCohort, grade: float) -> NetworkInputs:

@@ -12,6 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from pdl1es.atomic import write_atomically
+from pdl1es.model.training_reach import TrainingReach
 from training.errors import UsageError
 from training.fit import read_fitted
 from training.network import FusionNetwork
@@ -22,6 +23,8 @@ from training.train.stages import first_process
 RUN_FILE: Final = "run.json"
 DIVISION_FILE: Final = "division.parquet"
 FITTED_FILE: Final = "fitted.npz"
+REACH_FILE: Final = "reach.json"
+"""How far the training patients lie; absent where they are too few to tell."""
 NETWORKS: Final = "networks"
 REDIVISIONS: Final = "redivisions"
 WEIGHTS_FILE: Final = "weights.pt"
@@ -124,6 +127,12 @@ def read_run(out: Path) -> tuple[TrainingRunRecord, FittedPreprocessing, dict[st
     record = TrainingRunRecord.model_validate_json((out / RUN_FILE).read_bytes())
     summary = json.loads((out / SUMMARY_FILE).read_text(encoding="utf-8"))
     return record, read_fitted(out / FITTED_FILE), summary
+
+
+def read_reach(out: Path) -> TrainingReach | None:
+    """Read how far a run's training patients lie; None where it does not say."""
+    path = out / REACH_FILE
+    return TrainingReach.model_validate_json(path.read_bytes()) if path.is_file() else None
 
 
 def load_network(folder: Path, fitted: FittedPreprocessing, name: ModelName, config: TrainingConfig) -> FusionNetwork:

@@ -21,9 +21,8 @@ from pdl1es.errors import Refusal, RefusalCode
 def read_ct_slice(ct_slice: CTSlice) -> NDArray[Any]:
     """Read one slice in Hounsfield units: slope x stored value + intercept (PS3.3 C.11.1.1.2).
 
-    Only this slice's file is opened, and only its frame is read and decoded. Pixels at Pixel Padding Value are no
-    measurement, but nothing in the method treats them apart, so they come out as the formula gives them, often
-    -3024 HU, and nothing is clipped.
+    Only this slice's file is opened, and only its frame is read and decoded. Pixels at Pixel Padding Value come out as the
+    formula gives them, often -3024 HU, and nothing is clipped: `grid.resample.tumour_volume` takes them for air.
 
     Parameters
     ----------

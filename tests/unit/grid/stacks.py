@@ -132,8 +132,8 @@ def sphere(centre: tuple[float, float, float], radius: float) -> Field:
     return lambda points: np.sum((points - np.array(centre)) ** 2, axis=-1) <= radius**2
 
 
-def ramp(gradient: tuple[float, float, float] = (61.0, -83.0, 47.0), offset: float = 100.0) -> Field:
-    """Return a field that rises linearly, HU per mm."""
+def ramp(gradient: tuple[float, float, float] = (61.0, -83.0, 47.0), offset: float = 5100.0) -> Field:
+    """Return a field that rises linearly, HU per mm; nowhere below air."""
     return lambda points: points @ np.array(gradient) + offset
 
 

@@ -465,3 +465,44 @@ def test_what_the_grid_returns_is_shown_in_a_line(upright):
     shown = [placed, placed.stack, placed.occupied()[0], volume, extract_patches(volume)]
     assert [len(repr(one)) < 120 and "\n" not in repr(one) for one in shown] == [True] * len(shown)
     assert f"{np.count_nonzero(volume.mask)} of them tumour" in repr(volume)
+
+
+class TestPadding:
+    """What lies below air is no measurement."""
+
+    @staticmethod
+    def with_band(value: float) -> Scan:
+        """Every slice has one value in all columns from 10 mm right of the tumour's centre on."""
+        scan = make_scan(noise, z=Z)
+        for image in scan.images.values():
+            image[:, 50:] = value
+        return scan
+
+    @pytest.mark.parametrize("padding", [-2000, -3024, -32768])
+    def test_padding_counts_as_air_before_it_is_interpolated_and_is_told(self, padding):
+        padded, air = volume_of(self.with_band(padding)), volume_of(self.with_band(-1024))
+        assert the_same(padded, air)
+        assert air.padding is None
+        assert padded.padding is not None
+        # The band and the nodes that are interpolated between it and tissue
+        assert padded.padding[air.hu == -1024].all()
+        assert not padded.padding[:, :, :10].any()
+
+    def test_noise_of_air_counts_as_air_and_is_not_told(self):
+        volume = volume_of(self.with_band(-1060))
+        assert the_same(volume, volume_of(self.with_band(-1024)))
+        assert volume.padding is None
+
+    @pytest.mark.parametrize(("stated", "limit"), [(-900, None), (64636, None), (-950, -850)])
+    def test_pixel_padding_value_counts_as_air_wherever_it_lies(self, stated, limit):
+        """64636 is -900 as an unsigned number of 16 bits."""
+        scan = self.with_band(-900)
+        for ct_slice in scan.ct.slices:
+            header = ct_slice.instance.header
+            header.PixelRepresentation, header.PixelPaddingValue = 1, stated
+            if limit is not None:
+                header.PixelPaddingRangeLimit = limit
+        volume = volume_of(scan)
+        assert the_same(volume, volume_of(self.with_band(-1024)))
+        assert volume.padding is not None
+        assert volume.padding.any()

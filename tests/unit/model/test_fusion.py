@@ -537,6 +537,9 @@ def test_card_and_bundle_metadata_tell_of_the_same_model(folder: Path, model: Fu
         assert bundle[key]
     # Beside the file's own metadata the bundle tells how it was trained and what it reaches.
     own = {name: value for name, value in bundle["pdl1es"].items() if name in ModelMetadata.model_fields}
+    reach = model.metadata.training_reach
+    assert reach is not None
+    own["training_reach"] |= reach.model_dump(include={"centre", "whitening"})  # long lists, which the file alone holds
     assert ModelMetadata.model_validate({**own, "feature_names": FEATURE_NAMES}) == model.metadata
     assert set(bundle["pdl1es"]) - set(own) == {"training", "performance", "torch_against_onnxruntime"}
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")

@@ -138,7 +138,7 @@ def test_score_and_groups_stand_in_the_summary_line(report: Dataset) -> None:
     (summary,) = [text for label, text in lines(report) if label == "Summary"]
     assert summary == (
         "Score for PD-L1 TPS >= 50 %: 0.731 on a scale from 0 to 1, not a probability. Expression group: high expression "
-        "(above the cut-off 0.500). Risk group: high risk (above the cut-off 0.660). 3 warnings, see below."
+        "(above the cut-off 0.500). Risk group: high risk (above the cut-off 0.660). 2 warnings, see below."
     )
 
 

@@ -72,7 +72,7 @@ def test_a_document_reads_back_as_it_was_written(scored: ResultDocument) -> None
 
 
 def test_it_shows_itself_in_one_line(scored: ResultDocument) -> None:
-    assert repr(scored) == "ResultDocument(status='scored', score=0.731, warnings=3, reports=1)" == str(scored)
+    assert repr(scored) == "ResultDocument(status='scored', score=0.731, warnings=2, reports=1)" == str(scored)
     assert repr(refused()) == "ResultDocument(status='refused', warnings=0, reports=0)"
 
 
