@@ -1,4 +1,7 @@
-"""Inspects a study: which series and which segment would be scored, and why. No pixel is read and nothing is written."""
+"""Inspects a study: which series and which segment would be scored, and why. Nothing is written.
+
+Pixels are read only where the choice needs them: to compare copies, to find empty segments, to rank several by volume.
+"""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ def score_study(
 
 
 def inspect_study(study: PathLike, *, settings: SettingsLike = None) -> Inspection:
-    """Say which series and which segment of a study would be scored, and why; no pixel is read.
+    """Say which series and which segment of a study would be scored, and why; nothing is scored.
 
     Parameters
     ----------

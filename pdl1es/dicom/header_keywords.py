@@ -49,7 +49,7 @@ HEADER_KEYWORDS: Final = (
     "MultienergyCTProcessingSequence", "MultienergyCTCharacteristicsSequence", "RealWorldValueMappingSequence",
     # Multi-frame objects
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DimensionOrganizationSequence",
-    "DimensionIndexSequence", "DimensionOrganizationType", "ConcatenationUID", "InConcatenationNumber",
+    "DimensionIndexSequence", "DimensionOrganizationType", "ConcatenationUID", "InConcatenationNumber", "StructureSetDate", "StructureSetTime",
     "InConcatenationTotalNumber", "ConcatenationFrameOffsetNumber", "SOPInstanceUIDOfConcatenationSource",
     "PixelPresentation", "VolumetricProperties", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
     # Segmentation

@@ -26,6 +26,7 @@ _CROWDED: Final = 0.75
 """Slices closer than this share of their own pass's spacing lie between those of another pass."""
 
 _ACQUISITIONS: Final = (
+    ("FrameOfReferenceUID", "", ""),
     ("TemporalPositionIdentifier", "FrameContentSequence", "TemporalPositionIndex"),
     ("AcquisitionNumber", "FrameContentSequence", "FrameAcquisitionNumber"),
     ("AcquisitionDateTime", "FrameContentSequence", "FrameAcquisitionDateTime"),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdl1es.dicom.geometry import position_along, stack_axes
-from pdl1es.dicom.passes import SAME_POSITION_MM, Passes, overlapping_passes
+from pdl1es.dicom.passes import SAME_POSITION_MM, Passes, is_one_pass, overlapping_passes
 from pdl1es.dicom.segmentation import Segment
 from pdl1es.dicom.selection.facts import SeriesFacts
 from pdl1es.dicom.series import CT_SOP_CLASSES, CTSeries, CTSlice, SetAside
@@ -20,6 +20,8 @@ from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.score_warning import ScoreWarning
 
 OTHER_PASS: Final = "of another pass than the one on which the tumour was drawn"
+_OF_SEVERAL_PASSES: Final = (RefusalCode.DUPLICATE_SLICES, RefusalCode.GEOMETRY_INCONSISTENT)
+"""Faults of a series that the choice of one pass can mend."""
 REACH_MM: Final = 11.0
 """Distance from the tumour within which a second pass matters: the margin of the features, and a slice's interpolation."""
 
@@ -30,7 +32,8 @@ def with_drawn_pass(
     """Return a series with the stack of the one pass on which the tumour was drawn, where its passes overlap.
 
     Told in this order: the images that the tumour's frames were derived from, the images that the SEG lists, slices at
-    the very places of all frames, the only pass that reaches the tumour. Passes that overlap away from the tumour, and
+    the very places of all frames, the only pass that reaches the tumour. Images that are there twice, and that nothing tells
+    apart, are told by the SEG's list. Passes that overlap away from the tumour, and
     form a stack all the same, are left as they are.
 
     Parameters
@@ -47,8 +50,7 @@ def with_drawn_pass(
     SeriesFacts
         As it was, where there is one pass, or where nothing says which one it is.
     """
-    duplicates = facts.fault is not None and facts.fault.code is RefusalCode.DUPLICATE_SLICES
-    if facts.stack is None and not duplicates:
+    if facts.stack is None and (facts.fault is None or facts.fault.code not in _OF_SEVERAL_PASSES):
         return facts
     if facts.stack is not None:
         slices, aside = list(facts.stack.slices), list(facts.stack.set_aside)
@@ -56,17 +58,20 @@ def with_drawn_pass(
         try:
             slices, aside = placed_slices(i for i in facts.instances if i.sop_class_uid in CT_SOP_CLASSES)
         except Refusal:
-            return facts  # two images under one UID
+            return facts  # no passes of one geometry
     normal = stack_axes(slices[0].plane)[2]
     heights = _heights(segmentation, segment, normal)
     near = (heights[0] - REACH_MM, heights[-1] + REACH_MM) if heights else None
     found = overlapping_passes(slices, normal, near if facts.stack is not None else None)
-    if found is None:
+    if found is not None:
+        drawn = _drawn(found, segmentation, segment, normal)
+    elif facts.stack is None:
+        drawn = _listed(slices, segmentation, normal, near)
+    else:
         return facts
-    drawn = _drawn(found, segmentation, segment, normal)
     if drawn is None:
-        if facts.fault is None:
-            return facts  # judged later as OVERLAPPING_PASSES, where the tumour's own extent is known
+        if found is None or facts.fault is None or facts.fault.code is not RefusalCode.DUPLICATE_SLICES:
+            return facts  # a stack is judged later, where the tumour's own extent is known, as OVERLAPPING_PASSES
         return replace(facts, fault=_unclear(found, facts))
     kept = {id(s) for s in drawn}
     others = [SetAside(s.instance.sop_instance_uid, s.frame, OTHER_PASS) for s in slices if id(s) not in kept]
@@ -118,6 +123,32 @@ def _drawn(
         if len(fitting) == 1:
             return fitting[0]
     return None
+
+
+def _listed(
+    slices: Sequence[CTSlice],
+    segmentation: ContourSource,
+    normal: NDArray[np.float64],
+    near: tuple[float, float] | None,
+) -> Sequence[CTSlice] | None:
+    """Return the slices that the SEG names, where they are one pass around the whole tumour; else None.
+
+    For images that are there twice under different UIDs, and that nothing else tells apart.
+    """
+    named = segmentation.referenced_sop_instance_uids
+    at = sorted(
+        (position_along(s.plane, normal), n) for n, s in enumerate(slices) if s.instance.sop_instance_uid in named
+    )
+    places = [z for z, _ in at]
+    if near is None or not places or not is_one_pass(places):
+        return None
+    every = [position_along(s.plane, normal) for s in slices]
+    if (
+        places[0] > max(near[0], min(every)) + SAME_POSITION_MM
+        or places[-1] < min(near[1], max(every)) - SAME_POSITION_MM
+    ):
+        return None
+    return [slices[n] for _, n in at]
 
 
 def _holds_all(places: NDArray[np.float64], heights: Sequence[float]) -> bool:

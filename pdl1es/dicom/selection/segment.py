@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 from pdl1es.dicom.coded_concept import Code, code_is_among, code_text, comes_from_public_scheme
 from pdl1es.dicom.geometry import canonical_axes, position_along
@@ -290,11 +291,18 @@ def _is_empty(candidate: JudgedSegment) -> bool:
         return False  # a segment that cannot be read may hold a tumour
 
 
+_DRAWN_AT: Final = (("ContentDate", "ContentTime"), ("StructureSetDate", "StructureSetTime"))
+_CREATED_AT: Final = (("InstanceCreationDate", "InstanceCreationTime"),)
+
+
 def _newest(tumours: Sequence[JudgedSegment]) -> JudgedSegment:
     """Return the tumour of the newest segmentation; refuse where two are equally new, or one does not say when it is of."""
     left = list(tumours)
-    for day, time in (("ContentDate", "ContentTime"), ("InstanceCreationDate", "InstanceCreationTime")):
-        made = [_moment(candidate.segmentation.instance, day, time) for candidate in left]
+    for pairs in (_DRAWN_AT, _CREATED_AT):
+        made = [
+            next(filter(None, (_moment(candidate.segmentation.instance, *pair) for pair in pairs)), None)
+            for candidate in left
+        ]
         known = [moment for moment in made if moment is not None]
         if len(known) == len(left):
             left = [candidate for candidate, moment in zip(left, made, strict=True) if moment == max(known)]

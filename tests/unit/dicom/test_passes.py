@@ -117,6 +117,31 @@ def test_passes_that_lie_between_each_other_away_from_the_tumour_change_nothing(
     assert selection.warnings == ()
 
 
+def test_passes_that_lie_beside_each_other_or_in_other_frames_of_reference_are_told_apart() -> None:
+    moved = [
+        ct_instance(
+            float(i.header.ImagePositionPatient[2]) + shift,
+            uid=f"{SERIES}.{300 + n}",
+            ImagePositionPatient=[-140, -120, float(i.header.ImagePositionPatient[2]) + shift],
+            AcquisitionNumber=2,
+            FrameOfReferenceUID=frame,
+        )
+        for shift, frame, n0 in ((1.5, "1.2.3.9", 0), (0.0, "1.2.3.10", 100))
+        for n, i in enumerate(FIRST, n0)
+    ]
+    for other in (moved[: len(FIRST)], moved[len(FIRST) :]):
+        assert uids(chosen(FIRST, other, drawn_on(FIRST))) == [i.sop_instance_uid for i in FIRST]
+
+
+def test_images_that_are_there_twice_under_two_uids_are_told_by_the_list_of_the_segmentation() -> None:
+    again = [ct_instance(z, uid=f"{SERIES}.{900 + n}", InstanceNumber=n + 1) for n, z in enumerate(ZS)]
+    first = one_pass()
+    listing = seg_instance(zs=TUMOUR, references=references_to(first))
+    assert uids(chosen(first, again, listing)) == [i.sop_instance_uid for i in first]
+    # the tumour's own images alone do not tell which of two lie beside it
+    assert code_of(first, again, drawn_on(first)) is RefusalCode.DUPLICATE_SLICES
+
+
 @pytest.mark.parametrize("told", ["acquisition number", "instance number"])
 def test_where_nothing_says_on_which_pass_the_tumour_was_drawn_the_study_is_refused(told: str) -> None:
     other = second("whole, at the same", **TOLD[told])
