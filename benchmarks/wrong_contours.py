@@ -389,9 +389,9 @@ def _outcome(whole: Whole, mask: Mask, model: FusionModel) -> tuple[str, str]:
         )
     except Refusal as refusal:
         return f"`{refusal.code.name}`", refusal.found
-    codes = [f"`{w.code}`{'' if w.effect == 'warn' else ' (no group)'}" for w in found.warnings]
     group = "no group" if found.withheld else f"{found.expression_group}, {found.risk_group}"
-    return f"{prediction.score:.3f}, {group}", ", ".join(codes)
+    withholding = [f"`{warning.code}`" for warning in found.warnings if warning.effect == "withhold_group"]
+    return f"{prediction.score:.3f}, {group}", ", ".join(withholding)
 
 
 def _mask_table(studies: list[Whole], model: FusionModel) -> Iterator[str]:

@@ -17,6 +17,7 @@ from pdl1es.plausibility.extent import (
     Body,
     bodies,
     contour_gaps,
+    contour_sparseness,
     interleaved_passes,
     scan_margin,
     sparseness,
@@ -54,6 +55,8 @@ class PlausibilityFacts:
         Voxels around the tumour whose value comes from padding, and whether the network looks at one.
     slice_spacing_to_thickness
         None where no slice states its thickness.
+    contour_spacing_to_slices
+        Distance of the contour's planes by that of the slices; None where it has one plane.
     hounsfield
         What the values of the slices that were read look like.
     """
@@ -71,6 +74,7 @@ class PlausibilityFacts:
     padding_voxels: int
     padding_in_patch: bool
     slice_spacing_to_thickness: float | None
+    contour_spacing_to_slices: float | None
     hounsfield: HounsfieldLook
 
 
@@ -156,6 +160,7 @@ def check_plausibility(
         padding_voxels=0 if volume.padding is None else int(np.count_nonzero(volume.padding)),
         padding_in_patch=margin.padding_in_patch,
         slice_spacing_to_thickness=sparseness(placed),
+        contour_spacing_to_slices=contour_sparseness(placed),
         hounsfield=look_at(survey),
     )
     warnings = []
@@ -324,6 +329,16 @@ def _doubts(
                 rules.sparse_slices,
                 f"the slices are {facts.slice_spacing_to_thickness:.1f} times as far apart as they are thick: tissue between them "
                 "was not seen, or slices are missing",
+            )
+        )
+    if facts.contour_spacing_to_slices is not None and facts.contour_spacing_to_slices > _SPARSE:
+        doubts.append(
+            _Doubt(
+                "CONTOUR_SPARSE",
+                rules.sparse_contour,
+                f"the contour's planes are {facts.contour_spacing_to_slices:.1f} times as far apart as the CT's slices: between them "
+                "the contour is interpolated",
+                RefusalCode.CONTOUR_GAPS,
             )
         )
     return doubts

@@ -212,3 +212,9 @@ def sparseness(placed: PlacedMask) -> float | None:
     """Return the distance between slices as a multiple of their thickness; None where no slice states its thickness."""
     thicknesses = [s.slice_thickness for s in placed.stack.ct.slices if s.slice_thickness]
     return median_slice_spacing(placed.stack.ct) / float(np.median(thicknesses)) if thicknesses else None
+
+
+def contour_sparseness(placed: PlacedMask) -> float | None:
+    """Return the distance between the contour's planes as a multiple of the slices'; None where it has one plane."""
+    heights = [frame.z for frame in placed.occupied()]
+    return float(np.median(np.diff(heights))) / median_slice_spacing(placed.stack.ct) if len(heights) > 1 else None

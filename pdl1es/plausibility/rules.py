@@ -56,6 +56,9 @@ class PlausibilityRules(BaseModel):
     sparse_slices: Action = Field(
         default="withhold_group", description="the slices are farther apart than 1.5 times their thickness"
     )
+    sparse_contour: Action = Field(
+        default="warn", description="the contour's planes are farther apart than 1.5 times the slices"
+    )
     unlike_training: Action = Field(
         default="withhold_group",
         description="the tumour lies beyond the model's training patients, in its features or its size",

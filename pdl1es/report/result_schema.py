@@ -194,6 +194,7 @@ class PlausibilityResult(_Part):
     padding_voxels: int = Field(description="voxels around the tumour whose value comes from padding")
     padding_in_patch: bool = Field(description="whether padding lies in the tumour or where the network looks")
     slice_spacing_to_thickness: float | None = Field(description="null where no slice states its thickness")
+    contour_spacing_to_slices: float | None = Field(description="null where the contour has one plane")
     hounsfield: HounsfieldResult
 
 

@@ -114,6 +114,10 @@ def forgotten_slice(study: Faulty) -> None:
     del study.contour[study.middle]
 
 
+def every_second_slice(study: Faulty) -> None:
+    study.contour = {index: mask for index, mask in study.contour.items() if (index - study.middle) % 2 == 0}
+
+
 def outline(study: Faulty) -> None:
     for index, mask in study.contour.items():
         study.contour[index] = mask & ~ndimage.binary_erosion(mask, iterations=2)
@@ -276,6 +280,14 @@ def test_a_setting_takes_the_largest_of_several_bodies_and_tells_it(
     for key in ("score", "tumour", "roi", "contributions", "slices", "groups"):
         assert spoilt["assessment"][key] == clean["assessment"][key]
     assert spoilt["assessment"]["plausibility"]["removed_bodies"] == 1
+
+
+def test_a_contour_on_every_second_slice_is_scored_on_its_own_planes_and_told(
+    scored_with: Callable[..., Scored],
+) -> None:
+    result = scored_with(every_second_slice).result
+    assert {w["code"]: w["effect"] for w in result["warnings"]}["CONTOUR_SPARSE"] == "warn"
+    assert result["assessment"]["plausibility"]["contour_spacing_to_slices"] == pytest.approx(2.0)
 
 
 def test_padding_scores_as_air_does(scored_with: Callable[..., Scored]) -> None:
