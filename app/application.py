@@ -51,7 +51,7 @@ class PDL1ESApplication(Application):
             ResampleOperator(self, rules=settings.plausibility, watch=watch),
             PlausibilityOperator(self, rules=settings.plausibility, watch=watch),
             RoiPatchesOperator(self, watch=watch),
-            RadiomicsOperator(self, watch=watch),
+            RadiomicsOperator(self, memory_bytes=settings.limits.memory_bytes, watch=watch),
             ClinicalDataOperator(self, study_folder=ask.study_folder, given=ask.clinical, watch=watch),
             FusionModelOperator(self, model=model, watch=watch),
             ContourStabilityOperator(self, model=model, wanted=settings.contour_stability, watch=watch),

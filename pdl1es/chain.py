@@ -27,6 +27,7 @@ from pdl1es.dicom.series import CTSeries
 from pdl1es.dicom.study import Study, scan_study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.features.extraction import extract_radiomics
+from pdl1es.features.memory import estimated_bytes
 from pdl1es.features.radiomic_features import RadiomicFeatures
 from pdl1es.grid.measurement import TumourMeasurement, measure_tumour, roi_slice_reference
 from pdl1es.grid.patches import RoiPatches, extract_patches
@@ -328,8 +329,32 @@ def cut_patches(volume: TumourVolume) -> RoiPatches:
     return extract_patches(volume)
 
 
-def compute_features(volume: TumourVolume) -> RadiomicFeatures:
-    """Compute the 1316 radiomic features (`features.extraction.extract_radiomics`)."""
+def compute_features(volume: TumourVolume, *, memory_bytes: int | None = None) -> RadiomicFeatures:
+    """Compute the 1316 radiomic features.
+
+    Parameters
+    ----------
+    volume
+        The tumour.
+    memory_bytes
+        ``limits.memory_bytes`` of ``app.yaml``; None for no bound.
+
+    Returns
+    -------
+    RadiomicFeatures
+        As `features.extraction.extract_radiomics`.
+
+    Raises
+    ------
+    Refusal
+        MEMORY_EXCEEDED: the features would take more, by `features.memory.estimated_bytes`.
+    """
+    if memory_bytes is not None and (needed := estimated_bytes(volume.hu, volume.mask)) > memory_bytes:
+        raise Refusal(
+            RefusalCode.MEMORY_EXCEEDED,
+            f"the tumour's features would take about {needed / 2**20:.0f} MiB, and limits.memory_bytes allows "
+            f"{memory_bytes / 2**20:.0f}",
+        )
     return extract_radiomics(volume.hu, volume.mask)
 
 
@@ -621,7 +646,7 @@ def assess_study(study: Study, request: RunRequest, model: FusionModel, watch: S
     with watch.timed("roi_patches"):
         patches = cut_patches(tumour.volume)
     with watch.timed("radiomics"):
-        features = compute_features(tumour.volume)
+        features = compute_features(tumour.volume, memory_bytes=settings.limits.memory_bytes)
     with watch.timed("clinical_data"):
         clinical = read_clinical(selection, request.study_folder, request.clinical)
     with watch.timed("fusion_model"):

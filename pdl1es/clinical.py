@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydicom.dataset import Dataset
 
+from pdl1es.dicom.free_text import shown_term
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.regular_file import read_regular_file
 from pdl1es.score_warning import ScoreWarning
@@ -168,10 +169,14 @@ class ClinicalRecord(BaseModel):
         return None if value in ("unknown", "na", "n/a") else value
 
 
+_FIELDS = frozenset(ClinicalRecord.model_fields)
+
+
 def _errors(error: ValidationError, where: str) -> ClinicalFileError:
-    """Turn pydantic's errors into one message that names field and reason, not the patient's value."""
+    """Turn pydantic's errors into one message that names field and reason, not the patient's value, nor a key
+    that the schema does not know."""
     lines = [
-        f"{'.'.join(str(part) for part in e['loc']) or 'document'}: {e['msg']}"
+        f"{'.'.join(shown_term(str(part), _FIELDS) for part in e['loc']) or 'document'}: {e['msg']}"
         for e in error.errors(include_input=False)
     ]
     return ClinicalFileError(f"{where}: " + "; ".join(lines))

@@ -57,11 +57,6 @@ class RefusalCode(Enum):
     LIMIT_EXCEEDED = RefusalRow(
         "study_loader", "the input is larger than the limits allow", "send one study, or raise the limits in app.yaml"
     )
-    MEMORY_EXCEEDED = RefusalRow(
-        "resample",
-        "the tumour needs more memory than the run may take, or the run was killed for want of memory",
-        "check that the segment is one lung tumour; else give the run more memory, and raise limits.memory_bytes in app.yaml",
-    )
     SEVERAL_PATIENTS = RefusalRow(
         "series_selection", "objects of several patients are mixed in the input", "send one patient's study per run"
     )
@@ -213,6 +208,11 @@ class RefusalCode(Enum):
         "plausibility",
         "the CT ends at the tumour, so that part of it may be missing",
         "send the whole CT series; wait until its transfer has finished",
+    )
+    MEMORY_EXCEEDED = RefusalRow(
+        "radiomics",
+        "the tumour needs more memory than the run may take, or the run was killed for want of memory",
+        "check that the segment is one lung tumour; else give the run more memory, and raise limits.memory_bytes in app.yaml",
     )
     CLINICAL_INVALID = RefusalRow(
         "clinical_data", "the clinical data of the study are malformed", "correct the file; its schema is in the docs"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pdl1es.clinical import ClinicalInput, ClinicalRecord, read_clinical_input
+from pdl1es.dicom.free_text import free_text_shown
 from pdl1es.dicom.selection.segment import SegmentCandidate
 from pdl1es.dicom.selection.series import SeriesCandidate
 from pdl1es.dicom.selection.survey import Selection, Survey, survey
@@ -106,7 +107,7 @@ def inspect_folder(folder: Path, settings: Settings, clinical: Path | ClinicalRe
     pdl1es.clinical.ClinicalFileError
         ``clinical`` does not follow its schema.
     """
-    with silenced_pydicom():
+    with silenced_pydicom(), free_text_shown(settings.report.show_free_text):
         study = scan_study(folder, settings.limits)
         judged = survey(study, settings.selection, settings.protocol)
         if judged.selection is None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from pdl1es import chain
 from pdl1es.assessment import Assessment
 from pdl1es.clinical import ClinicalRecord, read_clinical_mapping
+from pdl1es.dicom.free_text import free_text_shown
 from pdl1es.dicom.silence import silenced_pydicom
 from pdl1es.dicom.study import Study
 from pdl1es.features.radiomic_features import RadiomicFeatures
@@ -244,7 +245,7 @@ def score_study(
         raise ValueError("the report's time needs a time zone")
     request = chain.RunRequest(Path(study), chosen, when or report_time(os.environ), _clinical(clinical))
     watch = Stopwatch(chosen.limits.seconds_total)
-    with silenced_pydicom():
+    with silenced_pydicom(), free_text_shown(chosen.report.show_free_text):
         if not isinstance(model, FusionModel):
             with watch.timed("model_loading"):
                 model = load_model(model, require_gpu=chosen.model.require_gpu, threads=chosen.model.threads)
@@ -298,7 +299,7 @@ def read_tumour(study: PathLike, *, settings: SettingsLike = None) -> chain.Plau
         As `score_study`.
     """
     chosen = read_settings(settings)
-    with silenced_pydicom():
+    with silenced_pydicom(), free_text_shown(chosen.report.show_free_text):
         found = chain.load_study(Path(study), chosen.limits)
         selection = chain.select_tumour(found, chosen.selection, chosen.protocol)
         resampled = chain.resample(selection, chosen.plausibility)

@@ -13,6 +13,7 @@ from threading import Thread
 from pdl1es.atomic import require_writable
 from pdl1es.chain import ChainEnd, RunRequest, run_chain
 from pdl1es.clinical import ClinicalFileError
+from pdl1es.dicom.free_text import free_text_shown
 from pdl1es.errors import Refusal
 from pdl1es.exit_code import ExitCode
 from pdl1es.model.folder import model_folder_of
@@ -94,7 +95,13 @@ def run_study(
     pdl1es.clinical.ClinicalFileError
         Where ``clinical_file`` does not follow its schema: an error of usage, not of the study.
     """
-    request = RunRequest(study_folder, settings, when or report_time(os.environ), clinical_file)
+    with free_text_shown(settings.report.show_free_text):
+        request = RunRequest(study_folder, settings, when or report_time(os.environ), clinical_file)
+        return _run(request, output_folder, model_folder, execute)
+
+
+def _run(request: RunRequest, output_folder: Path, model_folder: Path, execute: Execute) -> Outcome:
+    settings = request.settings
     watch = Stopwatch(settings.limits.seconds_total)
     try:
         require_writable(output_folder)

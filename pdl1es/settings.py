@@ -84,6 +84,11 @@ class ReportSettings(BaseModel):
     show_clinical_values: bool = Field(
         default=True, description="whether age, sex, smoking and family history stand in reports and result.json"
     )
+    show_free_text: bool = Field(
+        default=False,
+        description="whether text that people or vendors wrote (labels, code meanings, kernels that no table knows) stands in "
+        "logs, messages and result.json as it is; else by its length and a hash, because it can hold a name",
+    )
     file_mode: Annotated[str, Field(pattern=r"^06[046][046]$")] = Field(
         default="0640",
         description="mode of the files of a run, in quotes; the process's umask takes away from it. A report holds its "

@@ -20,11 +20,6 @@ class Code:
     meaning: str
 
 
-def code_text(code: Code) -> str:
-    """Return a code for a message: ``Neoplasm, Primary (86049000, SCT)``."""
-    return f"{code.meaning} ({code.value}, {code.scheme})"
-
-
 def code_is_among(code: Code, table: Iterable[str]) -> bool:
     """Tell whether a coded concept is in a table, whichever form of SNOMED either is written in.
 

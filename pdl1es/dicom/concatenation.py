@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from pdl1es.dicom.free_text import shown_term
 from pdl1es.dicom.header_elements import attribute_value, tag_text
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.seg_references import SegReferences, uid_text
@@ -174,7 +175,7 @@ def _incomplete(instance: Instance, found: str, keyword: str, value: object = No
         RefusalCode.SEG_INCOMPLETE,
         f"the segmentation is stored in several objects, and {found}",
         tag=tag_text(keyword),
-        value=None if own is None else str(own)[:64],
+        value=None if own is None else shown_term(str(own)),
         uid=instance.sop_instance_uid,
     )
 

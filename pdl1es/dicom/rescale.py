@@ -5,6 +5,7 @@ One rule for the choice of the series and for the reading of its pixels, so that
 
 from __future__ import annotations
 
+from pdl1es.dicom.free_text import shown_term
 from pdl1es.dicom.header_elements import tag_text
 from pdl1es.errors import Refusal, RefusalCode
 
@@ -34,6 +35,6 @@ def refuse_other_units(rescale_type: object, uid: str) -> None:
             RefusalCode.NOT_HU,
             "the image is not rescaled to Hounsfield units",
             tag=tag_text("RescaleType"),
-            value=text[:64],
+            value=shown_term(text),
             uid=uid,
         )

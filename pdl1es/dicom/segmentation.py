@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom.uid import SegmentationStorage
 
 from pdl1es.dicom.coded_concept import Code
+from pdl1es.dicom.free_text import shown_term
 from pdl1es.dicom.functional_groups import FunctionalGroups, code_of, sequence_items, text_of
 from pdl1es.dicom.geometry import SlicePlane, create_slice_plane, position_along
 from pdl1es.dicom.header_elements import tag_text
@@ -232,7 +233,7 @@ def seg_unreadable(instance: Instance, found: str, keyword: str, value: object =
         RefusalCode.SEG_UNREADABLE,
         found,
         tag=tag_text(keyword),
-        value=None if value is None else str(value)[:64],
+        value=None if value is None else shown_term(str(value)),
         uid=instance.sop_instance_uid,
     )
 

@@ -18,6 +18,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RTStructureSetStorage
 
 from pdl1es.dicom.file_format import data_set_encoding, data_set_start, inflate_data_set
+from pdl1es.dicom.free_text import shown_term
 from pdl1es.dicom.functional_groups import code_of, sequence_items, text_of
 from pdl1es.dicom.geometry import MAX_COORDINATE_MM
 from pdl1es.dicom.header_elements import MALFORMED, attribute_value, tag_text
@@ -259,7 +260,7 @@ def structure_set_unreadable(
         RefusalCode.SEG_UNREADABLE,
         found,
         tag=None if keyword is None else tag_text(keyword),
-        value=None if value is None else str(value)[:64],
+        value=None if value is None else shown_term(str(value)),
         uid=instance.sop_instance_uid,
     )
 

@@ -6,6 +6,7 @@ never in place of a coded item.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from highdicom import UID
@@ -21,6 +22,8 @@ from highdicom.sr import (
 from pydicom.dataset import Dataset
 
 from pdl1es.assessment import Assessment
+from pdl1es.dicom.coded_concept import Code
+from pdl1es.dicom.free_text import shown_words
 from pdl1es.report import codes as concept
 from pdl1es.report import wording
 from pdl1es.report.content_items import (
@@ -160,8 +163,8 @@ def _scope(assessment: Assessment) -> list[ContentItem]:
 def _lesion(assessment: Assessment) -> list[ContentItem]:
     segment, tumour = assessment.selection.segment, assessment.tumour
     identifier, uid = tracking(assessment)
-    finding = concept.usable_code(segment.property_type) or concept.NEOPLASM
-    site = concept.usable_code(segment.anatomic_region)
+    finding = _drawn_as(segment.property_type) or concept.NEOPLASM
+    site = _drawn_as(segment.anatomic_region)
     diameter = number_item(
         concept.DIAMETER, tumour.longest_diameter_mm, f"{tumour.longest_diameter_mm:.1f}", concept.MILLIMETRE
     )
@@ -239,6 +242,12 @@ def _drawn(assessment: Assessment) -> list[ContentItem]:
         )
         for part in selection.segmentation.instances
     ]
+
+
+def _drawn_as(code: Code | None) -> Code | None:
+    """Return a segment's code where the report can use it; its meaning may be what a person typed."""
+    usable = concept.usable_code(code)
+    return None if usable is None else replace(usable, meaning=shown_words(usable.meaning))
 
 
 def _algorithm(assessment: Assessment) -> AlgorithmIdentification:

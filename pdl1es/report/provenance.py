@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import Final
 
 from pdl1es import __version__
+from pdl1es.dicom.selection.facts import modality_of
 from pdl1es.dicom.study import Study
 from pdl1es.report.result_schema import InputResult, InputSeriesResult, UnreadableFilesResult
 
@@ -40,7 +41,7 @@ def software_versions() -> tuple[tuple[str, str], ...]:
 
 def input_result(study: Study) -> InputResult:
     """Return how many objects of each series the input held, and how many files could not be read, by reason."""
-    series = Counter((i.series_instance_uid, str(i.header.get("Modality", "") or "")) for i in study.instances)
+    series = Counter((i.series_instance_uid, modality_of(i)) for i in study.instances)
     reasons = Counter(file.reason for file in study.unreadable)
     return InputResult(
         study_instance_uids=tuple(sorted({i.study_instance_uid for i in study.instances})),

@@ -13,6 +13,7 @@ from typing import Final, Literal
 from pdl1es.assessment import Assessment
 from pdl1es.clinical import VARIABLES
 from pdl1es.dicom.contour_origin import algorithm_name, algorithm_type
+from pdl1es.dicom.free_text import shown_words
 from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal
 from pdl1es.model.metadata import CutOff
@@ -335,7 +336,7 @@ def _selection(assessment: Assessment) -> SelectionResult:
         segmentation_sop_instance_uid=selection.segmentation.instance.sop_instance_uid,
         segment=SegmentResult(
             number=selection.segment.number,
-            label=selection.segment.label,
+            label=shown_words(selection.segment.label),
             tracking_uid=selection.segment.tracking_uid,
             algorithm_type=algorithm_type(selection.segment),
             algorithm_name=algorithm_name(selection.segment),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pydicom import config
 from pydicom.uid import UID
 
+from pdl1es.dicom.free_text import shown_words
 from pdl1es.report.kinds import ReportKind
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def tracking(assessment: Assessment) -> tuple[str, UID]:
 
     The segment's own are kept where it has them (PS3.3 C.8.20.2: they name the same finding in SEG and SR), so that
     the tumour stays the same one across reports and models. Otherwise both are derived from study, CT series, segment
-    and model. An identifier that a viewer would take for its own drawing is replaced; the UID stays.
+    and model. An identifier that a viewer would take for its own drawing, or that could hold a
+    name, is replaced; the UID stays.
 
     Returns
     -------
@@ -74,7 +76,7 @@ def tracking(assessment: Assessment) -> tuple[str, UID]:
     segment = assessment.selection.segment
     what = "segment" if assessment.selection.segmentation.kind == "SEG" else "ROI"
     own_id = (segment.tracking_id or "").strip()
-    if not own_id or VIEWER_TRACKING.search(own_id):
+    if not own_id or VIEWER_TRACKING.search(own_id) or shown_words(own_id) != own_id:
         own_id = f"PD-L1ES tumour, {what} {segment.number}"
     own_uid = UID((segment.tracking_uid or "").strip(), validation_mode=config.IGNORE)
     return own_id[:64], own_uid if own_uid and own_uid.is_valid else derived_uid("tracking", *lesion_key(assessment))

@@ -448,6 +448,10 @@ def scan_ends_at_tumour(plan: Plan) -> None:
     plan.masks = [mask]
 
 
+def memory_exceeded(plan: Plan) -> None:
+    plan.limits["memory_bytes"] = 2**20
+
+
 def clinical_invalid(plan: Plan) -> None:
     plan.clinical = {"age": 900}
 
@@ -559,6 +563,7 @@ CASES: Final = {
     RefusalCode.SEVERAL_LESIONS: Case(several_lesions, None, None, "segmentation"),
     RefusalCode.TUMOUR_IMPLAUSIBLE: Case(tumour_implausible, None, None, "segmentation"),
     RefusalCode.SCAN_ENDS_AT_TUMOUR: Case(scan_ends_at_tumour, None, None, "segmentation"),
+    RefusalCode.MEMORY_EXCEEDED: Case(memory_exceeded),
     RefusalCode.CLINICAL_INVALID: Case(clinical_invalid),
     RefusalCode.RADIOMICS_INCOMPLETE: Case(radiomics_incomplete),
     RefusalCode.SCORE_NOT_FINITE: Case(score_not_finite),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdl1es.dicom.free_text import shown_term
 from pdl1es.dicom.functional_groups import FunctionalGroups
 from pdl1es.dicom.header_elements import attribute_value, tag_text
 from pdl1es.dicom.pixels.frames import read_stored_frames
@@ -59,7 +60,7 @@ def _rescale(ct_slice: CTSlice) -> tuple[float, float]:
     malformed = ct_slice.instance.malformed
 
     def refuse(found: str, keyword: str, value: Any = None) -> Refusal:
-        text = None if value is None else str(value)[:64]
+        text = None if value is None else shown_term(str(value))
         return Refusal(RefusalCode.NOT_HU, found, tag=tag_text(keyword), value=text, uid=uid)
 
     photometric = header.get("PhotometricInterpretation")

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pdl1es.dicom.free_text import shown_term
 from pdl1es.dicom.header_elements import tag_text
 from pdl1es.dicom.instance import Instance
 from pdl1es.errors import Refusal, RefusalCode
@@ -133,7 +134,7 @@ def read_layout(instance: Instance) -> PixelLayout:
             value = default
         # int(), because a range is walked from end to end for pydicom's own kind of whole number
         if not isinstance(value, int) or int(value) not in allowed:
-            shown = None if value is None else str(value)[:64]
+            shown = None if value is None else shown_term(str(value))
             raise corrupt_pixels(instance, "the header does not describe pixel data", keyword, shown)
         return int(value)
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
+from pdl1es.dicom.free_text import shown_kernel
 from pdl1es.dicom.protocol.manufacturer import Vendor, vendor_of
 from pdl1es.dicom.protocol.rules import ProtocolRules
 
@@ -78,8 +79,8 @@ def classify_kernel(kernel: tuple[str, ...], manufacturer: str, rules: ProtocolR
 
 
 def kernel_text(kernel: tuple[str, ...]) -> str | None:
-    """Return Convolution Kernel for a message: values joined as DICOM does, characters of no kernel's name replaced."""
-    text = "\\".join(re.sub(r"[^A-Za-z0-9 _+./-]", "?", value)[:16] for value in kernel[:4])
+    """Return Convolution Kernel for a message: values joined as DICOM does, each where it looks like a kernel's name."""
+    text = "\\".join(shown_kernel(value) for value in kernel[:4])
     return text or None
 
 

@@ -5,7 +5,6 @@ Nothing is judged here: a fault is kept as a refusal, and `survey` decides which
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pydicom.uid import UID
 
 from pdl1es.dicom.concatenation import group_parts, parse_parts
+from pdl1es.dicom.free_text import MODALITIES, shown_term
 from pdl1es.dicom.header_elements import attribute_value
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.segmentation import SEGMENTATION_SOP_CLASSES, Segmentation
@@ -160,9 +160,8 @@ def _stored_otherwise(instances: Iterable[Instance]) -> tuple[tuple[str, int], .
 
 
 def modality_of(instance: Instance) -> str:
-    """Return Modality where it looks like a code, else ``unknown``: other text could be a name."""
-    text = _text(instance, "Modality")
-    return text if re.fullmatch(r"[A-Z0-9_ ]{1,16}", text) else "unknown"
+    """Return Modality where it is one of DICOM's terms, ``unknown`` where it is absent, else what may be told of it."""
+    return shown_term(_text(instance, "Modality"), MODALITIES) or "unknown"
 
 
 def _judge_copies(copies: Iterable[Sequence[Instance]]) -> tuple[dict[str, Refusal], int]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from pdl1es.dicom.coded_concept import Code, code_is_among, code_text, comes_from_public_scheme
+from pdl1es.dicom.coded_concept import Code, code_is_among, comes_from_public_scheme
+from pdl1es.dicom.free_text import shown_code, shown_term, shown_words
 from pdl1es.dicom.geometry import canonical_axes, position_along
 from pdl1es.dicom.header_elements import attribute_value
 from pdl1es.dicom.instance import Instance
@@ -87,7 +88,7 @@ class JudgedSegment:
         kind = self.segment.property_type
         coded = " without a code" if kind is None else f" coded {_code_words(kind)}"
         name = "segment" if self.segmentation.kind == "SEG" else "ROI"
-        return f"{name} {self.segment.number} '{_printable(self.segment.label)}'{coded}"
+        return f"{name} {self.segment.number} '{shown_words(self.segment.label)}'{coded}"
 
 
 def judge_segments(sources: Iterable[ContourSource], rules: SegmentRules) -> tuple[JudgedSegment, ...]:
@@ -167,7 +168,7 @@ def _exclusion(segment: Segment, rules: SegmentRules) -> str | None:
 
 
 def _known_type(interpreted_type: str) -> str:
-    return interpreted_type if re.fullmatch(r"[A-Z0-9_ ]{1,16}", interpreted_type) else "unknown"
+    return shown_term(interpreted_type)
 
 
 def _is_tumour(segment: Segment, rules: SegmentRules) -> tuple[bool, str]:
@@ -415,7 +416,7 @@ def segment_candidate(judged: JudgedSegment, *, chosen: bool = False) -> Segment
         sop_instance_uid=judged.segmentation.instance.sop_instance_uid,
         kind=judged.segmentation.kind,
         number=segment.number,
-        label=_printable(segment.label),
+        label=shown_words(segment.label),
         property_type=_code_words(segment.property_type) if segment.property_type else None,
         anatomic_region=_code_words(segment.anatomic_region) if segment.anatomic_region else None,
         accepted=judged.accepted,
@@ -425,9 +426,4 @@ def segment_candidate(judged: JudgedSegment, *, chosen: bool = False) -> Segment
 
 
 def _code_words(code: Code) -> str:
-    return _printable(code_text(code))
-
-
-def _printable(text: str) -> str:
-    """Return a text of a file for a message: one line, at most 100 characters, no control characters."""
-    return "".join(character if character.isprintable() else "?" for character in text)[:100]
+    return shown_code(code.value, code.scheme, code.meaning)

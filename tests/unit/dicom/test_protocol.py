@@ -196,7 +196,7 @@ def test_a_misspelt_rule_is_an_error() -> None:
 def test_a_kernel_in_a_message_is_short_and_printable() -> None:
     assert kernel_text(("I70f", "3")) == "I70f\\3"
     assert kernel_text(()) is None
-    assert kernel_text(("B60f\nINJECTED LINE AND MORE",)) == "B60f?INJECTED LI"
+    assert kernel_text(("B60f\nINJECTED LINE AND MORE",)) == "text of 27 characters (sha256 e3616408)"
 
 
 @pytest.mark.parametrize(
