@@ -96,15 +96,15 @@ class RefusalCode(Enum):
         "several segments or ROIs are tumours, and no setting chooses between them",
         "send the primary tumour alone, or set selection.segment.choose, label or tracking_id in app.yaml",
     )
-    SEG_REFERENCES_OTHER_SERIES = RefusalRow(
-        "series_selection",
-        "the DICOM SEG or RT Structure Set references a series that is not in the study",
-        "send the CT series on which the segmentation was drawn",
-    )
     SEG_NOT_ON_CT = RefusalRow(
         "series_selection",
         "the tumour was drawn on images that are no CT, such as PET",
         "draw the tumour on the CT, or have the workstation transfer the contour to the CT's slices",
+    )
+    SEG_REFERENCES_OTHER_SERIES = RefusalRow(
+        "series_selection",
+        "the DICOM SEG or RT Structure Set references a series that is not in the study",
+        "send the CT series on which the segmentation was drawn",
     )
     SEG_REFERENCES_ABSENT_INSTANCES = RefusalRow(
         "series_selection",

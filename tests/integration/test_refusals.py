@@ -267,6 +267,18 @@ def several_tumour_segments(plan: Plan) -> None:
     plan.masks, plan.segments = [plan.base.mask, np.roll(plan.base.mask, 9, axis=1)], (TUMOUR, GTV)
 
 
+def seg_not_on_ct(plan: Plan) -> None:
+    plan.seg |= {"reference_source": True, "referenced_series_uid": "1.2.3.8"}
+
+    def of_a_pet(ds: Dataset) -> None:
+        for number, element in enumerate(e for e in ds.iterall() if e.keyword == "ReferencedSOPInstanceUID"):
+            element.value = f"1.2.3.8.{number + 1}"
+        for element in (e for e in ds.iterall() if e.keyword == "ReferencedSOPClassUID"):
+            element.value = "1.2.840.10008.5.1.4.1.1.128"
+
+    plan.seg_edits.append(lambda path: edited(path, of_a_pet))
+
+
 def seg_references_other_series(plan: Plan) -> None:
     plan.seg |= {"reference_source": True, "referenced_series_uid": "1.2.3.6"}
 
@@ -527,6 +539,12 @@ CASES: Final = {
     ),
     RefusalCode.SEVERAL_TUMOUR_SEGMENTS: Case(
         several_tumour_segments, "SegmentSequence (0062,0002)", "2 tumours", "segmentation"
+    ),
+    RefusalCode.SEG_NOT_ON_CT: Case(
+        seg_not_on_ct,
+        "SeriesInstanceUID (0020,000E) in ReferencedSeriesSequence (0008,1115)",
+        "1.2.3.8",
+        "segmentation",
     ),
     RefusalCode.SEG_REFERENCES_OTHER_SERIES: Case(
         seg_references_other_series,

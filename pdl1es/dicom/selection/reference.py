@@ -56,7 +56,7 @@ def choose_series(
     Raises
     ------
     Refusal
-        In this order: SEG_REFERENCES_OTHER_SERIES or SEG_NOT_ON_CT, SEG_REFERENCES_ABSENT_INSTANCES,
+        In this order: SEG_NOT_ON_CT or SEG_REFERENCES_OTHER_SERIES, SEG_REFERENCES_ABSENT_INSTANCES,
         SEG_FRAME_OF_REFERENCE, and what makes the series unfit.
     """
     if not references_anything(segmentation):

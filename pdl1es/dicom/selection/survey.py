@@ -110,7 +110,7 @@ def select(study: Study, rules: SelectionRules, protocol_rules: ProtocolRules) -
     ------
     Refusal
         In this order: SEVERAL_PATIENTS, SEVERAL_STUDIES, NO_CT, NO_SEG, SEG_UNREADABLE, SEG_INCOMPLETE, NO_TUMOUR_SEGMENT,
-        SEVERAL_TUMOUR_SEGMENTS, SEG_REFERENCES_OTHER_SERIES, SEG_NOT_ON_CT, SEG_REFERENCES_ABSENT_INSTANCES,
+        SEVERAL_TUMOUR_SEGMENTS, SEG_NOT_ON_CT, SEG_REFERENCES_OTHER_SERIES, SEG_REFERENCES_ABSENT_INSTANCES,
         SEG_FRAME_OF_REFERENCE, NO_ELIGIBLE_CT, then what `ct_series` raises, NOT_HU, and what `check_protocol` raises. With
         ``choose: largest``, what `read_segment_mask` raises as well.
     """
