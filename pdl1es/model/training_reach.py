@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
@@ -43,8 +43,8 @@ class TrainingReach(BaseModel):
     patients: int = Field(ge=1)
     clipped_share: float = Field(ge=0, le=1)
     distance: float = Field(gt=0)
-    centre: tuple[float, ...]
-    whitening: tuple[float, ...]
+    centre: tuple[float, ...] = Field(repr=False)
+    whitening: tuple[float, ...] = Field(repr=False)
     volume_ml: Range
     longest_diameter_mm: Range
 
@@ -99,7 +99,7 @@ class Remoteness:
 
     clipped_share: float
     distance: float | None
-    reach: TrainingReach | None
+    reach: TrainingReach | None = field(repr=False)
     beyond: tuple[str, ...]
 
 

@@ -56,7 +56,7 @@ class PlausibilityFacts:
     slice_spacing_to_thickness
         None where no slice states its thickness.
     contour_spacing_to_slices
-        Distance of the contour's planes by that of the slices; None where it has one plane.
+        Slices of the CT for each plane of the contour; None where it has one plane.
     hounsfield
         What the values of the slices that were read look like.
     """
@@ -336,8 +336,8 @@ def _doubts(
             _Doubt(
                 "CONTOUR_SPARSE",
                 rules.sparse_contour,
-                f"the contour's planes are {facts.contour_spacing_to_slices:.1f} times as far apart as the CT's slices: between them "
-                "the contour is interpolated",
+                f"the CT has {facts.contour_spacing_to_slices:.1f} slices for each plane of the contour, which is interpolated between "
+                "them",
                 RefusalCode.CONTOUR_GAPS,
             )
         )

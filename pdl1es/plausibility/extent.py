@@ -215,6 +215,8 @@ def sparseness(placed: PlacedMask) -> float | None:
 
 
 def contour_sparseness(placed: PlacedMask) -> float | None:
-    """Return the distance between the contour's planes as a multiple of the slices'; None where it has one plane."""
-    heights = [frame.z for frame in placed.occupied()]
-    return float(np.median(np.diff(heights))) / median_slice_spacing(placed.stack.ct) if len(heights) > 1 else None
+    """Return how many slices of the CT come to one plane of the contour, within its extent; None where it has one plane."""
+    frames, stack = placed.occupied(), placed.stack
+    if len(frames) < 2:
+        return None
+    return float(stack.nearest(frames[-1].z) - stack.nearest(frames[0].z)) / (len(frames) - 1)
