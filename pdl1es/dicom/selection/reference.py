@@ -9,6 +9,7 @@ from pdl1es.dicom.seg_references import ImageReference, SegReferences
 from pdl1es.dicom.segmentation import Segment
 from pdl1es.dicom.selection.facts import StudyFacts
 from pdl1es.dicom.selection.series import EligibleSeries, JudgedSeries, UnfitSeries, eligible_among, lies_elsewhere
+from pdl1es.dicom.stack import SMALLEST_STACK
 from pdl1es.dicom.structure_set import ContourSource, source_words
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.score_warning import ScoreWarning
@@ -71,11 +72,26 @@ def choose_series(
         raise _other_frame(segmentation, referenced)
     eligible = eligible_among(same_frame)
     if not eligible:
-        raise _faults(same_frame)[0]
+        raise _with_scattered_slices(_faults(same_frame)[0], series)
     why_it = [f"the {drawn.what} references it"]
     if len(eligible) > 1:
         why_it.append(f"the best ranked of {len(eligible)} that it references")
     return SeriesChoice(eligible[0], tuple(why_it), _warnings(drawn, eligible[0], facts))
+
+
+def _with_scattered_slices(fault: Refusal, series: Sequence[JudgedSeries]) -> Refusal:
+    """Return a fault; one of too few slices tells it where the others lie in many series of as few."""
+    alike = sum(refusal.code is RefusalCode.TOO_FEW_SLICES for refusal in _faults(series))
+    if fault.code is not RefusalCode.TOO_FEW_SLICES or alike < SMALLEST_STACK:
+        return fault
+    return Refusal(
+        fault.code,
+        f"{fault.found}; {alike} CT series of the study have as few, as where every slice is a series of its own",
+        tag=fault.tag,
+        value=fault.value,
+        uid=fault.uid,
+        remedy="have the scanner or the archive store the slices of one reconstruction as one series, and the contour on it",
+    )
 
 
 def references_anything(segmentation: ContourSource) -> bool:

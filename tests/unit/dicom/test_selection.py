@@ -585,6 +585,14 @@ def test_a_segmentation_drawn_on_a_prior_study_is_refused() -> None:
     assert refusal_of(study_of(ct_stack(), seg)).code is RefusalCode.SEG_REFERENCES_OTHER_SERIES
 
 
+def test_slices_that_are_each_a_series_of_their_own_are_told_with_a_remedy_that_is_true() -> None:
+    stack = [ct_instance(3.0 * n, series=f"1.2.3.60.{n}") for n in range(20)]
+    refusal = refusal_of(study_of(stack, drawn_on(stack)))
+    assert refusal.code is RefusalCode.TOO_FEW_SLICES
+    assert "20 CT series of the study have as few" in refusal.found
+    assert "as one series" in refusal.remedy
+
+
 @pytest.mark.parametrize("by_frame", [True, False])
 def test_a_stale_series_uid_costs_nothing_where_the_images_are_right_and_is_told(by_frame: bool) -> None:
     soft, sharp = soft_and_sharp()
