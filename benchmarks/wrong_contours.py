@@ -195,10 +195,10 @@ def edge_tables(contours: list[Contour]) -> Iterator[str]:
     yield ""
     yield "| bound, HU | displaced within soft tissue and found | real contours below it |"
     yield "|--:|--:|--:|"
-    own = [edge_contrast(contour.volume) for contour in contours]
+    real = [edge_contrast(contour.volume) for contour in contours]
     for bound in (20, 40, 60, 70, 80, 100):
         found = sum(value < bound for value in edges)
-        yield f"| {bound} | {found} of {len(edges)} ({found / len(edges):.0%}) | {sum(v < bound for v in own)} of {len(own)} |"
+        yield f"| {bound} | {found} of {len(edges)} ({found / len(edges):.0%}) | {sum(v < bound for v in real)} of {len(real)} |"
     yield ""
     yield "| moved by | contours | found by edge or attenuation |"
     yield "|--:|--:|--:|"
@@ -254,7 +254,7 @@ def _wrong_masks(whole: Whole, other: Whole) -> Iterator[tuple[str, Mask]]:
     yield "in lung air", _moved_to(mask, lungs & ~ndimage.binary_dilation(mask, iterations=3), hu, lowest=True)
     yield "outside the body", _moved_to(mask, ~body, hu, lowest=True)
     yield "half outside the body", _half_outside(mask, body)
-    yield "inverted on its slices", ~mask & mask.any(axis=(1, 2))[:, None, None]
+    yield "inverted on its slices", ~mask & np.any(mask, axis=(1, 2), keepdims=True)
     yield "both lungs", lungs
     yield "a vessel tree of the lung", _vessels(hu, lungs, mask)
     yield "in the mediastinum", _mediastinum(mask, body)

@@ -22,7 +22,7 @@ from training.progression.results import (
     upper_is_worse,
 )
 from training.release.cut_offs import ModelCutOffs, model_cut_offs, read_cut_offs, write_cut_offs
-from training.reporting.document import plain
+from training.reporting.document import plain_value
 from training.scoring.predictions import Predictions
 from training.statistics.concordance import concordance
 from training.statistics.cox import CoxCalibration, CoxModel, cox
@@ -132,7 +132,7 @@ def test_an_exported_cox_model_says_of_how_many_it_says_nothing(paper_sized: Coh
     risks = {"clinical": ModelRisk(predictor, 0.6), "fusion": ModelRisk(nothing, 1.0)}
     followed = followed_cohort(cases, predictions.probability["PD-L1ES"], imputed(cases), risks)
     found = analyse(followed, QUICK).exported
-    assert plain(found["clinical"]) == plain(exported_risk(followed, followed.model_risks["clinical"]))
+    assert plain_value(found["clinical"]) == plain_value(exported_risk(followed, followed.model_risks["clinical"]))
     assert (found["clinical"].n, found["clinical"].unknown) == (47, 47)
     assert found["fusion"].calibration == NotEstimable("the exported model gives no patient a risk")
 

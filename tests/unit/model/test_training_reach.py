@@ -51,7 +51,7 @@ def test_a_tumour_among_the_training_patients_gets_no_warning() -> None:
 def test_a_tumour_beyond_them_in_one_thing_is_told_with_the_settings_effect(beyond: Remoteness) -> None:
     assert len(beyond.beyond) == 1
     for action in ("warn", "withhold_group"):
-        warning = unlike_training_warning(beyond, action)  # type: ignore[arg-type]  # the loop's words are the setting's
+        warning = unlike_training_warning(beyond, action)
         assert warning is not None
         assert (warning.code, warning.effect) == ("UNLIKE_TRAINING", action)
     with pytest.raises(Refusal) as refusal:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,7 @@ def test_a_run_killed_at_any_call_leaves_the_state_of_before_or_the_new_one_or_n
         out = tmp_path / f"out-{call}"
         delivered(out, case, pdf)
         old = state(out)
-        killed = killed_at(call, lambda out=out: delivered(out, case, sr, cam))
+        killed = killed_at(call, partial(delivered, out, case, sr, cam))
         left = state(out)
         assert left in (old, new) or RESULT_FILE not in left, call
         seen.add("old" if left == old else "new" if left == new else "none")
@@ -189,7 +190,7 @@ def test_a_run_killed_at_any_moment_leaves_a_whole_state_or_no_result(
         out = tmp_path / f"out-{moment}"
         delivered(out, case, pdf)
         old = state(out)
-        child = in_a_child(lambda out=out: delivered(out, case, sr, cam))
+        child = in_a_child(partial(delivered, out, case, sr, cam))
         time.sleep(moment * 0.001)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
