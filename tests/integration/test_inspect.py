@@ -69,8 +69,10 @@ LOCALES = {
 
 
 @pytest.mark.parametrize("name", LOCALES)
-def test_a_label_of_another_script_is_shown_in_any_locale(study: Path, name: str) -> None:
-    done = inspect(study, **LOCALES[name])
+def test_a_label_of_another_script_is_shown_in_any_locale(study: Path, tmp_path: Path, name: str) -> None:
+    settings = tmp_path / "app.yaml"
+    settings.write_text("report:\n  show_free_text: true\n", encoding="utf-8")
+    done = inspect(study, "--config", str(settings), **LOCALES[name])
     assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
     shown = done.stdout.decode(LOCALES[name].get("PYTHONIOENCODING", "ascii"))
     escaped = LABEL.encode("ascii", "backslashreplace").decode()
@@ -145,3 +147,17 @@ def test_clinical_data_are_read_as_a_run_reads_them(phantom_study: PhantomStudy,
     assert (found["exit_code"], found["refusal"]["code"]) == (3, "CLINICAL_INVALID")
     given.write_text('{"age": 900}', encoding="utf-8")
     assert inspect(tmp_path / "study", "--clinical", str(given)).returncode == 2
+
+
+def test_a_refusal_for_a_program_repeats_no_label(phantom_study: PhantomStudy, tmp_path: Path) -> None:
+    shutil.copytree(phantom_study.folder, tmp_path / "study")
+    for path in (tmp_path / "study").rglob("*.dcm"):
+        ds = pydicom.dcmread(path)
+        if ds.Modality == "SEG":
+            kind = ds.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0]
+            kind.CodeValue, kind.CodeMeaning = "80891009", "Heart of Erika"
+            ds.SegmentSequence[0].SegmentLabel = "Mustermann"
+            ds.save_as(path)
+    found = document(inspect(tmp_path / "study", "--json"))
+    assert (found["exit_code"], found["refusal"]["code"]) == (3, "NO_TUMOUR_SEGMENT")
+    assert [name for name in NAMES if name in json.dumps(found)] == []
