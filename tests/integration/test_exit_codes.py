@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pydicom
 import pytest
+from pydicom.uid import UID
 
 from pdl1es.dicom.pixels.hounsfield import read_ct_slice
 from tests.integration.chain_runs import Score
@@ -95,8 +96,8 @@ def test_the_refusal_of_a_study_with_an_object_of_a_private_class_gets_its_repor
     study = tmp_path / "study"
     shutil.copytree(phantom_study.folder / "CT", study)
     private = pydicom.dcmread(next(study.iterdir()))
-    private.SOPClassUID = private.file_meta.MediaStorageSOPClassUID = "1.3.12.2.1107.5.9.1"
-    private.SOPInstanceUID = private.file_meta.MediaStorageSOPInstanceUID = "1.2.3.1"  # before all images
+    private.SOPClassUID = private.file_meta.MediaStorageSOPClassUID = UID("1.3.12.2.1107.5.9.1")
+    private.SOPInstanceUID = private.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.1")  # before all images
     private.save_as(study / "private.dcm")
     done = score(study, report_refusals=True)
     assert done.code == "NO_SEG"
