@@ -118,7 +118,7 @@ def test_a_setting_decides_where_both_are_there_and_the_other_is_told(
 ) -> None:
     study = study_with(phantom_study, tmp_path / "both", [Region("GTV", contours)], seg=True)
     for source, kind in (("seg", "SEG"), ("rtstruct", "RTSTRUCT")):
-        rules = SelectionRules(segment=SegmentRules(source=source))
+        rules = SelectionRules(segment=SegmentRules.model_validate({"source": source}))
         scored = score(study, selection=rules)
         assert scored.result["assessment"]["selection"]["contour_source"] == kind
         assert "OTHER_CONTOUR_IGNORED" in warned(scored)
