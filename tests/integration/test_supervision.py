@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pdl1es.settings import Settings
+from pdl1es.errors import Refusal, RefusalCode
+from pdl1es.library import score_study
 from pdl1es.stopwatch import Stopwatch
-from tests.integration.chain_runs import Score
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy
@@ -115,9 +115,10 @@ def _zombie(process: int) -> bool:
     return False
 
 
-def test_the_library_looks_at_the_time_between_the_steps(score: Score, study: Path, settings: Settings) -> None:
-    done = score(study, limits=settings.limits.model_copy(update={"seconds_total": 1e-9}))
-    assert done.code == "LIMIT_EXCEEDED"
+def test_the_library_looks_at_the_time_between_the_steps(study: Path) -> None:
+    with pytest.raises(Refusal, match="seconds_total") as refused:
+        score_study(study, settings={"limits": {"seconds_total": 1e-9}})
+    assert refused.value.code is RefusalCode.LIMIT_EXCEEDED
 
 
 def test_a_stopwatch_without_a_limit_never_refuses() -> None:
