@@ -58,8 +58,9 @@ PLACEHOLDER_CODES: Final = ("SCT:78961009",)
 GROSS_TUMOUR_VOLUME: Final = "GTV"
 """The RT ROI Interpreted Type (PS3.3 C.8.8.8.1) of what is scored."""
 
-UNSAID_TYPES: Final = ("", "ORGAN", "CONTROL", "DOSE_REGION")
-"""RT ROI Interpreted Types that planning systems write for any region, so that its name decides."""
+UNSAID_TYPES: Final = ("", "ORGAN", "CONTROL", "DOSE_REGION", "NONE", "OTHER", "UNDEFINED", "UNKNOWN")
+"""RT ROI Interpreted Types that planning systems write for any region, so that its name decides; the last four are not the
+standard's."""
 
 FOREIGN_CATEGORIES: Final = (
     "SCT:260787004",  # physical object

@@ -47,6 +47,9 @@ EXCLUDED_LABELS: Final = (
     r"\bgtv ?m\d*\b",
     r"\bsecondary\b",
     r"\bbenign\b",
+    r"\blungs?[ _]?(r|l|rt|lt|right|left|total|both)?\s*-\s*i?(gtv|[cip]tv)",
+    r"\b[cip]tv",
+    r"\+ ?\d",
     r"转移|轉移|淋巴|良性",
 )
 """Never the primary tumour, in any language: of labels as they are, and with separators as spaces."""

@@ -14,8 +14,8 @@ PLACE_OF_CODE = {"ScoreWarning": 0, "_Breach": 1, "_Doubt": 0}
 """Calls that make a warning, and which of their arguments is its code; the protocol's breaches and the doubts about plausibility become warnings."""
 MADE_OF_BREACHES = ("breach.code", "doubt.code")
 
-ALWAYS_WITHHELD = {"SEG_END_UNKNOWN"}
-"""A part of the tumour may be missing, and no setting makes that harmless."""
+ALWAYS_WITHHELD = {"SEG_END_UNKNOWN", "SEG_OFF_SOURCE"}
+"""A part of the tumour may be missing, or all of it in the wrong place, and no setting makes that harmless."""
 
 
 def calls(repository: Path) -> Iterator[tuple[str, ast.expr]]:

@@ -10,6 +10,7 @@ from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.segmentation import Segment
 from pdl1es.dicom.selection.drawn_pass import warn_of_other_passes, with_drawn_pass
 from pdl1es.dicom.selection.facts import StudyFacts, parse_study
+from pdl1es.dicom.selection.frame_sources import warn_of_frames_off_their_sources
 from pdl1es.dicom.selection.left_out import with_left_out
 from pdl1es.dicom.selection.reference import choose_series
 from pdl1es.dicom.selection.rules import SelectionRules
@@ -163,6 +164,7 @@ def survey(study: Study, rules: SelectionRules, protocol_rules: ProtocolRules) -
         *warn_of_automatic(segment),
         *protocol_warnings,
         *choice.warnings,
+        *warn_of_frames_off_their_sources(chosen.stack, segmentation, segment),
         *warn_of_other_passes(chosen.stack),
         *warn_of_sharper(chosen, series),
     )

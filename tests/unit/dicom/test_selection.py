@@ -130,7 +130,7 @@ def test_a_coded_or_labelled_tumour_of_the_lung_is_accepted(
         ("Lymph node", NEOPLASM, LUNG, "excludes it"),
         ("GTVn", NEOPLASM, None, "excludes it"),
         ("Tumour bed", None, None, "neither coded nor labelled"),
-        ("CTV", None, None, "neither coded nor labelled"),
+        ("CTV", None, None, "which excludes it"),
         ("Segment 1", ("74364000", "SCT", "Small cell carcinoma"), LUNG, "neither coded nor labelled"),
     ],
 )

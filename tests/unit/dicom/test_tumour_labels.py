@@ -95,6 +95,19 @@ def test_without_the_setting_they_are_not(label: str) -> None:
     assert not accepted(label)
 
 
+@pytest.mark.parametrize("label", ["Lung-GTV", "Lungs-GTV", "Lung_R-GTV", "Lung_L - GTV", "LUNG-ITV", "Lung Total-GTV"])
+def test_lung_minus_target_is_no_tumour(label: str) -> None:
+    # TG-263 writes a difference of structures with a hyphen
+    assert not accepted(label)
+
+
+@pytest.mark.parametrize(
+    "label", ["Lung GTV", "lung_GTV", "lung-nodule", "Lung-mass", "GTV-Lung", "RUL-GTV", "GTV 1 - lung"]
+)
+def test_a_lung_tumours_label_with_a_hyphen_is_taken(label: str) -> None:
+    assert accepted(label)
+
+
 def test_a_sites_own_pattern_sees_the_label_as_it_is_written() -> None:
     rules = SegmentRules(labels=(r"^ROI_7$",))
     assert accepted("ROI_7", rules)
@@ -104,7 +117,8 @@ def test_a_sites_own_pattern_sees_the_label_as_it_is_written() -> None:
 @pytest.mark.parametrize(("kind", "label", "taken"), [
     ("GTV", "NEDF1", True), ("GTV", "GTV node", False), ("GTV", "LN 7", False), ("ORGAN", "Tumor_c40", True),
     ("", "GTV-1", True), ("CTV", "Tumor", False), ("PTV", "GTV", False), ("EXTERNAL", "Tumor", False),
-    ("AVOIDANCE", "GTV", False), ("ORGAN", "Heart", False),
+    ("AVOIDANCE", "GTV", False), ("ORGAN", "Heart", False), ("UNDEFINED", "GTV-1", True), ("NONE", "Heart", False),
+    ("GTV", "PTV", False), ("GTV", "ITV_c40", False), ("GTV", "GTV+5mm", False), ("GTV", "iGTV", True), ("GTV", "Lung_R-GTV", False),
 ])  # fmt: skip
 def test_the_rt_roi_interpreted_type_counts_beside_the_name(kind: str, label: str, taken: bool) -> None:
     segment = Segment(1, label, None, None, None, None, None, None, interpreted_type=kind)
