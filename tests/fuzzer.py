@@ -1,4 +1,4 @@
-"""Seeded mutations of a study, its clinical file, the settings and the model, each run in a child with limits.
+"""Seeded mutations of CT, SEG, RTSTRUCT, clinical file, settings and model, each run in a child with limits.
 
 Only structure is changed: lengths, counts, types, order, presence, bytes that are cut off, put in or overwritten. So a study that is
 still scored has the score of the whole one, or a warning that the whole one has not; else it is refused with a code, or
@@ -13,12 +13,14 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pydicom
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from pdl1es import chain
 from pdl1es.clinical import ClinicalFileError
@@ -31,6 +33,7 @@ from pdl1es.report.clock import report_time
 from pdl1es.settings import DEFAULT_FILE, Settings, SettingsError, load_settings
 from pdl1es.shipped import shipped_path
 from pdl1es.stopwatch import Stopwatch
+from tests.structure_sets import Region, images_of, outlines_of_seg, structure_set, write
 
 SECONDS: Final = 120
 MEMORY_BYTES: Final = 6 * 2**30
@@ -44,6 +47,14 @@ NUMBERS: Final = (
     "SamplesPerPixel",
     "NumberOfFrames",
 )
+SLICES: Final = (32, 50)
+"""Slices of the phantom that are written: the tumour, and what the chain wants around it."""
+SEQUENCES: Final = (
+    "ReferencedFrameOfReferenceSequence",
+    "StructureSetROISequence",
+    "ROIContourSequence",
+    "RTROIObservationsSequence",
+)
 Rng = np.random.Generator
 
 
@@ -55,8 +66,10 @@ class Base:
     ----------
     study, settings_file
         Where they lie.
+    structure_set
+        RTSTRUCT around the pixels of the study's SEG, to stand in its place.
     score, warnings
-        Of the whole study.
+        Of the whole study, drawn in its SEG or in the RTSTRUCT.
     volume
         Its tumour on the 1 mm grid.
     features
@@ -67,6 +80,7 @@ class Base:
 
     study: Path
     settings_file: Path
+    structure_set: Path
     score: float
     warnings: frozenset[str]
     volume: bytes
@@ -94,12 +108,32 @@ def _volume_bytes(volume: chain.TumourVolume) -> bytes:
 
 def make_base(folder: Path) -> Base:
     """Make the whole study in a folder, and score it."""
-    study = make_phantom_study(folder / "study", seed=0, matrix=128, slices=(20, 50)).folder
+    phantom = make_phantom_study(folder / "study", seed=0, matrix=128, slices=SLICES)
+    study, images = phantom.folder, images_of(phantom.folder / "CT")
+    whole = structure_set(images[0], [Region("GTV-1", outlines_of_seg(phantom.seg_path, images))])
+    whole.file_meta.TransferSyntaxUID = (
+        ExplicitVRLittleEndian  # as the other objects; lengths of elements are told by their VR
+    )
+    drawn = write(whole, folder / "rs.dcm")
     settings_file = Path(shutil.copy(DEFAULT_FILE, folder / "app.yaml"))
     model = FusionModel.load(shipped_path("models") / "pdl1es", threads=1)
     kept: list[tuple[bytes, RadiomicFeatures]] = []
-    score, warnings = _scored(study, load_settings(settings_file), model, None, kept)
-    return Base(study, settings_file, score, warnings, kept[0][0], kept[0][1], model)
+    settings = load_settings(settings_file)
+    score, warnings = _scored(study, settings, model, None, kept)
+    base = Base(study, settings_file, drawn, score, warnings, kept[0][0], kept[0][1], model)
+    (folder / "drawn").mkdir()
+    of_drawn, further = _scored(_with_structure_set(base, folder / "drawn" / "study"), settings, model, base, [])
+    if of_drawn != score:
+        raise ValueError(f"the RTSTRUCT scores {of_drawn}, the SEG {score}")
+    return replace(base, warnings=warnings | further)
+
+
+def _with_structure_set(base: Base, study: Path) -> Path:
+    """Copy the whole study with its RTSTRUCT in the SEG's place."""
+    shutil.copytree(base.study, study, ignore=shutil.ignore_patterns("SEG"))
+    (study / "RTSTRUCT").mkdir()
+    shutil.copy(base.structure_set, study / "RTSTRUCT" / "rs.dcm")
+    return study
 
 
 def _scored(
@@ -150,7 +184,8 @@ def _bytes(file: Path, rng: Rng, within: int) -> None:
 def _length(file: Path, rng: Rng) -> None:
     """Overwrite the length of some element of explicit VR."""
     content = bytearray(file.read_bytes())
-    header = content[: content.find(b"\xe0\x7f\x10\x00") + 12]
+    pixels = content.find(b"\xe0\x7f\x10\x00")
+    header = content[: pixels + 12] if pixels >= 0 else content
     places = [i + 2 for vr in (b"UI", b"CS", b"DS", b"IS", b"US", b"SQ", b"LO", b"OW", b"OB") for i in _all(header, vr)]
     if places:
         place = int(rng.choice(places))
@@ -187,6 +222,46 @@ def _pixel_bytes(file: Path, rng: Rng) -> None:
         data = dataset.PixelData
         dataset.PixelData = data[:-size] if rng.integers(2) else data + bytes(size)
         dataset.save_as(file)
+
+
+def _contour(file: Path, rng: Rng) -> None:
+    """Break one contour, or what a structure set says of it; no point is moved within its slice."""
+    with silenced_pydicom():
+        dataset = pydicom.dcmread(file)
+        contours = dataset.ROIContourSequence[0].ContourSequence
+        contour = contours[int(rng.integers(len(contours)))]
+        values = [str(value) for value in contour.ContourData]
+        what = rng.integers(8)
+        if what == 0:
+            contour.NumberOfContourPoints = int(rng.choice([0, 1, 2, len(values), 2**31 - 1]))
+        elif what == 1:
+            _write_raw(contour, values[: -int(rng.integers(1, 3))])
+        elif what == 2:
+            values[int(rng.integers(len(values)))] = str(
+                rng.choice(["nan", "inf", "1e400", "", "x", "-", "1e30", "0x1"])
+            )
+            _write_raw(contour, values)
+        elif what == 3:
+            contour.ContourGeometricType = str(rng.choice(["OPEN_PLANAR", "POINT", "OPEN_NONPLANAR", "", "CLOSED"]))
+        elif what == 4:
+            place = 3 * int(rng.integers(len(values) // 3)) + 2
+            values[place] = str(float(values[place]) + float(rng.choice([1.0, -1.5, 500.0])))
+            _write_raw(contour, values)
+        elif what == 5:
+            del dataset[str(rng.choice(SEQUENCES))]
+        elif what == 6:
+            holder = dataset[str(rng.choice(SEQUENCES[1:]))].value[0]
+            keyword = str(rng.choice([k for k in ("ROINumber", "ReferencedROINumber") if k in holder]))
+            setattr(holder, keyword, int(rng.choice([0, 2, -1, 2**31 - 1])))
+        else:
+            del contour[str(rng.choice([element.keyword for element in contour]))]
+        dataset.save_as(file)
+
+
+def _write_raw(contour: Dataset, values: list[str]) -> None:
+    """Give a contour the points' text as it is."""
+    contour.add_new("ContourData", "DS", None)
+    contour["ContourData"]._value = "\\".join(values)
 
 
 def _transfer_syntax(file: Path, rng: Rng) -> None:
@@ -226,17 +301,23 @@ DICOM: Final[tuple[Callable[[Path, Rng], None], ...]] = (
     _transfer_syntax,
     _file,
 )
-KINDS: Final = ("CT", "SEG", "clinical", "settings", "model")
+WITHOUT_PIXELS: Final = (DICOM[0], _length, _contour, _contour, _transfer_syntax, _file)
+KINDS: Final = ("CT", "SEG", "RTSTRUCT", "clinical", "settings", "model")
+SHARES: Final = (0.3, 0.25, 0.2, 0.07, 0.12, 0.06)
 
 
 def mutated(kind: str, rng: Rng, base: Base, folder: Path) -> tuple[Path, Path, Path]:
     """Write one mutation into a folder, and return study, settings and model."""
     study, settings, model = folder / "study", folder / "app.yaml", shipped_path("models") / "pdl1es"
-    shutil.copytree(base.study, study)
+    if kind == "RTSTRUCT":
+        _with_structure_set(base, study)
+    else:
+        shutil.copytree(base.study, study)
     shutil.copy(base.settings_file, settings)
-    if kind in ("CT", "SEG"):
-        file = sorted((study / kind).iterdir())[int(rng.integers(len(list((study / kind).iterdir()))))]
-        DICOM[int(rng.integers(len(DICOM)))](file, rng)
+    if kind in ("CT", "SEG", "RTSTRUCT"):
+        file = str(rng.choice(sorted(path.name for path in (study / kind).iterdir())))
+        changes = WITHOUT_PIXELS if kind == "RTSTRUCT" else DICOM
+        changes[int(rng.integers(len(changes)))](study / kind / file, rng)
     elif kind == "clinical":
         _bytes(study / "clinical.json", rng, 2**20)
     elif kind == "settings":
@@ -293,7 +374,7 @@ def tried(number: int, seed: int, base: Base, folder: Path) -> Outcome:
     Outcome
     """
     rng = np.random.default_rng([seed, number])
-    kind = str(rng.choice(KINDS, p=[0.4, 0.3, 0.1, 0.15, 0.05]))
+    kind = str(rng.choice(KINDS, p=SHARES))
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:

@@ -1,4 +1,4 @@
-"""Mutated studies, clinical files, settings and models: refused, told, or scored as the whole study is."""
+"""Mutated studies with SEG or RTSTRUCT, clinical files, settings and models: refused, told, or scored as the whole study is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.fuzzer import fuzz
 
-COUNT = 200
+COUNT = 300
 """What fits into a minute of processor time; `python -m benchmarks.fuzz` tries thousands."""
 
 
