@@ -73,6 +73,7 @@ class PDL1ESApplication(Application):
         """
         sources = {operator.emits: operator for operator in operators}
         for operator in operators:
+            operator.show_free_text = self.request.settings.report.show_free_text
             for port, expected in operator.inputs().items():
                 source = sources.get(port)
                 if source is None or source.output() != expected:

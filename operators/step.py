@@ -9,6 +9,7 @@ from typing import Any, ClassVar, get_type_hints
 
 from operators.monai_deploy import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
 from pdl1es.chain import STEPS
+from pdl1es.dicom.free_text import free_text_shown
 from pdl1es.stopwatch import Stopwatch
 
 PortType = Any
@@ -45,6 +46,8 @@ class StepOperator(Operator):
     """Name of the output port."""
     process: Callable[..., Any]
     """Takes what the input ports hold, by name; returns what the output port emits."""
+    show_free_text: bool = False
+    """``report.show_free_text``: the framework's threads do not see what the caller's thread has allowed."""
 
     def __init__(self, fragment: Any, *conditions: Any, watch: Stopwatch) -> None:
         self.watch = watch
@@ -80,7 +83,9 @@ class StepOperator(Operator):
             Not used.
         """
         received = {port: op_input.receive(port) for port in self.inputs()}
-        op_output.emit(self.passed_on(received), self.emits)
+        with free_text_shown(self.show_free_text):
+            value = self.passed_on(received)
+        op_output.emit(value, self.emits)
 
     def passed_on(self, received: dict[str, Any]) -> Any:
         """Return what the output port emits: the step's value, or what stopped the chain.

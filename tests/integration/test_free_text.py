@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,9 +14,11 @@ import pytest
 from pydicom.dataset import Dataset
 from typer.testing import CliRunner
 
+from app.run import run_operators
 from pdl1es.command_line.cli import app
 from pdl1es.dicom.free_text import hidden, shown_code, shown_kernel, shown_words
 from pdl1es.report.study_context import PATIENT_AND_STUDY
+from pdl1es.run import Execute, run_in_python, run_study
 from tests.integration.chain_runs import Score
 
 if TYPE_CHECKING:
@@ -166,7 +169,24 @@ def test_what_could_be_a_name_is_told_by_length_and_hash(text: str) -> None:
     assert f"text of {len(text)} characters (sha256 " in hidden(text)
 
 
-def test_a_setting_shows_it(marked: Callable[[Edit, Edit], Path], score: Score, settings: Any) -> None:
-    study = marked(nothing_more, mark_segments)
-    report = settings.report.model_copy(update={"show_free_text": True})
-    assert score(study, report=report).result["assessment"]["selection"]["segment"]["label"] == f"GTV {MARKER}"
+@pytest.mark.parametrize("execute", [run_in_python, run_operators])
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_setting_shows_it_in_plain_python_and_through_the_operators(
+    shown: bool,
+    execute: Execute,
+    marked: Callable[[Edit, Edit], Path],
+    settings: Any,
+    repository: Path,
+    tmp_path: Path,
+) -> None:
+    report = settings.report.model_copy(update={"show_free_text": shown})
+    run_study(
+        marked(nothing_more, mark_segments),
+        tmp_path / "out",
+        settings=settings.model_copy(update={"report": report}),
+        model_folder=repository / "models",
+        execute=execute,
+    )
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    label = f"GTV {MARKER}"
+    assert result["assessment"]["selection"]["segment"]["label"] == (label if shown else hidden(label))
