@@ -140,7 +140,8 @@ def check_plausibility(
     Raises
     ------
     Refusal
-        For the first broken rule whose action is ``refuse``: NOT_HU, OVERLAPPING_PASSES, CONTOUR_GAPS, SEVERAL_LESIONS,
+        For the first broken rule whose action is ``refuse``: NOT_HU, OVERLAPPING_PASSES,
+        PIXEL_DATA_CORRUPT, CONTOUR_GAPS, SEVERAL_LESIONS,
         TUMOUR_IMPLAUSIBLE, SCAN_ENDS_AT_TUMOUR.
     """
     whole = filled(volume.mask)
@@ -181,7 +182,7 @@ def check_plausibility(
             )
         )
     uid = placed.sop_instance_uid
-    for doubt in _doubts(facts, placed, size, margin.patch_cut, rules):
+    for doubt in _doubts(facts, placed, size, margin.patch_cut, survey.foreign_slices(), rules):
         if doubt.action == "refuse":
             raise Refusal(doubt.refusal, doubt.message, uid=uid)
         sentence = doubt.message[0].upper() + doubt.message[1:] + "."
@@ -190,7 +191,12 @@ def check_plausibility(
 
 
 def _doubts(
-    facts: PlausibilityFacts, placed: PlacedMask, size: TumourMeasurement, patch_cut: bool, rules: PlausibilityRules
+    facts: PlausibilityFacts,
+    placed: PlacedMask,
+    size: TumourMeasurement,
+    patch_cut: bool,
+    foreign_slices: int,
+    rules: PlausibilityRules,
 ) -> list[_Doubt]:
     """Return the broken rules, in the order in which they are reported."""
     doubts: list[_Doubt] = []
@@ -211,6 +217,16 @@ def _doubts(
                 rules.overlapping_passes,
                 f"slices of {passes} acquisitions lie between each other at the tumour",
                 RefusalCode.OVERLAPPING_PASSES,
+            )
+        )
+    if foreign_slices:
+        doubts.append(
+            _Doubt(
+                "SLICES_FOREIGN",
+                rules.foreign_slices,
+                f"{foreign_slices} slices at the tumour resemble neither neighbour, although these resemble each other: they are "
+                "damaged, or of another place or pass",
+                RefusalCode.PIXEL_DATA_CORRUPT,
             )
         )
     if gaps := contour_gaps(placed):

@@ -35,6 +35,14 @@ LOW_MEDIAN: Final = (-1080, -550)
 """The median of the values below -400 HU: air or lung."""
 SHIFTED: Final = 400
 """A slice whose low values' median lies this far from that of all slices has another intercept, HU."""
+_SAMPLE: Final = 80
+"""Rows and columns, at the least, of the sample that is kept of each slice."""
+_SAMPLE_HU: Final = (-1000, 200)
+UNLIKE_NEIGHBOURS: Final = 1.3
+"""A slice that differs from both neighbours by so many times their own difference is not from between them. In twelve
+real series and crops the ratio is 0.9 at most, and in noise alone 1; with slices exchanged, cut off or of another pass it
+is 1.4 to 10."""
+_LEAST_DIFFERENCE_HU: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -45,9 +53,12 @@ class HounsfieldSurvey:
     ----------
     counts
         One histogram per slice, `_BIN` HU per bin.
+    samples
+        Of each slice the directions of its rows and columns, and pixels at regular distances, HU.
     """
 
     counts: list[NDArray[np.int64]] = field(default_factory=list)
+    samples: list[tuple[tuple[float, ...], NDArray[np.float32]]] = field(default_factory=list)
 
     def reading(self, read_slice: SliceReader) -> SliceReader:
         """Return a reader that gives what ``read_slice`` gives, and keeps each slice's histogram."""
@@ -57,9 +68,38 @@ class HounsfieldSurvey:
             seen = hu[::_STEP, ::_STEP]
             bins = (np.clip(seen, _LOW, _HIGH - 1).astype(np.int32) - _LOW) // _BIN
             self.counts.append(np.bincount(bins.ravel(), minlength=(_HIGH - _LOW) // _BIN))
+            step = max(1, min(hu.shape) // _SAMPLE)
+            directions = (*ct_slice.plane.row_direction, *ct_slice.plane.column_direction)
+            self.samples.append((directions, np.clip(hu[::step, ::step], *_SAMPLE_HU).astype(np.float32)))
             return hu
 
         return read
+
+    def foreign_slices(self) -> int:
+        """Return how many slices resemble neither neighbour, although these resemble each other.
+
+        Such a slice is damaged, or of another place or pass. Slices are taken in the order in which they were read, which is
+        that of the stack.
+        """
+        return sum(map(_is_foreign, self.samples, self.samples[1:], self.samples[2:]))
+
+
+_Sample = tuple[tuple[float, ...], NDArray[np.float32]]
+
+
+def _is_foreign(below: _Sample, own: _Sample, above: _Sample) -> bool:
+    if not (_stored_alike(below, own) and _stored_alike(own, above)):
+        return False
+    nearest = min(_difference(below, own), _difference(own, above))
+    return nearest > _LEAST_DIFFERENCE_HU and nearest > UNLIKE_NEIGHBOURS * _difference(below, above)
+
+
+def _stored_alike(first: _Sample, second: _Sample) -> bool:
+    return first[1].shape == second[1].shape and bool(np.allclose(first[0], second[0], atol=1e-3))
+
+
+def _difference(first: _Sample, second: _Sample) -> float:
+    return float(np.abs(first[1] - second[1]).mean())
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,10 @@ class PlausibilityRules(BaseModel):
         default="withhold_group", description="the contour leaves out tissue that it encloses, as an outline does"
     )
     not_hounsfield: Action = Field(default="refuse", description="the slices do not look like CT of a chest in HU")
+    foreign_slices: Action = Field(
+        default="withhold_group",
+        description="a slice resembles neither neighbour: it is damaged, or of another place or pass",
+    )
     attenuation: Action = Field(default="refuse", description="what the contour holds is air, lung or bone")
     size: Action = Field(default="refuse", description="the segment is larger than lung tumours are")
     off_edge: Action = Field(

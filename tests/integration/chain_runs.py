@@ -45,6 +45,7 @@ DOUBTS = frozenset(
         "CONTOUR_OFF_EDGE",
         "PADDING_NEAR_TUMOUR",
         "SLICES_SPARSE",
+        "SLICES_FOREIGN",
     ]
 )
 """Codes of the warnings about plausibility."""

@@ -100,6 +100,31 @@ def stray_pixel(study: Faulty) -> None:
     study.contour[study.middle][row, column - 30] = True
 
 
+def slice_cut_off(study: Faulty) -> None:
+    hu = study.hu(study.middle + 1)
+    hu[hu.shape[0] // 2 :] = AIR
+    study.set_hu(study.middle + 1, hu)
+
+
+def slice_of_another_place(study: Faulty) -> None:
+    study.set_hu(study.middle + 1, study.hu(len(study.ct) - 1))
+
+
+def passes_that_nothing_tells_apart(study: Faulty) -> None:
+    other = copy.deepcopy(study.ct)
+    for index, ct in enumerate(other):
+        ct.SOPInstanceUID += ".1"
+        x, y, z = map(float, ct.ImagePositionPatient)
+        ct.ImagePositionPatient = [x, y, z + 1.5]
+        ct.PixelData = np.roll(study.ct[index].pixel_array, 6, axis=0).tobytes()
+    study.contour = {2 * index: mask for index, mask in study.contour.items()}
+    study.ct = [ct for pair in zip(study.ct, other, strict=True) for ct in pair]
+    for number, ct in enumerate(study.ct):
+        ct.InstanceNumber = number + 1
+        for keyword in ("AcquisitionNumber", "AcquisitionTime", "AcquisitionDateTime", "ContentTime"):
+            ct.pop(keyword, None)
+
+
 def second_lesion(study: Faulty) -> None:
     for index, mask in study.contour.items():
         study.contour[index] = mask | np.roll(mask, 45, axis=1)
@@ -242,6 +267,9 @@ WITHHELD: dict[Spoil, str] = {
     outline: "CONTOUR_HOLLOW",
     padding_beside_the_tumour: "PADDING_IN_PATCH",
     contour_within_soft_tissue: "CONTOUR_OFF_EDGE",
+    slice_cut_off: "SLICES_FOREIGN",
+    slice_of_another_place: "SLICES_FOREIGN",
+    passes_that_nothing_tells_apart: "SLICES_FOREIGN",
 }
 
 
