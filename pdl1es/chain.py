@@ -32,7 +32,7 @@ from pdl1es.features.radiomic_features import RadiomicFeatures
 from pdl1es.grid.measurement import TumourMeasurement, measure_tumour, roi_slice_reference
 from pdl1es.grid.patches import RoiPatches, extract_patches
 from pdl1es.grid.placement import PlacedMask, place_mask
-from pdl1es.grid.resample import SliceReader, TumourVolume, tumour_volume
+from pdl1es.grid.resample import CROP_MARGIN_MM, SliceReader, TumourVolume, tumour_volume
 from pdl1es.model.fusion import FusionModel
 from pdl1es.model.prediction import Prediction
 from pdl1es.plausibility.check import Plausibility, check_plausibility
@@ -256,7 +256,12 @@ def read_mask(selection: Selection) -> SegmentMask:
 
 
 def resample_tumour(
-    ct: CTSeries, mask: SegmentMask, read_slice: SliceReader, *, largest_body: bool = False
+    ct: CTSeries,
+    mask: SegmentMask,
+    read_slice: SliceReader,
+    *,
+    largest_body: bool = False,
+    margin_mm: int = CROP_MARGIN_MM,
 ) -> ResampledTumour:
     """Remove a tumour's specks, bring it to the 1 mm grid and measure it.
 
@@ -270,6 +275,8 @@ def resample_tumour(
         Returns a slice's HU, shape (rows, columns) as stored.
     largest_body
         Take the largest of several separate parts.
+    margin_mm
+        How much of the scan around the tumour is resampled, as for `tumour_volume`.
 
     Returns
     -------
@@ -285,7 +292,7 @@ def resample_tumour(
     if clean is not mask:
         placed = place_mask(clean, ct)
     survey = HounsfieldSurvey()
-    volume = tumour_volume(placed, survey.reading(read_slice))
+    volume = tumour_volume(placed, survey.reading(read_slice), margin_mm=margin_mm)
     # The interpolation of a thin part can leave isolated voxels, or cut the part in two.
     left, parts = crumbs(volume.mask, largest_body=largest_body)
     if left.any():

@@ -34,6 +34,9 @@ class SegmentMask:
     sop_instance_uid: str | None = None
     drawn_on_ct: bool = False
 
+    def __repr__(self) -> str:
+        return f"SegmentMask({len(self.planes)} frames of {' x '.join(map(str, self.masks.shape[1:]))} pixels)"
+
 
 def segment_volume_mm3(frames: Iterable[tuple[NDArray[np.bool_], float, float]]) -> float:
     """Return the volume of a segment's voxels, mm3.

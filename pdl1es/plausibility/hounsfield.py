@@ -60,6 +60,9 @@ class HounsfieldSurvey:
     counts: list[NDArray[np.int64]] = field(default_factory=list)
     samples: list[tuple[tuple[float, ...], NDArray[np.float32]]] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        return f"HounsfieldSurvey({len(self.counts)} slices)"
+
     def reading(self, read_slice: SliceReader) -> SliceReader:
         """Return a reader that gives what ``read_slice`` gives, and keeps each slice's histogram."""
 

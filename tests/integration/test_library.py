@@ -18,7 +18,7 @@ import pytest
 from pydantic import BaseModel
 
 import pdl1es
-from pdl1es import Refusal, StudyResult, extract_features, inspect_study, load_model, read_tumour, score_study
+from pdl1es import Refusal, StudyResult, chain, extract_features, inspect_study, load_model, read_tumour, score_study
 from pdl1es.clinical import ClinicalFileError
 from pdl1es.settings import SettingsError
 from tests.integration.chain_runs import WHEN, Score
@@ -213,6 +213,8 @@ def test_what_is_printed_of_an_object_is_short(phantom_study: PhantomStudy, resu
     tumour, model = read_tumour(phantom_study.folder), load_model()
     whole = [result, inspect_study(phantom_study.folder), tumour, extract_features(tumour), phantom_study]
     whole += [result.groups, result.document, result.request.settings, model, model.metadata]
+    selection = result.assessment.selection
+    whole += [chain.read_mask(selection), chain.resample(selection, result.request.settings.plausibility)]
     seen: dict[str, int] = {}
     for part in (part for one in whole for part in parts(one)):
         if not type(part).__module__.startswith("pandas"):

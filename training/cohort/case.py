@@ -34,7 +34,7 @@ from pdl1es.dicom.stack import ct_series
 from pdl1es.dicom.study import Study, scan_study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.features.names import FEATURE_NAMES
-from pdl1es.grid.resample import SliceReader, TumourVolume
+from pdl1es.grid.resample import CROP_MARGIN_MM, SliceReader
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES
 from pdl1es.method_digest import method_digest
 from pdl1es.plausibility.rules import PlausibilityRules
@@ -163,20 +163,31 @@ class PreparedCase:
 
 @dataclass(frozen=True, slots=True)
 class ReadCase:
-    """A patient's CT and tumour, of any file format."""
+    """A patient's CT and tumour, of any file format.
+
+    Attributes
+    ----------
+    ct, mask
+        The series, and the tumour's voxels as they were drawn.
+    read_slice
+        Returns a slice's HU.
+    warnings
+        Of the protocol and of the selection.
+    largest_body
+        Whether the settings take the largest of several separate parts.
+    """
 
     ct: CTSeries
     mask: SegmentMask
     read_slice: SliceReader
     warnings: tuple[ScoreWarning, ...]
+    largest_body: bool
 
-    def resampled(self, *, largest_body: bool = False) -> chain.ResampledTumour:
-        """Return the tumour on the 1 mm grid, and its size; of several parts the largest where so set."""
-        return chain.resample_tumour(self.ct, self.mask, self.read_slice, largest_body=largest_body)
-
-    def volume(self) -> TumourVolume:
-        """Return the tumour on the 1 mm grid."""
-        return self.resampled().volume
+    def resampled(self, *, margin_mm: int = CROP_MARGIN_MM) -> chain.ResampledTumour:
+        """Return the tumour on the 1 mm grid as it is scored, with this much of the scan around it, and its size."""
+        return chain.resample_tumour(
+            self.ct, self.mask, self.read_slice, largest_body=self.largest_body, margin_mm=margin_mm
+        )
 
 
 def read_case(source: CaseSource, settings: PreparationSettings) -> ReadCase:
@@ -203,20 +214,22 @@ def read_case(source: CaseSource, settings: PreparationSettings) -> ReadCase:
     VolumeError
         A volume cannot be used.
     """
+    largest_body = settings.plausibility.largest_body
     if is_volume(source.ct):
         if source.seg is None or not is_volume(source.seg):
             raise Refusal(RefusalCode.NO_SEG, "a CT volume needs a mask volume")
         volume = read_ct_volume(source.ct, source.acquisition)
         warnings = check_protocol(volume.ct, settings.protocol)
-        return ReadCase(volume.ct, read_mask_volume(source.seg), volume.read_slice, warnings)
+        return ReadCase(volume.ct, read_mask_volume(source.seg), volume.read_slice, warnings, largest_body)
     study = chain.load_study(source.ct, settings.limits)
     if source.seg is not None and is_volume(source.seg):
         ct = _only_ct(study, settings)
-        return ReadCase(ct, read_mask_volume(source.seg), read_ct_slice, check_protocol(ct, settings.protocol))
+        warnings = check_protocol(ct, settings.protocol)
+        return ReadCase(ct, read_mask_volume(source.seg), read_ct_slice, warnings, largest_body)
     if source.seg is not None and not source.seg.resolve().is_relative_to(source.ct.resolve()):
         study = _with_segmentation(study, source.seg, settings.limits)
     selection = chain.select_tumour(study, settings.selection, settings.protocol)
-    return ReadCase(selection.ct, chain.read_mask(selection), read_ct_slice, selection.warnings)
+    return ReadCase(selection.ct, chain.read_mask(selection), read_ct_slice, selection.warnings, largest_body)
 
 
 def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedCase:
@@ -241,8 +254,7 @@ def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedC
         A volume cannot be used.
     """
     case = read_case(source, settings)
-    rules = settings.plausibility
-    tumour = chain.check_tumour(case.resampled(largest_body=rules.largest_body), rules)
+    tumour = chain.check_tumour(case.resampled(), settings.plausibility)
     described = chain.describe(tumour.volume)
     return PreparedCase(
         # Whole HU within int16, as the grid's are: nothing is lost.
@@ -316,7 +328,7 @@ def _only_ct(study: Study, settings: PreparationSettings) -> CTSeries:
     if len(groups) > 1:
         raise Refusal(
             RefusalCode.NO_SEG,
-            f"the mask is no DICOM SEG, so that nothing says which of {len(groups)} CT series it is of",
+            f"the mask is neither DICOM SEG nor RT Structure Set, so that nothing says which of {len(groups)} CT series it is of",
         )
     for files in study.copies:
         refuse_different(files)

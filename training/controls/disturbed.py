@@ -22,8 +22,7 @@ from pdl1es.atomic import write_atomically
 from pdl1es.errors import Refusal
 from pdl1es.features.extraction import extract_radiomics
 from pdl1es.grid.patches import extract_patches
-from pdl1es.grid.placement import place_mask
-from pdl1es.grid.resample import CROP_MARGIN_MM, TumourVolume, tumour_volume
+from pdl1es.grid.resample import CROP_MARGIN_MM, TumourVolume
 from training.cohort.case import CaseSource, PreparationSettings, PreparedCase, read_case
 from training.cohort.cluster import run_on_cluster
 from training.cohort.prepared import FAILURE_COLUMNS, PreparedCohort, write_prepared_cohort
@@ -213,8 +212,8 @@ def disturbed(source: CaseSource, settings: PreparationSettings, control: Contro
     """
     case = read_case(source, settings)
     if control == "shuffled voxels":
-        return shuffled_voxels(case.volume(), seed_of(source.case_id))
-    return mask_in_healthy_lung(tumour_volume(place_mask(case.mask, case.ct), case.read_slice, margin_mm=REACH_MM))
+        return shuffled_voxels(case.resampled().volume, seed_of(source.case_id))
+    return mask_in_healthy_lung(case.resampled(margin_mm=REACH_MM).volume)
 
 
 def _work(task: _ControlTask) -> PreparedCase:

@@ -104,7 +104,7 @@ def figure_5(
         # not the most extreme patient, who is most likely an odd case
         row = ranked[round(share * (len(ranked) - 1))]
         try:
-            volume = read_case(sources[scored.cases["case_id"][row]], settings).volume()
+            volume = read_case(sources[scored.cases["case_id"][row]], settings).resampled().volume
         except (Refusal, VolumeError, OSError):
             return {}
         portraits.append(portrait(f"{name} PD-L1ES ({scored.signature[row]:.2f})", volume, network))

@@ -94,7 +94,7 @@ def test_images_are_found_where_the_nbia_data_retriever_puts_them(
     case = read_case(source, PreparationSettings())
     assert len(case.ct.slices) == len(ct)
     drawn = read_case(CaseSource("LUNG1-001", study, None, {}), PreparationSettings())
-    assert np.array_equal(case.volume().mask, drawn.volume().mask)
+    assert np.array_equal(case.resampled().volume.mask, drawn.resampled().volume.mask)
 
 
 def test_another_collections_table_is_refused_by_its_missing_columns(shared_data: Path, tmp_path: Path) -> None:

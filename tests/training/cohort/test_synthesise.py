@@ -99,7 +99,7 @@ def test_the_table_passes_its_own_check_and_tells_what_the_truth_tells(small: Pa
 def test_the_small_field_holds_all_that_the_method_looks_at(small: Path) -> None:
     """Around every mask lies the whole margin of the grid, so that the crop is that of a full scan."""
     for row in read_cohort(small / "cohort.csv").rows:
-        volume = read_case(CaseSource.of(row), PreparationSettings()).volume()
+        volume = read_case(CaseSource.of(row), PreparationSettings()).resampled().volume
         for axis in range(3):
             occupied = np.flatnonzero(volume.mask.any(axis=tuple(a for a in range(3) if a != axis)))
             assert occupied[0] == CROP_MARGIN_MM

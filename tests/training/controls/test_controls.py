@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK
+from scipy.ndimage import label
 
 from pdl1es.grid.patches import extract_patches
 from pdl1es.grid.resample import TumourVolume
+from pdl1es.plausibility.rules import PlausibilityRules
 from tests.training.drawn_patients import draw_cohort
-from training.controls.disturbed import NoRoomError, mask_in_healthy_lung, seed_of, shuffled_voxels
+from training.cohort.case import CaseSource, PreparationSettings, read_case
+from training.controls.disturbed import (
+    CONTROLS,
+    Control,
+    NoRoomError,
+    disturbed,
+    mask_in_healthy_lung,
+    seed_of,
+    shuffled_voxels,
+)
 from training.expression.evaluate import evaluate
 from training.expression.results import EXTERNAL, EvaluationSettings
 from training.scoring.predictions import VOLUME
@@ -19,6 +33,30 @@ from training.statistics.discrimination import auc, compare_paired
 from training.statistics.estimability import NotEstimable
 
 LUNG, SOLID, AIR = -850, 40, -1000
+
+
+def _study(folder: Path) -> CaseSource:
+    """Two volumes of 1 mm: two balls and a speck in lung, all in one mask."""
+    z, y, x = np.mgrid[:60, :60, :140]
+    masks = [
+        (z - 30) ** 2 + (y - 30) ** 2 + (x - middle) ** 2 <= radius**2
+        for middle, radius in ((40, 10), (75, 6), (100, 2))
+    ]
+    hu = np.where(np.logical_or.reduce(masks), SOLID, LUNG).astype(np.int16)
+    for name, values in (("ct", hu), ("mask", np.logical_or.reduce(masks).astype(np.uint8))):
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), str(folder / f"{name}.nrrd"))
+    return CaseSource("X", folder / "ct.nrrd", folder / "mask.nrrd", {})
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_a_control_disturbs_the_tumour_that_is_scored(tmp_path: Path, control: Control) -> None:
+    """Specks are gone; of several parts the settings' choice is taken, as the preparation takes it."""
+    source = _study(tmp_path)
+    for largest_body in (True, False):
+        settings = PreparationSettings(plausibility=PlausibilityRules(largest_body=largest_body))
+        scored = read_case(source, settings).resampled().volume.mask
+        assert label(scored)[1] == (1 if largest_body else 2)
+        assert np.count_nonzero(disturbed(source, settings, control).mask) == np.count_nonzero(scored)
 
 
 def _volume(lung: bool = True) -> TumourVolume:
