@@ -1,7 +1,7 @@
 """PD-L1ES: a score for PD-L1 expression of non-small cell lung cancer from chest CT.
 
 >>> from pdl1es import score_study
->>> result = score_study("study/")  # a CT series and the DICOM SEG of the primary tumour
+>>> result = score_study("study/")  # a CT series, and a SEG or structure set of the tumour
 >>> result.score, result.groups, result.warnings
 >>> result.save("report/", kinds=["sr", "pdf"])
 

@@ -50,7 +50,7 @@ class Inspection:
 
     @property
     def segments(self) -> tuple[SegmentCandidate, ...]:
-        """Every segment of every readable SEG, each with the reason."""
+        """Every segment of every readable SEG and every region of a structure set, each with the reason."""
         return self.survey.segments
 
     @property

@@ -209,7 +209,7 @@ def score_study(
     Parameters
     ----------
     study
-        Folder with the CT and the DICOM SEG of the primary tumour, nested in any way.
+        Folder with the CT and the DICOM SEG or RT Structure Set of the primary tumour, nested in any way.
     model
         From `load_model`, or the folder of ``model.onnx``; default: the demonstration model that ships.
     settings

@@ -72,7 +72,7 @@ def run_study(
     Parameters
     ----------
     study_folder
-        Folder with the CT and the DICOM SEG, nested in any way.
+        Folder with the CT and the DICOM SEG or RT Structure Set, nested in any way.
     output_folder
         Where the reports and ``result.json`` go; made where it is missing.
     settings

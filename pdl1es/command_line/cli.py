@@ -34,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="PD-L1ES: a score for PD-L1 expression of non-small cell lung cancer from chest CT.\n\n"
-    "A study (CT series + DICOM SEG of the primary tumour) goes in; a DICOM structured report and result.json come out.\n\n"
+    "A study goes in (CT series, and the primary tumour as DICOM SEG or RT Structure Set); a DICOM structured report and result.json come out.\n\n"
     "Exit codes: 0 a report was written; 1 a defect; 2 usage or configuration error; 3 the study was refused "
     "(0 where `report_refusals` in app.yaml asks for a report of it).",
     epilog="Training (`cohort`, `train`, `evaluate`...) needs its own environment: `make env-training`, then "
@@ -136,8 +136,8 @@ def run(
 ) -> None:
     """Score one study: write a DICOM SR and result.json.
 
-    The SEG has to hold the primary tumour as a segment that is coded as a neoplasm or labelled as the settings accept
-    (GTV-1, tumour...). `pdl1es inspect INPUT` shows beforehand what is chosen, and why.
+    The SEG or RT Structure Set has to hold the primary tumour, coded as a neoplasm or GTV or labelled as the settings
+    accept (GTV-1, tumour...). `pdl1es inspect INPUT` shows beforehand what is chosen, and why.
 
     \f
     Parameters
@@ -262,7 +262,7 @@ def phantom(
         float, typer.Option("--tumour-diameter", metavar="MM", min=4.0, max=80.0, help="Longest axis of the tumour.")
     ] = 30.0,
 ) -> None:
-    """Make a phantom study: a chest CT series of 512 x 512 with a textured lung tumour, and its DICOM SEG.
+    """Make a phantom study: a chest CT series of 512 x 512 with a textured lung tumour, its DICOM SEG, and clinical.json.
 
     \f
     Parameters

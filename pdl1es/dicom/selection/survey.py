@@ -71,7 +71,7 @@ class Survey:
     candidates
         Every series, the chosen one first.
     segments
-        Every segment of every readable SEG.
+        Every segment of every readable SEG, and every region of a structure set.
     refusal
         Why nothing is selected, or None.
     selection
