@@ -399,7 +399,7 @@ def reason_for(phantom: Phantom, tag: str) -> str:
     return ""
 
 
-def compare(phantom: Phantom, data: Path, submission: dict[str, float]) -> Iterator[Row]:
+def compare_with_reference(phantom: Phantom, data: Path, submission: dict[str, float]) -> Iterator[Row]:
     """Compare a phantom's values with its reference values, in their order.
 
     Parameters
@@ -463,7 +463,7 @@ def read_submission(path: Path) -> dict[str, dict[str, float]]:
     return found
 
 
-def report(data: Path) -> str:
+def ibsi_report(data: Path) -> str:
     """Compute and compare everything; return the page."""
     submissions = read_submission(data / "pyradiomics_submission_20181005.xlsx")
     phantoms = [
@@ -480,7 +480,7 @@ def report(data: Path) -> str:
     tables: list[str] = []
     deviating: list[str] = []
     for phantom in phantoms:
-        rows = list(compare(phantom, data, submissions.get(phantom.sheet, {})))
+        rows = list(compare_with_reference(phantom, data, submissions.get(phantom.sheet, {})))
         counts = Counter(row.outcome for row in rows)
         summary.append(
             f"| {phantom.title} | {len(rows)} | {counts['matched']} | {counts['within tolerance']} "
@@ -538,7 +538,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(data) if data else None, required=data is None)
     parser.add_argument("--output", type=Path, default=REPOSITORY / "docs" / "ibsi.md")
     arguments = parser.parse_args()
-    text = report(arguments.data / "ibsi1")
+    text = ibsi_report(arguments.data / "ibsi1")
     arguments.output.write_text(text, encoding="utf-8")
     print(text[: text.index("## All values")])
 

@@ -206,7 +206,7 @@ class Timing:
     features: int
 
 
-def compare(case: Case, tools: list[str], repeats: int) -> dict[str, Timing]:
+def compare_times(case: Case, tools: list[str], repeats: int) -> dict[str, Timing]:
     """Run the tools in turn, several times round, after one run of each that fills caches.
 
     Parameters
@@ -240,7 +240,7 @@ def compare(case: Case, tools: list[str], repeats: int) -> dict[str, Timing]:
     return timings
 
 
-def largest_difference(case: Case) -> float:
+def difference_from_pyradiomics(case: Case) -> float:
     """Return the largest relative difference of a feature between ours and pyradiomics' (0 within 1e-12 absolute)."""
     from radiomics.featureextractor import RadiomicsFeatureExtractor
 
@@ -319,7 +319,7 @@ def scaling(tools: list[str], repeats: int) -> dict[str, dict[float, float]]:
     seconds: dict[str, dict[float, float]] = {name: {} for name in tools}
     for volume in SCALING_ML:
         case = synthetic_case(volume)
-        for name, timing in compare(case, tools, repeats).items():
+        for name, timing in compare_times(case, tools, repeats).items():
             seconds[name][volume] = min(timing.cpu)
     return seconds
 
@@ -386,7 +386,7 @@ def machine() -> str:
     )
 
 
-def report(arguments: argparse.Namespace) -> str:
+def radiomics_report(arguments: argparse.Namespace) -> str:
     """Run everything and return the tables as Markdown."""
     tools = [name for name in TOOLS if name not in OPTIONAL]
     absent = []
@@ -421,7 +421,7 @@ def report(arguments: argparse.Namespace) -> str:
     for case in cases:
         # On the real tumours ours and pyradiomics only: mirp takes minutes for each.
         own = tools if case.name.startswith("synthetic") else [name for name in tools if name not in OPTIONAL]
-        timings = compare(case, own, arguments.repeats)
+        timings = compare_times(case, own, arguments.repeats)
         # The ratio of each round, so that a slow minute of the machine meets both of its sides.
         for name, timing in timings.items():
             base = timings["ours"]
@@ -431,7 +431,7 @@ def report(arguments: argparse.Namespace) -> str:
                 f"| {case.name} | {name} | {timing.features} | {len(timing.wall)} | {statistics.median(timing.wall):.3f} "
                 f"| {statistics.median(timing.cpu):.3f} | {wall:.1f} | {cpu:.1f} |"
             )
-        differences.append(f"{case.name}: {largest_difference(case):.1e}")
+        differences.append(f"{case.name}: {difference_from_pyradiomics(case):.1e}")
     lines += [
         "",
         "What differs between them: *pyradiomics, no crop* filters the whole array, and Square, SquareRoot, Logarithm "
@@ -500,7 +500,7 @@ def main() -> None:
     if arguments.peak:
         measure_peak(arguments.peak, arguments.case)
         return
-    text = report(arguments)
+    text = radiomics_report(arguments)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(text, encoding="utf-8")
     print(text)

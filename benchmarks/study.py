@@ -308,7 +308,7 @@ def with_more_slices(study: Path, folder: Path, count: int) -> Path:
     return folder
 
 
-def table(results: dict[str, dict[str, Measured]], processes: int, repeats: int) -> str:
+def study_table(results: dict[str, dict[str, Measured]], processes: int, repeats: int) -> str:
     """Return the figures as Markdown.
 
     Parameters
@@ -402,7 +402,7 @@ def main() -> None:
                         f"{name}, {way}: cold {measured.runs[-1]['cold']:.2f} s, warm {measured.runs[-1]['warm']:.2f} s",
                         file=sys.stderr,
                     )
-    text = table(results, arguments.processes, arguments.repeats)
+    text = study_table(results, arguments.processes, arguments.repeats)
     arguments.output.write_text(text, encoding="utf-8")
     print(text)
 

@@ -156,7 +156,9 @@ def measure(variants: Sequence[Variant], rounds: int) -> None:
             )
 
 
-def report(variants: Sequence[Variant], loading: tuple[float, float], loads: tuple[float, float], rounds: int) -> str:
+def training_step_report(
+    variants: Sequence[Variant], loading: tuple[float, float], loads: tuple[float, float], rounds: int
+) -> str:
     """Return the results as Markdown.
 
     Parameters
@@ -227,7 +229,7 @@ def main() -> int:
     ]
     before = os.getloadavg()[0]
     measure(variants, arguments.rounds)
-    text = report(variants, loading_seconds(), (before, os.getloadavg()[0]), arguments.rounds)
+    text = training_step_report(variants, loading_seconds(), (before, os.getloadavg()[0]), arguments.rounds)
     print(text)
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)

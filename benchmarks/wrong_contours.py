@@ -52,7 +52,7 @@ RULES = PlausibilityRules()
 
 
 @dataclass(frozen=True, slots=True)
-class Contour:
+class DrawnContour:
     """A contour on its CT: on the 1 mm grid, with what of the scan lies around it."""
 
     name: str
@@ -82,7 +82,7 @@ class Whole:
     spacing: tuple[float, float, float]
 
 
-def _real_contours(data: Path, phantom: Path) -> Iterator[Contour]:
+def _real_contours(data: Path, phantom: Path) -> Iterator[DrawnContour]:
     """Yield every contour at hand."""
     for name, folder in (
         ("phantom", phantom),
@@ -102,11 +102,11 @@ def _real_contours(data: Path, phantom: Path) -> Iterator[Contour]:
         yield _contour(name, read_mask_volume(mask), volume.ct, volume.read_slice)
 
 
-def _contour(name: str, mask: SegmentMask, ct: chain.CTSeries, read_slice: SliceReader) -> Contour:
-    return Contour(name, tumour_volume(place_mask(mask, ct), read_slice, margin_mm=SURROUNDINGS_MM))
+def _contour(name: str, mask: SegmentMask, ct: chain.CTSeries, read_slice: SliceReader) -> DrawnContour:
+    return DrawnContour(name, tumour_volume(place_mask(mask, ct), read_slice, margin_mm=SURROUNDINGS_MM))
 
 
-def _displaced(contour: Contour, rng: np.random.Generator, *, tissue: bool) -> list[TumourVolume]:
+def _displaced(contour: DrawnContour, rng: np.random.Generator, *, tissue: bool) -> list[TumourVolume]:
     """Return the contour at random other places of its scan: within soft tissue, or anywhere."""
     volume = contour.volume
     box = bounding_box(volume.mask)
@@ -132,7 +132,7 @@ def _displaced(contour: Contour, rng: np.random.Generator, *, tissue: bool) -> l
     return found
 
 
-def _shifted(contour: Contour, rng: np.random.Generator, distance: int, count: int = 20) -> list[TumourVolume]:
+def _shifted(contour: DrawnContour, rng: np.random.Generator, distance: int, count: int = 20) -> list[TumourVolume]:
     """Return the contour moved by a distance, mm, in random directions, where the scan goes so far."""
     volume, found = contour.volume, []
     box = bounding_box(volume.mask)
@@ -164,7 +164,7 @@ def out_of_range(volume: TumourVolume) -> bool:
     return not RULES.lowest_median_hu <= held.median_hu <= RULES.highest_median_hu or held.below_900 > RULES.most_air
 
 
-def edge_tables(contours: list[Contour]) -> Iterator[str]:
+def edge_tables(contours: list[DrawnContour]) -> Iterator[str]:
     """Yield the sensitivity of the edge rule, and its false alarms."""
     yield "| contour | edge, HU | off edge | in soft tissue: found by the edge | anywhere: found by edge or attenuation |"
     yield "|---|--:|---|--:|--:|"

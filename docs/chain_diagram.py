@@ -99,7 +99,7 @@ def type_name(kind: Any) -> str:
     return "None" if kind is type(None) else "array" if kind.__name__ == "ndarray" else kind.__name__
 
 
-def table() -> str:
+def steps_table() -> str:
     """Return the steps as a table in Markdown."""
     lines = ["| step | takes | gives | function | operator |", "|---|---|---|---|---|"]
     for step in chain_steps():

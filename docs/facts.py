@@ -182,7 +182,7 @@ FACTS: Final[dict[str, Callable[[], str]]] = {
     "commands": command_reference,
     "inspection": inspection_keys,
     "model": shipped_model,
-    "steps": chain_diagram.table,
+    "steps": chain_diagram.steps_table,
     "core": lambda: rooms("pdl1es"),
     "training": lambda: rooms("training"),
 }

@@ -21,7 +21,7 @@ def test_every_deviation_from_the_ibsi_reference_values_is_explained(
         "C from -1000": ibsi.ct_phantom(data, "C", bins_from=-1000),
         "D": ibsi.ct_phantom(data, "D"),
     }
-    rows = {name: list(ibsi.compare(phantom, data, {})) for name, phantom in phantoms.items()}
+    rows = {name: list(ibsi.compare_with_reference(phantom, data, {})) for name, phantom in phantoms.items()}
     deviating = {name: {row.tag for row in found if row.outcome == "deviating"} for name, found in rows.items()}
     assert {name: len(found) for name, found in rows.items()} == {
         "digital, 3-D": 102,
