@@ -27,7 +27,7 @@ include_patterns = [
     "models/*/MODEL_CARD.md",
     "benchmarks/results/*.md",
 ]
-exclude_patterns = [".*", "build", "out", "runs", "cohort", "docs/requirements.txt"]
+exclude_patterns = [".*", "build", "out", "runs", "cohort"]
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4

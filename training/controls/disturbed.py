@@ -40,6 +40,8 @@ LUNG_HU: Final = (-960.0, -600.0)
 LUNG_SHARE: Final = 0.9
 """Smallest share of the displaced mask's voxels that are lung; a vessel or two may pass through."""
 _SMOOTHING_MM: Final = 1.5
+_WAY: Final = 2
+"""Rises where a control is made in another way, so that no control of an earlier way is taken from a cache."""
 
 
 class NoRoomError(ValueError):
@@ -243,7 +245,13 @@ def _held(volume: TumourVolume, size: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def _key(content_digest: object, settings: PreparationSettings, control: Control, case_id: str) -> str:
-    parts = (str(content_digest), settings.digest(), control, case_id if control == "shuffled voxels" else "")
+    parts = (
+        str(_WAY),
+        str(content_digest),
+        settings.digest(),
+        control,
+        case_id if control == "shuffled voxels" else "",
+    )
     return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()
 
 
