@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pdl1es.dicom.padding import padding_range_hu
 from pdl1es.dicom.series import CTSlice
 from pdl1es.grid.resample import SliceReader
 from pdl1es.method import NOISE_FLOOR_HU
@@ -69,6 +70,9 @@ class HounsfieldSurvey:
         def read(ct_slice: CTSlice) -> NDArray[Any]:
             hu = read_slice(ct_slice)
             seen = hu[::_STEP, ::_STEP]
+            # padding below air is left out of the judgement in any case; at air's own value it cannot be told from air
+            if (padding := padding_range_hu(ct_slice)) is not None and padding[0] > AIR[1]:
+                seen = seen[(seen < padding[0]) | (seen > padding[1])]
             bins = (np.clip(seen, _LOW, _HIGH - 1).astype(np.int32) - _LOW) // _BIN
             self.counts.append(np.bincount(bins.ravel(), minlength=(_HIGH - _LOW) // _BIN))
             step = max(1, min(hu.shape) // _SAMPLE)

@@ -323,6 +323,17 @@ def test_padding_scores_as_air_does(scored_with: Callable[..., Scored]) -> None:
     assert padding["assessment"]["score"] == air["assessment"]["score"]
 
 
+def test_padding_of_a_high_value_is_padding_and_no_other_unit(scored_with: Callable[..., Scored]) -> None:
+    def padded(study: Faulty) -> None:
+        for index, ct in enumerate(study.ct):
+            hu = study.hu(index)
+            hu[:, : hu.shape[1] // 8] = 3000
+            study.set_hu(index, hu)
+            ct.add_new("PixelPaddingValue", "SS", 3000)
+
+    assert scored_with(padded).code == "scored"
+
+
 def test_padding_that_features_alone_look_at_is_told(scored_with: Callable[..., Scored]) -> None:
     scored = scored_with(padding_off_the_patch)
     assert scored.code == "scored"
