@@ -51,7 +51,7 @@ class SegmentRules(BaseModel):
         default=None, description="the segment's or the ROI's number, to name it outright"
     )
     codes: tuple[CodeEntry, ...] = Field(
-        default=TUMOUR_CODES, description="segmented property types that are tumours, as scheme:value"
+        default=TUMOUR_CODES, repr=False, description="segmented property types that are tumours, as scheme:value"
     )
     secondary_codes: tuple[CodeEntry, ...] = Field(
         default=SECONDARY_CODES, description="segmented property types that are metastases"
@@ -59,17 +59,19 @@ class SegmentRules(BaseModel):
     accept_metastases: bool = Field(default=False, description="take metastases for tumours to score")
     labels: tuple[Pattern, ...] = Field(
         default=LABELS,
+        repr=False,
         description="regular expressions of labels that are tumours, of the label or of its plain words (case does not matter)",
     )
     excluded_labels: tuple[Pattern, ...] = Field(
         default=EXCLUDED_LABELS,
+        repr=False,
         description="regular expressions of labels that are never the primary tumour",
     )
     label_languages: tuple[Language, ...] = Field(
         default=("en",), description="languages whose labels are taken beside labels: en, de, zh"
     )
     sites: tuple[CodeEntry, ...] = Field(
-        default=LUNG_SITES, description="anatomic regions that are accepted, where a segment names one"
+        default=LUNG_SITES, repr=False, description="anatomic regions that are accepted, where a segment names one"
     )
     any_site: bool = Field(default=False, description="accept a tumour in any anatomic region")
 
