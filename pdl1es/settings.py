@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from pdl1es import __version__
 from pdl1es.dicom.limits import ScanLimits
@@ -248,12 +250,34 @@ def _brief(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
+def _in_words(fault: ErrorDetails) -> str:
+    """Say what is wrong in the words of a settings file; pydantic speaks of Python's types."""
+    if fault["type"] == "extra_forbidden":
+        *sections, key = fault["loc"]
+        near = get_close_matches(str(key), _keys_of(sections), n=1)
+        return f"there is no such key; did you mean {near[0]!r}?" if near else "there is no such key"
+    if fault["type"] == "tuple_type":
+        return "Input should be a list"
+    return str(fault["msg"])
+
+
+def _keys_of(sections: Sequence[str | int]) -> list[str]:
+    """Return the keys that a section may have."""
+    model: type[BaseModel] = Settings
+    for section in sections:
+        inner = model.model_fields[str(section)].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
 def _validated(document: dict[Any, Any], where: str) -> Settings:
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
         faults = [
-            f"  {_brief('.'.join(str(part) for part in fault['loc']))} = {_brief(repr(fault['input']))}: {fault['msg']}"
+            f"  {_brief('.'.join(str(part) for part in fault['loc']))} = {_brief(repr(fault['input']))}: {_in_words(fault)}"
             for fault in error.errors(include_url=False)
         ]
         raise SettingsError("\n".join([f"{where} holds settings that are not allowed:", *faults])) from error

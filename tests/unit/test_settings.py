@@ -74,6 +74,10 @@ def test_each_key_may_be_left_out_alone(tmp_path: Path, key: tuple[str, ...], em
         ("max_files: 50000", "max_files: -1", "limits.max_files = -1"),
         ('choose: "refuse"', "choose: first", "selection.segment.choose = 'first'"),
         ("application:", "applications:", "application"),
+        ("  gaps:", "  gap:", "plausibility.gap = 'refuse': there is no such key; did you mean 'gaps'?"),
+        ("protocol:", "protocoll:", "there is no such key; did you mean 'protocol'?"),
+        ("require_gpu: false", "zzzz: 1", "model.zzzz = 1: there is no such key"),
+        ('label_languages: ["en"]', "label_languages: en", "label_languages = 'en': Input should be a list"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_its_place(tmp_path: Path, before: str, after: str, says: str) -> None:

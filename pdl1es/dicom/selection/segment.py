@@ -159,7 +159,7 @@ def _exclusion(segment: Segment, rules: SegmentRules) -> str | None:
     """Return why a segment is never a primary tumour, whatever else is said of it, or None."""
     excluding = excluding_pattern(segment.label, rules.excluded_labels)
     if excluding is not None and not rules.accept_metastases:
-        return f"the label matches {excluding!r}, which excludes it"
+        return f"the label matches '{excluding}', which excludes it"
     if segment.category is not None and code_is_among(segment.category, FOREIGN_CATEGORIES):
         return f"of the category {_code_words(segment.category)}"
     if segment.interpreted_type and segment.interpreted_type.upper() not in (GROSS_TUMOUR_VOLUME, *UNSAID_TYPES):
@@ -359,7 +359,13 @@ def _of_one_source(
 def _no_tumour(judged: Sequence[JudgedSegment], rules: SegmentRules) -> Refusal:
     listed = "; ".join(f"{candidate.description}: {candidate.reason}" for candidate in judged[:12])
     more = f"; and {len(judged) - 12} more" if len(judged) > 12 else ""
-    what = "no segment is the one that the settings name" if rules.names_one else "no segment is a primary lung tumour"
+    if rules.names_one:
+        return Refusal(
+            RefusalCode.NO_TUMOUR_SEGMENT,
+            f"no segment is the one that the settings name; there is {listed or 'no segment at all'}{more}",
+            remedy="correct label, tracking_id, tracking_uid or number of selection.segment in app.yaml, or leave them out",
+        )
+    what = "no segment is a primary lung tumour"
     first = segment_candidate(judged[0]) if judged else None
     return Refusal(
         RefusalCode.NO_TUMOUR_SEGMENT,

@@ -131,6 +131,7 @@ def test_a_coded_or_labelled_tumour_of_the_lung_is_accepted(
         ("GTVn", NEOPLASM, None, "excludes it"),
         ("Tumour bed", None, None, "neither coded nor labelled"),
         ("CTV", None, None, "which excludes it"),
+        ("GTV m1", None, None, r"the label matches '\bgtv ?m\d*\b', which"),  # as app.yaml writes it
         ("Segment 1", ("74364000", "SCT", "Small cell carcinoma"), LUNG, "neither coded nor labelled"),
     ],
 )
@@ -168,6 +169,17 @@ def test_heart_and_lungs_beside_the_tumour_do_not_disturb() -> None:
         segment_item(3, "GTV-1"),
     ]
     assert chosen(study_of(stack, seg_instance(segments, references=references_to(stack)))).segment.number == 3
+
+
+def test_a_segment_that_the_settings_name_and_that_is_not_there_is_the_settings_fault() -> None:
+    stack = ct_stack()
+    study = study_of(stack, seg_instance([segment_item(1, "GTV-1")], references=references_to(stack)))
+    refusal = refusal_of(study, rules_with(label="GTV-2"))
+    assert refusal.code is RefusalCode.NO_TUMOUR_SEGMENT
+    assert "no segment is the one that the settings name; there is segment 1 'GTV-1'" in refusal.found
+    assert (refusal.tag, refusal.value) == (None, None)
+    assert "selection.segment in app.yaml" in refusal.remedy
+    assert "code the segment" not in refusal.remedy
 
 
 def test_a_liver_alone_is_refused_naming_what_there_was() -> None:
