@@ -19,6 +19,7 @@ from pdl1es.plausibility.extent import (
     contour_gaps,
     contour_sparseness,
     interleaved_passes,
+    lies_on_too_few_planes,
     scan_margin,
     sparseness,
     touches_scan_end,
@@ -182,7 +183,7 @@ def check_plausibility(
             )
         )
     uid = placed.sop_instance_uid
-    for doubt in _doubts(facts, placed, size, margin.patch_cut, survey.foreign_slices(), rules):
+    for doubt in _doubts(facts, placed, size, margin.patch_cut, survey, rules):
         if doubt.action == "refuse":
             raise Refusal(doubt.refusal, doubt.message, uid=uid)
         sentence = doubt.message[0].upper() + doubt.message[1:] + "."
@@ -195,7 +196,7 @@ def _doubts(
     placed: PlacedMask,
     size: TumourMeasurement,
     patch_cut: bool,
-    foreign_slices: int,
+    survey: HounsfieldSurvey,
     rules: PlausibilityRules,
 ) -> list[_Doubt]:
     """Return the broken rules, in the order in which they are reported."""
@@ -219,13 +220,23 @@ def _doubts(
                 RefusalCode.OVERLAPPING_PASSES,
             )
         )
-    if foreign_slices:
+    if foreign_slices := survey.foreign_slices():
         doubts.append(
             _Doubt(
                 "SLICES_FOREIGN",
                 rules.foreign_slices,
                 f"{foreign_slices} slices at the tumour resemble neither neighbour, although these resemble each other: they are "
                 "damaged, or of another place or pass",
+                RefusalCode.PIXEL_DATA_CORRUPT,
+            )
+        )
+    elif repeated_slices := survey.repeated_slices():
+        doubts.append(
+            _Doubt(
+                "SLICES_FOREIGN",
+                rules.foreign_slices,
+                f"{repeated_slices} slices at the tumour hold the very values of the slice before: one image is stored at several "
+                "places",
                 RefusalCode.PIXEL_DATA_CORRUPT,
             )
         )
@@ -347,7 +358,17 @@ def _doubts(
                 "was not seen, or slices are missing",
             )
         )
-    if facts.contour_spacing_to_slices is not None and facts.contour_spacing_to_slices > _SPARSE:
+    if lies_on_too_few_planes(placed, size.longest_diameter_mm):
+        doubts.append(
+            _Doubt(
+                "CONTOUR_FEW_PLANES",
+                rules.few_planes,
+                f"the contour lies on {len(placed.occupied())} planes of a tumour of {size.longest_diameter_mm:.0f} mm: most of its "
+                "depth is not drawn",
+                RefusalCode.CONTOUR_GAPS,
+            )
+        )
+    elif facts.contour_spacing_to_slices is not None and facts.contour_spacing_to_slices > _SPARSE:
         doubts.append(
             _Doubt(
                 "CONTOUR_SPARSE",

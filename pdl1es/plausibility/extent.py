@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -220,3 +221,29 @@ def contour_sparseness(placed: PlacedMask) -> float | None:
     if len(frames) < 2:
         return None
     return float(stack.nearest(frames[-1].z) - stack.nearest(frames[0].z)) / (len(frames) - 1)
+
+
+def lies_on_too_few_planes(placed: PlacedMask, longest_diameter_mm: float) -> bool:
+    """Return whether most of the tumour lies between the contour's planes, or beyond the only one.
+
+    Parameters
+    ----------
+    placed
+        The segment on its own lattice.
+    longest_diameter_mm
+        The tumour's, mm.
+
+    Returns
+    -------
+    bool
+        True where planes are more than 2.5 slices apart, or where the only plane shows a tumour wider than four slices.
+    """
+    sparseness_of_planes = contour_sparseness(placed)
+    if sparseness_of_planes is None:
+        return longest_diameter_mm > _WIDEST_ON_ONE_PLANE * median_slice_spacing(placed.stack.ct)
+    return sparseness_of_planes > _MOST_SLICES_PER_PLANE
+
+
+_MOST_SLICES_PER_PLANE: Final = 2.5
+_WIDEST_ON_ONE_PLANE: Final = 4
+"""A tumour is about as deep as it is wide; one that is wider than so many slices shows on more than one of them."""

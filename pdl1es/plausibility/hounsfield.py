@@ -90,6 +90,10 @@ class HounsfieldSurvey:
         """
         return sum(map(_is_foreign, self.samples, self.samples[1:], self.samples[2:]))
 
+    def repeated_slices(self) -> int:
+        """Return how many slices hold the very values of the slice before; slices of one value do not count."""
+        return sum(map(_is_repeated, self.samples, self.samples[1:]))
+
 
 _Sample = tuple[tuple[float, ...], NDArray[np.float32]]
 
@@ -99,6 +103,10 @@ def _is_foreign(below: _Sample, own: _Sample, above: _Sample) -> bool:
         return False
     nearest = min(_difference(below, own), _difference(own, above))
     return nearest > _LEAST_DIFFERENCE_HU and nearest > UNLIKE_NEIGHBOURS * _difference(below, above)
+
+
+def _is_repeated(below: _Sample, own: _Sample) -> bool:
+    return bool(np.ptp(own[1]) > 0) and np.array_equal(below[1], own[1])
 
 
 def _stored_alike(first: _Sample, second: _Sample) -> bool:

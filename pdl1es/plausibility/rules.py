@@ -36,7 +36,7 @@ class PlausibilityRules(BaseModel):
     not_hounsfield: Action = Field(default="refuse", description="the slices do not look like CT of a chest in HU")
     foreign_slices: Action = Field(
         default="withhold_group",
-        description="a slice resembles neither neighbour: it is damaged, or of another place or pass",
+        description="a slice resembles neither neighbour, or is the very same: it is damaged, or of another place or pass",
     )
     attenuation: Action = Field(default="refuse", description="what the contour holds is air, lung or bone")
     size: Action = Field(default="refuse", description="the segment is larger than lung tumours are")
@@ -62,6 +62,10 @@ class PlausibilityRules(BaseModel):
     )
     sparse_contour: Action = Field(
         default="warn", description="the contour's planes are farther apart than 1.5 times the slices"
+    )
+    few_planes: Action = Field(
+        default="withhold_group",
+        description="the contour lies on one plane of a larger tumour, or on planes more than 2.5 slices apart",
     )
     unlike_training: Action = Field(
         default="withhold_group",

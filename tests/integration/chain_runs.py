@@ -46,6 +46,7 @@ DOUBTS = frozenset(
         "PADDING_NEAR_TUMOUR",
         "SLICES_SPARSE",
         "SLICES_FOREIGN",
+        "CONTOUR_FEW_PLANES",
     ]
 )
 """Codes of the warnings about plausibility."""

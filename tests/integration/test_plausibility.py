@@ -143,6 +143,18 @@ def every_second_slice(study: Faulty) -> None:
     study.contour = {index: mask for index, mask in study.contour.items() if (index - study.middle) % 2 == 0}
 
 
+def every_third_slice(study: Faulty) -> None:
+    study.contour = {index: mask for index, mask in study.contour.items() if (index - study.middle) % 3 == 0}
+
+
+def widest_slice_alone(study: Faulty) -> None:
+    study.contour = {study.middle: study.contour[study.middle]}
+
+
+def one_image_at_two_places(study: Faulty) -> None:
+    study.set_hu(study.middle + 1, study.hu(study.middle))
+
+
 def outline(study: Faulty) -> None:
     for index, mask in study.contour.items():
         study.contour[index] = mask & ~ndimage.binary_erosion(mask, iterations=2)
@@ -270,6 +282,9 @@ WITHHELD: dict[Spoil, str] = {
     slice_cut_off: "SLICES_FOREIGN",
     slice_of_another_place: "SLICES_FOREIGN",
     passes_that_nothing_tells_apart: "SLICES_FOREIGN",
+    one_image_at_two_places: "SLICES_FOREIGN",
+    every_third_slice: "CONTOUR_FEW_PLANES",
+    widest_slice_alone: "CONTOUR_FEW_PLANES",
 }
 
 
