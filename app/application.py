@@ -54,7 +54,13 @@ class PDL1ESApplication(Application):
             RadiomicsOperator(self, memory_bytes=settings.limits.memory_bytes, watch=watch),
             ClinicalDataOperator(self, study_folder=ask.study_folder, given=ask.clinical, watch=watch),
             FusionModelOperator(self, model=model, watch=watch),
-            ContourStabilityOperator(self, model=model, wanted=settings.contour_stability, watch=watch),
+            ContourStabilityOperator(
+                self,
+                model=model,
+                wanted=settings.contour_stability,
+                memory_bytes=settings.limits.memory_bytes,
+                watch=watch,
+            ),
             AssessmentOperator(self, model=model, rules=settings.plausibility, watch=watch),
             RoiPictureOperator(self, kinds=kinds, watch=watch),
             CamOverlayOperator(self, options=options, kinds=kinds, watch=watch),
@@ -73,12 +79,12 @@ class PDL1ESApplication(Application):
         """
         sources = {operator.emits: operator for operator in operators}
         for operator in operators:
-            operator.show_free_text = self.request.settings.report.show_free_text
             for port, expected in operator.inputs().items():
                 source = sources.get(port)
                 if source is None or source.output() != expected:
                     raise TypeError(f"no operator emits {port} of {operator.step} as {expected}")
                 self.add_flow(source, operator, {(port, port)})
+            operator.show_free_text = self.request.settings.report.show_free_text
         self.add_flow(operators[-1], self.end, {("outcome", "outcome")})
 
     @property

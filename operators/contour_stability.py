@@ -19,9 +19,10 @@ class ContourStabilityOperator(StepOperator):
     step = "contour_stability"
     emits = "stability"
 
-    def __init__(self, fragment: Any, *, model: FusionModel, wanted: bool, watch: Stopwatch) -> None:
+    def __init__(self, fragment: Any, *, model: FusionModel, wanted: bool, memory_bytes: int, watch: Stopwatch) -> None:
         self.model = model
         self.wanted = wanted
+        self.memory_bytes = memory_bytes
         super().__init__(fragment, watch=watch)
 
     def process(
@@ -43,4 +44,6 @@ class ContourStabilityOperator(StepOperator):
         ContourStability or None
             None where the settings do not ask for it.
         """
-        return vary_contour(self.model, tumour.volume, clinical.data, prediction) if self.wanted else None
+        if not self.wanted:
+            return None
+        return vary_contour(self.model, tumour.volume, clinical.data, prediction, memory_bytes=self.memory_bytes)

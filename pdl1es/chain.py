@@ -413,12 +413,31 @@ def predict(model: FusionModel, patches: RoiPatches, features: RadiomicFeatures,
     return model.predict(patches.hu, features.values, clinical)
 
 
-def describe(volume: TumourVolume) -> TumourDescription:
-    """Cut the patches and compute the features: all that the model gets of the images."""
-    return TumourDescription(cut_patches(volume), compute_features(volume))
+def describe(volume: TumourVolume, *, memory_bytes: int | None = None) -> TumourDescription:
+    """Cut the patches and compute the features: all that the model gets of the images.
+
+    Parameters
+    ----------
+    volume
+        The tumour.
+    memory_bytes
+        As for `compute_features`.
+
+    Returns
+    -------
+    TumourDescription
+
+    Raises
+    ------
+    Refusal
+        MEMORY_EXCEEDED.
+    """
+    return TumourDescription(cut_patches(volume), compute_features(volume, memory_bytes=memory_bytes))
 
 
-def predict_volume(model: FusionModel, volume: TumourVolume, clinical: ClinicalData) -> Prediction:
+def predict_volume(
+    model: FusionModel, volume: TumourVolume, clinical: ClinicalData, *, memory_bytes: int | None = None
+) -> Prediction:
     """Score a tumour on the 1 mm grid: `describe`, then `predict`.
 
     Parameters
@@ -429,6 +448,8 @@ def predict_volume(model: FusionModel, volume: TumourVolume, clinical: ClinicalD
         The tumour.
     clinical
         The four clinical variables.
+    memory_bytes
+        As for `compute_features`.
 
     Returns
     -------
@@ -437,14 +458,19 @@ def predict_volume(model: FusionModel, volume: TumourVolume, clinical: ClinicalD
     Raises
     ------
     Refusal
-        RADIOMICS_INCOMPLETE, SCORE_NOT_FINITE.
+        RADIOMICS_INCOMPLETE, SCORE_NOT_FINITE, MEMORY_EXCEEDED.
     """
-    described = describe(volume)
+    described = describe(volume, memory_bytes=memory_bytes)
     return predict(model, described.patches, described.features, clinical)
 
 
 def vary_contour(
-    model: FusionModel, volume: TumourVolume, clinical: ClinicalData, prediction: Prediction
+    model: FusionModel,
+    volume: TumourVolume,
+    clinical: ClinicalData,
+    prediction: Prediction,
+    *,
+    memory_bytes: int | None = None,
 ) -> ContourStability:
     """Score the tumour again with contours that differ by 1 mm.
 
@@ -458,18 +484,20 @@ def vary_contour(
         The same for all contours.
     prediction
         Of the drawn contour.
+    memory_bytes
+        As for `compute_features`.
 
     Returns
     -------
     ContourStability
-        A contour whose features are incomplete has no score.
+        A contour whose features are incomplete, or would take more memory than is allowed, has no score.
     """
 
     def score(variant: TumourVolume) -> float | None:
         try:
-            return predict_volume(model, variant, clinical).score
+            return predict_volume(model, variant, clinical, memory_bytes=memory_bytes).score
         except Refusal as refusal:
-            if refusal.code is RefusalCode.RADIOMICS_INCOMPLETE:
+            if refusal.code in (RefusalCode.RADIOMICS_INCOMPLETE, RefusalCode.MEMORY_EXCEEDED):
                 return None
             raise
 
@@ -618,6 +646,37 @@ def report_pdf(
 # --- their order -----------------------------------------------------------------------------------------------------
 
 
+def find_tumour(study: Study, settings: Settings, watch: Stopwatch) -> tuple[Selection, PlausibleTumour]:
+    """Take a study from its headers to the tumour that may be scored.
+
+    Parameters
+    ----------
+    study
+        From `load_study`.
+    settings
+        ``app.yaml``.
+    watch
+        Keeps each step's time.
+
+    Returns
+    -------
+    Selection
+        Where the tumour comes from.
+    PlausibleTumour
+
+    Raises
+    ------
+    Refusal
+        As `select_tumour`, `resample` and `check_tumour`.
+    """
+    with watch.timed("series_selection"):
+        selection = select_tumour(study, settings.selection, settings.protocol)
+    with watch.timed("resample"):
+        resampled = resample(selection, settings.plausibility)
+    with watch.timed("plausibility"):
+        return selection, check_tumour(resampled, settings.plausibility)
+
+
 def assess_study(study: Study, request: RunRequest, model: FusionModel, watch: Stopwatch) -> Assessment:
     """Take a study from its headers to the assessment of its tumour.
 
@@ -644,23 +703,20 @@ def assess_study(study: Study, request: RunRequest, model: FusionModel, watch: S
         ``request.clinical`` does not follow its schema.
     """
     settings = request.settings
-    with watch.timed("series_selection"):
-        selection = select_tumour(study, settings.selection, settings.protocol)
-    with watch.timed("resample"):
-        resampled = resample(selection, settings.plausibility)
-    with watch.timed("plausibility"):
-        tumour = check_tumour(resampled, settings.plausibility)
+    selection, tumour = find_tumour(study, settings, watch)
+    memory_bytes = settings.limits.memory_bytes
     with watch.timed("roi_patches"):
         patches = cut_patches(tumour.volume)
     with watch.timed("radiomics"):
-        features = compute_features(tumour.volume, memory_bytes=settings.limits.memory_bytes)
+        features = compute_features(tumour.volume, memory_bytes=memory_bytes)
     with watch.timed("clinical_data"):
         clinical = read_clinical(selection, request.study_folder, request.clinical)
     with watch.timed("fusion_model"):
         prediction = predict(model, patches, features, clinical.data)
     with watch.timed("contour_stability"):
-        wanted = settings.contour_stability
-        stability = vary_contour(model, tumour.volume, clinical.data, prediction) if wanted else None
+        stability = None
+        if settings.contour_stability:
+            stability = vary_contour(model, tumour.volume, clinical.data, prediction, memory_bytes=memory_bytes)
     with watch.timed("assessment"):
         return assess_tumour(
             study=study,

@@ -301,9 +301,8 @@ def read_tumour(study: PathLike, *, settings: SettingsLike = None) -> chain.Plau
     chosen = read_settings(settings)
     with silenced_pydicom(), free_text_shown(chosen.report.show_free_text):
         found = chain.load_study(Path(study), chosen.limits)
-        selection = chain.select_tumour(found, chosen.selection, chosen.protocol)
-        resampled = chain.resample(selection, chosen.plausibility)
-        return chain.check_tumour(resampled, chosen.plausibility)
+        _, tumour = chain.find_tumour(found, chosen, Stopwatch())
+        return tumour
 
 
 def extract_features(tumour: chain.PlausibleTumour | TumourVolume) -> pandas.Series[float] | RadiomicFeatures:

@@ -255,7 +255,7 @@ def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedC
     """
     case = read_case(source, settings)
     tumour = chain.check_tumour(case.resampled(), settings.plausibility)
-    described = chain.describe(tumour.volume)
+    described = chain.describe(tumour.volume, memory_bytes=settings.limits.memory_bytes)
     return PreparedCase(
         # Whole HU within int16, as the grid's are: nothing is lost.
         patches=described.patches.hu.astype(np.int16),
