@@ -176,7 +176,7 @@ class RefusalCode(Enum):
     NOT_HU = RefusalRow(
         "resample",
         "the pixel values cannot be turned into Hounsfield units",
-        "send the original images with Rescale Slope and Rescale Intercept",
+        "send the original CT images: MONOCHROME2, in Hounsfield units, with Rescale Slope and Rescale Intercept",
     )
     UNSUPPORTED_TRANSFER_SYNTAX = RefusalRow(
         "resample",

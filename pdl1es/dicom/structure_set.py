@@ -294,18 +294,18 @@ def contour_points(contour: Contour, instance: Instance, *, only_first: bool = F
     texts = contour.data[: 4 * MAX_VALUE_BYTES].split(b"\\") if only_first else contour.data.rstrip(b"\0").split(b"\\")
     texts = texts[:3] if only_first else texts
     if b"".join(texts).translate(None, _NUMERALS) or any(len(text) > MAX_VALUE_BYTES for text in texts):
-        raise unreadable("a contour's coordinates are not numeric", "not a number")
+        raise unreadable("a contour's coordinates are not numeric", None)
     try:
         values = np.array([float(text) for text in texts])
     except ValueError:
-        raise unreadable("a contour's coordinates are not numeric", "not a number") from None
+        raise unreadable("a contour's coordinates are not numeric", None) from None
     if not np.isfinite(values).all() or float(np.abs(values).max()) > MAX_COORDINATE_MM:
-        raise unreadable("a contour's coordinate is no place in a scanner", f"{float(np.abs(values).max()):g} mm")
+        raise unreadable("a contour's coordinate is no place in a scanner", f"{float(np.abs(values).max()):g}")
     count = contour.declared_points
     if values.size % 3 or (not only_first and count is not None and values.size != 3 * count):
         raise unreadable(
             f"a contour has {'no' if count is None else count} points by its header and {values.size} coordinates",
-            f"{values.size} values",
+            values.size,
         )
     return values.reshape(-1, 3)
 

@@ -285,7 +285,8 @@ def _doubts(
             _Doubt(
                 "TUMOUR_SIZE",
                 rules.size,
-                f"the segment is larger than lung tumours are: {size.volume_ml:.0f} mL, {size.longest_diameter_mm:.0f} mm",
+                f"the segment is larger than lung tumours are: {size.volume_ml:.0f} mL, {size.longest_diameter_mm:.0f} mm (the settings "
+                f"allow {rules.largest_volume_ml:.0f} mL, {rules.largest_diameter_mm:.0f} mm)",
             )
         )
     if touches_scan_end(placed):
