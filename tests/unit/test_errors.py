@@ -18,7 +18,7 @@ def test_a_refusal_names_code_finding_tag_value_uid_and_remedy() -> None:
     )
     assert str(refusal) == (
         "NOT_HU: the image has no rescale slope; RescaleSlope (0028,1053) = absent; UID 1.2.3. Remedy: send the original "
-        "images with Rescale Slope and Rescale Intercept."
+        "CT images: MONOCHROME2, in Hounsfield units, with Rescale Slope and Rescale Intercept."
     )
 
 
