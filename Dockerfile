@@ -38,7 +38,12 @@ COPY models models
 COPY package/manifests.py package/map_main.py package/
 COPY app application/app
 COPY operators application/operators
-COPY pdl1es application/pdl1es
+COPY setup.py README.md LICENSE ./
+COPY pdl1es pdl1es
+# The kernels of the features, as setup.py says; setuptools is of this stage alone.
+RUN /opt/tools/bin/python -m pip install --no-cache-dir --quiet -c lock.txt setuptools \
+ && /opt/tools/bin/python setup.py --quiet build_ext --inplace --force \
+ && cp -r pdl1es application/pdl1es
 RUN /opt/tools/bin/python -m pip download --no-cache-dir --quiet --no-deps --dest /wheels -c lock.txt holoscan-cli \
  && /opt/tools/bin/python -m zipfile -e /wheels/holoscan_cli-*.whl /tmp/packager \
  && mkdir -p /root-of-image/var/holoscan /root-of-image/opt/holoscan \

@@ -18,6 +18,7 @@ DOCS_VENV := .venv-docs
 BUILD_VENV := .venv-build
 CONTAINER_TESTS := tests/e2e/test_container.py tests/e2e/test_map.py
 WHEEL_TESTS := tests/e2e/test_wheel.py
+KERNELS := pdl1es/features/compiled.abi3.so
 RUNTIME_TESTS := tests --ignore=tests/training $(addprefix --ignore=,$(CONTAINER_TESTS) $(WHEEL_TESTS))
 OUT ?= out/demo
 RUNS ?= runs
@@ -32,13 +33,13 @@ PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile
 
 GROUPS := build docs image lock test training-test
 
-.PHONY: help demo map wheel test test-runtime test-wheel test-container test-training coverage docs lint env env-training machine untrained-model reproduce lock clean
+.PHONY: help demo map wheel test test-runtime test-wheel test-container test-training coverage sanitize docs lint env env-training machine untrained-model reproduce lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
 ## make demo [STUDY=folder]   score a phantom study, or a study of yours, into out/demo
-demo: $(VENV)/ready
+demo: $(VENV)/ready $(KERNELS)
 ifdef STUDY
 	@$(VENV)/bin/python app "$(STUDY)" "$(OUT)/report"
 else
@@ -50,7 +51,7 @@ endif
 ## make test                  all tests: the chain in its own environment without torch, then the training's
 test: test-runtime test-training
 
-test-runtime: $(VENV)/tested
+test-runtime: $(VENV)/tested $(KERNELS)
 	$(VENV)/bin/python -m pytest $(PARALLEL) $(RUNTIME_TESTS) $(PYTEST_FLAGS)
 
 ## make test-wheel            build the package, install it with pip in an environment of its own, use it
@@ -61,16 +62,20 @@ test-wheel: $(VENV)/tested
 test-container: $(VENV)/tested
 	$(VENV)/bin/python -m pytest $(CONTAINER_TESTS) $(PYTEST_FLAGS)
 
-test-training: $(TRAINING_VENV)/ready
+test-training: $(TRAINING_VENV)/ready $(KERNELS)
 	$(TRAINING_VENV)/bin/python -m pytest $(PARALLEL) tests/training $(PYTEST_FLAGS)
 
 ## make coverage              which lines the run time's tests reach; the report is build/coverage/index.html
-coverage: $(VENV)/tested
+coverage: $(VENV)/tested $(KERNELS)
 	@mkdir -p build/coverage && rm -f build/coverage/data*
 	$(VENV)/bin/coverage run -m pytest $(RUNTIME_TESTS) $(PYTEST_FLAGS)
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage html --quiet --directory build/coverage
 	$(VENV)/bin/coverage report --skip-covered
+
+## make sanitize              the kernels under the sanitizers, and the same bits on every width of registers (gcc)
+sanitize: $(VENV)/ready
+	$(VENV)/bin/python -m benchmarks.kernels
 
 ## make docs                  the docs site, into build/site; a broken link or a faulty docstring ends it
 docs: $(DOCS_VENV)/ready
@@ -90,10 +95,10 @@ lint: $(VENV)/tested $(TRAINING_VENV)/ready
 	$(TRAINING_VENV)/bin/mypy training tests/training benchmarks # where torch is, whose types they are checked against
 
 ## make env                   the run time's environment (.venv)
-env: $(VENV)/ready
+env: $(VENV)/ready $(KERNELS)
 
 ## make env-training          the environment with torch and monai (.venv-training)
-env-training: $(TRAINING_VENV)/ready
+env-training: $(TRAINING_VENV)/ready $(KERNELS)
 
 ## make map                   the MAP as MONAI Deploy's packager makes it (needs Docker with buildx; docs/deploy.md)
 map: $(MAP_VENV)/ready
@@ -113,11 +118,11 @@ machine:
 	  version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	  "$$python" -c 'import venv, ensurepip' 2>/dev/null || need "Python's venv module is missing." "python$$version-venv"; \
 	  "$$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.isfile(os.path.join(sysconfig.get_path("include"), "Python.h")))' \
-	    || need "Python's headers are missing (pyradiomics is compiled)." "python$$version-dev"; \
+	    || need "Python's headers are missing (pyradiomics and the kernels are compiled)." "python$$version-dev"; \
 	fi; \
 	cc=$$(command -v cc || command -v gcc || true); \
 	if [ -z "$$cc" ] || ! echo '#include <stdlib.h>' | "$$cc" -E - >/dev/null 2>&1; then \
-	  need "A C compiler and its headers are missing (pyradiomics is compiled)." gcc libc6-dev; \
+	  need "A C compiler and its headers are missing (pyradiomics and the kernels are compiled)." gcc libc6-dev; \
 	fi; \
 	if [ $${#why[@]} -gt 0 ]; then \
 	  printf '%s\n' "$${why[@]}" >&2; \
@@ -141,6 +146,12 @@ define install
 	$(1)/bin/python $(PIP) install --no-deps --no-build-isolation -e .
 	$(1)/bin/python -c pass
 endef
+
+# An environment's installation of the checkout builds the kernels in their place, once for all Pythons; here they are
+# built again where a source is newer.
+$(KERNELS): $(wildcard pdl1es/features/kernels/*.[ch]) setup.py
+	@for venv in $(VENV) $(TRAINING_VENV); do if [ -e $$venv/ready ]; then \
+	  $$venv/bin/python setup.py --quiet build_ext --inplace --force; break; fi; done
 
 # The packager looks at the versions of the framework that are installed, and imports none of it.
 $(MAP_VENV)/ready: lock.txt | machine
@@ -170,16 +181,16 @@ $(TRAINING_VENV)/ready: training/requirements.txt lock.txt pyproject.toml setup.
 	@touch $@
 
 ## make untrained-model       write a seeded, untrained model into out/untrained, to try the chain's contract with
-untrained-model: $(TRAINING_VENV)/ready
+untrained-model: $(TRAINING_VENV)/ready $(KERNELS)
 	$(TRAINING_VENV)/bin/python -m training.untrained out/untrained
 
 ## make reproduce [SMALL=1]   from nothing to model and report, on a synthetic cohort; goes on where it stopped
-reproduce: $(TRAINING_VENV)/ready
+reproduce: $(TRAINING_VENV)/ready $(KERNELS)
 	@$(TRAINING_VENV)/bin/pdl1es reproduce $(if $(SMALL),--small "$(RUNS)/small","$(RUNS)/full") $(REPRODUCE_FLAGS)
 
 ## make wheel                 build the package that pip installs, into dist/
 wheel: $(BUILD_VENV)/ready
-	@rm -rf build/lib build/bdist.*
+	@rm -rf build/lib* build/temp* build/bdist.*
 	@$(BUILD_VENV)/bin/python $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/pdl1es-*.whl
 
@@ -203,4 +214,4 @@ $(LOCK_VENV)/ready: | machine
 
 ## make clean                 remove environments and outputs
 clean:
-	rm -rf $(VENV) $(TRAINING_VENV) $(MAP_VENV) $(LOCK_VENV) $(DOCS_VENV) $(BUILD_VENV) out build dist docs/reference *.egg-info
+	rm -rf $(VENV) $(TRAINING_VENV) $(MAP_VENV) $(LOCK_VENV) $(DOCS_VENV) $(BUILD_VENV) out build dist docs/reference *.egg-info $(KERNELS)

@@ -312,7 +312,7 @@ def features(
         grey = discretise(voxels, **bins)
         values.update(grey_level_features(replace(grey, levels=grey.levels + grey_level_shift), region))
     own_box = Crop.around(image, whole, 0).mask
-    shape = shape_features(Region.of(own_box, spacing=(depth, height, width)))
+    shape = shape_features(own_box, spacing=(depth, height, width))
     values.update((f"shape_{name}", float(v)) for name, v in zip(FEATURES_BY_CLASS["shape"], shape, strict=True))
     return values
 

@@ -39,8 +39,9 @@ DOCKER_BUILDKIT=1 "$DOCKER" build ${DOCKER_BUILD_FLAGS:-} --build-arg "ORT=${ORT
 cp package/map_main.py "$build/app/__main__.py"
 for package in app operators pdl1es; do
   mkdir "$build/app/$package"
-  tar --exclude=__pycache__ -C "$package" -c . | tar -C "$build/app/$package" -x
+  tar --exclude=__pycache__ --exclude='*.so' -C "$package" -c . | tar -C "$build/app/$package" -x
 done
+cp "$build/wheel/compiled.abi3.so" "$build/app/pdl1es/features/"
 "$venv/bin/python" -m zipfile -e "$build"/wheel/pyradiomics_bhklab-*.whl "$build/app"
 # The packager's Dockerfile upgrades pip for the user and installs this list. The next start of Python is pip's own: it
 # makes holoscan's links, by the system's pip 24, which then is the one that runs. The script `pip` has to fit it:

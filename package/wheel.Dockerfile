@@ -1,5 +1,5 @@
-# What the packager's image cannot make for itself: pyradiomics built for its Python (Ubuntu 24.04's, 3.12), since it has
-# no compiler, and the exact version of everything else on that Python. `docker build --output` leaves both in a folder.
+# What the packager's image cannot make for itself: pyradiomics and our kernels built for its Python (Ubuntu 24.04's, 3.12),
+# since it has no compiler, and the exact version of everything else on that Python. `docker build --output` leaves both in a folder.
 ARG UBUNTU_IMAGE=ubuntu:24.04
 FROM ${UBUNTU_IMAGE} AS build
 RUN apt-get update \
@@ -18,6 +18,12 @@ ARG ORT=onnxruntime-gpu
 RUN case "$ORT" in onnxruntime) for="" ;; onnxruntime-gpu) for="--gpu pyproject.toml" ;; *) exit 2 ;; esac \
  && /opt/tools/bin/python package/image_packages.py --list /out/requirements.txt --requirements requirements.txt \
       --lock lock.txt $for
+
+COPY setup.py README.md LICENSE ./
+COPY pdl1es pdl1es
+RUN /opt/tools/bin/python -m pip install --no-cache-dir --quiet -c lock.txt setuptools \
+ && /opt/tools/bin/python setup.py --quiet build_ext --inplace --force \
+ && cp pdl1es/features/compiled.abi3.so /out/
 
 FROM scratch
 COPY --from=build /out /

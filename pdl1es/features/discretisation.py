@@ -12,6 +12,10 @@ from radiomics import imageoperations
 from pdl1es.features.region import Values
 
 
+class NotFinite(ValueError):
+    """An image has values that are not finite: it has no grey levels."""
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class GreyLevels:
     """A discretised image.
@@ -19,14 +23,14 @@ class GreyLevels:
     Attributes
     ----------
     voxels
-        int64, shape (n_voxels,): rank of each voxel's grey level among those present, from 1.
+        int64 or int32, shape (n_voxels,): rank of each voxel's grey level among those present, from 1.
     levels
         int64, shape (n_levels,): the grey levels present, ascending.
     counts
         int64, same shape: voxels of each.
     """
 
-    voxels: NDArray[np.int64]
+    voxels: NDArray[np.int64] | NDArray[np.int32]
     levels: NDArray[np.int64]
     counts: NDArray[np.int64]
 
@@ -51,8 +55,8 @@ def discretise(values: Values, *, bin_width: float, bin_count: int | None = None
 
     Raises
     ------
-    ValueError
-        The values are not finite.
+    NotFinite
+        The values are not.
     """
     bins = np.digitize(values, bin_edges(values, bin_width=bin_width, bin_count=bin_count))
     counts = np.bincount(bins)
@@ -82,11 +86,11 @@ def bin_edges(values: Values, *, bin_width: float, bin_count: int | None = None)
 
     Raises
     ------
-    ValueError
-        The values are not finite.
+    NotFinite
+        The values are not.
     """
     # Edges depend only on the smallest and the largest value.
     extremes = np.array([values.min(), values.max()], dtype=values.dtype)
     if not np.isfinite(extremes).all():
-        raise ValueError("the image is not finite")
+        raise NotFinite("the image is not finite")
     return np.asarray(imageoperations.getBinEdges(extremes, binWidth=bin_width, binCount=bin_count))

@@ -3,7 +3,8 @@
 pyradiomics is the definition: the features are its classes' formulas, the bins come from its ``getBinEdges``, the
 surface from its mesh. What is slow in it is replaced: each image is binned once for all classes (`discretisation`),
 texture is counted by operations on the whole tumour (`matrices`), a formula runs once for several images (`texture`), no
-diameter compares all pairs of points (`shape`), and filters read no more of the scan than they need (`filters`).
+diameter compares all pairs of points (`shape`), and filters read no more of the scan than they need (`filters`). Where the
+compiled kernels were built they do the filters, the counting and the sums (`kernels`), with the same bits.
 """
 
 from __future__ import annotations
@@ -17,22 +18,23 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pdl1es.features.discretisation import discretise
+from pdl1es.features import extraction_path
+from pdl1es.features.discretisation import NotFinite
+from pdl1es.features.extraction_path import ExtractionPath
 from pdl1es.features.filters import image_filters
-from pdl1es.features.first_order import first_order_features
-from pdl1es.features.matrices import TextureMatrices, texture_matrices
+from pdl1es.features.matrices import TextureMatrices
 from pdl1es.features.names import FEATURE_NAMES, FEATURES_BY_CLASS, IMAGE_TYPES
 from pdl1es.features.radiomic_features import RadiomicFeatures
-from pdl1es.features.region import Crop, Region, Values
+from pdl1es.features.region import Crop, Values
 from pdl1es.features.settings import SETTINGS
-from pdl1es.features.shape import shape_features
 from pdl1es.features.texture import batches, texture_features
 from pdl1es.features.upstream_check import check_upstream
 
 check_upstream()
 
-FILTERS: Final = image_filters(SETTINGS)
+FILTERS: Final = image_filters(SETTINGS, extraction_path.DEFAULT.filters)
 """The method's filters by the images that they give."""
+_NUMPY_FILTERS: Final = image_filters(SETTINGS, extraction_path.NUMPY.filters)
 _CLASSES: Final = tuple(name for name in FEATURES_BY_CLASS if name != "shape")
 _TEXTURE: Final = tuple(name for name in _CLASSES if name != "firstorder")
 
@@ -41,7 +43,11 @@ _FROM_VOXELS: Final = 10_000
 
 
 def extract_radiomics(
-    hu: NDArray[np.int16], mask: NDArray[np.bool_], *, threads: int | None = None
+    hu: NDArray[np.int16],
+    mask: NDArray[np.bool_],
+    *,
+    threads: int | None = None,
+    path: ExtractionPath = extraction_path.DEFAULT,
 ) -> RadiomicFeatures:
     """Compute every feature of the method.
 
@@ -56,6 +62,8 @@ def extract_radiomics(
     threads
         Threads to work with; by default two for a tumour that is worth them, where there are two cores. The values do
         not depend on it.
+    path
+        By compiled kernels or by numpy. The values do not depend on it.
 
     Returns
     -------
@@ -83,22 +91,23 @@ def extract_radiomics(
         large = np.count_nonzero(crop.mask) >= _FROM_VOXELS
         threads = min(2, len(os.sched_getaffinity(0))) if large else 1
     if threads == 1:
-        return RadiomicFeatures(_extract(crop, map))
+        return RadiomicFeatures(_extract(crop, path, map))
     with ThreadPoolExecutor(threads) as pool:
-        return RadiomicFeatures(_extract(crop, pool.map))
+        return RadiomicFeatures(_extract(crop, path, pool.map))
 
 
-def _extract(crop: Crop, each: Callable[..., Iterable[Any]]) -> NDArray[np.float64]:
+def _extract(crop: Crop, path: ExtractionPath, each: Callable[..., Iterable[Any]]) -> NDArray[np.float64]:
     """Compute every feature; ``each`` maps a function over tasks, as `map` does."""
-    region = Region.of(crop.mask)
+    layout = path.lay_out(crop.mask)
+    filters = _NUMPY_FILTERS if path is extraction_path.NUMPY else FILTERS
     *filtered, shape = each(
-        _quietly, [*(partial(function, crop) for function in FILTERS.values()), partial(shape_features, region)]
+        _quietly, [*(partial(function, crop) for function in filters.values()), partial(path.shape_features, crop.mask)]
     )
     images: dict[str, Values] = {}
     for produced in filtered:
         images.update({name: values for name, values in produced.items() if values is not None})
 
-    described = each(_quietly, [partial(_describe, values, region) for values in images.values()])
+    described = each(_quietly, [partial(_describe, values, layout, path) for values in images.values()])
     first_order: dict[str, NDArray[np.float64]] = {}
     matrices: dict[str, TextureMatrices] = {}
     for name, description in zip(images, described, strict=True):
@@ -128,10 +137,9 @@ def _quietly(task: Callable[[], Any]) -> Any:
         return task()
 
 
-def _describe(values: Values, region: Region) -> tuple[NDArray[np.float64], TextureMatrices] | None:
+def _describe(values: Values, layout: Any, path: ExtractionPath) -> extraction_path.Description | None:
     """Return an image's first-order features and texture matrices; None where it is not finite."""
     try:
-        grey = discretise(values, bin_width=SETTINGS.setting.bin_width)
-    except ValueError:
+        return path.describe(values, layout, SETTINGS.setting.bin_width)
+    except NotFinite:
         return None
-    return first_order_features(values, grey), texture_matrices(grey, region)

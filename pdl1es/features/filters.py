@@ -8,7 +8,7 @@ one that pyradiomics computes, to the bit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -72,7 +72,7 @@ def laplacian_of_gaussian(crop: Crop, sigma: float) -> Values | None:
     Values or None
         float32; None where the crop is too small for the filter.
     """
-    if min(crop.hu.shape) < max(_LOG_MIN_SIZE, int(np.ceil(sigma)) + 1):
+    if too_small_for_laplacian(crop, sigma):
         return None
     laplacian = SimpleITK.LaplacianRecursiveGaussianImageFilter()
     laplacian.SetNormalizeAcrossScale(True)
@@ -80,6 +80,23 @@ def laplacian_of_gaussian(crop: Crop, sigma: float) -> Values | None:
     filtered = laplacian.Execute(SimpleITK.GetImageFromArray(crop.hu))
     # The view does not keep the image's memory; the variable ``filtered`` keeps it until the voxels are copied.
     return crop.tumour(SimpleITK.GetArrayViewFromImage(filtered))
+
+
+def too_small_for_laplacian(crop: Crop, sigma: float) -> bool:
+    """Tell whether pyradiomics drops the Laplacian of Gaussian: an axis of the crop is too short for it.
+
+    Parameters
+    ----------
+    crop
+        The tumour and its surroundings.
+    sigma
+        Of the Gaussian, mm.
+
+    Returns
+    -------
+    bool
+    """
+    return min(crop.hu.shape) < max(_LOG_MIN_SIZE, int(np.ceil(sigma)) + 1)
 
 
 def square(crop: Crop) -> Values:
@@ -144,17 +161,32 @@ def _largest_magnitude(crop: Crop) -> np.float64:
     return np.float64(max(int(crop.hu.max()), -int(crop.hu.min())))
 
 
+@dataclass(frozen=True, slots=True)
+class FilterFunctions:
+    """The filters that exist as compiled code too, with the arguments of this module's functions."""
+
+    laplacian_of_gaussian: Callable[[Crop, float], Values | None]
+    wavelet: Callable[[Crop, str], dict[str, Values]]
+    gradient: Callable[[Crop], Values]
+    local_binary_pattern_2d: Callable[[Crop, int, int], Values]
+
+
+FILTERS: Final = FilterFunctions(laplacian_of_gaussian, wavelet, gradient, local_binary_pattern_2d)
+"""This module's own."""
+
 Filter = Callable[[Crop], dict[str, Values | None]]
 """Gives one or more images of a tumour, by pyradiomics' names; None for an image that it cannot compute."""
 
 
-def image_filters(settings: RadiomicsSettings) -> dict[tuple[str, ...], Filter]:
+def image_filters(settings: RadiomicsSettings, functions: FilterFunctions = FILTERS) -> dict[tuple[str, ...], Filter]:
     """Return the method's filters by the images that they give; the slowest first, as a pool wants them.
 
     Parameters
     ----------
     settings
         Of the method.
+    functions
+        Those of one way to compute the features.
 
     Returns
     -------
@@ -167,17 +199,20 @@ def image_filters(settings: RadiomicsSettings) -> dict[tuple[str, ...], Filter]:
 
     def subbands(crop: Crop) -> dict[str, Values | None]:
         name = settings.image_types.wavelet.wavelet
-        return {f"wavelet-{band}": values for band, values in wavelet(crop, name).items()}
+        return {f"wavelet-{band}": values for band, values in functions.wavelet(crop, name).items()}
 
     def pattern(crop: Crop) -> Values:
-        return local_binary_pattern_2d(crop, settings.setting.lbp_radius, settings.setting.lbp_samples)
+        return functions.local_binary_pattern_2d(crop, settings.setting.lbp_radius, settings.setting.lbp_samples)
+
+    def laplacian(sigma: float) -> Callable[[Crop], Values | None]:
+        return lambda crop: functions.laplacian_of_gaussian(crop, sigma)
 
     return dict(
         [
-            *(single(log_image(s), partial(laplacian_of_gaussian, sigma=s)) for s in settings.image_types.log.sigma),
+            *(single(log_image(sigma), laplacian(sigma)) for sigma in settings.image_types.log.sigma),
             (("wavelet-LH", "wavelet-HL", "wavelet-HH", "wavelet-LL"), subbands),
             single("lbp-2D", pattern),
-            single("gradient", gradient),
+            single("gradient", functions.gradient),
             single("exponential", exponential),
             single("logarithm", logarithm),
             single("squareroot", square_root),

@@ -48,7 +48,7 @@ class FirstOrder(PreparedClass, RadiomicsFirstOrder):
         features = super().execute()
         voxels = self.targetVoxelArray
         count = voxels.shape[1]
-        p10, p25, p50, p75, p90 = (self._percentile(percent) for percent in (10, 25, 50, 75, 90))
+        p10, p25, p50, p75, p90 = (percentile(self.sorted, percent) for percent in (10, 25, 50, 75, 90))
         low, high = float(self.sorted[0]), float(self.sorted[-1])
         energy = (voxels * voxels).sum(axis=1)[0]
         mean = voxels.sum(axis=1) / count
@@ -88,14 +88,27 @@ class FirstOrder(PreparedClass, RadiomicsFirstOrder):
         )
         return features
 
-    def _percentile(self, percent: float) -> float:
-        """Interpolate between the two nearest of the sorted voxels."""
-        position = (len(self.sorted) - 1) * (percent / 100)
-        below = int(position)
-        low, high = float(self.sorted[below]), float(self.sorted[min(below + 1, len(self.sorted) - 1)])
-        # numpy takes the nearer end, so that the value cannot leave the interval.
-        fraction = position - below
-        return low + (high - low) * fraction if fraction < 0.5 else high - (high - low) * (1 - fraction)
+
+def percentile(ordered: Values, percent: float) -> float:
+    """Interpolate between the two nearest of an image's sorted voxels, as `numpy.percentile` does.
+
+    Parameters
+    ----------
+    ordered
+        Ascending, shape (n_voxels,).
+    percent
+        From 0 to 100.
+
+    Returns
+    -------
+    float
+    """
+    position = (len(ordered) - 1) * (percent / 100)
+    below = int(position)
+    low, high = float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)])
+    # numpy takes the nearer end, so that the value cannot leave the interval.
+    fraction = position - below
+    return low + (high - low) * fraction if fraction < 0.5 else high - (high - low) * (1 - fraction)
 
 
 def first_order_features(

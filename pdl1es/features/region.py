@@ -133,7 +133,7 @@ class Region:
         Region
         """
         padded = np.pad(mask.view(np.uint8), ((0, 0), (0, 1), (0, 1)))
-        directions = _directions(mask.shape, force_2d)
+        directions = directions_of(mask.shape, force_2d)
         steps = directions @ np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
         if force_2d:
             # Steps reach the next row at most, so one empty row after each occupied one is enough.
@@ -151,7 +151,8 @@ class Region:
         lines = []
         for direction, step in zip(directions, steps, strict=True):
             line = _lines(occupied, indices, int(step), len(places))
-            lines.append(None if _lone(mask, direction, line) else line)
+            apart = not ((line[1:] < len(places)) & (line[:-1] < len(places))).any()
+            lines.append(None if apart and lone(mask, direction) else line)
         return cls(mask, spacing, padded.shape, places, neighbours[places], steps, tuple(lines))
 
     @property
@@ -163,8 +164,21 @@ class Region:
         return f"Region({self.size} voxels, {len(self.steps)} directions)"
 
 
-def _directions(shape: tuple[int, ...], force_2d: bool) -> NDArray[np.int64]:
-    """Return the directions to neighbours, one of each pair of opposites, shape (n, 3), in pyradiomics' order."""
+def directions_of(shape: tuple[int, ...], force_2d: bool) -> NDArray[np.int64]:
+    """Return the directions to neighbours, one of each pair of opposites, in pyradiomics' order.
+
+    Parameters
+    ----------
+    shape
+        Of the tumour's box, (z, y, x).
+    force_2d
+        Within axial slices only.
+
+    Returns
+    -------
+    NDArray[np.int64]
+        Shape (n_directions, 3).
+    """
     # pyradiomics returns its directions only together with a matrix; they depend on which axes are longer than one voxel.
     nothing = np.zeros([min(length, 2) for length in shape], dtype=np.int32)
     _, angles = cMatrices.calculate_glcm(nothing, nothing.astype(np.bool_), np.array([1]), 1, force_2d, 0)
@@ -186,11 +200,20 @@ def _lines(occupied: NDArray[np.uint8], indices: NDArray[np.int32], step: int, n
     return line
 
 
-def _lone(mask: NDArray[np.bool_], direction: NDArray[np.int64], line: NDArray[np.int32]) -> bool:
-    """Tell whether no line along a direction holds two voxels."""
-    size = line.max()
-    if ((line[1:] < size) & (line[:-1] < size)).any():
-        return False
+def lone(mask: NDArray[np.bool_], direction: NDArray[np.int64]) -> bool:
+    """Tell whether no line along a direction holds two voxels, which pyradiomics drops from the run lengths.
+
+    Parameters
+    ----------
+    mask
+        bool, shape (z, y, x): the tumour.
+    direction
+        Voxels along z, y, x.
+
+    Returns
+    -------
+    bool
+    """
     # Two voxels share a line if they agree in every coordinate once the motion along the direction is taken out.
     axis = int(np.flatnonzero(direction)[0])
     voxels = np.array(mask.nonzero())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,6 @@ from radiomics.shape import RadiomicsShape
 
 from pdl1es.features.names import FEATURES_BY_CLASS
 from pdl1es.features.prepared_class import PreparedClass
-from pdl1es.features.region import Region
 from pdl1es.grid.diameter import largest_distance
 
 Floats = NDArray[np.float64]
@@ -22,16 +22,24 @@ _DIRECTIONS: Final = 16
 """Directions in which a plane's extent is measured: its diameter exceeds the largest by less than 0.5 %."""
 
 
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """What the features need of the surface mesh: mm2, mm3, and the diameters of `diameters`, mm."""
+
+    area: float
+    volume: float
+    diameters: tuple[float, float, float, float]
+
+
 class Shape(PreparedClass, RadiomicsShape):
     """3-D shape (IBSI HCUG)."""
 
-    def __init__(self, region: Region) -> None:
+    def __init__(self, mask: NDArray[np.bool_], spacing: tuple[float, float, float], mesh: Mesh) -> None:
         self._prepare("shape")
-        self.pixelSpacing = np.array(region.spacing)
-        self.maskArray = np.pad(region.mask, 1)
+        self.pixelSpacing = np.array(spacing)
+        self.maskArray = mask
         self.labelledVoxelCoordinates = self.maskArray.nonzero()
-        self.SurfaceArea, self.Volume = surface(self.maskArray, region.spacing)
-        self.diameters = diameters(self.maskArray, self.pixelSpacing)
+        self.SurfaceArea, self.Volume, self.diameters = mesh.area, mesh.volume, mesh.diameters
         self.eigenValues = self._axes()
 
     def _axes(self) -> Floats:
@@ -45,20 +53,44 @@ class Shape(PreparedClass, RadiomicsShape):
         return np.sort(eigenvalues)
 
 
-def shape_features(region: Region) -> Floats:
+def shape_features(mask: NDArray[np.bool_], *, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Floats:
     """Evaluate the shape features.
 
     Parameters
     ----------
-    region
-        The tumour.
+    mask
+        bool, shape (z, y, x): the tumour.
+    spacing
+        Voxel size in mm, (z, y, x).
 
     Returns
     -------
     Floats
         Shape (14,), in the order of ``FEATURES_BY_CLASS``.
     """
-    features = Shape(region).execute()
+    padded = np.pad(mask, 1)
+    area, volume = surface(padded, spacing)
+    return features_of_mesh(padded, spacing, Mesh(area, volume, diameters(padded, np.array(spacing))))
+
+
+def features_of_mesh(mask: NDArray[np.bool_], spacing: tuple[float, float, float], mesh: Mesh) -> Floats:
+    """Evaluate the shape features of a mask whose mesh is known.
+
+    Parameters
+    ----------
+    mask
+        bool, shape (z, y, x), with an empty layer all around.
+    spacing
+        Voxel size in mm, (z, y, x).
+    mesh
+        Of the mask.
+
+    Returns
+    -------
+    Floats
+        As from `shape_features`.
+    """
+    features = Shape(mask, spacing, mesh).execute()
     # For a tumour with two equal axes the solver may give two complex numbers, whose imaginary parts are rounding errors.
     return np.array([float(np.real(features[name])) for name in FEATURES_BY_CLASS["shape"]])
 
@@ -116,7 +148,6 @@ def surface(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> tup
     area, volume
         mm2 and mm3.
     """
-    area, volume, growth = _cubes(spacing)
     voxels = mask.view(np.uint8)
     numbers = np.zeros([length - 1 for length in mask.shape], dtype=np.uint8)
     for bit, corner in enumerate(itertools.product((0, 1), repeat=3)):
@@ -125,9 +156,32 @@ def surface(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> tup
     positions = np.array(((numbers != 0) & (numbers != 255)).nonzero())
     found = numbers[tuple(positions)]
     counts = np.bincount(found, minlength=256)
+    return mesh_sums(
+        counts, np.array([np.bincount(found, weights=along, minlength=256) for along in positions]), spacing
+    )
+
+
+def mesh_sums(counts: NDArray[np.int64], positions: Floats, spacing: tuple[float, float, float]) -> tuple[float, float]:
+    """Sum area and volume of a mesh whose cubes are counted.
+
+    Parameters
+    ----------
+    counts
+        int64, shape (256,): cubes by number.
+    positions
+        Shape (3, 256): the sum of their positions along each axis.
+    spacing
+        Voxel size in mm.
+
+    Returns
+    -------
+    area, volume
+        mm2 and mm3.
+    """
+    area, volume, growth = _cubes(spacing)
     total = counts @ volume
     for axis in range(3):
-        total += np.bincount(found, weights=positions[axis], minlength=256) @ growth[:, axis]
+        total += positions[axis] @ growth[:, axis]
     return float(counts @ area), float(total)
 
 

@@ -305,8 +305,11 @@ def batches(images: Sequence[TextureMatrices]) -> list[list[int]]:
         Indices into ``images``; each index once.
     """
     levels = [len(image.levels) for image in images]
+    # Close to int16's ends pyradiomics' edges wrap around, and a level may be 0, by which some formulas divide: such an
+    # image is evaluated alone.
+    alone = [index for index, image in enumerate(images) if image.levels[0] < 1]
     groups: list[list[int]] = []
-    for index in sorted(range(len(images)), key=levels.__getitem__):
+    for index in sorted(set(range(len(images))).difference(alone), key=levels.__getitem__):
         if groups:
             group = [*groups[-1], index]
             laid_out = len(group) * levels[index] ** 2
@@ -314,4 +317,4 @@ def batches(images: Sequence[TextureMatrices]) -> list[list[int]]:
                 groups[-1] = group
                 continue
         groups.append([index])
-    return groups
+    return [[index] for index in alone] + groups

@@ -1,4 +1,4 @@
-"""Checks that pyradiomics is the version whose internals are used here."""
+"""The check that pyradiomics is the version whose internals this room uses, and that the compiled kernels agree."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from radiomics.glszm import RadiomicsGLSZM
 from radiomics.ngtdm import RadiomicsNGTDM
 from radiomics.shape import RadiomicsShape
 
-from pdl1es.features.discretisation import GreyLevels
-from pdl1es.features.matrices import texture_matrices
+from pdl1es.features import extraction_path
+from pdl1es.features.extraction_path import ExtractionPath
+from pdl1es.features.filters import image_filters
 from pdl1es.features.names import FEATURES_BY_CLASS
-from pdl1es.features.region import Region
+from pdl1es.features.region import Crop
+from pdl1es.features.settings import SETTINGS
 
 UPSTREAM_VERSION: Final = "3.0.1"
 """The version of pyradiomics whose internals are used here."""
@@ -37,6 +39,10 @@ RELIED_ON: Final[dict[type, tuple[str, ...]]] = {
 """The methods of pyradiomics' classes that are replaced or called here."""
 
 
+_POINTWISE: Final = ("original", "square", "squareroot", "logarithm", "exponential")
+"""Images that both ways compute by numpy."""
+
+
 class UpstreamChanged(ImportError):
     """pyradiomics is not the version whose internals are used here, or they are not as expected."""
 
@@ -47,7 +53,8 @@ def check_upstream() -> None:
     Raises
     ------
     UpstreamChanged
-        Another version; a class, method or feature is missing; or a compiled matrix holds other counts than ours.
+        Another version; a class, method or feature is missing; a compiled matrix holds other counts than ours; or a
+        compiled filter gives another value than the package that it stands for.
     """
     if radiomics.__version__.removeprefix("v") not in (UPSTREAM_VERSION, SAME_CODE_VERSION):
         raise UpstreamChanged(f"pyradiomics {UPSTREAM_VERSION} is needed, {radiomics.__version__} is installed")
@@ -60,22 +67,39 @@ def check_upstream() -> None:
         offered = {name for name, deprecated in owner.getFeatureNames().items() if not deprecated}  # type: ignore[attr-defined]
         if offered != set(FEATURES_BY_CLASS[feature_class]):
             raise UpstreamChanged(f"radiomics.{owner.__name__} has other features than the method's")
-    _compare_matrices()
+    for path in {extraction_path.NUMPY, extraction_path.DEFAULT}:
+        _compare_matrices(path)
+    if extraction_path.DEFAULT is not extraction_path.NUMPY:
+        _compare_filters()
 
 
-def _compare_matrices() -> None:
-    """Compare the texture matrices of a small image with the compiled ones."""
+def _compare_filters() -> None:
+    """Compare the compiled filters with SimpleITK, PyWavelets and scikit-image on a small image, to the bit."""
+    image = (np.arange(7 * 9 * 11) * 7919 % 1301 - 900).astype(np.int16).reshape(7, 9, 11)
+    mask = np.zeros(image.shape, dtype=np.bool_)
+    mask[1:6, 1:8, 2:11] = image[1:6, 1:8, 2:11] > -700
+    crop = Crop.around(image, mask, 10)
+    theirs, ours = (image_filters(SETTINGS, path.filters) for path in (extraction_path.NUMPY, extraction_path.DEFAULT))
+    for names, reference in theirs.items():
+        if names[0] in _POINTWISE:
+            continue
+        expected, found = reference(crop), ours[names](crop)
+        if not all(np.array_equal(expected[name], found[name]) for name in names):  # type: ignore[arg-type]
+            raise UpstreamChanged(f"the compiled filter of {', '.join(names)} gives other values than the package's")
+
+
+def _compare_matrices(path: ExtractionPath) -> None:
+    """Compare the texture matrices of a small image with pyradiomics' own."""
     image = np.array([[[1, 1, 2, 3], [2, 1, 1, 3], [3, 3, 2, 1]], [[2, 2, 2, 1], [1, 3, 3, 3], [2, 1, 2, 2]]], np.int32)
     mask = np.ones(image.shape, dtype=np.bool_)
     mask[0, 0, 0] = mask[1, 2, 3] = False
-    region = Region.of(mask)
-    grey = GreyLevels(image[mask].astype(np.int64), np.arange(1, 4), np.bincount(image[mask])[1:])
-    ours = texture_matrices(grey, region)
+    # Grey levels 1, 2 and 3 are bins of width 1 from 1 on.
+    _, ours = path.describe(image[mask].astype(np.int16), path.lay_out(mask), 1)
     planar = (True, 0)
     glcm, _ = cMatrices.calculate_glcm(image, mask, np.array([1]), 3, *planar)
     gldm = cMatrices.calculate_gldm(image, mask, np.array([1]), 3, 0, *planar)
     glrlm, _ = cMatrices.calculate_glrlm(image, mask, 3, 4, *planar)
-    glszm = cMatrices.calculate_glszm(image, mask, 3, region.size, *planar)
+    glszm = cMatrices.calculate_glszm(image, mask, 3, np.count_nonzero(mask), *planar)
     ngtdm = cMatrices.calculate_ngtdm(image, mask, np.array([1]), 3, *planar)
     same = (
         np.array_equal(ours.glcm, glcm[0])
@@ -85,4 +109,4 @@ def _compare_matrices() -> None:
         and np.array_equal(ours.differences, ngtdm[0][:, 1])
     )
     if not same:
-        raise UpstreamChanged("radiomics.cMatrices counts otherwise than pdl1es.features.matrices")
+        raise UpstreamChanged("radiomics.cMatrices counts otherwise than pdl1es.features does")

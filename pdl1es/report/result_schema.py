@@ -224,8 +224,9 @@ class RoiResult(_Part):
 
 
 class FeaturesResult(_Part):
-    """Selected radiomic features that need a second look."""
+    """How the radiomic features were computed, and which of the selected ones need a second look."""
 
+    path: Literal["compiled", "numpy"] = Field(description="by the compiled kernels or by numpy: the same values")
     missing: tuple[str, ...] = Field(description="not computable: counted as the training mean")
     clipped: tuple[str, ...] = Field(description="more than 5 standard deviations from the training mean: clipped")
 

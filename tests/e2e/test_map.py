@@ -97,11 +97,11 @@ def container(docker: Docker, context: Path, ubuntu: str, tmp_path_factory: pyte
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder but compiled Python, by its path."""
+    """Every file of a folder but what was compiled, by its path."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix != ".pyc"
+        if path.is_file() and path.suffix not in (".pyc", ".so")
     }
 
 
@@ -164,8 +164,9 @@ def test_every_package_of_the_map_has_its_exact_version(context: Path, repositor
     assert "torch" not in own
 
 
-def test_pyradiomics_is_there_built_for_the_images_python(context: Path) -> None:
+def test_pyradiomics_and_the_kernels_are_there_built_for_the_images_python(context: Path) -> None:
     folder = context / "app"
+    assert (folder / "pdl1es" / "features" / "compiled.abi3.so").is_file()
     assert [path.name for path in (folder / "radiomics").glob("_cmatrices*.so")] == [
         "_cmatrices.cpython-312-x86_64-linux-gnu.so"
     ]

@@ -54,7 +54,8 @@ def run(*command: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_wheel_holds_the_package_alone_with_settings_model_and_types(wheel: Path, repository: Path) -> None:
-    assert wheel.name == f"pdl1es-{__version__}-py3-none-any.whl"
+    # One wheel for every Python from 3.11 on.
+    assert wheel.name == f"pdl1es-{__version__}-cp311-abi3-linux_x86_64.whl"
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         assert {name.split("/")[0] for name in names} == {"pdl1es", f"pdl1es-{__version__}.dist-info"}
@@ -63,7 +64,8 @@ def test_the_wheel_holds_the_package_alone_with_settings_model_and_types(wheel: 
             if file.is_file():
                 assert archive.read(f"pdl1es/{file.relative_to(repository)}") == file.read_bytes()
         assert archive.read(f"pdl1es-{__version__}.dist-info/top_level.txt").split() == [b"pdl1es"]
-    assert "pdl1es/py.typed" in names
+    assert {"pdl1es/py.typed", "pdl1es/features/compiled.abi3.so"} <= names
+    assert not [name for name in names if name.endswith((".c", ".h"))]
     sources = {str(path.relative_to(repository)) for path in (repository / "pdl1es").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == sources
 
@@ -84,6 +86,7 @@ def test_a_phantom_is_made_inspected_and_scored_in_another_folder(installed: Pat
     run(pdl1es, "run", "study", "report", folder=tmp_path)
     result = json.loads((tmp_path / "report" / "result.json").read_text(encoding="utf-8"))
     assert result["status"] == "scored"
+    assert result["assessment"]["features"]["path"] == "compiled"
     assert [report["kind"] for report in result["reports"]] == ["sr"]
 
 

@@ -7,7 +7,7 @@ import pytest
 from radiomics import cShape
 
 from pdl1es.features.names import FEATURES_BY_CLASS
-from pdl1es.features.region import Crop, Region
+from pdl1es.features.region import Crop
 from pdl1es.features.shape import diameters, shape_features, surface
 from tests.unit.features.stock import cropped, stock_features
 from tests.unit.features.tumours import KINDS, assert_same_features, synthetic_tumour
@@ -18,14 +18,14 @@ def test_it_is_pyradiomics(number: int) -> None:
     case = synthetic_tumour(number)
     mask = Crop.around(case.hu, case.mask, 0).mask
     stock = stock_features("shape", mask.astype(np.int16), mask)
-    assert_same_features(shape_features(Region.of(mask)), stock, FEATURES_BY_CLASS["shape"])
+    assert_same_features(shape_features(mask), stock, FEATURES_BY_CLASS["shape"])
 
 
 @pytest.mark.parametrize("spacing", [(5.0, 0.57, 0.57), (3.0, 0.9765625, 0.9765625), (0.5, 2.0, 1.3)])
 def test_it_is_pyradiomics_on_voxels_that_are_no_cubes(spacing: tuple[float, float, float]) -> None:
     _, mask = cropped("hollow")
     stock = stock_features("shape", mask.astype(np.int16), mask, spacing=spacing)
-    ours = shape_features(Region.of(mask, spacing=spacing))
+    ours = shape_features(mask, spacing=spacing)
     assert_same_features(ours, stock, FEATURES_BY_CLASS["shape"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,19 @@ def test_images_are_grouped_once_each_by_their_numbers_of_grey_levels() -> None:
     groups = batches(images)
     assert sorted(index for group in groups for index in group) == list(range(len(widths)))
     assert len(groups) > 1
+
+
+def test_an_image_with_a_level_of_0_takes_nothing_from_the_others() -> None:
+    """Close to int16's ends pyradiomics' edges wrap around, and its bins count from 0."""
+    hu, mask = cropped("blob")
+    ordinary = texture_matrices(discretise(hu[mask], bin_width=25), Region.of(mask))
+    from_nought = replace(ordinary, levels=ordinary.levels - ordinary.levels[0])
+    images = [ordinary, from_nought, ordinary]
+    for group in batches(images):
+        with np.errstate(all="ignore"):
+            rows = texture_features("gldm", [images[index] for index in group])
+        for index, row in zip(group, rows, strict=True):
+            assert np.isfinite(row).all() == (index != 1)
 
 
 def test_an_eigenvalue_of_nought_is_pyradiomics_noise() -> None:

@@ -1,0 +1,85 @@
+"""The two ways to compute the features of a tumour: by compiled kernels, and by numpy and other packages.
+
+The numpy path is the reference and the fall-back. Both are given by the same few functions; their values are the same
+to the bit. The formulas of texture are evaluated after them, by numpy on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdl1es.features import discretisation, filters, first_order, matrices, shape
+from pdl1es.features.default_path import DEFAULT_PATH, PathName
+from pdl1es.features.matrices import TextureMatrices
+from pdl1es.features.region import Region, Values
+
+Description = tuple[NDArray[np.float64], TextureMatrices]
+"""An image's first-order features and its texture matrices."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ExtractionPath:
+    """The functions of one way.
+
+    Attributes
+    ----------
+    name
+        ``compiled`` or ``numpy``.
+    filters
+        The filters that exist twice.
+    shape_features
+        Describes the tumour's mask, shape (z, y, x).
+    lay_out
+        Lays the tumour's mask out for ``describe``.
+    describe
+        Bins an image's voxels and describes them, given the layout and the bin width; NotFinite where they are not.
+    """
+
+    name: PathName
+    filters: filters.FilterFunctions
+    shape_features: Callable[[NDArray[np.bool_]], NDArray[np.float64]]
+    lay_out: Callable[[NDArray[np.bool_]], Any]
+    describe: Callable[[Values, Any, float], Description]
+
+    def __repr__(self) -> str:
+        return f"ExtractionPath({self.name})"
+
+
+def _describe(values: Values, region: Region, bin_width: float) -> Description:
+    grey = discretisation.discretise(values, bin_width=bin_width)
+    return first_order.first_order_features(values, grey), matrices.texture_matrices(grey, region)
+
+
+def _compiled_path() -> ExtractionPath:
+    from pdl1es.features import compiled_filters, compiled_first_order, compiled_shape, compiled_texture
+
+    def describe(values: Values, line: compiled_texture.TextureLine, bin_width: float) -> Description:
+        grey = compiled_texture.discretise_by_kernel(values, bin_width=bin_width)
+        features = compiled_first_order.first_order_features_by_kernel(values, grey)
+        return features, compiled_texture.texture_matrices_by_kernel(grey, line)
+
+    return ExtractionPath(
+        name="compiled",
+        filters=compiled_filters.FILTERS,
+        shape_features=compiled_shape.shape_features_by_kernel,
+        lay_out=compiled_texture.TextureLine.of,
+        describe=describe,
+    )
+
+
+NUMPY: Final = ExtractionPath(
+    name="numpy",
+    filters=filters.FILTERS,
+    shape_features=shape.shape_features,
+    lay_out=Region.of,
+    describe=_describe,
+)
+"""The reference."""
+
+DEFAULT: Final = _compiled_path() if DEFAULT_PATH == "compiled" else NUMPY
+"""The compiled way where it was built, else the other."""
