@@ -724,7 +724,8 @@ def run_command(study: Path, output: Path, repository: Path, largest_file: int |
 
     done = subprocess.run(
         [sys.executable, "-m", "pdl1es.command_line.cli", "run", str(study), str(output)],
-        env={**os.environ, "PYTHONPATH": str(repository)},
+        # A module's bytecode, cut off by the limit, would stay and end every later run.
+        env={**os.environ, "PYTHONPATH": str(repository), "PYTHONDONTWRITEBYTECODE": "1"},
         cwd=repository,
         capture_output=True,
         preexec_fn=limit,
