@@ -91,7 +91,7 @@ $(DOCS_VENV)/ready: lock.txt pyproject.toml | machine
 lint: $(VENV)/tested $(TRAINING_VENV)/ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy app operators pdl1es package docs tests/*.py tests/unit tests/integration tests/e2e
+	$(VENV)/bin/mypy app gateway operators pdl1es package docs tests/*.py tests/unit tests/integration tests/gateway tests/e2e
 	$(TRAINING_VENV)/bin/mypy training tests/training benchmarks # where torch is, whose types they are checked against
 
 ## make env                   the run time's environment (.venv)
@@ -166,8 +166,8 @@ $(VENV)/ready: requirements.txt lock.txt pyproject.toml setup.py | machine
 	@$(call install,$(VENV),-r requirements.txt)
 	@touch $@
 
-$(VENV)/tested: $(VENV)/ready
-	@$(VENV)/bin/python $(PIP) install -c lock.txt --group test
+$(VENV)/tested: $(VENV)/ready gateway/requirements.txt
+	@$(VENV)/bin/python $(PIP) install -c lock.txt -r gateway/requirements.txt --group test
 	@touch $@
 
 # torch has builds for CPUs and for CUDA under one version, and hashes of its own on every index: it is installed as the
@@ -205,6 +205,7 @@ lock: $(LOCK_VENV)/ready
 	@$(COMPILE) --all-extras $(GROUPS:%=--group %) --generate-hashes $(if $(UPGRADE),--upgrade) --output-file lock.txt >/dev/null
 	@list() { echo "# Written by \`make lock\`: $$1"; echo "-c $$2lock.txt"; $(COMPILE) --no-annotate --no-deps -c lock.txt "$${@:3}" | sed 's/ ;.*//'; }; \
 	list "what scores a study, with MONAI Deploy" "" --extra map >requirements.txt; \
+	list "the run time, and what the gateway needs" ../ --extra gateway >gateway/requirements.txt; \
 	list "the run time, and what the training needs beside torch" ../ --extra map --extra training >training/requirements.txt
 
 $(LOCK_VENV)/ready: | machine

@@ -184,6 +184,7 @@ FACTS: Final[dict[str, Callable[[], str]]] = {
     "model": shipped_model,
     "steps": chain_diagram.steps_table,
     "core": lambda: rooms("pdl1es"),
+    "gateway": lambda: rooms("gateway"),
     "training": lambda: rooms("training"),
 }
 

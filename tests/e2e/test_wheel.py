@@ -28,7 +28,7 @@ def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["git", "ls-files", "-z"], cwd=repository, capture_output=True, text=True, check=True
     ).stdout
     for name in filter(None, listed.split("\0")):
-        if name.startswith(("pdl1es/", "models/", "app/", "operators/", "training/")) or "/" not in name:
+        if name.startswith(("pdl1es/", "gateway/", "models/", "app/", "operators/", "training/")) or "/" not in name:
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((repository / name).read_bytes())
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
@@ -53,20 +53,21 @@ def run(*command: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_the_wheel_holds_the_package_alone_with_settings_model_and_types(wheel: Path, repository: Path) -> None:
+def test_the_wheel_holds_package_and_gateway_alone_with_settings_model_and_types(wheel: Path, repository: Path) -> None:
     # One wheel for every Python from 3.11 on.
     assert wheel.name == f"pdl1es-{__version__}-cp311-abi3-linux_x86_64.whl"
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-        assert {name.split("/")[0] for name in names} == {"pdl1es", f"pdl1es-{__version__}.dist-info"}
+        assert {name.split("/")[0] for name in names} == {"pdl1es", "gateway", f"pdl1es-{__version__}.dist-info"}
         assert archive.read("pdl1es/app.yaml") == (repository / "app.yaml").read_bytes()
         for file in (repository / "models").rglob("*"):
             if file.is_file():
                 assert archive.read(f"pdl1es/{file.relative_to(repository)}") == file.read_bytes()
-        assert archive.read(f"pdl1es-{__version__}.dist-info/top_level.txt").split() == [b"pdl1es"]
+        assert archive.read(f"pdl1es-{__version__}.dist-info/top_level.txt").split() == [b"gateway", b"pdl1es"]
     assert {"pdl1es/py.typed", "pdl1es/features/compiled.abi3.so"} <= names
     assert not [name for name in names if name.endswith((".c", ".h"))]
-    sources = {str(path.relative_to(repository)) for path in (repository / "pdl1es").rglob("*.py")}
+    folders = (repository / "pdl1es", repository / "gateway")
+    sources = {str(path.relative_to(repository)) for folder in folders for path in folder.rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == sources
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDERS = ("pdl1es", "app", "operators", "training", "package", "benchmarks", "docs")
+FOLDERS = ("pdl1es", "app", "operators", "gateway", "training", "package", "benchmarks", "docs")
 SECTION = re.compile(r"^(?P<name>[A-Z]\w+)\n-{3,}\n(?P<text>.*?)(?=^[A-Z]\w+\n-{3,}\n|\Z)", re.MULTILINE | re.DOTALL)
 
 

@@ -23,7 +23,7 @@ allowed = {{"ORT_DISABLE_TELEMETRY", "GDCM_RESOURCES_PATH"}}  # the second by GD
 print(sorted(name for name in set(before[0]) ^ set(after[0]) if name not in allowed))
 print(before[1] == after[1])
 print(any("libcudart" in line for line in open("/proc/self/maps")))
-print(sorted({{"holoscan", "monai", "torch", "operators", "app", "training"}} & set(sys.modules)))
+print(sorted({{"holoscan", "monai", "torch", "operators", "app", "training", "gateway"}} & set(sys.modules)))
 """
 
 
@@ -58,17 +58,18 @@ def imported(path: Path) -> set[str]:
     ("package", "never"),
     [
         ("pdl1es", {"app", "operators", "holoscan", "monai", "torch", "lightning"}),
-        ("app", {"training"}),
-        ("operators", {"training", "app"}),
-        ("training", {"app", "operators", "holoscan"}),
+        ("app", {"training", "gateway"}),
+        ("operators", {"training", "gateway", "app"}),
+        ("gateway", {"app", "operators", "training", "holoscan", "monai", "torch"}),
+        ("training", {"app", "operators", "gateway", "holoscan"}),
     ],
 )
 def test_the_packages_depend_on_each_other_in_one_direction(repository: Path, package: str, never: set[str]) -> None:
-    """`pdl1es` knows of the training that it has commands, and of nothing else."""
+    """`pdl1es` knows of the training and the gateway that they have commands, and of nothing else."""
     for path in sorted((repository / package).rglob("*.py")):
         assert not imported(path) & never, path
         if package == "pdl1es" and path.name != "cli.py":
-            assert "training" not in imported(path), path
+            assert not {"training", "gateway"} & imported(path), path
 
 
 WATCHED = """

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-PRODUCT = ("pdl1es", "app", "operators", "training", "package", "benchmarks", "docs")
+PRODUCT = ("pdl1es", "app", "operators", "gateway", "training", "package", "benchmarks", "docs")
 
 
 def modules(repository: Path) -> Iterator[tuple[Path, ast.Module]]:

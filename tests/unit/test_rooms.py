@@ -11,7 +11,7 @@ import pytest
 
 ROW = re.compile(r"^\| (\d+) \| (`[^|]+`) \|", re.MULTILINE)
 TABLE = re.compile(r"^\| row \| in `(\w+)/` \|.*?\n\n", re.MULTILINE | re.DOTALL)
-PACKAGES = ("pdl1es", "training")
+PACKAGES = ("pdl1es", "gateway", "training")
 
 
 def rows(repository: Path, package: str) -> dict[str, int]:

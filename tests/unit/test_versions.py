@@ -56,9 +56,9 @@ def locked(file: Path) -> dict[str, str]:
 
 
 def test_the_lists_of_requirements_are_those_of_the_lock(repository: Path) -> None:
-    """`make lock` writes all three; none was changed by hand."""
+    """`make lock` writes all of them; none was changed by hand."""
     lock = locked(repository / "lock.txt")
-    for name in ("requirements.txt", "training/requirements.txt"):
+    for name in ("requirements.txt", "gateway/requirements.txt", "training/requirements.txt"):
         listed = locked(repository / name)
         assert listed.items() <= lock.items(), name
 
@@ -75,6 +75,7 @@ def test_what_pyproject_asks_for_is_listed(repository: Path, project: dict[str, 
     assert locked(repository / "training" / "requirements.txt").keys() == run_time | names(extras["training"]) - {
         "torch"
     }
+    assert locked(repository / "gateway" / "requirements.txt").keys() == base | names(extras["gateway"])
     groups = {name for group in project["dependency-groups"].values() for name in names(group)}
     assert groups | names(extras["gpu"]) <= locked(repository / "lock.txt").keys()
 

@@ -1,0 +1,136 @@
+"""The gateway's database: one SQLAlchemy engine by URL, SQLite or PostgreSQL, and the metadata that all rooms' tables share.
+
+A room declares its tables on `METADATA` in a module of its own, and `create_tables` makes what is missing. Several processes use
+one database; each transaction that writes is short.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, make_url, text
+from sqlalchemy.types import TypeDecorator
+
+METADATA: Final = MetaData()
+"""The tables of all rooms."""
+WAIT_FOR_WRITER_S: Final = 30.0
+"""How long a transaction waits for another process's on SQLite, s."""
+_CREATION_LOCK: Final = 7_305_221_119
+"""Key of PostgreSQL's advisory lock under which tables are made: any number that nobody else takes."""
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A time in UTC with its zone: SQLite keeps no zone, and a time without one is refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn a time to UTC before it is stored.
+
+        Parameters
+        ----------
+        value
+            A time with its zone, or None.
+        dialect
+            The database's.
+
+        Returns
+        -------
+        datetime or None
+            In UTC.
+
+        Raises
+        ------
+        ValueError
+            The time has no zone.
+        """
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without its zone cannot be stored")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        """Give a stored time its zone.
+
+        Parameters
+        ----------
+        value
+            As the database gives it.
+        dialect
+            The database's.
+
+        Returns
+        -------
+        datetime or None
+            In UTC.
+        """
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def open_database(url: str) -> Engine:
+    """Connect to the gateway's database.
+
+    On SQLite the journal is written ahead (WAL), a commit is on the disk when it returns (``synchronous = FULL``), and a transaction
+    takes the lock for writing when it begins: one that reads first and writes then would otherwise fail where another process wrote
+    in between.
+
+    Parameters
+    ----------
+    url
+        SQLAlchemy's: ``sqlite:////var/lib/pdl1es/gateway.sqlite`` or ``postgresql+psycopg://user@host/name``.
+
+    Returns
+    -------
+    Engine
+        Nothing has been connected yet.
+
+    Raises
+    ------
+    sqlalchemy.exc.ArgumentError
+        The URL is none.
+    """
+    address = make_url(url)
+    if address.get_backend_name() != "sqlite":
+        return create_engine(address, pool_pre_ping=True)
+    engine = create_engine(address, connect_args={"timeout": WAIT_FOR_WRITER_S})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def read_only(engine: Engine) -> Engine:
+    """Return an engine on the same connections whose transactions only read, and hold nobody up."""
+    return engine.execution_options(read_only=True)
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver begins no transaction of its own; `_begin_immediate` does
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_immediate(connection: Connection) -> None:
+    reads = connection.get_execution_options().get("read_only", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def create_tables(engine: Engine) -> None:
+    """Make the tables that are missing, where several processes may start at once.
+
+    Parameters
+    ----------
+    engine
+        From `open_database`. The modules that declare tables must have been imported.
+    """
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION_LOCK})
+        METADATA.create_all(connection)
