@@ -42,7 +42,7 @@ import yaml  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 from scipy.ndimage import gaussian_filter  # noqa: E402
 
-from pdl1es.features import extraction_path  # noqa: E402
+from pdl1es.features import default_path, extraction_path  # noqa: E402
 from pdl1es.features.extraction import extract_radiomics  # noqa: E402
 from pdl1es.features.names import FEATURE_NAMES, IMAGE_TYPES  # noqa: E402
 from pdl1es.features.settings_file import radiomics_settings_text  # noqa: E402
@@ -411,7 +411,7 @@ def radiomics_report(arguments: argparse.Namespace) -> str:
     lines = [
         "# Feature extraction: how fast, how much memory, how equal",
         "",
-        f"Machine: {machine()}. *ours* is the {extraction_path.DEFAULT.name} path.",
+        f"Machine: {machine()}. *ours* is the {default_path.DEFAULT.name} path.",
         "",
         f"`python -m benchmarks.radiomics`: the tools take turns in one process, {arguments.repeats} rounds after one "
         f"that is not counted; a tool that takes over {LONG_S:.0f} s runs once. Medians. *Processor* is the time of "

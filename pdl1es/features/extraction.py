@@ -18,9 +18,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pdl1es.features import extraction_path
+from pdl1es.features import default_path
 from pdl1es.features.discretisation import NotFinite
-from pdl1es.features.extraction_path import ExtractionPath
+from pdl1es.features.extraction_path import Description, ExtractionPath
 from pdl1es.features.filters import image_filters
 from pdl1es.features.matrices import TextureMatrices
 from pdl1es.features.names import FEATURE_NAMES, FEATURES_BY_CLASS, IMAGE_TYPES
@@ -28,13 +28,9 @@ from pdl1es.features.radiomic_features import RadiomicFeatures
 from pdl1es.features.region import Crop, Values
 from pdl1es.features.settings import SETTINGS
 from pdl1es.features.texture import batches, texture_features
-from pdl1es.features.upstream_check import check_upstream
 
-check_upstream()
-
-FILTERS: Final = image_filters(SETTINGS, extraction_path.DEFAULT.filters)
+FILTERS: Final = image_filters(SETTINGS, default_path.DEFAULT.filters)
 """The method's filters by the images that they give."""
-_NUMPY_FILTERS: Final = image_filters(SETTINGS, extraction_path.NUMPY.filters)
 _CLASSES: Final = tuple(name for name in FEATURES_BY_CLASS if name != "shape")
 _TEXTURE: Final = tuple(name for name in _CLASSES if name != "firstorder")
 
@@ -47,7 +43,7 @@ def extract_radiomics(
     mask: NDArray[np.bool_],
     *,
     threads: int | None = None,
-    path: ExtractionPath = extraction_path.DEFAULT,
+    path: ExtractionPath = default_path.DEFAULT,
 ) -> RadiomicFeatures:
     """Compute every feature of the method.
 
@@ -99,7 +95,7 @@ def extract_radiomics(
 def _extract(crop: Crop, path: ExtractionPath, each: Callable[..., Iterable[Any]]) -> NDArray[np.float64]:
     """Compute every feature; ``each`` maps a function over tasks, as `map` does."""
     layout = path.lay_out(crop.mask)
-    filters = _NUMPY_FILTERS if path is extraction_path.NUMPY else FILTERS
+    filters = FILTERS if path is default_path.DEFAULT else image_filters(SETTINGS, path.filters)
     *filtered, shape = each(
         _quietly, [*(partial(function, crop) for function in filters.values()), partial(path.shape_features, crop.mask)]
     )
@@ -137,7 +133,7 @@ def _quietly(task: Callable[[], Any]) -> Any:
         return task()
 
 
-def _describe(values: Values, layout: Any, path: ExtractionPath) -> extraction_path.Description | None:
+def _describe(values: Values, layout: Any, path: ExtractionPath) -> Description | None:
     """Return an image's first-order features and texture matrices; None where it is not finite."""
     try:
         return path.describe(values, layout, SETTINGS.setting.bin_width)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pdl1es.features import discretisation, filters, first_order, matrices, shape
-from pdl1es.features.default_path import DEFAULT_PATH, PathName
 from pdl1es.features.matrices import TextureMatrices
 from pdl1es.features.region import Region, Values
+
+PathName = Literal["compiled", "numpy"]
+"""A way to compute the features; both give the same values."""
 
 Description = tuple[NDArray[np.float64], TextureMatrices]
 """An image's first-order features and its texture matrices."""
@@ -55,7 +57,22 @@ def _describe(values: Values, region: Region, bin_width: float) -> Description:
     return first_order.first_order_features(values, grey), matrices.texture_matrices(grey, region)
 
 
-def _compiled_path() -> ExtractionPath:
+def compiled_path() -> ExtractionPath:
+    """Return the way by compiled kernels.
+
+    They are one C file for each subject in `pdl1es/features/kernels`, each with its source: `laplacian.c`, `wavelet.c`,
+    `gradient.c`, `pattern.c` (filters), `grey_levels.c`, `matrices.c` (texture), `moments.c` (first order), `shape.c`;
+    `module.c` checks what Python hands over.
+
+    Returns
+    -------
+    ExtractionPath
+
+    Raises
+    ------
+    ImportError
+        They were not built.
+    """
     from pdl1es.features import compiled_filters, compiled_first_order, compiled_shape, compiled_texture
 
     def describe(values: Values, line: compiled_texture.TextureLine, bin_width: float) -> Description:
@@ -80,6 +97,3 @@ NUMPY: Final = ExtractionPath(
     describe=_describe,
 )
 """The reference."""
-
-DEFAULT: Final = _compiled_path() if DEFAULT_PATH == "compiled" else NUMPY
-"""The compiled way where it was built, else the other."""

@@ -16,7 +16,7 @@ from pdl1es.dicom.contour_origin import algorithm_name, algorithm_type
 from pdl1es.dicom.free_text import shown_words
 from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal
-from pdl1es.features.default_path import DEFAULT_PATH
+from pdl1es.features import default_path
 from pdl1es.model.metadata import CutOff
 from pdl1es.model.prediction import Contribution
 from pdl1es.report import wording
@@ -216,7 +216,10 @@ def _assessment(assessment: Assessment, show_clinical_values: bool) -> Assessmen
             )
         ),
         features=FeaturesResult(
-            path=DEFAULT_PATH, missing=prediction.missing_features, clipped=prediction.clipped_features
+            path=default_path.DEFAULT.name,
+            why_numpy=default_path.WHY_NUMPY,
+            missing=prediction.missing_features,
+            clipped=prediction.clipped_features,
         ),
         tumour=TumourResult(
             source_voxels=assessment.tumour.source_voxels,

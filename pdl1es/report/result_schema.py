@@ -227,6 +227,9 @@ class FeaturesResult(_Part):
     """How the radiomic features were computed, and which of the selected ones need a second look."""
 
     path: Literal["compiled", "numpy"] = Field(description="by the compiled kernels or by numpy: the same values")
+    why_numpy: str | None = Field(
+        description="kernels not built, or what they compute otherwise here; null for compiled"
+    )
     missing: tuple[str, ...] = Field(description="not computable: counted as the training mean")
     clipped: tuple[str, ...] = Field(description="more than 5 standard deviations from the training mean: clipped")
 

@@ -20,15 +20,15 @@ from pdl1es.features import (
     compiled_first_order,
     compiled_shape,
     compiled_texture,
+    default_path,
     discretisation,
     extraction_path,
     filters,
     first_order,
+    kernel_check,
     matrices,
     shape,
-    upstream_check,
 )
-from pdl1es.features.default_path import DEFAULT_PATH
 from pdl1es.features.extraction import extract_radiomics
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.features.region import Crop, Region
@@ -147,19 +147,60 @@ def test_flat_patches_have_scikit_images_patterns_wherever_they_lie(
     lbp = np.array([name.startswith("lbp-2D") for name in FEATURE_NAMES])
     reference = pyradiomics_features(hu, mask)
     names = tuple(name for name, wanted in zip(FEATURE_NAMES, lbp, strict=True) if wanted)
-    for path in (extraction_path.NUMPY, extraction_path.DEFAULT):
+    for path in (extraction_path.NUMPY, default_path.DEFAULT):
         assert_same_features(extract_radiomics(hu, mask, path=path).values[lbp], reference[lbp], names)
 
 
-def test_a_filter_that_gives_other_values_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def shifted(*arguments: Any) -> None:
-        original(*arguments)
-        arguments[-1][0] += 1
+def shifted(function: Callable[..., Any], result: int) -> Callable[..., Any]:
+    """A kernel that gives one of its results otherwise."""
 
-    original = compiled.gradient
-    monkeypatch.setattr(compiled, "gradient", shifted)
-    with pytest.raises(upstream_check.UpstreamChanged, match="compiled filter of gradient"):
-        upstream_check.check_upstream()
+    def other(*arguments: Any) -> Any:
+        returned = function(*arguments)
+        arguments[result][...] += 1
+        return returned
+
+    return other
+
+
+@pytest.mark.parametrize(
+    ("name", "result", "told"),
+    [
+        ("laplacian_of_gaussian", -1, "filter of log-sigma-1-0-mm-3D gives other values"),
+        ("wavelet", -1, "filter of wavelet-LH, wavelet-HL, wavelet-HH, wavelet-LL gives other values"),
+        ("gradient", -1, "filter of gradient gives other values"),
+        ("local_binary_pattern", -1, "filter of lbp-2D gives other values"),
+        ("texture_matrices", 5, "texture matrix glcm has other values"),
+        ("surface", 1, "shape features have other values"),
+    ],
+)
+def test_a_kernel_that_gives_other_values_is_not_used(
+    name: str, result: int, told: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(compiled, name, shifted(getattr(compiled, name), result))
+    path, reason = default_path.choose_path()
+    assert path is extraction_path.NUMPY
+    assert told in str(reason)
+    assert told in caplog.text
+    assert "numpy computes the features" in caplog.text
+
+
+def test_sums_of_other_values_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = compiled.moments
+    monkeypatch.setattr(compiled, "moments", lambda *a: tuple(np.nextafter(one, np.inf) for one in moments(*a)))
+    assert default_path.choose_path()[1] == "the compiled kernels are not used: first-order features have other values"
+
+
+def test_a_build_of_other_sources_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(compiled, "surface")
+    assert default_path.choose_path()[0] is extraction_path.NUMPY
+    monkeypatch.setattr(compiled, "gradient", lambda hu, out: None)
+    assert "do not fit this version" in str(default_path.choose_path()[1])
+
+
+def test_kernels_as_built_are_used() -> None:
+    assert kernel_check.kernel_difference(extraction_path.compiled_path()) is None
+    assert default_path.DEFAULT.name == "compiled"
+    assert default_path.WHY_NUMPY is None
 
 
 def arguments_of(name: str) -> list[Any]:
@@ -235,21 +276,44 @@ def test_values_that_make_no_sense_are_refused(name: str, place: int, wrong: Any
         getattr(compiled, name)(*arguments)
 
 
-WITHOUT = """
+PLANTED = """
 import sys
-sys.modules["pdl1es.features.compiled"] = None
 import numpy as np
+{plant}
 from pdl1es.features.extraction import extract_radiomics
-from pdl1es.features.default_path import DEFAULT_PATH
-from pdl1es.features import extraction_path
+from pdl1es.features import default_path
 
 grid = np.indices((24, 24, 24)) - 12
 found = extract_radiomics((grid[0] * 40).astype(np.int16), (grid**2).sum(axis=0) < 60)
-print(DEFAULT_PATH, extraction_path.DEFAULT.name, np.count_nonzero(np.isnan(found.values)))
+print(default_path.DEFAULT.name, np.count_nonzero(np.isnan(found.values)), found.values.tobytes().hex())
+print(default_path.WHY_NUMPY)
+"""
+NOT_BUILT = 'sys.modules["pdl1es.features.compiled"] = None'
+DIFFERENT = """
+from pdl1es.features import compiled
+gradient = compiled.gradient
+def halved(*arguments):
+    gradient(*arguments)
+    arguments[-1][:] /= 2
+compiled.gradient = halved
 """
 
 
-def test_without_the_extension_numpy_computes_the_features() -> None:
-    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["numpy", "numpy", "0"]
-    assert DEFAULT_PATH == "compiled"
+@pytest.mark.parametrize(
+    ("plant", "reason"),
+    [
+        (NOT_BUILT, "the compiled kernels were not built"),
+        (DIFFERENT, "the compiled kernels are not used: the filter of gradient gives other values"),
+    ],
+    ids=["not built", "different"],
+)
+def test_numpy_computes_the_features_where_the_kernels_do_not(plant: str, reason: str) -> None:
+    program = PLANTED.format(plant=plant)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    first, told = done.stdout.splitlines()
+    grid = np.indices((24, 24, 24)) - 12
+    expected = extract_radiomics((grid[0] * 40).astype(np.int16), (grid**2).sum(axis=0) < 60).values
+    assert first.split() == ["numpy", "0", expected.tobytes().hex()]
+    assert told == reason
+    # A process that has set up no log sees the line on standard error.
+    assert (reason in done.stderr) == (plant == DIFFERENT)
