@@ -1,0 +1,1 @@
+"""Warm workers: processes that have loaded everything once and score one study after the other."""
