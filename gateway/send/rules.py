@@ -1,0 +1,219 @@
+"""Which outputs of a result go where: a pure function of the rules and of what is known of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.peers.settings import PeerName
+from gateway.records import StoredResult
+from pdl1es.report.kinds import REPORT_KINDS
+
+SENDER: Final = "sender"
+"""In a rule: the destination that has the AE title from which the study came."""
+JSON: Final = "json"
+"""The kind of ``result.json``, which only a folder takes."""
+
+OutputKind = Literal["sr", "cam", "pdf", "json"]
+ResultStatus = Literal["scored", "refused"]
+
+
+class SendRule(BaseModel):
+    """One rule. All rules that fit a result apply; a destination gets the outputs of all of them, in one set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    to: Annotated[tuple[PeerName, ...], Field(min_length=1)] = Field(
+        description="names of destinations; `sender`: the one that has the AE title from which the study came"
+    )
+    outputs: Annotated[tuple[OutputKind, ...], Field(min_length=1)] = Field(
+        default=("sr", "cam", "pdf"), description="kinds of outputs that are sent, as far as the result has them"
+    )
+    results: Annotated[tuple[ResultStatus, ...], Field(min_length=1)] = Field(
+        default=("scored", "refused"), description="which results it is for: with a score, or the report of a refusal"
+    )
+    sources: tuple[str, ...] = Field(default=(), description="names of the sources that the study came by; absent: any")
+    senders: tuple[str, ...] = Field(default=(), description="calling AE titles that the study came from; absent: any")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a study came from.
+
+    Attributes
+    ----------
+    sources
+        Names of the sources in ``gateway.yaml`` that its objects came by.
+    ae_titles
+        Calling AE titles of the associations that they came on.
+    """
+
+    sources: frozenset[str]
+    ae_titles: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What the rules need to know of a destination.
+
+    Attributes
+    ----------
+    ae_title
+        Its AE title; empty where it has none.
+    takes_json
+        Whether it takes files that are no DICOM objects.
+    is_loopback
+        Whether what is sent there stays on this machine.
+    """
+
+    ae_title: str
+    takes_json: bool
+    is_loopback: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """One set for one destination.
+
+    Attributes
+    ----------
+    destination
+        Its name.
+    kinds
+        Kinds of outputs, in the order of `REPORT_KINDS`, ``json`` last.
+    """
+
+    destination: str
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A destination that a rule names and that gets nothing.
+
+    Attributes
+    ----------
+    destination
+        Its name, or ``sender``.
+    reason
+        Why, for a person.
+    """
+
+    destination: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendPlan:
+    """What is sent of one result.
+
+    Attributes
+    ----------
+    shipments
+        One for each destination, in the order of their names.
+    withheld
+        What the rules name and is not sent.
+    """
+
+    shipments: tuple[Shipment, ...]
+    withheld: tuple[Withheld, ...]
+
+
+def plan_sending(
+    result: StoredResult,
+    origin: Origin,
+    *,
+    rules: tuple[SendRule, ...],
+    addresses: Mapping[str, Address],
+    demonstration: bool,
+    allow_demonstration: bool,
+) -> SendPlan:
+    """Apply the rules to one result.
+
+    Parameters
+    ----------
+    result
+        What there is to send.
+    origin
+        Where its study came from.
+    rules
+        All of them.
+    addresses
+        The destinations by name.
+    demonstration
+        Whether the model was not trained on patients.
+    allow_demonstration
+        Whether reports of such a model may leave this machine.
+
+    Returns
+    -------
+    SendPlan
+        Nothing is withheld silently: each destination that a fitting rule names is in it.
+    """
+    status: ResultStatus = "refused" if result.refusal else "scored"
+    wanted: dict[str, set[str]] = {}
+    withheld: dict[str, str] = {}
+    for rule in rules:
+        if status not in rule.results or not _fits(rule, origin):
+            continue
+        for name in rule.to:
+            names = _senders(origin, addresses) if name == SENDER else (name,)
+            if not names:
+                withheld[SENDER] = "no destination has the AE title that the study came from"
+            for found in names:
+                wanted.setdefault(found, set()).update(rule.outputs)
+    shipments = []
+    for name in sorted(wanted):
+        address = addresses[name]
+        kinds = _kinds(result, wanted[name], address)
+        if demonstration and not allow_demonstration and not address.is_loopback:
+            withheld[name] = "the model was not trained on patients, and allow_demonstration is not set"
+        elif not kinds:
+            withheld[name] = "the result has none of the outputs that the rules send there"
+        else:
+            shipments.append(Shipment(name, kinds))
+    return SendPlan(tuple(shipments), tuple(Withheld(name, withheld[name]) for name in sorted(withheld)))
+
+
+def shipped_part(result: StoredResult, kinds: tuple[str, ...]) -> StoredResult:
+    """Return a result with the files alone that one destination gets.
+
+    Parameters
+    ----------
+    result
+        The whole.
+    kinds
+        Of a `Shipment`.
+
+    Returns
+    -------
+    StoredResult
+        Pictures and pages first, the structured report after them: where a connection breaks in the middle, no report is there
+        that names a picture which is not.
+    """
+    order = ("cam", "pdf", "sr", JSON)
+    files = sorted(
+        (file for file in result.files if file.kind in kinds), key=lambda file: (order.index(file.kind), file.name)
+    )
+    return replace(result, files=tuple(files))
+
+
+def _fits(rule: SendRule, origin: Origin) -> bool:
+    by_source = not rule.sources or bool(origin.sources & set(rule.sources))
+    by_sender = not rule.senders or bool(origin.ae_titles & set(rule.senders))
+    return by_source and by_sender
+
+
+def _senders(origin: Origin, addresses: Mapping[str, Address]) -> tuple[str, ...]:
+    return tuple(
+        name for name, address in addresses.items() if address.ae_title and address.ae_title in origin.ae_titles
+    )
+
+
+def _kinds(result: StoredResult, wanted: set[str], address: Address) -> tuple[str, ...]:
+    there = {file.kind for file in result.files}
+    kinds = (*REPORT_KINDS, JSON) if address.takes_json else REPORT_KINDS
+    return tuple(kind for kind in kinds if kind in wanted & there)
