@@ -10,7 +10,7 @@ from pdl1es.dicom.selection.survey import Selection
 from pdl1es.grid.measurement import RoiSlice, TumourMeasurement
 from pdl1es.grid.patches import RoiPatches
 from pdl1es.model.metadata import CutOff, ModelMetadata
-from pdl1es.model.prediction import Prediction
+from pdl1es.model.prediction import Prediction, score_text
 from pdl1es.model.training_reach import Remoteness, remoteness, unlike_training_warning
 from pdl1es.plausibility.check import Plausibility
 from pdl1es.plausibility.rules import PlausibilityRules
@@ -33,8 +33,9 @@ class Assessment:
     risk_group
         Which side of the progression cut-off, in the model's words; None where it is withheld.
     clinical_risk_group, fusion_risk_group
-        The Cox models' groups, or None where the model has none or the group is withheld; the fusion group also where
-        pembrolizumab is not known to be the treatment, since the model says nothing about others.
+        The Cox models' groups, or None where the model has none. The clinical one is never withheld, because no image goes
+        into it; the fusion group is, also where pembrolizumab is not known to be the treatment, since the model says nothing
+        about others.
     warnings
         All warnings, in the order in which a reader should see them.
     contour_stability
@@ -132,7 +133,8 @@ def slice_spread_warning(prediction: Prediction, cut_off: CutOff, question: str)
         return None
     return ScoreWarning(
         "SLICES_DISAGREE",
-        f"The scores of the three slices ({low:.2f} to {high:.2f}) lie on both sides of the cut-off {cut_off.value:.2f} "
+        f"The scores of the three slices ({score_text(low)} to {score_text(high)}) lie on both sides of the cut-off "
+        f"{score_text(cut_off.value)} "
         f"for {question}.",
     )
 
@@ -227,7 +229,7 @@ def assess(
         model=model,
         expression_group=None if withheld else group_of(prediction.score, model.expression_cut_off),
         risk_group=None if withheld else group_of(prediction.score, model.progression_cut_off),
-        clinical_risk_group=None if withheld else group_of(prediction.clinical_risk, model.clinical_cut_off),
+        clinical_risk_group=group_of(prediction.clinical_risk, model.clinical_cut_off),
         fusion_risk_group=(
             group_of(prediction.fusion_risk, model.fusion_cut_off)
             if not withheld and clinical.on_pembrolizumab

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pdl1es.grid.contours import contour_variants
 from pdl1es.grid.resample import TumourVolume
 from pdl1es.model.metadata import CutOff
+from pdl1es.model.prediction import score_text
 from pdl1es.score_warning import ScoreWarning
 
 
@@ -83,6 +84,6 @@ def contour_warning(stability: ContourStability, cut_off: CutOff, question: str)
         return None
     return ScoreWarning(
         "CONTOUR_DECIDES",
-        f"With contours that differ by 1 mm the score ranges from {stability.lowest:.2f} to {stability.highest:.2f}: the "
-        f"contour decides on which side of the cut-off {cut_off.value:.2f} for {question} it lies.",
+        f"With contours that differ by 1 mm the score ranges from {score_text(stability.lowest)} to "
+        f"{score_text(stability.highest)}: the contour decides on which side of the cut-off {score_text(cut_off.value)} for {question} it lies.",
     )

@@ -75,7 +75,7 @@ def show_result(result: ResultDocument, folder: Path, console: Console) -> None:
     table.add_column(overflow="fold")
     table.add_row(escape(assessment.score_name), f"[bold]{assessment.score:.3f}[/]")
     for question, cut in (("PD-L1 expression", groups.expression), ("risk group", groups.risk)):
-        table.add_row(question, escape(cut.group or groups.withheld or "withheld"))
+        table.add_row(question, escape(cut.group or "withheld"))
     table.add_row("tumour", f"{assessment.tumour.volume_ml:.2f} mL, {assessment.tumour.source_voxels} voxels")
     console.print(table)
     for warning in result.warnings:

@@ -34,6 +34,38 @@ class CutOff(BaseModel):
     below: str
 
 
+class StatedRate(BaseModel):
+    """A rate with its 95 % interval, each 0 to 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    value: float = Field(ge=0, le=1)
+    lower: float = Field(ge=0, le=1)
+    upper: float = Field(ge=0, le=1)
+
+
+class ExpressionAccuracy(BaseModel):
+    """How often the expression group was right, on cases that the model was neither trained nor chosen on.
+
+    Attributes
+    ----------
+    cohort
+        The cases, in words that follow their number: ``"further synthetic phantoms"``.
+    number, high
+        Of the cases, and of those among them with high expression.
+    sensitivity, specificity, positive_predictive_value, negative_predictive_value
+        At `ModelMetadata.expression_cut_off`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    cohort: str = Field(min_length=1)
+    number: int = Field(ge=1)
+    high: int = Field(ge=0)
+    sensitivity: StatedRate
+    specificity: StatedRate
+    positive_predictive_value: StatedRate
+    negative_predictive_value: StatedRate
+
+
 class ModelMetadata(BaseModel):
     """What the file says of itself, under the ONNX metadata key ``pdl1es`` as JSON.
 
@@ -69,6 +101,8 @@ class ModelMetadata(BaseModel):
         On the Cox models' linear predictors; None where the file has no such output.
     training_reach
         How far the training patients lie; None where it was not measured.
+    expression_accuracy
+        At the expression cut-off; None where it was not measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -91,6 +125,7 @@ class ModelMetadata(BaseModel):
     clinical_cut_off: CutOff | None = None
     fusion_cut_off: CutOff | None = None
     training_reach: TrainingReach | None = None
+    expression_accuracy: ExpressionAccuracy | None = None
 
     def __repr__(self) -> str:
         """Name the model, not its features: there are 1316."""

@@ -13,6 +13,11 @@ CAM_SIZE: Final = 3
 """DenseNet121 turns 112 x 112 into 3 x 3 cells."""
 
 
+def score_text(value: float) -> str:
+    """Return a score, a cut-off or a probability as every text writes it: with three decimals."""
+    return f"{value:.3f}"
+
+
 @dataclass(frozen=True, slots=True)
 class Contribution:
     """One term of the logit, in log-odds."""

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from pdl1es.dicom.coded_concept import Code
 
 SCHEME: Final = "99PDL1ES"
-SCHEME_VERSION: Final = "1"
+SCHEME_VERSION: Final = "2"
 SCHEME_NAME: Final = "PD-L1ES report concepts"
 SCHEME_ORGANIZATION: Final = "PD-L1ES open-source project"
 IHE_SCHEME: Final = "99IHE"
@@ -63,7 +63,6 @@ SUBJECT_SEX: Final = _dcm("121032", "Subject Sex")
 # SNOMED CT
 NEOPLASM: Final = _sct("108369006", "Neoplasm")
 VOLUME: Final = _sct("118565006", "Volume")
-DIAMETER: Final = _sct("81827009", "Diameter")
 MAXIMUM: Final = _sct("56851009", "Maximum")
 HIGH_RISK: Final = _sct("15508007", "High risk")
 LOW_RISK: Final = _sct("75976002", "Low risk")
@@ -81,14 +80,17 @@ MILLIMETRE: Final = _ucum("mm", "millimeter")
 
 # Private: results
 PROBABILITY: Final = _own("PDL1-PROB", "Estimated probability of PD-L1 TPS >= 50 %")
-SCORE: Final = _own("PDL1-SCORE", "Score for PD-L1 TPS >= 50 % (0 to 1, not a probability)")
-EXPRESSION_GROUP: Final = _own("PDL1-GROUP", "Expression group by the score")
-RISK_GROUP: Final = _own("RISK-GROUP", "Risk group: progression under first-line pembrolizumab")
-CLINICAL_RISK_GROUP: Final = _own("RISK-CLINICAL", "Risk group by clinical values alone (secondary)")
-FUSION_RISK_GROUP: Final = _own("RISK-FUSION", "Risk group by score and clinical values (secondary)")
-HIGH_EXPRESSION: Final = _own("PDL1-HIGH", "High PD-L1 expression")
-LOW_EXPRESSION: Final = _own("PDL1-LOW", "Low PD-L1 expression")
-NOT_HIGH_EXPRESSION: Final = _own("PDL1-NOT-HIGH", "PD-L1 expression not high")
+SCORE: Final = _own("PDL1-SCORE", "PD-L1ES score (0 to 1; not a probability)")
+EXPRESSION_GROUP: Final = _own("PDL1-GROUP", "Estimated PD-L1 expression")
+RISK_GROUP: Final = _own("RISK-GROUP", "Estimated risk of progression under first-line pembrolizumab")
+CLINICAL_RISK_GROUP: Final = _own("RISK-CLINICAL", "Estimated risk by clinical values alone (secondary)")
+FUSION_RISK_GROUP: Final = _own("RISK-FUSION", "Estimated risk by score and clinical values (secondary)")
+DISAGREEMENT: Final = _own("RISK-DISAGREE", "Risk groups that disagree")
+DIRECTION: Final = _own("RISK-DIRECTION", "Direction of the score")
+ACCURACY: Final = _own("PDL1-ACCURACY", "Accuracy of the estimated expression at its cut-off")
+HIGH_EXPRESSION: Final = _own("PDL1-HIGH", "Estimated high PD-L1 expression")
+LOW_EXPRESSION: Final = _own("PDL1-LOW", "Estimated low PD-L1 expression")
+NOT_HIGH_EXPRESSION: Final = _own("PDL1-NOT-HIGH", "Estimated PD-L1 expression not high")
 SLICE_SCORE_LOWEST: Final = _own("SLICE-LOWEST", "Lowest score of a single slice")
 SLICE_SCORE_HIGHEST: Final = _own("SLICE-HIGHEST", "Highest score of a single slice")
 CONTOUR_SCORE_LOWEST: Final = _own("CONTOUR-LOWEST", "Lowest score with the contour changed by 1 mm")
@@ -122,7 +124,10 @@ CONTOUR: Final = _own("CONTOUR", "Contour")
 CT_SERIES_NUMBER: Final = _own("CT-SERIES-NO", "CT series number")
 ROI_INSTANCE_NUMBER: Final = _own("ROI-INSTANCE-NO", "Image number of the slice of largest tumour area")
 ROI_FRAME_NUMBER: Final = _own("ROI-FRAME-NO", "Frame number of the slice of largest tumour area")
-ROI_TABLE_POSITION: Final = _own("ROI-TABLE-POS", "Table position of the slice of largest tumour area")
+ROI_POSITION_Z: Final = _own("ROI-POSITION-Z", "Image Position z of the slice of largest tumour area")
+
+# Private: the tumour's size. No standard code names the largest distance between voxels of a segment.
+DIAMETER_3D: Final = _own("DIAMETER-3D-MAX", "3-D maximum diameter")
 
 # Private: a study that was not analysed
 NOT_ANALYSED_TITLE: Final = _own("NOT-ANALYSED", "PD-L1ES: study not analysed")

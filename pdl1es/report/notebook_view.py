@@ -5,18 +5,12 @@ from __future__ import annotations
 import base64
 import io
 from html import escape
-from typing import Final
 
 from pdl1es.assessment import Assessment
 from pdl1es.report import wording
 from pdl1es.report.roi_picture import roi_slice_picture
-
-GROUP_NAMES: Final = {
-    "expression": "Expression group",
-    "risk": "Risk group",
-    "clinical_risk": "Risk group by clinical values alone",
-    "fusion_risk": "Risk group by score and clinical values",
-}
+from pdl1es.report.statements import in_section, report_statements
+from pdl1es.report.summary import further_warnings
 
 
 def notebook_view(assessment: Assessment) -> str:
@@ -32,19 +26,20 @@ def notebook_view(assessment: Assessment) -> str:
     str
         Every text is escaped: the model's words, and messages that quote an attribute of the images.
     """
-    model = assessment.model
+    statements = report_statements(assessment)
+    first = [statement.text for statement in statements if statement.section in ("notice", "summary")]
     rows = [
-        (wording.score_name(model), wording.score_text(assessment.prediction.score)),
-        *((GROUP_NAMES[group.name], group.text) for group in wording.reported_groups(assessment)),
-        ("Tumour", f"{assessment.tumour.volume_ml:.2f} mL, {assessment.tumour.longest_diameter_mm:.1f} mm"),
+        (statement.label, statement.words)
+        for statement in (*in_section(statements, "result"), *in_section(statements, "tumour"))
     ]
     table = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
     warnings = "".join(
-        f"<li><code>{escape(warning.code)}</code> {escape(warning.message)}</li>" for warning in assessment.warnings
+        f"<li><code>{escape(warning.code)}</code> {escape(warning.message)}</li>"
+        for warning in further_warnings(assessment)
     )
     return (
-        f"<div><p><strong>{escape(wording.notice(model))}</strong></p><table>{table}</table>"
-        + (f"<p>Warnings:</p><ul>{warnings}</ul>" if warnings else "<p>No warnings.</p>")
+        f"<div><p><strong>{escape(first[0])}</strong></p><p>{escape(' '.join(first[1:]))}</p><table>{table}</table>"
+        + (f"<p>Warnings:</p><ul>{warnings}</ul>" if warnings else "")
         + f"<p>{escape(wording.NO_SUBSTITUTE)}</p>"
         + f'<img alt="ROI slice with the class activation map" src="data:image/png;base64,{_png(assessment)}"></div>'
     )

@@ -244,7 +244,7 @@ def _result(page: _Page, assessment: Assessment) -> None:
     page.line(x, top - 46, wording.score_text(score), 30, bold=True)
     if not model.calibrated:
         page.line(x, top - 59, "a scale from 0 to 1, not a probability", 7.5, colour=GREY)
-    groups = [(GROUP_LABELS[reported.name], reported.short) for reported in wording.reported_groups(assessment)]
+    groups = [(GROUP_LABELS[reported.name], reported.text) for reported in wording.reported_groups(assessment)]
     x = MARGIN + 200
     for row, (label, text) in enumerate(groups):
         y = top - 13 - (15.5 if len(groups) > 2 else 26) * row
@@ -391,7 +391,7 @@ def _scope_and_model(page: _Page, assessment: Assessment, show_clinical_values: 
         [
             (f"{model.name}, version {model.version}. Trained on: {model.trained_on}", BLACK),
             (f"Intended use: {model.intended_use}", BLACK),
-            *((line, BLACK) for line in wording.cut_off_lines(model)),
+            *((line, BLACK) for line in wording.cut_off_lines(assessment)),
             (f"Clinical values: {clinical}.", BLACK),
             (f"Tumour: {tumour.volume_ml:.2f} mL, longest diameter {tumour.longest_diameter_mm:.1f} mm.", BLACK),
             (f"Contour: {wording.contour_text(assessment)}.", BLACK),
@@ -408,7 +408,7 @@ def _footer(page: _Page, assessment: Assessment, software: SoftwareIdentity, whe
     page.fitted(
         MARGIN,
         MARGIN + 10,
-        f"Scored: {image}table position {roi.table_position_mm:.1f} mm; {wording.contour_source(assessment)} "
+        f"Scored: {image}Image Position z {roi.table_position_mm:.1f} mm; {wording.contour_source(assessment)} "
         f"{assessment.selection.segmentation.instance.sop_instance_uid}",
         WIDTH,
         6.5,

@@ -292,7 +292,7 @@ def _groups(assessment: Assessment) -> GroupsResult:
         risk=_cut(model.progression_cut_off, prediction.score, assessment.risk_group),
         clinical_risk=_optional_cut(model.clinical_cut_off, prediction.clinical_risk, assessment.clinical_risk_group),
         fusion_risk=_optional_cut(model.fusion_cut_off, prediction.fusion_risk, assessment.fusion_risk_group),
-        withheld=wording.withheld_text(assessment),
+        withheld=assessment.withheld,
     )
 
 

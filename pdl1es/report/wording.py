@@ -7,7 +7,9 @@ from typing import Final, Literal
 
 from pdl1es.assessment import Assessment
 from pdl1es.dicom.contour_origin import origin_text
-from pdl1es.model.metadata import CutOff, ModelMetadata
+from pdl1es.model.metadata import ModelMetadata
+from pdl1es.model.prediction import score_text as score_text  # reports take it from here
+from pdl1es.report.codes import PROBABILITY, SCORE
 from pdl1es.report.kinds import ReportKind
 from pdl1es.report.predecessors import Predecessor
 
@@ -19,9 +21,7 @@ READING_OF_CONTRIBUTIONS: Final = (
     "In log-odds; they add up to the score's own log-odds. They say how the model arrived at it, not what causes it."
 )
 TREATMENT_UNKNOWN: Final = "not reported: first-line pembrolizumab is not known to be this patient's treatment"
-WITHHELD_SHORT: Final = "withheld: see the warnings"
-FIRST_WARNINGS: Final = ("CLINICAL_VALUES_IMPUTED",)
-"""Warnings that stand before the result; the others follow it."""
+WITHHELD: Final = "withheld (reason: see the summary)"
 SERIES_NAMES: Final[dict[ReportKind, str]] = {"sr": "PD-L1ES", "cam": "PD-L1ES map", "pdf": "PD-L1ES page"}
 TRAINING_DATA: Final = {
     "untrained": "random weights: the score means nothing",
@@ -68,23 +68,77 @@ def replaces(predecessors: tuple[Predecessor, ...]) -> str:
     return f"This report replaces {'an earlier one' if len(predecessors) == 1 else 'earlier ones'} of this study: {written}."
 
 
-def cut_off_lines(model: ModelMetadata) -> tuple[str, ...]:
-    """Return one line for each cut-off of the model."""
+def cut_off_lines(assessment: Assessment) -> tuple[str, ...]:
+    """Return one line for each cut-off of the model; none for those of groups that are withheld."""
+    model = assessment.model
+    given = assessment.withheld is None
     return tuple(
         f"{score} > {score_text(cut.value)}: {cut.above}, else {cut.below} ({cut.method})"
-        for score, cut in (
-            ("Score", model.expression_cut_off),
-            ("Score", model.progression_cut_off),
-            ("Clinical risk", model.clinical_cut_off),
-            ("Fusion risk", model.fusion_cut_off),
+        for score, cut, shown in (
+            ("Score", model.expression_cut_off, given),
+            ("Score", model.progression_cut_off, given),
+            ("Clinical risk", model.clinical_cut_off, True),
+            ("Fusion risk", model.fusion_cut_off, given),
         )
-        if cut is not None
+        if cut is not None and shown
     )
 
 
-def score_text(value: float) -> str:
-    """Return a score or probability with three decimals."""
-    return f"{value:.3f}"
+def model_text(assessment: Assessment) -> str:
+    """Return which model it was: name, version and the SHA-256 of its file."""
+    model = assessment.model
+    return f"{model.name}, version {model.version}, SHA-256 {assessment.prediction.model_sha256}"
+
+
+def direction(assessment: Assessment) -> str | None:
+    """Return whether a higher score means a higher or a lower risk, which readers expect otherwise than the paper found.
+
+    Parameters
+    ----------
+    assessment
+        Of the model whose groups are told.
+
+    Returns
+    -------
+    str or None
+        None where the model's words for its groups do not say it, or where the group is withheld.
+    """
+    if assessment.risk_group is None:
+        return None
+    above, below = (
+        words.lower()
+        for words in (assessment.model.progression_cut_off.above, assessment.model.progression_cut_off.below)
+    )
+    if "high" in above and "low" in below:
+        return (
+            "In this model, as in the paper, a higher score means a higher risk of progression, contrary to what is "
+            "expected of high PD-L1 expression."
+        )
+    if "low" in above and "high" in below:
+        return (
+            "In this model a higher score means a lower risk of progression, as is expected of high PD-L1 expression; in "
+            "the paper it meant a higher one."
+        )
+    return None
+
+
+def accuracy(assessment: Assessment) -> str | None:
+    """Return how often the expression group is right, with 95 % intervals and on whom; None where it is withheld."""
+    if assessment.expression_group is None:
+        return None
+    stated = assessment.model.expression_accuracy
+    if stated is None:
+        return "The model states neither sensitivity nor specificity."
+    rates = ", ".join(
+        f"{name} {100 * rate.value:.0f} % ({100 * rate.lower:.0f} to {100 * rate.upper:.0f})"
+        for name, rate in (
+            ("sensitivity", stated.sensitivity),
+            ("specificity", stated.specificity),
+            ("PPV", stated.positive_predictive_value),
+            ("NPV", stated.negative_predictive_value),
+        )
+    )
+    return f"{rates}; n = {stated.number} {stated.cohort}, {stated.high} with high expression (95 % intervals)"
 
 
 def log_odds_text(value: float) -> str:
@@ -95,25 +149,7 @@ def log_odds_text(value: float) -> str:
 
 def score_name(model: ModelMetadata) -> str:
     """Return what the score may be called: a probability only where the model's calibration was found right."""
-    return "Estimated probability of PD-L1 TPS >= 50 %" if model.calibrated else "Score for PD-L1 TPS >= 50 %"
-
-
-def side_text(value: float, cut_off: CutOff) -> str:
-    """Return where a score lies, as ``"above the cut-off 0.660"``.
-
-    Parameters
-    ----------
-    value
-        The score.
-    cut_off
-        A score at the cut-off is not above it.
-
-    Returns
-    -------
-    str
-    """
-    side = "above" if value > cut_off.value else "not above"
-    return f"{side} the cut-off {score_text(cut_off.value)}"
+    return PROBABILITY.meaning if model.calibrated else SCORE.meaning
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,60 +163,31 @@ class ReportedGroup:
     group
         In the model's words; None where it is not given.
     text
-        The group, or why it is not given.
-    short
-        The same for where there is little room: a group that is withheld refers to the warnings.
+        The group, or that it is not given.
     """
 
     name: GroupName
     group: str | None
     text: str
-    short: str
 
 
 def reported_groups(assessment: Assessment) -> tuple[ReportedGroup, ...]:
     """Return the groups in their order: those by the score, then those of the Cox models that the model has."""
     model = assessment.model
-    withheld = withheld_text(assessment) or "withheld: no reason was recorded"
-    found = [
-        _reported("expression", assessment.expression_group, withheld),
-        _reported("risk", assessment.risk_group, withheld),
-    ]
+    found = [_reported("expression", assessment.expression_group), _reported("risk", assessment.risk_group)]
     if model.clinical_cut_off is not None:
-        found.append(_reported("clinical_risk", assessment.clinical_risk_group, withheld))
+        found.append(_reported("clinical_risk", assessment.clinical_risk_group))
     if model.fusion_cut_off is not None:
         found.append(
-            _reported("fusion_risk", assessment.fusion_risk_group, withheld)
+            _reported("fusion_risk", assessment.fusion_risk_group)
             if assessment.clinical.on_pembrolizumab
-            else ReportedGroup("fusion_risk", None, TREATMENT_UNKNOWN, TREATMENT_UNKNOWN)
+            else ReportedGroup("fusion_risk", None, TREATMENT_UNKNOWN)
         )
     return tuple(found)
 
 
-def _reported(name: GroupName, group: str | None, withheld: str) -> ReportedGroup:
-    return ReportedGroup(name, group, group or withheld, group or WITHHELD_SHORT)
-
-
-def withheld_text(assessment: Assessment) -> str | None:
-    """Return why the groups are withheld; None where they are not."""
-    return f"withheld: {assessment.withheld}" if assessment.withheld is not None else None
-
-
-def summary(assessment: Assessment) -> str:
-    """Return the result in one line: score, what it means on this model's scale, risk group, number of warnings."""
-    score = assessment.prediction.score
-    model = assessment.model
-    scale = "" if model.calibrated else " on a scale from 0 to 1, not a probability"
-    if assessment.withheld is not None:
-        groups = "No group is reported (see Risk group)."
-    else:
-        groups = (
-            f"Expression group: {assessment.expression_group} ({side_text(score, model.expression_cut_off)}). "
-            f"Risk group: {assessment.risk_group} ({side_text(score, model.progression_cut_off)})."
-        )
-    count = len(assessment.warnings)
-    warnings = "No warnings." if not count else f"{count} warning{'s' if count > 1 else ''}, see below."
-    return f"{score_name(model)}: {score_text(score)}{scale}. {groups} {warnings}"
+def _reported(name: GroupName, group: str | None) -> ReportedGroup:
+    return ReportedGroup(name, group, group or WITHHELD)
 
 
 def contour_source(assessment: Assessment) -> str:

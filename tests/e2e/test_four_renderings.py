@@ -55,6 +55,7 @@ def by_dsrdump(require_tool: RequireTool, path: Path) -> list[tuple[str, str, st
 
 def by_dsr2html(require_tool: RequireTool, path: Path, numbers: list[Line]) -> list[tuple[str, str, str]]:
     page = one_line(html.unescape(re.sub(r"<[^>]+>", " ", said(require_tool("dsr2html"), path))))
+    page = page[page.index("Imaging Measurements") :]  # the summary before it names the score too
     return [
         (line.label, *found)
         for line in numbers

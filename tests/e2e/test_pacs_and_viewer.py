@@ -118,13 +118,10 @@ def test_the_viewer_shows_what_the_model_is_not_for_before_anything_else(seen: s
 def test_the_viewer_shows_score_groups_and_model(seen: str, written: Written) -> None:
     assessment = written.result.assessment
     assert assessment is not None
-    assert f"Score for PD-L1 TPS >= 50 %: {assessment.score:.3f} on a scale from 0 to 1, not a probability." in seen
-    assert (
-        f"Score for PD-L1 TPS >= 50 % (0 to 1, not a probability): {float(f'{assessment.score:.3f}'):g} {{score}}"
-        in seen
-    )
+    assert f"PD-L1ES score (0 to 1; not a probability): {assessment.score:.3f}" in seen
+    assert f"PD-L1ES score (0 to 1; not a probability): {float(f'{assessment.score:.3f}'):g} {{score}}" in seen
     group = "High risk" if assessment.groups.risk.group == "high risk" else "Low risk"
-    assert f"Risk group: progression under first-line pembrolizumab: {group}" in seen
+    assert f"Estimated risk of progression under first-line pembrolizumab: {group}" in seen
     assert f"Model: {assessment.model.name}, version {assessment.model.version}" in seen
     assert f"Trained on: {one_line(assessment.model.trained_on)}" in seen
 

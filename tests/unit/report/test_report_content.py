@@ -21,8 +21,11 @@ from pdl1es.report.software import SOFTWARE
 from pdl1es.report.wording import log_odds_text
 from tests.report_cases import CLINICAL, OPTIONS, ROOT, SMOOTH, Case, metadata, prediction, report_case, with_segment
 
-SCORE = "Score for PD-L1 TPS >= 50 % (0 to 1, not a probability)"
-RISK = "Risk group: progression under first-line pembrolizumab"
+SCORE = "PD-L1ES score (0 to 1; not a probability)"
+EXPRESSION = "Estimated PD-L1 expression"
+RISK = "Estimated risk of progression under first-line pembrolizumab"
+CLINICAL_RISK = "Estimated risk by clinical values alone (secondary)"
+FUSION_RISK = "Estimated risk by score and clinical values (secondary)"
 COX = {
     "clinical_cut_off": CutOff(value=0.05, method="X-tile", above="high risk", below="low risk"),
     "fusion_cut_off": CutOff(value=1.78, method="X-tile", above="high risk", below="low risk"),
@@ -105,24 +108,19 @@ def test_a_model_trained_on_patients_is_for_research_and_no_demonstration() -> N
     assert next(lines(report))[1].startswith("RESEARCH USE ONLY")
 
 
-def test_the_second_line_warns_of_more_than_one_imputed_value(report: Dataset) -> None:
-    label, text = list(lines(report))[1]
-    assert label == "Warning"
-    assert "2 of the 4 clinical variables" in text
-    assert "smoking" in text
-
-
-def test_one_imputed_value_is_no_second_line() -> None:
-    case = report_case(predicted=prediction(imputed=("smoking",)))
-    assert list(lines(written(case.assessment)))[1][0] == "Summary"
+def test_the_second_line_is_the_summary_whatever_was_imputed(report: Dataset) -> None:
+    assert [label for label, _ in lines(report)][1] == "Summary"
+    warnings = [text for label, text in lines(report) if label == "Warning"]
+    assert "2 of the 4 clinical variables" in warnings[0]
+    assert "smoking" in warnings[0]
 
 
 def test_the_order_is_a_readers(report: Dataset) -> None:
-    """Result and group first, then why, quality warnings, limits, the tumour, what went in, method; references last."""
+    """Groups first, then the score, why, warnings, the tumour, what went in, limits, method; references last."""
     labels = [label for label, _ in lines(report)]
-    order = ["Notice", "Warning", "Summary", SCORE, "Expression group by the score", RISK,
-             "Contribution to the score: deep features", "Warnings", "Applies to", "Not a substitute", "Limitation",
-             "Tracking Identifier", "Finding", "Volume", "CT series number", "Clinical values used", "Method",
+    order = ["Notice", "Summary", EXPRESSION, RISK, "Direction of the score", SCORE,
+             "Contribution to the score: deep features", "Warnings", "Tracking Identifier", "Finding", "Volume",
+             "CT series number", "Clinical values used", "Applies to", "Not a substitute", "Limitation", "Method",
              "Algorithm Name", "Referenced Segment", "Source series for segmentation", "Illustration of ROI"]  # fmt: skip
     places = [labels.index(label) for label in order]
     assert places == sorted(places)
@@ -137,8 +135,8 @@ def test_a_reader_needs_no_scrolling_to_see_the_result(report: Dataset) -> None:
 def test_score_and_groups_stand_in_the_summary_line(report: Dataset) -> None:
     (summary,) = [text for label, text in lines(report) if label == "Summary"]
     assert summary == (
-        "Score for PD-L1 TPS >= 50 %: 0.731 on a scale from 0 to 1, not a probability. Expression group: high expression "
-        "(above the cut-off 0.500). Risk group: high risk (above the cut-off 0.660). 2 warnings, see below."
+        "Estimated PD-L1 expression: high. Estimated risk of progression under first-line pembrolizumab: high. PD-L1ES "
+        "score (0 to 1; not a probability): 0.731 (cut-off of expression 0.500, of risk 0.660). 2 warnings below."
     )
 
 
@@ -168,7 +166,7 @@ def test_groups_are_coded_where_the_models_words_have_a_code(report: Dataset) ->
         if node.ValueType == "CODE"
     }
     assert (coded[RISK].CodeValue, coded[RISK].CodingSchemeDesignator) == ("15508007", "SCT")
-    assert coded["Expression group by the score"].CodeMeaning == "High PD-L1 expression"
+    assert coded[EXPRESSION].CodeMeaning == "Estimated high PD-L1 expression"
 
 
 def test_groups_in_other_words_are_reported_in_those_words() -> None:
@@ -185,8 +183,15 @@ def test_a_withheld_group_says_why_and_names_no_risk() -> None:
     assessment = report_case(warnings=(SMOOTH,)).assessment
     report = written(assessment)
     found = said(assessment)
-    assert found[RISK] == ["withheld: The CT was reconstructed with the smooth kernel B30f"]
+    assert found[RISK] == found[EXPRESSION] == ["withheld (reason: see the summary)"]
     assert found[SCORE] == [("0.731", "{score}")]
+    (summary,) = found["Summary"]
+    assert summary.startswith("Estimated PD-L1 expression and risk of progression: withheld. Reason: The CT was recons")
+    everything = " ".join(str(value) for _, value in lines(report))
+    assert everything.count("smooth kernel B30f") == 1
+    assert "Cut-off" not in found
+    assert "0.660" not in everything
+    assert "Direction of the score" not in found
     codes = {node.ConceptCodeSequence[0].CodeValue for node in nodes(report) if node.ValueType == "CODE"}
     assert not codes & {"15508007", "75976002", "PDL1-HIGH", "PDL1-LOW"}
 
@@ -198,12 +203,11 @@ def test_secondary_groups_are_reported_and_their_disagreement_is_stated() -> Non
         clinical=replace(CLINICAL, treatment="pembrolizumab"),
     )
     found = said(case.assessment)
-    assert found["Risk group by clinical values alone (secondary)"] == ["High risk"]
-    assert found["Risk group by score and clinical values (secondary)"] == ["Low risk"]
-    assert (
+    assert found[CLINICAL_RISK] == ["High risk"]
+    assert found[FUSION_RISK] == ["Low risk"]
+    assert found["Risk groups that disagree"] == [
         "The risk groups disagree: by the score it is high risk, by score and clinical values it is low risk."
-        in (found["Warning"])
-    )
+    ]
 
 
 @pytest.mark.parametrize("treatment", [None, "other"])
@@ -216,11 +220,9 @@ def test_a_fusion_group_is_reported_only_where_pembrolizumab_is_known_to_be_the_
         clinical=replace(CLINICAL, treatment=treatment),
     )
     found = said(case.assessment)
-    assert found["Risk group by score and clinical values (secondary)"] == [
-        "not reported: first-line pembrolizumab is not known to be this patient's treatment"
-    ]
+    assert found[FUSION_RISK] == ["not reported: first-line pembrolizumab is not known to be this patient's treatment"]
     assert case.assessment.fusion_risk_group is None
-    assert not [text for text in found["Warning"] if "disagree:" in text]
+    assert "Risk groups that disagree" not in found
 
 
 def test_a_model_without_cox_terms_reports_no_secondary_group(report: Dataset) -> None:
@@ -231,7 +233,8 @@ def test_slices_on_both_sides_of_the_cut_off_are_a_warning() -> None:
     found = said(report_case(predicted=prediction(slice_scores=np.array([0.6, 0.73, 0.8]))).assessment)
     assert found["Lowest score of a single slice"] == [("0.600", "{score}")]
     assert found["Highest score of a single slice"] == [("0.800", "{score}")]
-    assert any("both sides of the cut-off 0.66" in text for text in found["Warning"])
+    assert any("(0.600 to 0.800) lie on both sides of the cut-off 0.660" in text for text in found["Warning"])
+    assert "pembrolizumab: high, borderline: 1 of the 3 slices alone gives low." in found["Summary"][0]
 
 
 def test_every_warning_is_in_the_report(case: Case, report: Dataset) -> None:
@@ -283,11 +286,11 @@ def test_lesion_segment_series_and_slice_can_be_found(case: Case, report: Datase
     assert found["Finding Site"] == "Lung"
     assert found["Source series for segmentation"] == f"{ROOT}.2"
     assert found["Volume"] == ("1.15", "mL")
-    assert found["Diameter"] == ("17.2", "mm")
+    assert found["3-D maximum diameter"] == ("17.2", "mm")
     assert found["Derivation"] == "Maximum"
     assert found["CT series number"] == "3"
     assert found["Image number of the slice of largest tumour area"] == "5"
-    assert found["Table position of the slice of largest tumour area"] == "-94.0 mm"
+    assert found["Image Position z of the slice of largest tumour area"] == "-94.0 mm"
     references = {
         node.ConceptNameCodeSequence[0].CodeMeaning: node.ReferencedSOPSequence[0]
         for node in nodes(report)

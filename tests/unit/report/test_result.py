@@ -145,7 +145,7 @@ def test_a_withheld_group_is_null_with_its_reason() -> None:
     groups = document.assessment.groups
     assert groups.risk.group is None
     assert groups.expression.group is None
-    assert groups.withheld == "withheld: The CT was reconstructed with the smooth kernel B30f"
+    assert groups.withheld == "The CT was reconstructed with the smooth kernel B30f"
     assert "withhold_group" in {warning.effect for warning in document.warnings}
 
 
