@@ -316,7 +316,14 @@ def report_case(
     roi = slices[3]
     assessment = assess(
         selection=selection,
-        tumour=TumourMeasurement(source_voxels=576, volume_ml=1.152, longest_diameter_mm=17.234),
+        tumour=TumourMeasurement(
+            source_voxels=576,
+            volume_ml=1.152,
+            longest_diameter_mm=17.234,
+            longest_axial_diameter_mm=15.556,
+            perpendicular_diameter_mm=14.142,
+            axial_grid_z_mm=-93,
+        ),
         roi_slice=RoiSlice(
             instance=roi.instance,
             frame_number=None,

@@ -10,6 +10,7 @@ from pdl1es.dicom.geometry import position_along
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.segment_mask import segment_volume_mm3
 from pdl1es.dicom.series import MULTI_FRAME_CT_SOP_CLASSES, CTSeries
+from pdl1es.grid.axial_diameter import axial_diameters
 from pdl1es.grid.diameter import longest_diameter
 from pdl1es.grid.patches import RoiPatches
 from pdl1es.grid.placement import PlacedMask
@@ -28,11 +29,18 @@ class TumourMeasurement:
         Their volume, mL.
     longest_diameter_mm
         Largest distance between two voxels of the mask on the 1 mm grid, mm.
+    longest_axial_diameter_mm, perpendicular_diameter_mm
+        On one slice of the grid, as `grid.axial_diameter` measures them, mm.
+    axial_grid_z_mm
+        That slice: its grid coordinate along the CT's axis, mm.
     """
 
     source_voxels: int
     volume_ml: float
     longest_diameter_mm: float
+    longest_axial_diameter_mm: float
+    perpendicular_diameter_mm: float
+    axial_grid_z_mm: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,7 @@ class RoiSlice:
 
 
 def measure_tumour(placed: PlacedMask, volume: TumourVolume) -> TumourMeasurement:
-    """Measure the tumour: voxels and volume as they were drawn, the diameter on the 1 mm grid.
+    """Measure the tumour: voxels and volume as they were drawn, the diameters on the 1 mm grid.
 
     Parameters
     ----------
@@ -81,14 +89,18 @@ def measure_tumour(placed: PlacedMask, volume: TumourVolume) -> TumourMeasuremen
     -------
     TumourMeasurement
         A source voxel is as thick as half the distance between the planes beside its own; the slice thickness that a
-        header states is not used. The diameter is the largest distance between voxel centres.
+        header states is not used. Diameters are distances between voxel centres.
     """
     frames = placed.occupied()
+    axial = axial_diameters(volume.mask)
     volume_mm3 = segment_volume_mm3((frame.mask, frame.pixel_area, frame.thickness) for frame in frames)
     return TumourMeasurement(
         source_voxels=sum(int(np.count_nonzero(frame.mask)) for frame in frames),
         volume_ml=volume_mm3 / 1000.0,
         longest_diameter_mm=longest_diameter(volume.mask),
+        longest_axial_diameter_mm=axial.longest_mm,
+        perpendicular_diameter_mm=axial.perpendicular_mm,
+        axial_grid_z_mm=volume.origin[2] + axial.slice_index,
     )
 
 

@@ -126,8 +126,11 @@ ROI_INSTANCE_NUMBER: Final = _own("ROI-INSTANCE-NO", "Image number of the slice 
 ROI_FRAME_NUMBER: Final = _own("ROI-FRAME-NO", "Frame number of the slice of largest tumour area")
 ROI_POSITION_Z: Final = _own("ROI-POSITION-Z", "Image Position z of the slice of largest tumour area")
 
-# Private: the tumour's size. No standard code names the largest distance between voxels of a segment.
+# Private: the tumour's size. The standard's codes leave open whether a diameter is measured in space or on a slice.
 DIAMETER_3D: Final = _own("DIAMETER-3D-MAX", "3-D maximum diameter")
+DIAMETER_AXIAL: Final = _own("DIAMETER-AXIAL", "Longest axial diameter (RECIST)")
+DIAMETER_ACROSS: Final = _own("DIAMETER-ACROSS", "Longest diameter perpendicular to it on that slice")
+AXIAL_PLACE: Final = _own("AXIAL-PLACE", "Slice of the longest axial diameter")
 
 # Private: a study that was not analysed
 NOT_ANALYSED_TITLE: Final = _own("NOT-ANALYSED", "PD-L1ES: study not analysed")

@@ -156,7 +156,10 @@ class TumourResult(_Part):
 
     source_voxels: int = Field(description="voxels of the segment on its own grid")
     volume_ml: float
-    longest_diameter_mm: float
+    longest_diameter_mm: float = Field(description="3-D maximum")
+    longest_axial_diameter_mm: float = Field(description="largest on one slice of the 1 mm grid (RECIST)")
+    perpendicular_diameter_mm: float = Field(description="longest perpendicular to it on that slice")
+    axial_grid_z_mm: int = Field(description="that slice on the 1 mm grid")
 
 
 class BodyResult(_Part):

@@ -198,13 +198,15 @@ def _tumour(assessment: Assessment) -> list[ReportStatement]:
     )
     return [
         ReportStatement("tumour", concept.VOLUME, f"{tumour.volume_ml:.2f}", tumour.volume_ml, concept.MILLILITRE),
-        ReportStatement(
-            "tumour",
-            concept.DIAMETER_3D,
-            f"{tumour.longest_diameter_mm:.1f}",
-            tumour.longest_diameter_mm,
-            concept.MILLIMETRE,
+        *(
+            ReportStatement("tumour", name, f"{length:.1f}", length, concept.MILLIMETRE)
+            for name, length in (
+                (concept.DIAMETER_3D, tumour.longest_diameter_mm),
+                (concept.DIAMETER_AXIAL, tumour.longest_axial_diameter_mm),
+                (concept.DIAMETER_ACROSS, tumour.perpendicular_diameter_mm),
+            )
         ),
+        ReportStatement("tumour", concept.AXIAL_PLACE, wording.axial_place(assessment)),
         ReportStatement("tumour", concept.CONTOUR, wording.contour_text(assessment)),
         *(ReportStatement("tumour", name, str(number)) for name, number in numbers if number is not None),
         ReportStatement("tumour", concept.ROI_POSITION_Z, f"{roi.table_position_mm:.1f} mm"),

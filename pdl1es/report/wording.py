@@ -207,6 +207,14 @@ def contour_text(assessment: Assessment) -> str:
     return f"{source[0].upper()}{source[1:]}, {origin_text(assessment.selection.segment)}"
 
 
+def axial_place(assessment: Assessment) -> str:
+    """Return where the longest axial diameter lies, from the slice of largest tumour area."""
+    distance = assessment.tumour.axial_grid_z_mm - assessment.patches.roi_z
+    if distance == 0:
+        return "that of largest tumour area"
+    return f"{abs(distance)} mm towards the {'head' if distance > 0 else 'feet'} from that of largest tumour area"
+
+
 def disagreement(assessment: Assessment) -> str | None:
     """Return the sentence that the secondary risk groups differ from the first, or None where they agree."""
     if assessment.risk_group is None:

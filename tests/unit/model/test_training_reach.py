@@ -25,7 +25,7 @@ REACH = TrainingReach(
 def found(
     *, clipped: int = 0, distance: float = 1.0, ml: float = 20.0, mm: float = 40.0, reach: TrainingReach | None = REACH
 ) -> Remoteness:
-    tumour = TumourMeasurement(source_voxels=100, volume_ml=ml, longest_diameter_mm=mm)
+    tumour = TumourMeasurement(100, ml, mm, mm, mm, 0)
     return remoteness(reach, clipped=clipped, features=100, distance=distance, tumour=tumour)
 
 

@@ -287,6 +287,9 @@ def test_lesion_segment_series_and_slice_can_be_found(case: Case, report: Datase
     assert found["Source series for segmentation"] == f"{ROOT}.2"
     assert found["Volume"] == ("1.15", "mL")
     assert found["3-D maximum diameter"] == ("17.2", "mm")
+    assert found["Longest axial diameter (RECIST)"] == ("15.6", "mm")
+    assert found["Longest diameter perpendicular to it on that slice"] == ("14.1", "mm")
+    assert found["Slice of the longest axial diameter"] == "1 mm towards the head from that of largest tumour area"
     assert found["Derivation"] == "Maximum"
     assert found["CT series number"] == "3"
     assert found["Image number of the slice of largest tumour area"] == "5"
