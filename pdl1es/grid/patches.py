@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pdl1es.grid.bounding_box import bounding_box
 from pdl1es.grid.interpolation import LinearWeights, interpolate_plane, linear_weights
 from pdl1es.grid.resample import TumourVolume
+from pdl1es.grid.whole_slice import WholeSlice
 from pdl1es.method import MASK_THRESHOLD, PATCH_MARGIN_MM, PATCH_SIZE, PATCH_SLICES
 
 
@@ -27,12 +28,15 @@ class RoiPatches:
         Grid coordinate (mm) of the ROI slice.
     rectangle
         (x_low, y_low, x_high, y_high) in grid coordinates, both ends included, margin included.
+    whole_slice
+        The volume's own, for drawings; the network does not see it.
     """
 
     hu: NDArray[np.float32]
     mask: NDArray[np.bool_]
     roi_z: int
     rectangle: tuple[int, int, int, int]
+    whole_slice: WholeSlice | None = None
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.hu.shape))
@@ -87,6 +91,7 @@ def extract_patches(volume: TumourVolume) -> RoiPatches:
             volume.origin[0] + high[0],
             volume.origin[1] + high[1],
         ),
+        whole_slice=volume.whole_slice,
     )
 
 

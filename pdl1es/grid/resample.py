@@ -24,6 +24,7 @@ from pdl1es.grid.bounding_box import bounding_box
 from pdl1es.grid.interpolation import between, interpolate_plane, linear_weights
 from pdl1es.grid.minimum_size import shortfall
 from pdl1es.grid.placement import PlacedMask, Stack
+from pdl1es.grid.whole_slice import WholeSlice
 from pdl1es.method import FLOOR_HU, MASK_THRESHOLD, NOISE_FLOOR_HU, RADIOMICS_MARGIN_MM
 
 CROP_MARGIN_MM: Final = RADIOMICS_MARGIN_MM + 1
@@ -61,6 +62,8 @@ class TumourVolume:
         First and last grid node (x, y, z) that the scan covers on each axis. ``hu`` may be a crop of that range.
     padding
         bool, shape of ``hu``: nodes whose value comes from padding, in part or wholly. None where there is none.
+    whole_slice
+        The scan's whole slice where the mask's area is largest, for drawings; None where nobody made it.
     """
 
     hu: NDArray[np.int16]
@@ -70,6 +73,7 @@ class TumourVolume:
     scan_low: Node
     scan_high: Node
     padding: NDArray[np.bool_] | None = None
+    whole_slice: WholeSlice | None = None
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.hu.shape))
@@ -135,7 +139,8 @@ def tumour_volume(placed: PlacedMask, read_slice: SliceReader, *, margin_mm: int
     padding = [
         (start - first, last - (start + size - 1)) for start, size, (first, last) in zip(low, sizes, box, strict=True)
     ]
-    hu, padded = _hu_on_grid(stack, box, read_slice)
+    largest_area = low[2] + int(np.argmax(np.count_nonzero(mask, axis=(1, 2))))
+    hu, padded, whole = _hu_on_grid(stack, box, read_slice, whole_plane=(scan_x, scan_y, largest_area))
     return TumourVolume(
         hu=hu,
         mask=np.pad(mask, padding[::-1]),
@@ -144,6 +149,7 @@ def tumour_volume(placed: PlacedMask, read_slice: SliceReader, *, margin_mm: int
         scan_low=(scan_x[0], scan_y[0], scan_z[0]),
         scan_high=(scan_x[1], scan_y[1], scan_z[1]),
         padding=padded,
+        whole_slice=whole,
     )
 
 
@@ -170,34 +176,54 @@ def _mask_on_grid(placed: PlacedMask) -> tuple[NDArray[np.bool_], Node]:
 
 
 def _hu_on_grid(
-    stack: Stack, box: list[Extent], read_slice: SliceReader
-) -> tuple[NDArray[np.int16], NDArray[np.bool_] | None]:
-    """Interpolate the CT at every node of a box, from the slices that have a weight there; tell where padding has one."""
+    stack: Stack, box: list[Extent], read_slice: SliceReader, *, whole_plane: tuple[Extent, Extent, int]
+) -> tuple[NDArray[np.int16], NDArray[np.bool_] | None, WholeSlice]:
+    """Interpolate the CT at every node of a box, from the slices that have a weight there; tell where padding has one.
+
+    ``whole_plane`` is the extent along x and y, and the node z in the box, of the slice that is returned whole.
+    """
     x_nodes, y_nodes, z_nodes = (_nodes(extent) for extent in box)
     needed = _needed_slices(stack, box[2])
+    scan_x, scan_y, whole_z = whole_plane
+    weights = linear_weights(stack.z, z_nodes)
+    of_whole = [int(index[whole_z - box[2][0]]) for index in (weights.lower, weights.upper)]
     planes: dict[int, NDArray[np.float64]] = {}
+    whole_planes: dict[int, NDArray[np.float64]] = {}
     padded: dict[int, NDArray[np.bool_]] = {}
     for index in needed:
         ct_slice = stack.ct.slices[index]
         image, padding = _without_padding(read_slice(ct_slice), ct_slice)
         x, y = stack.coordinates(index)
         x_weights, y_weights = linear_weights(x, x_nodes), linear_weights(y, y_nodes)
-        planes[index] = interpolate_plane(to_canonical(image, ct_slice.plane, stack.axes), x_weights, y_weights)
+        canonical_image = to_canonical(image, ct_slice.plane, stack.axes)
+        planes[index] = interpolate_plane(canonical_image, x_weights, y_weights)
+        if index in of_whole:
+            across, down = linear_weights(x, _nodes(scan_x)), linear_weights(y, _nodes(scan_y))
+            whole_planes[index] = interpolate_plane(canonical_image, across, down)
         if padding is not None:
             canonical = to_canonical(padding, ct_slice.plane, stack.axes)
             padded[index] = interpolate_plane(canonical, x_weights, y_weights) > 0
-    weights = linear_weights(stack.z, z_nodes)
     hu = np.empty((z_nodes.size, y_nodes.size, x_nodes.size), dtype=np.int16)
     result = np.zeros(hu.shape, dtype=np.bool_) if padded else None
-    limits = np.iinfo(np.int16)
     for node, (lower, upper, fraction) in enumerate(zip(weights.lower, weights.upper, weights.fraction, strict=True)):
-        plane = between(planes[int(lower)], planes[int(upper)], float(fraction))
-        hu[node] = np.clip(np.rint(plane), limits.min, limits.max)
+        hu[node] = _whole_hu(between(planes[int(lower)], planes[int(upper)], float(fraction)))
         if result is not None:
             for index, weight in ((int(lower), 1 - fraction), (int(upper), fraction)):
                 if weight > 0 and index in padded:
                     result[node] |= padded[index]
-    return hu, result if result is not None and result.any() else None
+    fraction = float(weights.fraction[whole_z - box[2][0]])
+    whole = WholeSlice(
+        _whole_hu(between(whole_planes[of_whole[0]], whole_planes[of_whole[1]], fraction)),
+        (scan_x[0], scan_y[0]),
+        whole_z,
+    )
+    return hu, result if result is not None and result.any() else None, whole
+
+
+def _whole_hu(plane: NDArray[np.float64]) -> NDArray[np.int16]:
+    """Round to whole HU, halves to the even number; what int16 cannot hold is clipped."""
+    limits = np.iinfo(np.int16)
+    return np.clip(np.rint(plane), limits.min, limits.max).astype(np.int16)
 
 
 def _without_padding(hu: NDArray[Any], ct_slice: CTSlice) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:

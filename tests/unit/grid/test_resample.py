@@ -506,3 +506,22 @@ class TestPadding:
         assert the_same(volume, volume_of(self.with_band(-1024)))
         assert volume.padding is not None
         assert volume.padding.any()
+
+
+@pytest.mark.parametrize("geometry", [pytest.param(value, id=name) for name, value in GEOMETRIES.items()])
+def test_the_whole_slice_at_the_largest_area_holds_the_same_values_as_the_crop_and_reaches_over_the_scan(
+    geometry: dict[str, Any],
+) -> None:
+    scan = make_scan(noise, **geometry)
+    volume = volume_of(scan)
+    whole = volume.whole_slice
+    assert whole is not None
+    areas = volume.mask.sum(axis=(1, 2))
+    assert areas[whole.z - volume.origin[2]] == areas.max()
+    assert whole.origin == volume.scan_low[:2]
+    assert whole.hu.shape == tuple(volume.scan_high[axis] - volume.scan_low[axis] + 1 for axis in (1, 0))
+    left, top = volume.origin[0] - whole.origin[0], volume.origin[1] - whole.origin[1]
+    crop = volume.hu[whole.z - volume.origin[2]]
+    assert np.array_equal(whole.hu[top : top + crop.shape[0], left : left + crop.shape[1]], crop)
+    assert crop.size < whole.hu.size
+    assert extract_patches(volume).whole_slice is whole
