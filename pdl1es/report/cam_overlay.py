@@ -15,6 +15,7 @@ from pdl1es.report import wording
 from pdl1es.report.codes import REFERENCED_SEGMENT, REGION_IN_SPACE, code_sequence_item
 from pdl1es.report.options import ReportOptions
 from pdl1es.report.references import sop_reference
+from pdl1es.report.roi_picture import frame_order
 from pdl1es.report.study_context import scored_study
 from pdl1es.report.uids import series_uid
 
@@ -32,7 +33,7 @@ def build_cam_overlay(assessment: Assessment, options: ReportOptions, pictures: 
     options
         What the run's reports have in common. The same arguments give the same dataset.
     pictures
-        uint8 RGB, shape (S, rows, columns, 3), from `roi_picture.roi_pictures`.
+        uint8 RGB, shape (S, rows, columns, 3), from `roi_picture.roi_pictures`: the ROI slice is the first.
 
     Returns
     -------
@@ -65,7 +66,9 @@ def _picture(assessment: Assessment, options: ReportOptions, frames: NDArray[np.
     picture.InstanceNumber = 1
     picture.ImageType = ["DERIVED", "SECONDARY"]
     picture.PatientOrientation = ["L", "P"]
-    picture.DerivationDescription = "ROI slices, lung window, with contour and class activation map; research use only"
+    picture.DerivationDescription = (
+        "ROI slices, lung and soft-tissue window, with contour and class activation map; research use only"
+    )
     picture.BurnedInAnnotation = "YES"
     picture.RecognizableVisualFeatures = "NO"
     picture.LossyImageCompression = "00"
@@ -80,8 +83,9 @@ def _picture(assessment: Assessment, options: ReportOptions, frames: NDArray[np.
     picture.BitsAllocated, picture.BitsStored, picture.HighBit, picture.PixelRepresentation = 8, 8, 7, 0
     picture.NumberOfFrames = count
     picture.FrameIncrementPointer = 0x00182005
-    middle = count // 2
-    picture.SliceLocationVector = [assessment.patches.roi_z + index - middle for index in range(count)]
+    order = frame_order(count)
+    picture.RepresentativeFrameNumber = 1
+    picture.SliceLocationVector = [assessment.patches.roi_z + index - order[0] for index in order]
     picture.PixelData = frames.tobytes()
     picture["PixelData"].VR = "OB"
     return picture

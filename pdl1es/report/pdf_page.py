@@ -20,7 +20,8 @@ from reportlab.pdfgen.canvas import Canvas
 from pdl1es.assessment import Assessment
 from pdl1es.report import wording
 from pdl1es.report.options import ReportOptions
-from pdl1es.report.roi_picture import LOWERS, PANELS_BOX, RAISES
+from pdl1es.report.roi_panels import LOWERS, RAISES
+from pdl1es.report.roi_picture import PANEL_BOXES
 from pdl1es.report.software import SoftwareIdentity
 from pdl1es.report.typeface import typeface
 
@@ -71,7 +72,7 @@ def report_page(
     patient
         Patient and study, decoded (`study_context.copy_patient_and_study`): a page that is filed must say whose it is.
     pictures
-        From `roi_picture.roi_pictures`; the ROI slice is shown.
+        From `roi_picture.roi_pictures`; the ROI slice, which is the first, is shown.
     Returns
     -------
     bytes
@@ -290,13 +291,27 @@ def _scale(page: _Page, assessment: Assessment, y: float) -> None:
     canvas.circle(x, y, 3.4, stroke=0, fill=1)
 
 
+PANEL_TITLES: Final = {
+    "lung": "Lung window",
+    "soft": "Soft-tissue window",
+    "map": "Class activation map, log-odds",
+    "locator": "Where it lies",
+}
+PANELS_HEIGHT: Final = 150.0
+
+
 def _picture(page: _Page, pictures: NDArray[np.uint8]) -> None:
-    left, top, right, bottom = PANELS_BOX
-    image = Image.fromarray(pictures[len(pictures) // 2]).crop((left, top, right, bottom))
-    width = 462.0
-    height = width * image.height / image.width
-    page.canvas.drawImage(ImageReader(image), (PAGE_WIDTH - width) / 2, page.y - height, width, height)
-    page.y -= height + 9
+    """Show the ROI slice's parts side by side, each under its title."""
+    whole, bottom = Image.fromarray(pictures[0]), page.y - PANELS_HEIGHT
+    scale = WIDTH / sum(right - left for left, _, right, _ in PANEL_BOXES.values())
+    x = MARGIN
+    for name, (left, upper, right, lower) in PANEL_BOXES.items():
+        width, height = scale * (right - left), scale * (lower - upper)
+        page.line(x, page.y - 7, PANEL_TITLES[name], 7, colour=GREY)
+        part = ImageReader(whole.crop((left, upper, right, lower)))
+        page.canvas.drawImage(part, x, page.y - 12 - height, width, height)
+        x += width
+    page.y = bottom
     page.line(
         PAGE_WIDTH / 2,
         page.y,

@@ -22,7 +22,8 @@ READING_OF_CONTRIBUTIONS: Final = (
 )
 TREATMENT_UNKNOWN: Final = "not reported: first-line pembrolizumab is not known to be this patient's treatment"
 WITHHELD: Final = "withheld (reason: see the summary)"
-SERIES_NAMES: Final[dict[ReportKind, str]] = {"sr": "PD-L1ES", "cam": "PD-L1ES map", "pdf": "PD-L1ES page"}
+SERIES_NAMES: Final[dict[ReportKind, str]] = {"sr": "PD-L1ES report", "cam": "PD-L1ES map", "pdf": "PD-L1ES page"}
+"""With ``DEMO`` before them the kinds differ within 16 characters, which is what lists and thumbnails of viewers show."""
 TRAINING_DATA: Final = {
     "untrained": "random weights: the score means nothing",
     "synthetic": "synthetic images, no patients",
@@ -45,8 +46,13 @@ def notice(model: ModelMetadata) -> str:
     return f"{DEMONSTRATION_NOTICE} (research use only; trained on: {TRAINING_DATA[model.training_data]})"
 
 
+def banner(model: ModelMetadata) -> str:
+    """Return the notice in so few words that it is read on a thumbnail."""
+    return "DEMO - NOT CLINICAL" if is_demonstration(model) else "RESEARCH USE ONLY"
+
+
 def series_description(model: ModelMetadata, kind: ReportKind) -> str:
-    """Return a Series Description of at most 64 characters.
+    """Return a Series Description of at most 64 characters, whose first 16 tell the kinds and a demonstration apart.
 
     Parameters
     ----------
@@ -59,7 +65,8 @@ def series_description(model: ModelMetadata, kind: ReportKind) -> str:
     -------
     str
     """
-    return f"{DEMONSTRATION_NOTICE if is_demonstration(model) else RESEARCH_NOTICE} - {SERIES_NAMES[kind]}"
+    name = SERIES_NAMES[kind]
+    return f"DEMO {name}, not clinical" if is_demonstration(model) else f"{name}, research use only"
 
 
 def replaces(predecessors: tuple[Predecessor, ...]) -> str:

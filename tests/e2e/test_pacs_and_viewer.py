@@ -81,10 +81,9 @@ def test_the_study_comes_back_whole_from_both_services(stored: str, pacs: Pacs, 
     found = {
         (item["00080060"]["Value"][0], item["00200011"]["Value"][0]): item["0008103E"]["Value"][0] for item in series
     }
-    notice = "DEMONSTRATION MODEL - NOT FOR CLINICAL USE - PD-L1ES"
-    assert found[("SR", 9601)] == notice
-    assert found[("OT", 9602)] == f"{notice} map"
-    assert found[("DOC", 9603)] == f"{notice} page"
+    assert found[("SR", 9601)] == "DEMO PD-L1ES report, not clinical"
+    assert found[("OT", 9602)] == "DEMO PD-L1ES map, not clinical"
+    assert found[("DOC", 9603)] == "DEMO PD-L1ES page, not clinical"
     assert {modality for modality, _ in found} == {"CT", "SEG", "SR", "OT", "DOC"}
 
 

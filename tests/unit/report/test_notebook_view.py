@@ -36,7 +36,7 @@ def test_the_picture_is_the_roi_slice_of_the_class_activation_map() -> None:
     assessment = report_case().assessment
     (data,) = re.findall(r'src="data:image/png;base64,([^"]+)"', notebook_view(assessment))
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
-    assert np.array_equal(picture, roi_pictures(assessment)[1])
+    assert np.array_equal(picture, roi_pictures(assessment)[0])
 
 
 @pytest.mark.parametrize("place", ["group", "warning"])

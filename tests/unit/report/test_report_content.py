@@ -17,8 +17,9 @@ from pdl1es.clinical import ClinicalValue
 from pdl1es.dicom.coded_concept import Code
 from pdl1es.model.metadata import CutOff
 from pdl1es.report.build import build_sr
+from pdl1es.report.kinds import REPORT_KINDS
 from pdl1es.report.software import SOFTWARE
-from pdl1es.report.wording import log_odds_text
+from pdl1es.report.wording import log_odds_text, series_description
 from tests.report_cases import CLINICAL, OPTIONS, ROOT, SMOOTH, Case, metadata, prediction, report_case, with_segment
 
 SCORE = "PD-L1ES score (0 to 1; not a probability)"
@@ -97,15 +98,24 @@ def test_every_container_is_separate(report: Dataset) -> None:
 def test_a_model_without_patients_says_so_first_of_all(trained: str) -> None:
     report = written(report_case(model=metadata(training_data=trained)).assessment)
     first = next(lines(report))
-    assert report.SeriesDescription.startswith("DEMONSTRATION MODEL - NOT FOR CLINICAL USE")
+    assert report.SeriesDescription == "DEMO PD-L1ES report, not clinical"
     assert first[1].startswith("DEMONSTRATION MODEL - NOT FOR CLINICAL USE")
 
 
 def test_a_model_trained_on_patients_is_for_research_and_no_demonstration() -> None:
     report = written(report_case(model=metadata(training_data="patients")).assessment)
     everything = " ".join(str(value) for _, value in lines(report)) + report.SeriesDescription
-    assert "DEMONSTRATION" not in everything
+    assert "DEMO" not in everything
     assert next(lines(report))[1].startswith("RESEARCH USE ONLY")
+
+
+@pytest.mark.parametrize("trained", ["synthetic", "patients"])
+def test_a_viewer_that_shows_16_characters_tells_the_series_apart(trained: str) -> None:
+    model = metadata(training_data=trained)
+    shown = [series_description(model, kind)[:16] for kind in REPORT_KINDS]
+    assert len(set(shown)) == len(REPORT_KINDS)
+    assert all("PD-L1ES" in text for text in shown)
+    assert all(text.startswith("DEMO ") == (trained != "patients") for text in shown)
 
 
 def test_the_second_line_is_the_summary_whatever_was_imputed(report: Dataset) -> None:

@@ -9,18 +9,33 @@ from io import BytesIO
 import numpy as np
 import pydicom
 import pytest
-from PIL import Image
 from pydicom.dataset import Dataset
-from scipy.ndimage import binary_erosion
 
 from pdl1es.assessment import Assessment
+from pdl1es.grid.whole_slice import WholeSlice
 from pdl1es.report.build import build_cam, build_sr, draw_roi
 from pdl1es.report.delivery import BuiltReport
 from pdl1es.report.options import ReportOptions
-from pdl1es.report.roi_picture import CONTOUR, LOWERS, NOTICE_FILL, PANEL, PANEL_TOP, PANELS_LEFT, RAISES, roi_pictures
+from pdl1es.report.roi_panels import CONTOUR, HALO, LINE, LOWERS, NO_SHARE, RAISES
+from pdl1es.report.roi_picture import (
+    BACKGROUND,
+    BANNER,
+    BAR,
+    CORNER,
+    HEIGHT,
+    LOCATOR,
+    NOTICE_FILL,
+    PANEL,
+    PANEL_TOP,
+    PANELS_LEFT,
+    WIDTH,
+    frame_order,
+    roi_pictures,
+)
+from tests.contrast import contour_line, least_contrast
 from tests.report_cases import OPTIONS, ROOT, WHEN, Case, metadata, prediction, report_case
 
-CENTRES = [PANEL // 6, PANEL // 2, PANEL - PANEL // 6]
+LUNG, SOFT, MAP = PANELS_LEFT
 
 
 def built(assessment: Assessment, options: ReportOptions = OPTIONS) -> BuiltReport:
@@ -41,10 +56,17 @@ def with_cam(assessment: Assessment, cam: np.ndarray) -> Assessment:
     return replace(assessment, prediction=replace(assessment.prediction, cam=cam))
 
 
-def corner(frame: np.ndarray, row: int, column: int) -> np.ndarray:
-    """A pixel of a cell, away from its number, lines and scale bar."""
-    top, left = PANEL_TOP + row * PANEL // 3 + 12, PANELS_LEFT[1] + column * PANEL // 3 + 12
-    return frame[top, left].astype(int)
+def cell(frame: np.ndarray, row: int, column: int) -> tuple[int, ...]:
+    """A pixel of a cell of the map, away from its number and lines."""
+    return tuple(frame[PANEL_TOP + row * PANEL // 3 + 12, MAP + column * PANEL // 3 + 12].tolist())
+
+
+def panel(frame: np.ndarray, left: int) -> np.ndarray:
+    return frame[PANEL_TOP : PANEL_TOP + PANEL, left : left + PANEL]
+
+
+def with_patches(assessment: Assessment, **changes: object) -> Assessment:
+    return replace(assessment, patches=replace(assessment.patches, **changes))
 
 
 def test_it_is_a_multi_frame_true_colour_secondary_capture(picture: Dataset) -> None:
@@ -52,16 +74,24 @@ def test_it_is_a_multi_frame_true_colour_secondary_capture(picture: Dataset) -> 
     assert (picture.Modality, picture.ConversionType, picture.SeriesNumber) == ("OT", "WSD", 9602)
     assert (picture.PhotometricInterpretation, picture.SamplesPerPixel, picture.NumberOfFrames) == ("RGB", 3, 3)
     assert list(picture.ImageType) == ["DERIVED", "SECONDARY"]
-    assert list(picture.SliceLocationVector) == [-95, -94, -93]
+    assert list(picture.SliceLocationVector) == [-94, -95, -93]
     assert picture.FrameIncrementPointer == 0x00182005
     assert picture.pixel_array.shape == (3, picture.Rows, picture.Columns, 3)
+
+
+def test_viewers_open_it_on_the_roi_slice(case: Case, picture: Dataset) -> None:
+    assert picture.RepresentativeFrameNumber == 1
+    assert [frame_order(count) for count in (1, 3, 5)] == [(0,), (1, 0, 2), (2, 0, 1, 3, 4)]
+    hu = np.stack([np.full((112, 112), value, np.float32) for value in (-1350.0, 150.0, -600.0)])
+    frames = roi_pictures(with_patches(case.assessment, hu=hu))
+    assert [int(panel(frame, LUNG)[5, 5, 0]) for frame in frames] == [255, 0, 128]
 
 
 def test_it_says_that_notice_and_numbers_are_burnt_in(picture: Dataset) -> None:
     assert picture.BurnedInAnnotation == "YES"
     assert picture.RecognizableVisualFeatures == "NO"
     assert picture.ImageComments.startswith("DEMONSTRATION MODEL - NOT FOR CLINICAL USE (research use only")
-    assert picture.SeriesDescription == "DEMONSTRATION MODEL - NOT FOR CLINICAL USE - PD-L1ES map"
+    assert picture.SeriesDescription == "DEMO PD-L1ES map, not clinical"
 
 
 def test_it_belongs_to_the_patient_and_study_of_the_images(case: Case, picture: Dataset) -> None:
@@ -91,29 +121,54 @@ def test_no_frame_shows_a_name_an_id_or_a_date() -> None:
     assert np.array_equal(one, other)
 
 
-def test_every_frame_opens_with_the_notice(picture: Dataset) -> None:
-    frames = picture.pixel_array
-    for frame in frames:
-        band = frame[:62].reshape(-1, 3)
-        assert np.mean(np.all(band == NOTICE_FILL, axis=1)) > 0.7
-        assert np.any(np.all(band == 255, axis=1))
+def test_every_frame_bears_the_notice_in_letters_that_a_thumbnail_of_128_pixels_still_shows(picture: Dataset) -> None:
+    for frame in picture.pixel_array:
+        band = frame[BANNER[0] + 1 : BANNER[1]]
+        assert np.mean(np.all(band == NOTICE_FILL, axis=2)) > 0.5
+        white = np.all(band[:90] == 255, axis=2)
+        letters = np.flatnonzero(white.any(axis=1))
+        height = (letters[-1] - letters[0] + 1) * 128 / WIDTH
+        assert height >= 7, "a capital letter needs seven pixels"
+        assert white.any(axis=0)[: WIDTH // 10].any(), "the words take the whole width"
 
 
-def test_cells_are_tinted_by_the_sign_and_size_of_their_share(case: Case) -> None:
+def test_the_four_corners_are_left_to_the_viewers_own_text() -> None:
+    names = {"name": "N" * 300, "version": "v" * 300}
+    wide = report_case(model=metadata(**names), predicted=prediction(cam=np.full((3, 3, 3), -123.456))).assessment
+    tall = WholeSlice(np.zeros((900, 200), np.int16), (-100, -450), -94)
+    width, height = CORNER
+    for assessment in (wide, with_patches(wide, whole_slice=tall)):
+        for frame in roi_pictures(assessment):
+            for rows in (slice(0, height), slice(HEIGHT - height, HEIGHT)):
+                for columns in (slice(0, width), slice(WIDTH - width, WIDTH)):
+                    assert np.all(frame[rows, columns] == BACKGROUND)
+
+
+def test_cells_have_the_colour_of_their_share_with_no_grey_of_the_ct_in_it(case: Case) -> None:
     cam = np.zeros((3, 3, 3))
     cam[1, 0, 0], cam[1, 2, 2], cam[1, 0, 2] = 0.4, -0.4, 0.2
-    frame = roi_pictures(with_cam(case.assessment, cam))[1]
-    plain, raised, lowered, half = (corner(frame, *cell) for cell in ((0, 1), (0, 0), (2, 2), (0, 2)))
-    assert plain[0] == plain[1] == plain[2], "a share of zero has no tint"
-    assert np.allclose(raised, plain + 0.55 * (np.array(RAISES) - plain), atol=1.5)
-    assert np.allclose(lowered, plain + 0.55 * (np.array(LOWERS) - plain), atol=1.5)
-    assert np.allclose(half, plain + 0.275 * (np.array(RAISES) - plain), atol=1.5)
+    bright = with_patches(with_cam(case.assessment, cam), hu=np.full((3, 112, 112), 150.0, np.float32))
+    for assessment in (bright, with_cam(case.assessment, cam)):
+        frame = roi_pictures(assessment)[0]
+        assert (cell(frame, 0, 0), cell(frame, 2, 2), cell(frame, 0, 1)) == (RAISES, LOWERS, NO_SHARE)
+        half = (np.array(NO_SHARE) + RAISES) / 2
+        assert cell(frame, 0, 2) == pytest.approx(half, abs=0.5)
 
 
-def test_a_map_of_zeros_is_drawn_without_any_tint(case: Case) -> None:
-    frame = roi_pictures(with_cam(case.assessment, np.zeros((3, 3, 3))))[1]
-    panel = frame[PANEL_TOP + 5 : PANEL_TOP + PANEL - 5, PANELS_LEFT[1] + 5 : PANELS_LEFT[1] + PANEL - 5]
-    assert np.array_equal(panel[..., 0], panel[..., 2])
+def test_the_colour_bar_has_the_cells_colours(case: Case) -> None:
+    shares = np.array([1.0, 0.75, 0.5, 0.25, 0.0, -0.25, -0.5, -0.75, -1.0])
+    frame = roi_pictures(with_cam(case.assessment, np.stack([shares.reshape(3, 3)] * 3)))[0]
+    bar = frame[PANEL_TOP + 20 : PANEL_TOP + PANEL - 20, BAR[0] + 5].astype(int)
+    for place, share in enumerate(shares):
+        at = round((1 - share) / 2 * (len(bar) - 1))
+        beside = bar[np.clip([at, at - 1, at + 1], 1, len(bar) - 2)]  # the ends are the frame of the bar
+        colour = np.array(cell(frame, place // 3, place % 3))
+        assert np.abs(beside - colour).max(axis=1).min() <= 2, share
+
+
+def test_a_map_of_zeros_has_no_colour(case: Case) -> None:
+    frame = roi_pictures(with_cam(case.assessment, np.zeros((3, 3, 3))))[0]
+    assert {cell(frame, row, column) for row in range(3) for column in range(3)} == {NO_SHARE}
 
 
 def test_the_cells_are_the_maps_rows_and_columns_as_they_lie_in_the_patch(case: Case) -> None:
@@ -121,73 +176,102 @@ def test_the_cells_are_the_maps_rows_and_columns_as_they_lie_in_the_patch(case: 
     cam = np.zeros((3, 3, 3))
     cam[1, 2, 0] = 1.0
     hu = np.full((3, 112, 112), -1350.0, np.float32)
-    hu[1, 90:112, 0:20] = 150.0
-    assessment = with_cam(case.assessment, cam)
-    assessment = replace(assessment, patches=replace(assessment.patches, hu=hu))
-    frame = roi_pictures(assessment)[1]
-    left_panel = frame[PANEL_TOP : PANEL_TOP + PANEL, PANELS_LEFT[0] : PANELS_LEFT[0] + PANEL, 0].astype(int)
-    bright = np.argwhere(left_panel[: PANEL - 40] > 240).mean(axis=0) / PANEL
+    hu[1, 80:90, 0:20] = 150.0
+    frame = roi_pictures(with_patches(with_cam(case.assessment, cam), hu=hu))[0]
+    bright = np.argwhere(panel(frame, LUNG)[: PANEL - 60, :, 0] > 240).mean(axis=0) / PANEL
     assert bright[0] > 0.7
     assert bright[1] < 0.3
-    tinted = corner(frame, 1, 0), corner(frame, 2, 1)
-    assert all(pixel[0] == pixel[2] for pixel in tinted)
-    pixel = frame[PANEL_TOP + PANEL - 25, PANELS_LEFT[1] + 60].astype(int)
-    assert pixel[0] > pixel[2]
+    coloured = [(row, column) for row in range(3) for column in range(3) if cell(frame, row, column) != NO_SHARE]
+    assert coloured == [(2, 0)]
+
+
+def test_both_windows_show_what_they_are_for(case: Case) -> None:
+    """Lung: -1350 to 150 HU; soft tissue: -160 to 240 HU."""
+    for hu, lung, soft in ((-1350, 0, 0), (-600, 128, 0), (40, 236, 128), (240, 255, 255)):
+        frame = roi_pictures(with_patches(case.assessment, hu=np.full((3, 112, 112), hu, np.float32)))[0]
+        shown = [int(panel(frame, left)[5, 5, 0]) for left in (LUNG, SOFT)]
+        assert shown == pytest.approx([lung, soft], abs=1), hu
 
 
 @pytest.mark.parametrize("rectangle", [(0, 0, 59, 19), (0, 0, 19, 59)])
 def test_a_patch_is_drawn_in_the_patients_proportions(case: Case, rectangle: tuple[int, int, int, int]) -> None:
-    assessment = case.assessment
-    hu = np.full((3, 112, 112), 150.0, np.float32)
-    frame = roi_pictures(replace(assessment, patches=replace(assessment.patches, hu=hu, rectangle=rectangle)))[1]
-    left = PANELS_LEFT[0]
-    column = frame[PANEL_TOP : PANEL_TOP + PANEL, left + 4, 0] > 250
-    row = frame[PANEL_TOP + 4, left : left + PANEL, 0] > 250
+    hu = np.full((3, 112, 112), 300.0, np.float32)
+    shown = panel(roi_pictures(with_patches(case.assessment, hu=hu, rectangle=rectangle))[0], SOFT)[..., 0] > 250
     wide = rectangle[2] > rectangle[3]
-    assert int(row.sum()) == pytest.approx(PANEL if wide else PANEL / 3, abs=2)
-    assert int(column.sum()) == pytest.approx(PANEL / 3 if wide else PANEL, abs=2)
+    assert int(shown[PANEL // 2 - 20].sum()) == pytest.approx(PANEL if wide else PANEL / 3, abs=2)
+    assert int(shown[:, PANEL // 2 - 20].sum()) == pytest.approx(PANEL / 3 if wide else PANEL, abs=2)
 
 
 def test_the_contour_is_the_tumours(case: Case) -> None:
     mask = np.zeros((3, 112, 112), bool)
     mask[:, 40:72, 40:72] = True
-    frame = roi_pictures(replace(case.assessment, patches=replace(case.assessment.patches, mask=mask)))[1]
-    yellow = np.argwhere(np.all(frame[PANEL_TOP:, PANELS_LEFT[0] : PANELS_LEFT[0] + PANEL] == (255, 214, 0), axis=2))
+    frame = roi_pictures(with_patches(case.assessment, mask=mask))[0]
     scale = PANEL / 112
-    assert yellow.min(axis=0) == pytest.approx([40 * scale, 40 * scale], abs=3)
-    assert yellow.max(axis=0) == pytest.approx([72 * scale, 72 * scale], abs=3)
+    for left in PANELS_LEFT:
+        yellow = np.argwhere(np.all(panel(frame, left) == CONTOUR, axis=2))
+        assert yellow.min(axis=0) == pytest.approx([40 * scale, 40 * scale], abs=3)
+        assert yellow.max(axis=0) == pytest.approx([72 * scale, 72 * scale], abs=3)
 
 
 def test_the_contour_is_drawn_where_scipys_erosion_leaves_the_tumour(case: Case) -> None:
     mask = np.random.default_rng(4).random((3, 112, 112)) < 0.9
     mask[:, 30:60, :40] = True
-    plain, outlined = (
-        roi_pictures(replace(case.assessment, patches=replace(case.assessment.patches, mask=drawn)))[1]
-        for drawn in (np.zeros_like(mask), mask)
-    )
-    left, _ = PANELS_LEFT
-    panel = (slice(PANEL_TOP, PANEL_TOP + PANEL), slice(left, left + PANEL))
-    large = (
-        np.asarray(Image.fromarray(mask[1].astype(np.uint8) * 255).resize((PANEL, PANEL), Image.Resampling.BILINEAR))
-        >= 128
-    )
-    line = large & ~binary_erosion(large, iterations=2, border_value=1)
-    yellow = (outlined[panel] == CONTOUR).all(axis=2) & ~(plain[panel] == CONTOUR).all(axis=2)
-    free = (plain[panel] == plain[panel][PANEL // 2, PANEL // 2]).all(axis=2)  # no letters, no scale bar
-    assert np.array_equal(yellow[free], line[free])
+    frame = roi_pictures(with_patches(case.assessment, mask=mask))[0]
+    yellow = (panel(frame, SOFT) == CONTOUR).all(axis=2)
+    assert np.array_equal(yellow, contour_line(mask[1], (PANEL, PANEL)))
+
+
+@pytest.mark.parametrize("hu", ["white", "black", "grey", "noise", "half"])
+def test_the_contour_stands_out_from_any_tissue_at_least_3_to_1(case: Case, hu: str) -> None:
+    values = {
+        "white": np.full((3, 112, 112), 3000.0),
+        "black": np.full((3, 112, 112), -1350.0),
+        "grey": np.full((3, 112, 112), -400.0),
+        "noise": np.random.default_rng(5).uniform(-1350, 400, (3, 112, 112)),
+        "half": np.broadcast_to(np.linspace(-1400, 400, 112), (3, 112, 112)),
+    }[hu].astype(np.float32)
+    y, x = np.mgrid[:112, :112]
+    mask = np.stack([(y - 56) ** 2 + 2 * (x - 50) ** 2 < 1000] * 3)
+    frame = roi_pictures(with_patches(case.assessment, hu=values, mask=mask, rectangle=(0, 0, 39, 39)))[0]
+    line = contour_line(mask[1], (PANEL, PANEL))
+    assert line.sum() > 800
+    for left in (LUNG, SOFT):
+        assert np.all(panel(frame, left)[line] == CONTOUR)
+        assert least_contrast(panel(frame, left), line) >= 3
+
+
+def test_the_locator_boxes_the_patch_on_the_whole_slice(case: Case) -> None:
+    """A body of 300 x 200 mm in air; the patch lies in its right and back quarter."""
+    hu = np.full((400, 500), -1000, np.int16)
+    hu[100:300, 100:400] = 0
+    whole = WholeSlice(hu, (-250, -200), -94)
+    frame = roi_pictures(with_patches(case.assessment, whole_slice=whole, rectangle=(-120, 40, -80, 80)))[0]
+    left, top, width, height = LOCATOR
+    shown = frame[top : top + height, left : left + width]
+    box = np.argwhere(np.all(shown == CONTOUR, axis=2))
+    body = np.argwhere(np.all(np.abs(shown.astype(int) - 230) <= 1, axis=2))  # 0 HU in the lung window
+    scale = (np.ptp(body[:, 1]) + 1) / 300
+    assert (np.ptp(body[:, 0]) + 1) / 200 == pytest.approx(scale, rel=0.03)
+    assert scale * 300 > 0.7 * width, "the air around the body is left out"
+    first = box.min(axis=0) - body.min(axis=0)
+    assert first == pytest.approx([(40 + 100) * scale, (-120 + 150) * scale], abs=2 * LINE + 1)
+    assert np.ptp(box, axis=0) == pytest.approx([41 * scale, 41 * scale], abs=4 * LINE + 2)
+    assert np.any(np.all(shown == HALO, axis=2))
+
+
+def test_a_patch_at_the_edge_of_the_scan_and_a_slice_of_air_have_a_locator_too(case: Case) -> None:
+    whole = WholeSlice(np.full((100, 100), -1000, np.int16), (0, 0), -94)
+    for rectangle in ((-6, -6, 20, 20), (90, 90, 106, 106)):
+        frame = roi_pictures(with_patches(case.assessment, whole_slice=whole, rectangle=rectangle))[0]
+        left, top, width, height = LOCATOR
+        assert np.any(np.all(frame[top : top + height, left : left + width] == CONTOUR, axis=2))
 
 
 def test_a_model_trained_on_patients_is_still_for_research() -> None:
     case = report_case(model=metadata(training_data="patients"))
     picture = built(case.assessment).dataset
-    assert picture.SeriesDescription == "RESEARCH USE ONLY - NOT A MEDICAL DEVICE - PD-L1ES map"
+    assert picture.SeriesDescription == "PD-L1ES map, research use only"
     assert "DEMONSTRATION" not in picture.ImageComments
-
-
-def test_long_names_of_models_and_large_terms_still_fit(case: Case) -> None:
-    model = metadata(name="N" * 300, version="v" * 300)
-    wide = report_case(model=model, predicted=prediction(cam=np.full((3, 3, 3), -123.456))).assessment
-    assert roi_pictures(wide).shape == roi_pictures(case.assessment).shape
 
 
 def test_the_report_refers_to_the_picture(case: Case, picture: Dataset) -> None:
