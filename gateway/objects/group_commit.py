@@ -1,0 +1,64 @@
+"""Group commit: threads that hand in something at the same time share one costly step, such as a commit to disk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket(Generic[Item, Result]):
+    item: Item
+    done: bool = False
+    result: list[Result] = field(default_factory=list)
+    error: Exception | None = None
+
+
+class GroupCommit(Generic[Item, Result]):
+    """Runs one function on all that waits, in the thread of the first that waits.
+
+    While a group is being committed, what comes in gathers to the next group. A single thread waits for nobody.
+
+    Parameters
+    ----------
+    commit
+        Takes the items of a group in the order in which they came, and returns one result for each. Its error is every item's.
+    """
+
+    def __init__(self, commit: Callable[[Sequence[Item]], Sequence[Result]]) -> None:
+        self._commit = commit
+        self._leading = threading.Lock()
+        self._gathering = threading.Lock()
+        self._waiting: list[_Ticket[Item, Result]] = []
+
+    def submit(self, item: Item) -> Result:
+        """Hand in an item, and return its result when its group has been committed."""
+        ticket: _Ticket[Item, Result] = _Ticket(item)
+        with self._gathering:
+            self._waiting.append(ticket)
+        with self._leading:
+            if not ticket.done:
+                with self._gathering:
+                    group, self._waiting = self._waiting, []
+                self._run(group)
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.result[0]
+
+    def _run(self, group: list[_Ticket[Item, Result]]) -> None:
+        try:
+            results = self._commit([ticket.item for ticket in group])
+        except Exception as error:  # noqa: BLE001 - it is raised again in each thread of the group
+            for ticket in group:
+                ticket.error = error
+        else:
+            for ticket, result in zip(group, results, strict=True):
+                ticket.result.append(result)
+        finally:
+            for ticket in group:
+                ticket.done = True

@@ -1,0 +1,284 @@
+"""The store's index: which objects lie on disk, of which studies, and what arrived since a study was judged."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, delete, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.database import read_only
+from gateway.objects.tables import CONFLICTS, IN_FLIGHT, OBJECTS, STUDIES, StoredRow
+from gateway.records import StoredObject, StudyKey
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRow:
+    """What the index knows of a study.
+
+    Attributes
+    ----------
+    study
+        Which study.
+    first_received_at, last_received_at
+        When its first and its last object were on disk, UTC.
+    revision
+        Counts what arrived.
+    judged_revision
+        The revision that was judged last; 0 for none.
+    judge_at
+        When it is judged again although nothing more arrives, UTC; None where it is not.
+    """
+
+    study: StudyKey
+    first_received_at: datetime
+    last_received_at: datetime
+    revision: int
+    judged_revision: int
+    judge_at: datetime | None
+
+
+class ObjectIndex:
+    """The tables of the object store.
+
+    Parameters
+    ----------
+    engine
+        The gateway's database.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._reading = read_only(engine)
+
+    def add(self, objects: Sequence[StoredObject], holders: Collection[tuple[str, StudyKey]]) -> dict[str, int]:
+        """Add objects whose files are in their places, in one transaction that is on disk when this returns.
+
+        Parameters
+        ----------
+        objects
+            One whose UID is in the index already is left out.
+        holders
+            What is in flight: holder and study.
+
+        Returns
+        -------
+        dict of str to int
+            Of each study (by its UID) that got objects, the new revision. Empty where one or more were left out: nothing was added
+            then, and `add_each` tells them apart.
+
+        Raises
+        ------
+        sqlalchemy.exc.SQLAlchemyError
+            The database does not answer.
+        """
+        with self.engine.connect() as connection:
+            added = connection.execute(_insert(connection, OBJECTS).on_conflict_do_nothing(), _rows(objects)).rowcount
+            if added != len(objects):
+                connection.rollback()
+                return {}
+            revisions = self._count(connection, objects, holders)
+            connection.commit()
+            return revisions
+
+    def add_each(
+        self, objects: Sequence[StoredObject], holders: Collection[tuple[str, StudyKey]]
+    ) -> tuple[dict[str, StoredObject], dict[str, int]]:
+        """Add those objects whose UID is not in the index.
+
+        Parameters
+        ----------
+        objects, holders
+            As for `add`.
+
+        Returns
+        -------
+        firsts
+            By SOP Instance UID the object that is in the index now: the one given, or an earlier one.
+        revisions
+            As `add` returns them.
+
+        Raises
+        ------
+        sqlalchemy.exc.SQLAlchemyError
+            The database does not answer.
+        """
+        with self.engine.begin() as connection:
+            connection.execute(_insert(connection, OBJECTS).on_conflict_do_nothing(), _rows(objects))
+            uids = {stored.sop_instance_uid for stored in objects}
+            rows = connection.execute(select(OBJECTS).where(OBJECTS.c.sop_instance_uid.in_(uids)))
+            firsts = {row.sop_instance_uid: _stored(row) for row in rows}
+            added = [stored for stored in objects if firsts[stored.sop_instance_uid] == stored]
+            return firsts, self._count(connection, added, holders)
+
+    def add_conflict(self, stored: StoredObject) -> None:
+        """Add an object that was kept aside: the same one again changes nothing."""
+        row = _row(stored)
+        values = {column.name: row[column.name] for column in CONFLICTS.columns}
+        with self.engine.begin() as connection:
+            connection.execute(_insert(connection, CONFLICTS).on_conflict_do_nothing(), [values])
+
+    def _count(
+        self, connection: Connection, objects: Sequence[StoredObject], holders: Collection[tuple[str, StudyKey]]
+    ) -> dict[str, int]:
+        revisions: dict[str, int] = {}
+        for study in sorted({stored.study_instance_uid for stored in objects}):
+            times = [stored.received_at for stored in objects if stored.study_instance_uid == study]
+            insert = _insert(connection, STUDIES).values(
+                study_instance_uid=study,
+                first_received_at=min(times),
+                last_received_at=max(times),
+                revision=len(times),
+                judged_revision=0,
+            )
+            changed = {
+                "revision": STUDIES.c.revision + len(times),
+                "last_received_at": insert.excluded.last_received_at,
+            }
+            upsert = insert.on_conflict_do_update(index_elements=["study_instance_uid"], set_=changed)
+            revisions[study] = connection.execute(upsert.returning(STUDIES.c.revision)).scalar_one()
+        if objects:
+            at = max(stored.received_at for stored in objects)
+            mark_in_flight(connection, holders, at)
+        return revisions
+
+    def objects_of(self, study: StudyKey) -> tuple[StoredObject, ...]:
+        """Return a study's objects in the order of their SOP Instance UIDs."""
+        query = select(OBJECTS).where(OBJECTS.c.study_instance_uid == study.study_instance_uid)
+        with self._reading.connect() as connection:
+            return tuple(_stored(row) for row in connection.execute(query.order_by(OBJECTS.c.sop_instance_uid)))
+
+    def conflicts_of(self, study: StudyKey) -> tuple[Path, ...]:
+        """Return where the objects lie that were kept aside, because their UID had other bytes already."""
+        query = select(CONFLICTS.c.path).where(CONFLICTS.c.study_instance_uid == study.study_instance_uid)
+        with self._reading.connect() as connection:
+            return tuple(Path(path) for path in connection.execute(query.order_by(CONFLICTS.c.path)).scalars())
+
+    def every_object(self) -> Iterator[StoredObject]:
+        """Give every object of every study."""
+        for study in self.studies():
+            yield from self.objects_of(study)
+
+    def studies(self) -> tuple[StudyKey, ...]:
+        """Return every study, the one that arrived first first."""
+        query = select(STUDIES.c.study_instance_uid).order_by(STUDIES.c.first_received_at, STUDIES.c.study_instance_uid)
+        with self._reading.connect() as connection:
+            return tuple(StudyKey(uid) for uid in connection.execute(query).scalars())
+
+    def study_row(self, study: StudyKey) -> StudyRow | None:
+        """Return what is known of a study, or None."""
+        query = select(STUDIES).where(STUDIES.c.study_instance_uid == study.study_instance_uid)
+        with self._reading.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _study(row)
+
+    def due(self, now: datetime) -> tuple[StudyRow, ...]:
+        """Return the studies that have to be judged: something arrived since, or their time has come."""
+        query = select(STUDIES).where(or_(STUDIES.c.revision != STUDIES.c.judged_revision, STUDIES.c.judge_at <= now))
+        with self._reading.connect() as connection:
+            rows = connection.execute(query.order_by(STUDIES.c.last_received_at, STUDIES.c.study_instance_uid))
+            return tuple(_study(row) for row in rows)
+
+    def judged(self, study: StudyKey, revision: int, judge_at: datetime | None) -> None:
+        """Note that a study was judged.
+
+        Parameters
+        ----------
+        study
+            Which.
+        revision
+            Of what was judged. What arrived since makes the study due again.
+        judge_at
+            When it is judged again although nothing more arrives, UTC; None for never.
+        """
+        change = update(STUDIES).where(STUDIES.c.study_instance_uid == study.study_instance_uid)
+        with self.engine.begin() as connection:
+            connection.execute(change.values(judged_revision=revision, judge_at=judge_at))
+
+    def paths_of(self, study: StudyKey) -> frozenset[str]:
+        """Return the paths of a study's objects and of those that were kept aside, as they are stored."""
+        uid = study.study_instance_uid
+        with self._reading.connect() as connection:
+            paths = [
+                connection.execute(select(table.c.path).where(table.c.study_instance_uid == uid)).scalars().all()
+                for table in (OBJECTS, CONFLICTS)
+            ]
+        return frozenset(path for found in paths for path in found)
+
+    def forget(self, study: StudyKey) -> tuple[int, frozenset[str]]:
+        """Remove a study from the index.
+
+        Returns
+        -------
+        objects
+            How many it had.
+        paths
+            Of their files, and of those that were kept aside.
+        """
+        uid = study.study_instance_uid
+        with self.engine.begin() as connection:
+            found = [
+                connection.execute(delete(table).where(table.c.study_instance_uid == uid).returning(table.c.path))
+                .scalars()
+                .all()
+                for table in (OBJECTS, CONFLICTS)
+            ]
+            for table in (STUDIES, IN_FLIGHT):
+                connection.execute(delete(table).where(table.c.study_instance_uid == uid))
+        return len(found[0]), frozenset(path for paths in found for path in paths)
+
+    def count(self) -> int:
+        """Return how many objects there are."""
+        with self._reading.connect() as connection:
+            return connection.execute(select(func.count()).select_from(OBJECTS)).scalar_one()
+
+
+def mark_in_flight(connection: Connection, holders: Collection[tuple[str, StudyKey]], at: datetime) -> None:
+    """Note which studies are in flight.
+
+    Parameters
+    ----------
+    connection
+        In a transaction.
+    holders
+        Holder and study.
+    at
+        The time, UTC.
+    """
+    if holders:
+        rows = [
+            {"holder": holder, "study_instance_uid": study.study_instance_uid, "at": at}
+            for holder, study in sorted(holders, key=lambda pair: (pair[0], pair[1].study_instance_uid))
+        ]
+        insert = _insert(connection, IN_FLIGHT)
+        upsert = insert.on_conflict_do_update(
+            index_elements=["holder", "study_instance_uid"], set_={"at": insert.excluded.at}
+        )
+        connection.execute(upsert, rows)
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    """Return an INSERT that can leave out or change rows whose key is there: both databases write it alike."""
+    return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def _row(stored: StoredObject) -> dict[str, Any]:
+    return {**asdict(stored), "path": stored.path.as_posix()}
+
+
+def _rows(objects: Sequence[StoredObject]) -> list[dict[str, Any]]:
+    return [_row(stored) for stored in objects]
+
+
+def _stored(row: StoredRow) -> StoredObject:
+    values = dict(row._mapping)
+    return StoredObject(**{**values, "path": Path(values["path"])})
+
+
+def _study(row: StoredRow) -> StudyRow:
+    values = dict(row._mapping)
+    return StudyRow(study=StudyKey(values.pop("study_instance_uid")), **values)

@@ -1,0 +1,304 @@
+"""The object store: objects as files, byte for byte as they came, and an index of them in the database.
+
+An object is written aside (``incoming/``) and synced, renamed to ``studies/STUDY/SOP_INSTANCE.SHA256.dcm``, its folder is synced, and its
+row is committed; then it is stored. The file's name holds the digest of its bytes, so that two objects that claim one UID never
+overwrite each other, whichever process receives them. What a crash leaves is at most a file without a row, of which no sender was
+told that it is safe: `ObjectStore.recover` removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Self
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.objects.errors import NotStorableError, StoreUnavailableError, unavailable
+from gateway.objects.group_commit import GroupCommit
+from gateway.objects.index import ObjectIndex
+from gateway.objects.outcome import Conflict, Duplicate, PutOutcome, Stored
+from gateway.objects.reception import STUDIES_FOLDER, ObjectOrigin, Reception, ReceptionStore, StoreLimits
+from gateway.objects.space import SpaceGuard
+from gateway.records import StoredObject, StudyKey
+from pdl1es.atomic import sync_folder
+from pdl1es.dicom.file_format import data_set_start, looks_like_dicom
+from pdl1es.dicom.limits import ScanLimits
+
+_INCOMING: Final = "incoming"
+_ASIDE: Final = "aside"
+_CHUNK: Final = 2**20
+_LONGEST_META: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """A file that was received whole and synced, and waits for its place."""
+
+    file: Path
+    stored: StoredObject
+    holder: str
+
+
+class ObjectStore(ReceptionStore):
+    """Objects on disk.
+
+    Several processes may use one folder and one database. Each makes a store of its own.
+
+    Parameters
+    ----------
+    folder
+        It is made where it is missing. All of it lies on one file system.
+    engine
+        The gateway's database, with its tables (`gateway.database.create_tables`).
+    limits
+        How much is stored.
+    """
+
+    def __init__(self, folder: Path, engine: Engine, limits: StoreLimits | None = None) -> None:
+        self.folder = folder
+        self.limits = limits or StoreLimits()
+        self.index = ObjectIndex(engine)
+        for name in (_INCOMING, STUDIES_FOLDER, _ASIDE):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        sync_folder(folder)
+        self.space = SpaceGuard(folder, self.limits.reserve_bytes)
+        self._incoming = folder / _INCOMING / f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._incoming.mkdir()
+        self._lock = _locked(self._incoming / ".lock")
+        self._full: set[str] = set()
+        self.header_limits = ScanLimits(max_file_bytes=self.limits.max_object_bytes)
+        self._group: GroupCommit[_Received, PutOutcome] = GroupCommit(self._commit)
+
+    def close(self) -> None:
+        """Remove what is half received. The store takes nothing any more."""
+        shutil.rmtree(self._incoming, ignore_errors=True)
+        os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def begin(self) -> Reception:
+        """Begin to take an object.
+
+        Returns
+        -------
+        Reception
+            Takes its bytes.
+
+        Raises
+        ------
+        StoreUnavailableError
+            There is no room, or no file can be made.
+        """
+        if not self.space.has_room():
+            raise StoreUnavailableError("the disk is nearly full")
+        return Reception(self, self._incoming / secrets.token_hex(8))
+
+    def put(self, stream: BinaryIO, origin: ObjectOrigin) -> PutOutcome:
+        """Store a file with File Meta Information as it is.
+
+        Parameters
+        ----------
+        stream
+            Gives the file's bytes.
+        origin
+            Where it comes from.
+
+        Returns
+        -------
+        Stored, Duplicate or Conflict
+            It is on disk, or was.
+
+        Raises
+        ------
+        NotStorableError
+            It is no DICOM object, lacks a UID, or is too large.
+        StoreUnavailableError
+            The disk or the database does not take it now.
+        """
+        with self.begin() as reception:
+            head = stream.read(_LONGEST_META)
+            if not looks_like_dicom(head):
+                raise NotStorableError("it is no DICOM object")
+            start = data_set_start(head)
+            if start >= len(head):
+                raise NotStorableError("its File Meta Information is malformed")
+            reception.write_meta(head[:start])
+            reception.write(head[start:])
+            while chunk := stream.read(_CHUNK):
+                reception.write(chunk)
+            return reception.complete(None, origin)
+
+    def path_of(self, stored: StoredObject) -> Path:
+        """Return where an object's file lies."""
+        return self.folder / stored.path
+
+    def objects_of(self, study: StudyKey) -> tuple[StoredObject, ...]:
+        """Return a study's objects in the order of their SOP Instance UIDs."""
+        return self.index.objects_of(study)
+
+    def is_full(self, study_instance_uid: str) -> bool:
+        """Tell whether a study has as many objects as are taken."""
+        return study_instance_uid in self._full
+
+    def commit(self, file: Path, stored: StoredObject, holder: str) -> PutOutcome:
+        """Give a file that was received whole its place, and add it to the index."""
+        return self._group.submit(_Received(file, stored, holder))
+
+    def link_into(self, folder: Path, objects: Iterable[StoredObject]) -> None:
+        """Give objects a second name in a folder, for a run: no byte is copied, and what arrives later does not appear there.
+
+        Parameters
+        ----------
+        folder
+            On the same file system; it is made where it is missing.
+        objects
+            Which; each file is called ``SOP_INSTANCE.dcm``.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        for stored in objects:
+            target = folder / f"{stored.sop_instance_uid}.dcm"
+            with contextlib.suppress(FileExistsError):
+                target.hardlink_to(self.path_of(stored))
+
+    def purge(self, study: StudyKey) -> int:
+        """Remove a study: its rows, then its files.
+
+        Parameters
+        ----------
+        study
+            Which.
+
+        Returns
+        -------
+        int
+            How many objects it had.
+        """
+        removed, paths = self.index.forget(study)
+        for path in paths:
+            (self.folder / path).unlink(missing_ok=True)
+        for name in (STUDIES_FOLDER, _ASIDE):
+            with contextlib.suppress(OSError):  # it is not there, or something arrived
+                (self.folder / name / study.study_instance_uid).rmdir()
+        return removed
+
+    def recover(self) -> tuple[int, int]:
+        """Remove what crashes have left: half-received objects of processes that are gone, and files without a row.
+
+        Call it before anything is received, when no other process receives into the folder.
+
+        Returns
+        -------
+        half_received, without_row
+            Files that were removed.
+        """
+        half = 0
+        for folder in (self.folder / _INCOMING).iterdir():
+            if folder != self._incoming and folder.is_dir() and _is_abandoned(folder / ".lock"):
+                half += sum(1 for file in folder.iterdir() if file.name != ".lock")
+                shutil.rmtree(folder, ignore_errors=True)
+        without = 0
+        for place in (STUDIES_FOLDER, _ASIDE):
+            for folder in (self.folder / place).iterdir():
+                known = self.index.paths_of(StudyKey(folder.name))
+                for file in folder.iterdir():
+                    if file.relative_to(self.folder).as_posix() not in known:
+                        file.unlink(missing_ok=True)
+                        without += 1
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+        return half, without
+
+    def missing_files(self) -> Iterator[StoredObject]:
+        """Give the objects whose file is not there or has another size: a store that was tampered with, or a failing disk."""
+        for stored in self.index.every_object():
+            try:
+                intact = self.path_of(stored).stat().st_size == stored.size
+            except OSError:
+                intact = False
+            if not intact:
+                yield stored
+
+    def _commit(self, group: Sequence[_Received]) -> list[PutOutcome]:
+        """Give each received file its place, sync the folders, and commit the rows: one transaction for the group."""
+        try:
+            objects = [received.stored for received in group]
+            holders = {(held.holder, held.stored.study) for held in group if held.holder}
+            folders: set[Path] = set()
+            for received in group:
+                folders |= self._move(received.file, received.stored.path)
+            for folder in sorted(folders):
+                sync_folder(folder)
+            revisions = self.index.add(objects, holders)
+            outcomes: list[PutOutcome] = [Stored(stored) for stored in objects]
+            if not revisions:
+                firsts, revisions = self.index.add_each(objects, holders)
+                outcomes = [self._compared(stored, firsts[stored.sop_instance_uid]) for stored in objects]
+        except OSError as error:
+            raise unavailable(error) from error
+        except SQLAlchemyError as error:
+            raise StoreUnavailableError("the database does not answer") from error
+        self._full |= {uid for uid, count in revisions.items() if count >= self.limits.max_objects_of_study}
+        return outcomes
+
+    def _compared(self, stored: StoredObject, first: StoredObject) -> PutOutcome:
+        """Tell what an object is whose UID was in the index, and keep it aside where its bytes are others."""
+        if first == stored:
+            return Stored(stored)
+        if first.sha256 == stored.sha256:
+            if first.path != stored.path:  # it named another study, and yet is the same
+                (self.folder / stored.path).unlink(missing_ok=True)
+            return Duplicate(first)
+        aside = replace(stored, path=Path(_ASIDE, *stored.path.parts[1:]))
+        for folder in sorted(self._move(self.folder / stored.path, aside.path)):
+            sync_folder(folder)
+        self.index.add_conflict(aside)
+        return Conflict(first, aside.path)
+
+    def _move(self, file: Path, path: Path) -> set[Path]:
+        """Rename a file to its place, and return the folders that changed."""
+        target = self.folder / path
+        changed = {target.parent}
+        try:
+            file.rename(target)
+        except FileNotFoundError:  # the study's first object
+            target.parent.mkdir(exist_ok=True)
+            changed.add(target.parent.parent)
+            file.rename(target)
+        return changed
+
+
+def _locked(path: Path) -> int:
+    """Make a file that is locked as long as this process lives, and return its descriptor."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def _is_abandoned(lock: Path) -> bool:
+    """Tell whether the process that locked a file is gone."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
