@@ -1,0 +1,335 @@
+"""The durable workflow of a run, by DBOS Transact: after a crash its finished steps are not repeated, and it goes on by itself.
+
+A workflow is one *round* of a run: assemble, infer, store, hand over to the destinations. Where a worker crashes or hangs, the round
+ends and the next one is put into the queue with a delay, so that no thread and no worker waits for it. After the last try the run is
+parked. Whoever enqueues uses `RunQueue`, which executes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, ParamSpec, TypeVar
+
+from dbos import DBOS, DBOSClient, DBOSConfig, DBOSConfiguredInstance, EnqueueOptions
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.records import StoredResult, StudyKey
+from gateway.worker.pool import WorkerError
+from gateway.workflow.clinical_table import ClinicalTable
+from gateway.workflow.runner import RunPlan, RunServices, StaleRunError, assemble, clear, failure_of, infer, keep_result
+from gateway.workflow.runs import RunInput, RunLedger, RunNote
+from gateway.workflow.settings import RunRules, wait_before
+
+logger = logging.getLogger("pdl1es.gateway.workflow")
+
+APPLICATION: Final = "pdl1es-gateway"
+WORKFLOW_VERSION: Final = "1"
+"""DBOS's application version: of these steps, not of the software, so that a newer software goes on with what an older one began.
+It changes where steps come, go or change their order."""
+RUN_QUEUE: Final = "runs"
+_INSTANCE: Final = "gateway"
+_WORKFLOW: Final = "run_study"
+_URGENT, _ROUTINE = 1, 10
+_POLL_SECONDS: Final = 0.1
+_PATIENCE_SECONDS: Final = 600.0
+_LONGEST_PAUSE: Final = 15.0
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What the durable steps work with.
+
+    Attributes
+    ----------
+    services
+        The stores and the workers.
+    ledger
+        Of the runs.
+    rules
+        Section ``runs`` of ``gateway.yaml``.
+    training_data
+        Of the model that the workers have loaded.
+    clinical
+        Gives the clinical table with a study's patient id and accession number; None where there is no table.
+    hand_over
+        Plans the result's deliveries; called again it plans nothing twice.
+    """
+
+    services: RunServices
+    ledger: RunLedger
+    rules: RunRules
+    training_data: str
+    clinical: Callable[[StudyKey], tuple[ClinicalTable, str, str] | None]
+    hand_over: Callable[[StoredResult], None]
+
+
+def workflow_id(digest: str, round_number: int) -> str:
+    """Return the name of a run's round: the same round is never started twice.
+
+    Parameters
+    ----------
+    digest
+        Of the run.
+    round_number
+        Which.
+
+    Returns
+    -------
+    str
+    """
+    return f"{digest}-{round_number}"
+
+
+def enqueue_options(digest: str, round_number: int, *, urgent: bool, delay_seconds: float = 0.0) -> EnqueueOptions:
+    """Return how a round is put into the queue.
+
+    Parameters
+    ----------
+    digest
+        Of the run.
+    round_number
+        Which.
+    urgent
+        Whether it comes before others.
+    delay_seconds
+        How long it waits at least, s.
+
+    Returns
+    -------
+    EnqueueOptions
+    """
+    options: EnqueueOptions = {
+        "workflow_name": _WORKFLOW,
+        "class_name": DurableRuns.__name__,
+        "instance_name": _INSTANCE,
+        "queue_name": RUN_QUEUE,
+        "workflow_id": workflow_id(digest, round_number),
+        "app_version": WORKFLOW_VERSION,
+        "priority": _URGENT if urgent else _ROUTINE,
+    }
+    if delay_seconds > 0:
+        options["delay_seconds"] = delay_seconds
+    return options
+
+
+@DBOS.dbos_class()
+class DurableRuns(DBOSConfiguredInstance):
+    """The workflow and its steps; an executor makes one before it launches DBOS.
+
+    Parameters
+    ----------
+    context
+        What the steps work with.
+    """
+
+    def __init__(self, context: RunContext) -> None:
+        super().__init__(_INSTANCE)
+        self._context = context
+
+    @DBOS.workflow(name=_WORKFLOW)
+    def run_study(self, digest: str, round_number: int) -> str:
+        """Run one round.
+
+        Parameters
+        ----------
+        digest
+            Of the run.
+        round_number
+            Which.
+
+        Returns
+        -------
+        str
+            How the round ended, as the ledger has it.
+        """
+        plan = DBOS.run_step({"name": "assemble"}, self._assemble, digest, round_number)
+        if plan["end"] != "go on":
+            return str(plan["end"])
+        tried = DBOS.run_step({"name": "infer"}, self._infer, digest, round_number, plan)
+        if not tried["failure"]:
+            tried = DBOS.run_step({"name": "store"}, self._store, digest, round_number, tried)
+        if tried["failure"]:
+            again = DBOS.run_step({"name": "give back"}, self._give_back, digest, round_number, tried["failure"])
+            if again["wait"] is None:
+                return "parked"
+            DBOS.enqueue_workflow_with_options(
+                enqueue_options(digest, round_number + 1, urgent=again["urgent"], delay_seconds=again["wait"]),
+                digest,
+                round_number + 1,
+            )
+            return "again"
+        DBOS.run_step({"name": "hand over"}, self._hand_over, digest, round_number)
+        return "done"
+
+    def _assemble(self, digest: str, round_number: int) -> dict[str, Any]:
+        note = _patiently(self._context.ledger.find, digest)
+        if note is None or note.round != round_number or note.state not in ("queued", "again", "running"):
+            return {"end": "overtaken"}
+        try:
+            plan = _patiently(self._put_together, note.input, round_number)
+        except StaleRunError:
+            _patiently(
+                self._context.ledger.ended, digest, round_number, "stale", reason="STALE: objects have arrived since"
+            )
+            clear(digest, self._context.services)
+            return {"end": "stale"}
+        return {"end": "go on", "folder": plan.folder, "when": plan.when.isoformat(), "clinical": plan.clinical}
+
+    def _put_together(self, run: RunInput, round_number: int) -> RunPlan:
+        context = self._context
+        return assemble(run, round_number, context.services, clinical=context.clinical(run.study))
+
+    def _infer(self, digest: str, round_number: int, decided: dict[str, Any]) -> dict[str, Any]:
+        if not _patiently(self._context.ledger.began, digest, round_number):
+            return {"failure": "OVERTAKEN: another round works on this run"}
+        note = self._note(digest)
+        if note.attempts > self._context.rules.attempts:
+            return {"failure": "EXECUTOR_LOST: the executor's process ended in every try"}
+        plan = RunPlan(decided["folder"], datetime.fromisoformat(decided["when"]), decided["clinical"])
+        try:
+            output, reply = infer(plan, self._context.services)
+        except WorkerError as error:
+            if error.end == "stopped":
+                _never_return()
+            return {"failure": f"WORKER_{error.end.upper()}: {error}"}
+        except OSError as error:
+            return {"failure": f"STORAGE: {error.strerror or type(error).__name__}"}
+        return {"failure": failure_of(reply), "output": output, "seconds": reply.seconds}
+
+    def _store(self, digest: str, round_number: int, tried: dict[str, Any]) -> dict[str, Any]:
+        context, run = self._context, self._note(digest).input
+        try:
+            _patiently(keep_result, run, tried["output"], context.services, training_data=context.training_data)
+        except (OSError, RuntimeError) as error:
+            return {"failure": f"STORAGE: {error.strerror if isinstance(error, OSError) else error}"}
+        return tried
+
+    def _hand_over(self, digest: str, round_number: int) -> None:
+        context = self._context
+        stored = _patiently(context.services.results.find, digest)
+        assert stored is not None  # the step before stored it
+        _patiently(context.hand_over, stored)
+        _patiently(context.ledger.ended, digest, round_number, "done")
+
+    def _give_back(self, digest: str, round_number: int, failure: str) -> dict[str, Any]:
+        """Note a failed try: the run's next round waits, or it is parked."""
+        context, note = self._context, self._note(digest)
+        clear(digest, context.services)
+        if note.attempts < context.rules.attempts:
+            _patiently(context.ledger.ended, digest, round_number, "again", reason=failure)
+            return {"wait": wait_before(note.attempts + 1, context.rules), "urgent": note.input.urgent}
+        _patiently(context.ledger.ended, digest, round_number, "parked", reason=failure)
+        logger.error("a run is parked: %s", failure.partition(":")[0], extra={"study": note.input.study})
+        return {"wait": None}
+
+    def _note(self, digest: str) -> RunNote:
+        note = _patiently(self._context.ledger.find, digest)
+        assert note is not None  # the workflow is only enqueued for a run of the ledger
+        return note
+
+
+def _patiently(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a function until disk and database answer, at most for ten minutes: both come back by themselves or by a person."""
+    deadline, pause = time.monotonic() + _PATIENCE_SECONDS, 0.2
+    while True:
+        try:
+            return function(*args, **kwargs)
+        except (OSError, SQLAlchemyError) as error:
+            if time.monotonic() > deadline:
+                raise
+            logger.warning("disk or database does not answer (%s); tried again", type(error).__name__)
+        time.sleep(pause)
+        pause = min(_LONGEST_PAUSE, pause * 2)
+
+
+def _never_return() -> None:
+    """Hold the step until the process has ended, so that the step counts as not done and is repeated after the next start."""
+    threading.Event().wait()
+
+
+class RunQueue:
+    """Puts runs into the queue; executes nothing.
+
+    Parameters
+    ----------
+    url
+        Of DBOS's system database, which an executor has made.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._client = DBOSClient(system_database_url=url, application_name=APPLICATION)
+
+    def put(self, note: RunNote) -> None:
+        """Put a run's current round into the queue; where it is there already, nothing happens."""
+        options = enqueue_options(note.input.digest, note.round, urgent=note.input.urgent)
+        self._client.enqueue(options, note.input.digest, note.round)
+
+    def statuses(self, notes: Iterable[RunNote]) -> dict[str, str]:
+        """Return DBOS's status of each run's current round by the run's digest; one that was never enqueued has none."""
+        rounds = {workflow_id(note.input.digest, note.round): note.input.digest for note in notes}
+        if not rounds:
+            return {}
+        found = self._client.list_workflows(workflow_ids=list(rounds), load_input=False, load_output=False)
+        return {rounds[status.workflow_id]: status.status for status in found}
+
+    def close(self) -> None:
+        """Give the database's connections back."""
+        self._client.destroy()
+
+
+class RunExecutor:
+    """DBOS in this process: takes runs from the queue and goes on with those that a crash interrupted.
+
+    Parameters
+    ----------
+    url
+        Of DBOS's system database.
+    name
+        Names this executor; the same after a restart, so that it finds what it had begun.
+    """
+
+    def __init__(self, url: str, name: str = "executor") -> None:
+        self._config: DBOSConfig = {
+            "name": APPLICATION,
+            "system_database_url": url,
+            "application_version": WORKFLOW_VERSION,
+            "executor_id": name,
+            "log_level": "WARNING",
+            "use_listen_notify": False,
+        }
+
+    def launch(self, context: RunContext, *, at_once: int) -> None:
+        """Begin to execute.
+
+        Parameters
+        ----------
+        context
+            What the steps work with.
+        at_once
+            Runs that are executed at the same time: one for each worker.
+        """
+        DBOS(config=self._config)
+        DurableRuns(context)
+        DBOS.listen_queues([RUN_QUEUE])
+        DBOS.launch()
+        DBOS.register_queue(
+            RUN_QUEUE, worker_concurrency=at_once, polling_interval_sec=_POLL_SECONDS, on_conflict="always_update"
+        )
+
+    def stop(self, seconds: int) -> None:
+        """Take nothing more from the queue, and wait for what is running.
+
+        Parameters
+        ----------
+        seconds
+            At most so long; what has not ended then is gone on with after the next start.
+        """
+        DBOS.destroy(workflow_completion_timeout_sec=seconds)

@@ -1,0 +1,242 @@
+"""The result store: what a run made, kept as it is. What is sent are these bytes, every time the same under the same UID."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, Engine, Row, insert, select, update
+
+from gateway.clock import utc_now
+from gateway.database import read_only
+from gateway.records import ResultFile, StoredResult, StudyKey
+from gateway.workflow.tables import RESULT_FILES, RESULTS
+from pdl1es.atomic import sync_folder
+from pdl1es.report.delivery import RESULT_FILE
+from pdl1es.report.result_schema import ResultDocument
+
+_READ_ONLY: Final = 0o440
+
+
+class ResultDamagedError(RuntimeError):
+    """A stored result is not what was stored: a file is missing or has other bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultNote:
+    """What is known of a stored result beside its files.
+
+    Attributes
+    ----------
+    result
+        The result.
+    training_data
+        What its model was trained on: ``patients``, or else it is a demonstration.
+    created_at
+        When it was stored, UTC.
+    superseded_by
+        Digest of the study's later result; empty where this is the current one.
+    purged
+        Whether its files were removed by the retention rules.
+    """
+
+    result: StoredResult
+    training_data: str
+    created_at: datetime
+    superseded_by: str
+    purged: bool
+
+
+class ResultStore:
+    """Results in folders named by their digest, and an index of them.
+
+    Parameters
+    ----------
+    engine
+        The gateway's database.
+    folder
+        Where the results lie; made where it is missing.
+    """
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self._engine = engine
+        self._reader = read_only(engine)
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(self, study: StudyKey, digest: str, built: Path, *, training_data: str) -> StoredResult:
+        """Take over what a run wrote; the study's earlier results are superseded.
+
+        Parameters
+        ----------
+        study
+            Of the run.
+        digest
+            Of everything that went in.
+        built
+            The run's output folder, on the same file system; it is moved.
+        training_data
+            Of the model.
+
+        Returns
+        -------
+        StoredResult
+            The one that was stored first, where there is one with this digest already.
+
+        Raises
+        ------
+        ResultDamagedError
+            ``built`` holds no whole result.
+        OSError
+            The disk refuses; nothing has changed then, or the next call finds the folder in its place.
+        """
+        if (known := self.find(digest)) is not None:
+            shutil.rmtree(built, ignore_errors=True)
+            return known
+        home = self.folder / digest
+        if not home.exists():
+            _described(study, digest, built)
+            for file in built.iterdir():
+                file.chmod(_READ_ONLY)
+            built.rename(home)
+            sync_folder(self.folder)
+        # Else a run was killed between the renaming and the entry: its result is the one that counts.
+        stored = _described(study, digest, home)
+        with self._engine.begin() as connection:
+            _enter(connection, stored, training_data)
+        return stored
+
+    def find(self, digest: str) -> StoredResult | None:
+        """Return a result by its digest, or None."""
+        note = self.note(digest)
+        return None if note is None else note.result
+
+    def note(self, digest: str) -> ResultNote | None:
+        """Return a result by its digest with what is known of it, or None."""
+        with self._reader.connect() as connection:
+            row = connection.execute(select(RESULTS).where(RESULTS.c.digest == digest)).one_or_none()
+            return None if row is None else self._noted(connection, row)
+
+    def of_study(self, study: StudyKey) -> tuple[ResultNote, ...]:
+        """Return a study's results, oldest first."""
+        query = select(RESULTS).where(RESULTS.c.study_instance_uid == study.study_instance_uid)
+        with self._reader.connect() as connection:
+            rows = connection.execute(query.order_by(RESULTS.c.created_at, RESULTS.c.digest)).all()
+            return tuple(self._noted(connection, row) for row in rows)
+
+    def is_ours(self, sop_instance_uid: str) -> bool:
+        """Tell whether an object is one of the results: an archive sends them back."""
+        query = select(RESULT_FILES.c.digest).where(RESULT_FILES.c.sop_instance_uid == sop_instance_uid)
+        with self._reader.connect() as connection:
+            return bool(sop_instance_uid) and connection.execute(query).first() is not None
+
+    def verify(self, result: StoredResult) -> None:
+        """Compare a result's files with what was stored.
+
+        Raises
+        ------
+        ResultDamagedError
+            A file is missing or has other bytes.
+        """
+        for file in result.files:
+            try:
+                found = _sha256(result.folder / file.name)
+            except OSError as error:
+                raise ResultDamagedError(f"{file.name} of result {result.digest[:12]}: {error.strerror}") from error
+            if found != file.sha256:
+                raise ResultDamagedError(f"{file.name} of result {result.digest[:12]} has other bytes than were stored")
+
+    def purge(self, digest: str) -> None:
+        """Remove a result's files; that it existed stays known, so that it is not made again."""
+        with self._engine.begin() as connection:
+            connection.execute(update(RESULTS).where(RESULTS.c.digest == digest).values(purged_at=utc_now()))
+        shutil.rmtree(self.folder / digest, ignore_errors=True)
+
+    def _noted(self, connection: Connection, row: Row[tuple[object, ...]]) -> ResultNote:
+        files = connection.execute(
+            select(RESULT_FILES).where(RESULT_FILES.c.digest == row.digest).order_by(RESULT_FILES.c.name)
+        ).all()
+        stored = StoredResult(
+            study=StudyKey(row.study_instance_uid),
+            digest=row.digest,
+            folder=self.folder / row.digest,
+            files=tuple(ResultFile(file.name, file.sop_instance_uid, file.sha256, file.kind) for file in files),
+            group=row.group,
+            score=row.score,
+            refusal=row.refusal,
+        )
+        return ResultNote(
+            stored, row.training_data, row.created_at, row.superseded_by or "", purged=row.purged_at is not None
+        )
+
+
+def _enter(connection: Connection, stored: StoredResult, training_data: str) -> None:
+    """Write the index's entry; the study's earlier results are superseded by it."""
+    study = stored.study.study_instance_uid
+    connection.execute(
+        update(RESULTS)
+        .where(RESULTS.c.study_instance_uid == study, RESULTS.c.superseded_by.is_(None))
+        .values(superseded_by=stored.digest)
+    )
+    connection.execute(
+        insert(RESULTS).values(
+            digest=stored.digest,
+            study_instance_uid=study,
+            group=stored.group,
+            score=stored.score,
+            refusal=stored.refusal,
+            training_data=training_data,
+            created_at=utc_now(),
+        )
+    )
+    for file in stored.files:
+        connection.execute(
+            insert(RESULT_FILES).values(
+                digest=stored.digest,
+                name=file.name,
+                sop_instance_uid=file.sop_instance_uid,
+                sha256=file.sha256,
+                kind=file.kind,
+            )
+        )
+
+
+def _described(study: StudyKey, digest: str, folder: Path) -> StoredResult:
+    """Read what a run wrote.
+
+    Raises
+    ------
+    ResultDamagedError
+        There is no ``result.json`` of a scored or refused study, or a report that it names is missing.
+    """
+    try:
+        content = (folder / RESULT_FILE).read_bytes()
+        document = ResultDocument.model_validate_json(content)
+        if document.status == "failed":
+            raise ResultDamagedError(f"run {digest[:12]} failed: it has no result to keep")
+        files = [ResultFile(RESULT_FILE, "", hashlib.sha256(content).hexdigest(), "json")]
+        files += [
+            ResultFile(report.file, report.sop_instance_uid, _sha256(folder / report.file), report.kind)
+            for report in document.reports
+        ]
+    except (OSError, ValueError) as error:
+        raise ResultDamagedError(f"run {digest[:12]} left no whole result: {type(error).__name__}") from error
+    assessment = document.assessment
+    return StoredResult(
+        study=study,
+        digest=digest,
+        folder=folder,
+        files=tuple(sorted(files, key=lambda file: file.name)),
+        group="" if assessment is None else assessment.groups.risk.group or "",
+        score=None if assessment is None else assessment.score,
+        refusal="" if document.refusal is None else document.refusal.code,
+    )
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

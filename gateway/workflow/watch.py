@@ -1,0 +1,300 @@
+"""The watch: looks at what arrived, asks for a run where a study is complete, and finds runs that were lost on the way.
+
+One process does it, the executor. It decides nothing that is not in the database: after a crash it begins again where it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+
+from gateway.clock import utc_now
+from gateway.records import Arrival, Complete, Refused, StoredObject, StudyKey, Waiting
+from gateway.workflow.clinical_table import ClinicalTable, ClinicalWatch
+from gateway.workflow.digest import clinical_digest, input_digest
+from gateway.workflow.runs import ACTIVE, RUN_STATES, RunInput, RunLedger, RunNote
+from gateway.workflow.settings import URGENT_PRIORITIES, RunRules
+from pdl1es.clinical import ClinicalFileError
+
+logger = logging.getLogger("pdl1es.gateway.workflow")
+
+_SWEEP_SECONDS: Final = 5.0
+_BUSY_WAIT: Final = timedelta(seconds=2)
+_LOST: Final = frozenset({"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
+
+
+class DueStudy(Protocol):
+    """A study that has to be judged, as the object store's index gives it."""
+
+    @property
+    def study(self) -> StudyKey:
+        """Which study."""
+
+    @property
+    def revision(self) -> int:
+        """Counts what arrived."""
+
+
+class StudyIndex(Protocol):
+    """What the watch needs of the object store's index."""
+
+    def due(self, now: datetime) -> Iterable[DueStudy]:
+        """Return the studies that have to be judged."""
+
+    def judged(self, study: StudyKey, revision: int, judge_at: datetime | None) -> None:
+        """Note that a study was judged.
+
+        Parameters
+        ----------
+        study
+            Which.
+        revision
+            That was judged.
+        judge_at
+            When it is judged again though nothing more arrives.
+        """
+
+
+class QueueOfRuns(Protocol):
+    """What the watch needs of the queue."""
+
+    def put(self, note: RunNote) -> None:
+        """Put a run's current round into the queue."""
+
+    def statuses(self, notes: Iterable[RunNote]) -> dict[str, str]:
+        """Return the status of each run's current round, by digest."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class StudyHeader:
+    """What the gateway reads of a study's header: by it the clinical row is found, and what is urgent.
+
+    Attributes
+    ----------
+    patient_id, accession_number
+        Patient ID (0010,0020), Accession Number (0008,0050).
+    priority
+        Requested Procedure Priority (0040,1003).
+    """
+
+    patient_id: str = ""
+    accession_number: str = ""
+    priority: str = ""
+
+    def __repr__(self) -> str:
+        """Say nothing of the patient."""
+        return "<StudyHeader>"
+
+
+_ELEMENTS: Final = ("PatientID", "AccessionNumber", "RequestedProcedurePriority")
+
+
+def read_study_header(paths: Iterable[Any]) -> StudyHeader:
+    """Read the header of the first file that can be read.
+
+    Parameters
+    ----------
+    paths
+        Files of one study, CT images first.
+
+    Returns
+    -------
+    StudyHeader
+        Empty where none can be read.
+    """
+    for path in paths:
+        try:
+            found = dcmread(path, stop_before_pixels=True, specific_tags=list(_ELEMENTS))
+        except (OSError, InvalidDicomError, ValueError, EOFError, AttributeError, NotImplementedError):
+            continue
+        return StudyHeader(*(str(found.get(keyword, "") or "").strip() for keyword in _ELEMENTS))
+    return StudyHeader()
+
+
+@dataclass(frozen=True, slots=True)
+class WatchParts:
+    """What the watch works with.
+
+    Attributes
+    ----------
+    index
+        The object store's.
+    judge
+        Says how far a study's arrival has come.
+    objects_of
+        Gives a study's objects.
+    header_of
+        Gives what is read of a study's header.
+    ledger, queue
+        Of the runs.
+    clinical
+        The clinical table.
+    rules
+        Section ``runs``.
+    model_sha256
+        Of the model that the workers have loaded.
+    settings
+        `settings_digest` of ``app.yaml``.
+    waiting
+        Is told of a study that waits: it may have something fetched. None where nothing is.
+    """
+
+    index: StudyIndex
+    judge: Callable[[StudyKey, datetime], Arrival]
+    objects_of: Callable[[StudyKey], tuple[StoredObject, ...]]
+    header_of: Callable[[StudyKey], StudyHeader]
+    ledger: RunLedger
+    queue: QueueOfRuns
+    clinical: ClinicalWatch
+    rules: RunRules
+    model_sha256: str
+    settings: str
+    waiting: Callable[[Waiting], None] | None = None
+
+
+class StudyWatch:
+    """Judges what arrived.
+
+    Parameters
+    ----------
+    parts
+        What it works with.
+    """
+
+    def __init__(self, parts: WatchParts) -> None:
+        self._parts = parts
+        self._swept = -_SWEEP_SECONDS
+        # After a start too: the table may have changed just before the end.
+        self._rows_changed = parts.clinical.current is not None
+
+    def look(self) -> int:
+        """Look once at everything that may have changed.
+
+        Returns
+        -------
+        int
+            Runs that were asked for.
+        """
+        asked = 0
+        self._rows_changed |= self._parts.clinical.look(time.time())
+        now = utc_now()
+        due = tuple(self._parts.index.due(now))
+        if due or self._rows_changed:
+            busy = {note.input.study for note in self._parts.ledger.in_states(*ACTIVE)}
+            for row in due:
+                asked += self._judge(row, now, busy)
+            if self._rows_changed:
+                asked += self._after_new_table()
+                # What is being run now has the former table's row.
+                self._rows_changed = bool(busy)
+        if time.monotonic() - self._swept >= _SWEEP_SECONDS:
+            self.sweep()
+            self._swept = time.monotonic()
+        return asked
+
+    def sweep(self) -> None:
+        """Put runs back into the queue that a crash kept out of it, and give back those whose workflow ended without a word."""
+        parts = self._parts
+        active = parts.ledger.in_states(*ACTIVE)
+        statuses = parts.queue.statuses(active)
+        for note in active:
+            status = statuses.get(note.input.digest)
+            if status is None:
+                parts.queue.put(note)
+            elif status in _LOST:
+                reason = f"WORKFLOW_{status}: the log says why"
+                again = note.attempts < parts.rules.attempts
+                parts.ledger.ended(note.input.digest, note.round, "again" if again else "parked", reason=reason)
+                if again and (renewed := parts.ledger.find(note.input.digest)) is not None:
+                    parts.queue.put(renewed)
+
+    def clinical_part(self, study: StudyKey) -> tuple[ClinicalTable, str, str] | None:
+        """Return the clinical table with the study's patient id and accession number, or None where there is no table."""
+        version = self._parts.clinical.current
+        if version is None:
+            return None
+        header = self._parts.header_of(study)
+        return version.table, header.patient_id, header.accession_number
+
+    def _judge(self, row: DueStudy, now: datetime, busy: set[StudyKey]) -> int:
+        parts = self._parts
+        if row.study in busy:
+            # What arrives while a study is run is judged when the run has ended.
+            parts.index.judged(row.study, row.revision, now + _BUSY_WAIT)
+            return 0
+        arrival = parts.judge(row.study, now)
+        if isinstance(arrival, Waiting):
+            parts.index.judged(row.study, row.revision, arrival.until)
+            if parts.waiting is not None:
+                parts.waiting(arrival)
+            return 0
+        asked = self._ask(arrival)
+        parts.index.judged(row.study, row.revision, None)
+        return asked
+
+    def _ask(self, arrival: Complete | Refused) -> int:
+        """Ask for a study's run, where no run had the same input."""
+        parts, study = self._parts, arrival.study
+        contour, series = (arrival.contour, arrival.series_instance_uid) if isinstance(arrival, Complete) else ((), "")
+        clinical = self._clinical_digest(study)
+        run = RunInput(
+            study=study,
+            digest=input_digest(
+                objects=arrival.digest, clinical=clinical, model=parts.model_sha256, settings=parts.settings
+            ),
+            objects_digest=arrival.digest,
+            clinical_digest=clinical,
+            contour=contour,
+            series_instance_uid=series,
+            urgent=self._is_urgent(study),
+        )
+        if not parts.ledger.enter(run):
+            return 0
+        entered = parts.ledger.find(run.digest)
+        assert entered is not None
+        parts.queue.put(entered)
+        logger.info("a run is asked for", extra={"study": study})
+        return 1
+
+    def _is_urgent(self, study: StudyKey) -> bool:
+        titles = set(self._parts.rules.urgent_ae_titles)
+        if titles and any(stored.calling_ae_title in titles for stored in self._parts.objects_of(study)):
+            return True
+        return self._parts.header_of(study).priority.upper() in URGENT_PRIORITIES
+
+    def _clinical_digest(self, study: StudyKey) -> str:
+        version = self._parts.clinical.current
+        if version is None:
+            return clinical_digest(None, table=False)
+        header = self._parts.header_of(study)
+        try:
+            record = version.table.record(header.patient_id, header.accession_number)
+        except ClinicalFileError:
+            # The run will be parked with this reason; a mended table gives another digest.
+            return clinical_digest(None, table=True, ambiguous=True)
+        return clinical_digest(record, table=True)
+
+    def _after_new_table(self) -> int:
+        """Judge the studies again whose own row has changed."""
+        parts, asked = self._parts, 0
+        latest: dict[StudyKey, RunNote] = {}
+        for note in parts.ledger.in_states(*RUN_STATES):
+            latest[note.input.study] = note
+        for study, note in latest.items():
+            if (
+                note.state in ACTIVE
+                or note.input.clinical_digest == self._clinical_digest(study)
+                or not parts.objects_of(study)
+            ):
+                continue
+            arrival = parts.judge(study, utc_now())
+            if not isinstance(arrival, Waiting):
+                asked += self._ask(arrival)
+        return asked

@@ -1,0 +1,77 @@
+"""An executor with a worker that a test steers by files: ``python -m tests.gateway.workflow.executor_process FOLDER``.
+
+In FOLDER: ``scored`` is what the worker gives; while ``hold`` is there it works on, and while ``crash`` is there it crashes. ``tried``
+and ``handed`` get a line for each study that comes so far.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from gateway.records import StoredResult
+from gateway.worker.messages import WorkerReply, WorkerTask
+from gateway.worker.pool import WorkerError
+from gateway.workflow.durable import RunContext, RunExecutor
+from gateway.workflow.results import ResultStore
+from gateway.workflow.runner import RunServices
+from gateway.workflow.runs import RunLedger
+from gateway.workflow.settings import RunRules
+from tests.gateway.workflow.stand_ins import ObjectsInFolder, digest_of, new_database, stored_object
+
+
+class SteeredWorker:
+    """Stands in for the pool of workers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, task: WorkerTask) -> WorkerReply:
+        note(self.folder / "tried", task.study_folder.parent.parent.name)
+        while (self.folder / "hold").exists():
+            time.sleep(0.01)
+        if (self.folder / "crash").exists():
+            raise WorkerError("crash", "the worker's process ended: signal SIGSEGV")
+        shutil.copytree(self.folder / "scored", task.output_folder, dirs_exist_ok=True)
+        return WorkerReply(exit_code=0, written=True, resident_mib=1.0, seconds=0.1)
+
+
+def note(file: Path, line: str) -> None:
+    """Add a line."""
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(line + "\n")
+
+
+def main() -> None:
+    """Execute until SIGTERM; then stop in order."""
+    folder = Path(sys.argv[1])
+    engine = new_database(folder)
+    (folder / "one.dcm").write_bytes(b"one")
+
+    def hand_over(stored: StoredResult) -> None:
+        note(folder / "handed", stored.digest)
+
+    services = RunServices(
+        objects=ObjectsInFolder([stored_object("1.2.3.5", folder / "one.dcm")]),
+        results=ResultStore(engine, folder / "results"),
+        scorer=SteeredWorker(folder),
+        work_folder=folder / "work",
+        objects_digest=digest_of,
+    )
+    rules = RunRules(attempts=2, first_wait_seconds=0.2)
+    context = RunContext(services, RunLedger(engine), rules, "synthetic", lambda study: None, hand_over)
+    executor = RunExecutor(f"sqlite:///{folder / 'workflow.sqlite'}")
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    executor.launch(context, at_once=1)
+    print("ready", flush=True)
+    ended.wait()
+    executor.stop(30)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""The durable workflow, in processes that are killed: what was begun is finished once, and what fails is parked with its reason."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.workflow.durable import RunQueue
+from gateway.workflow.results import ResultStore
+from gateway.workflow.runs import RunLedger, RunNote
+from pdl1es.run import run_study
+from pdl1es.settings import DEFAULT_FILE, load_settings
+from tests.gateway.workflow.stand_ins import NOW, ObjectsInFolder, digest_of, new_database, some_run, stored_object
+
+
+@pytest.fixture(scope="module")
+def refused(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run leaves that refused its study: the smallest whole result."""
+    folder = tmp_path_factory.mktemp("refused")
+    (folder / "study").mkdir()
+    settings = load_settings(DEFAULT_FILE)
+    run_study(folder / "study", folder / "out", settings=settings, model_folder=repository / "models", when=NOW)
+    return folder / "out"
+
+
+class Gateway:
+    """The databases, and executors that are started and killed."""
+
+    def __init__(self, folder: Path, refused: Path, repository: Path) -> None:
+        self.folder, self.repository = folder, repository
+        shutil.copytree(refused, folder / "scored")
+        self.engine = new_database(folder)
+        self.ledger = RunLedger(self.engine)
+        self.executor: subprocess.Popen[str] | None = None
+        (folder / "one.dcm").write_bytes(b"one")
+        stored = stored_object("1.2.3.5", folder / "one.dcm")
+        self.objects = digest_of(ObjectsInFolder([stored]).objects)
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "tests.gateway.workflow.executor_process", str(self.folder)]
+        self.executor = subprocess.Popen(command, cwd=self.repository, stdout=subprocess.PIPE, text=True)
+        assert self.executor.stdout is not None
+        assert self.executor.stdout.readline() == "ready\n"
+
+    def end(self, *, kill: bool = True) -> int:
+        assert self.executor is not None
+        self.executor.kill() if kill else self.executor.terminate()
+        code = self.executor.wait()
+        assert self.executor.stdout is not None
+        self.executor.stdout.close()
+        self.executor = None
+        return code
+
+    def ask(self, digest: str, *, urgent: bool = False) -> None:
+        self.ledger.enter(some_run(digest, objects=self.objects, urgent=urgent))
+        self.enqueue(self.note(digest))
+
+    def enqueue(self, note: RunNote) -> None:
+        queue = RunQueue(f"sqlite:///{self.folder / 'workflow.sqlite'}")
+        queue.put(note)
+        queue.close()
+
+    def note(self, digest: str) -> RunNote:
+        found = self.ledger.find(digest)
+        assert found is not None
+        return found
+
+    def lines(self, name: str) -> list[str]:
+        file = self.folder / name
+        return file.read_text(encoding="utf-8").split() if file.exists() else []
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, refused: Path, repository: Path) -> Iterator[Gateway]:
+    made = Gateway(tmp_path, refused, repository)
+    yield made
+    if made.executor is not None:
+        made.end()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that another process does."""
+    while not condition():
+        time.sleep(0.02)
+
+
+def test_a_run_goes_on_after_its_executor_was_killed_and_ends_once(gateway: Gateway) -> None:
+    (gateway.folder / "hold").touch()
+    gateway.start()
+    gateway.ask("d1")
+    until(lambda: gateway.lines("tried") == ["d1"])
+    assert gateway.note("d1").state == "running"
+    gateway.end()
+    (gateway.folder / "hold").unlink()
+    gateway.start()
+    until(lambda: gateway.note("d1").state == "done")
+    assert gateway.lines("tried") == ["d1", "d1"]
+    assert gateway.lines("handed") == ["d1"]
+    assert not (gateway.folder / "work" / "d1").exists()
+    store = ResultStore(gateway.engine, gateway.folder / "results")
+    stored = store.find("d1")
+    assert stored is not None
+    assert stored.refusal == "NO_CT"
+    store.verify(stored)
+
+
+def test_a_run_whose_worker_crashes_waits_is_tried_again_and_parked_until_a_person_asks(gateway: Gateway) -> None:
+    (gateway.folder / "crash").touch()
+    gateway.start()
+    gateway.ask("d1")
+    until(lambda: gateway.note("d1").state == "parked")
+    assert gateway.lines("tried") == ["d1", "d1"]
+    assert gateway.note("d1").reason == "WORKER_CRASH: the worker's process ended: signal SIGSEGV"
+    (gateway.folder / "crash").unlink()
+    asked = gateway.ledger.asked_again("d1")
+    assert asked is not None
+    gateway.enqueue(asked)
+    until(lambda: gateway.note("d1").state == "done")
+    assert gateway.lines("handed") == ["d1"]
+
+
+def test_a_run_that_takes_its_executor_with_it_every_time_is_parked(gateway: Gateway) -> None:
+    (gateway.folder / "hold").touch()
+    for tries in (1, 2):
+        gateway.start()
+        if tries == 1:
+            gateway.ask("d1")
+        until(lambda tries=tries: len(gateway.lines("tried")) == tries)  # type: ignore[misc]
+        gateway.end()
+    gateway.start()
+    until(lambda: gateway.note("d1").state == "parked")
+    assert gateway.note("d1").reason.startswith("EXECUTOR_LOST")
+
+
+def test_an_urgent_run_comes_before_those_that_waited_longer(gateway: Gateway) -> None:
+    (gateway.folder / "hold").touch()
+    gateway.start()
+    gateway.ask("first")
+    until(lambda: gateway.lines("tried") == ["first"])
+    for digest in ("second", "third"):
+        gateway.ask(digest)
+    gateway.ask("stat", urgent=True)
+    (gateway.folder / "hold").unlink()
+    until(lambda: len(gateway.lines("handed")) == 4)
+    assert gateway.lines("tried") == ["first", "stat", "second", "third"]
+
+
+def test_stopping_waits_for_what_runs_and_begins_nothing_new(gateway: Gateway) -> None:
+    (gateway.folder / "hold").touch()
+    gateway.start()
+    gateway.ask("first")
+    until(lambda: gateway.lines("tried") == ["first"])
+    gateway.ask("second")
+    assert gateway.executor is not None
+    gateway.executor.terminate()
+    (gateway.folder / "hold").unlink()
+    assert gateway.end(kill=False) == 0
+    assert gateway.note("first").state == "done"
+    assert gateway.note("second").state == "queued"
+    gateway.start()
+    until(lambda: gateway.note("second").state == "done")
+
+
+def test_a_run_whose_objects_changed_before_it_began_is_not_made(gateway: Gateway) -> None:
+    gateway.start()
+    gateway.ledger.enter(some_run("d1", objects="others"))
+    gateway.enqueue(gateway.note("d1"))
+    until(lambda: gateway.note("d1").state == "stale")
+    assert gateway.lines("tried") == []

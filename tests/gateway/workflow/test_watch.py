@@ -1,0 +1,183 @@
+"""The watch: a complete study is run once, a changed one again, and nothing is lost between ledger and queue."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway.records import Complete, Refused, StudyKey, Waiting
+from gateway.workflow.clinical_table import ClinicalWatch
+from gateway.workflow.runs import RunLedger
+from gateway.workflow.settings import ClinicalTableRules, RunRules
+from gateway.workflow.watch import StudyHeader, StudyWatch, WatchParts
+from tests.gateway.workflow.stand_ins import (
+    NOW,
+    STUDY,
+    IndexInMemory,
+    Judgement,
+    ObjectsInFolder,
+    QueueInMemory,
+    new_database,
+    stored_object,
+)
+
+TABLE = "patient_id,age\nP1,{age}\n"
+
+
+class Watching:
+    """A watch with stand-ins on all sides."""
+
+    def __init__(self, folder: Path) -> None:
+        engine = new_database(folder)
+        (folder / "one.dcm").write_bytes(b"one")
+        self.folder = folder
+        self.index, self.queue, self.judgement = IndexInMemory(), QueueInMemory(), Judgement()
+        self.objects = ObjectsInFolder([stored_object("1.2.3.5", folder / "one.dcm")])
+        self.header = StudyHeader("P1", "A1", "")
+        self.ledger = RunLedger(engine)
+        self.waited: list[Waiting] = []
+        self.rules = RunRules(urgent_ae_titles=())
+        self.clinical = ClinicalWatch(
+            engine, folder / "versions", ClinicalTableRules(file=folder / "clinical.csv", settled_seconds=0)
+        )
+        self.watch = self.restarted()
+
+    def restarted(self) -> StudyWatch:
+        parts = WatchParts(
+            index=self.index,
+            judge=self.judgement,
+            objects_of=self.objects.objects_of,
+            header_of=lambda study: self.header,
+            ledger=self.ledger,
+            queue=self.queue,
+            clinical=self.clinical,
+            rules=self.rules,
+            model_sha256="m",
+            settings="s",
+            waiting=self.waited.append,
+        )
+        return StudyWatch(parts)
+
+    def arrives(self, digest: str = "o1", study: StudyKey = STUDY) -> None:
+        self.index.revisions[study] = self.index.revisions.get(study, 0) + 1
+        self.judgement.arrivals[study] = Complete(study, ("1.2.3.9",), "1.2.3.1", digest)
+
+    def ends(self, number: int, state: str = "done") -> str:
+        digest, round_number = self.queue.rounds[number]
+        self.ledger.began(digest, round_number)
+        assert self.ledger.ended(digest, round_number, state)  # type: ignore[arg-type]
+        return digest
+
+    def time_passes(self) -> None:
+        for study, (revision, at) in self.index.judgements.items():
+            if at is not None:
+                self.index.judgements[study] = (revision, at - timedelta(days=1))
+
+
+@pytest.fixture
+def watching(tmp_path: Path) -> Watching:
+    return Watching(tmp_path)
+
+
+def test_a_complete_study_is_asked_for_once(watching: Watching) -> None:
+    watching.arrives()
+    assert [watching.watch.look(), watching.watch.look()] == [1, 0]
+    watching.ends(0)
+    watching.arrives()  # a resend of the same objects
+    assert watching.watch.look() == 0
+    assert len(watching.queue.rounds) == 1
+
+
+def test_a_study_that_changed_gets_another_run_when_the_one_before_has_ended(watching: Watching) -> None:
+    watching.arrives("o1")
+    watching.watch.look()
+    watching.arrives("o2")
+    assert watching.watch.look() == 0
+    watching.ends(0)
+    watching.time_passes()
+    assert watching.watch.look() == 1
+    first, second = (digest for digest, _ in watching.queue.rounds)
+    assert first != second
+
+
+def test_a_waiting_study_is_told_and_judged_again_at_its_time(watching: Watching) -> None:
+    watching.index.revisions[STUDY] = 1
+    watching.judgement.arrivals[STUDY] = Waiting(STUDY, "images are missing", NOW)
+    assert watching.watch.look() == 0
+    assert watching.waited == [Waiting(STUDY, "images are missing", NOW)]
+    assert watching.index.judgements[STUDY] == (1, NOW)
+
+
+def test_a_refused_arrival_is_run_with_all_its_objects_once(watching: Watching) -> None:
+    watching.index.revisions[STUDY] = 1
+    watching.judgement.arrivals[STUDY] = Refused(STUDY, "SEG_REFERENCES_ABSENT_INSTANCES", "3 images", "o1")
+    assert watching.watch.look() == 1
+    note = watching.ledger.find(watching.queue.rounds[0][0])
+    assert note is not None
+    assert (note.input.contour, note.input.series_instance_uid) == ((), "")
+
+
+def test_a_run_that_a_crash_kept_out_of_the_queue_is_put_into_it(watching: Watching) -> None:
+    watching.arrives()
+    watching.watch.look()
+    watching.queue.rounds.clear()
+    watching.queue.statuses_of.clear()  # the process died between ledger and queue
+    watching.restarted().look()
+    assert len(watching.queue.rounds) == 1
+
+
+def test_a_run_whose_workflow_broke_is_tried_again_and_then_parked(watching: Watching) -> None:
+    watching.rules = RunRules(attempts=2)
+    watching.watch = watching.restarted()
+    watching.arrives()
+    watching.watch.look()
+    for _ in range(2):
+        digest, round_number = watching.queue.rounds[-1]
+        watching.ledger.began(digest, round_number)
+        watching.queue.statuses_of[digest, round_number] = "ERROR"
+        watching.watch.sweep()
+    note = watching.ledger.find(digest)
+    assert note is not None
+    assert (note.state, note.reason.partition(":")[0]) == ("parked", "WORKFLOW_ERROR")
+    assert [number for _, number in watching.queue.rounds] == [1, 2]
+
+
+def test_a_corrected_clinical_row_gives_another_run_and_another_patient_s_none(watching: Watching) -> None:
+    watching.arrives()
+    watching.watch.look()
+    watching.ends(0)
+    (watching.folder / "clinical.csv").write_text(TABLE.format(age=61))
+    assert watching.watch.look() == 1
+    watching.ends(1)
+    (watching.folder / "clinical.csv").write_text(TABLE.format(age=61) + "P2,50\n")
+    assert watching.watch.look() == 0
+    (watching.folder / "clinical.csv").write_text(TABLE.format(age=62) + "P2,50\n")
+    assert watching.watch.look() == 1
+
+
+def test_a_row_that_changed_while_its_study_was_run_is_not_missed(watching: Watching) -> None:
+    watching.arrives()
+    watching.watch.look()
+    (watching.folder / "clinical.csv").write_text(TABLE.format(age=61))
+    assert watching.watch.look() == 0
+    watching.ends(0)
+    assert watching.watch.look() == 1
+
+
+def test_stat_comes_from_the_header_or_the_sender(watching: Watching) -> None:
+    watching.header = StudyHeader("P1", "A1", "STAT")
+    watching.arrives("o1")
+    watching.watch.look()
+    watching.ends(0)
+    watching.header = StudyHeader("P1", "A1", "ROUTINE")
+    watching.arrives("o2")
+    watching.watch.look()
+    watching.ends(1)
+    watching.rules = RunRules(urgent_ae_titles=("CT1",))
+    watching.watch = watching.restarted()
+    watching.arrives("o3")
+    watching.watch.look()
+    notes = (watching.ledger.find(digest) for digest, _ in watching.queue.rounds)
+    assert [note.input.urgent for note in notes if note is not None] == [True, False, True]
