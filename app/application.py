@@ -57,7 +57,7 @@ class PDL1ESApplication(Application):
             ContourStabilityOperator(
                 self,
                 model=model,
-                wanted=settings.contour_stability,
+                mode=settings.contour_stability,
                 memory_bytes=settings.limits.memory_bytes,
                 watch=watch,
             ),

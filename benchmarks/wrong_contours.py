@@ -82,8 +82,20 @@ class Whole:
     spacing: tuple[float, float, float]
 
 
-def _real_contours(data: Path, phantom: Path) -> Iterator[DrawnContour]:
-    """Yield every contour at hand."""
+def real_contours(data: Path, phantom: Path) -> Iterator[DrawnContour]:
+    """Yield every contour at hand.
+
+    Parameters
+    ----------
+    data
+        Folder of the public data.
+    phantom
+        Folder of a phantom study.
+
+    Yields
+    ------
+    DrawnContour
+    """
     for name, folder in (
         ("phantom", phantom),
         ("4D-Lung 113", data / "ct_4dlung113"),
@@ -427,7 +439,7 @@ def main() -> int:
             "",
         ]
         if "edge" in parts:
-            lines += ["## The edge rule", "", *edge_tables(list(_real_contours(arguments.data, phantom))), ""]
+            lines += ["## The edge rule", "", *edge_tables(list(real_contours(arguments.data, phantom))), ""]
         if "masks" in parts:
             model = FusionModel.load(model_folder_of(DEFAULT_MODELS), threads=1)
             studies = [_whole_study("phantom", phantom), _whole_study("4D-Lung 113", arguments.data / "ct_4dlung113")]

@@ -9,6 +9,7 @@ from pdl1es.chain import PlausibleTumour, vary_contour
 from pdl1es.clinical import ClinicalInput
 from pdl1es.model.fusion import FusionModel
 from pdl1es.model.prediction import Prediction
+from pdl1es.settings import StabilityMode
 from pdl1es.stability import ContourStability
 from pdl1es.stopwatch import Stopwatch
 
@@ -19,9 +20,11 @@ class ContourStabilityOperator(StepOperator):
     step = "contour_stability"
     emits = "stability"
 
-    def __init__(self, fragment: Any, *, model: FusionModel, wanted: bool, memory_bytes: int, watch: Stopwatch) -> None:
+    def __init__(
+        self, fragment: Any, *, model: FusionModel, mode: StabilityMode, memory_bytes: int, watch: Stopwatch
+    ) -> None:
         self.model = model
-        self.wanted = wanted
+        self.mode = mode
         self.memory_bytes = memory_bytes
         super().__init__(fragment, watch=watch)
 
@@ -42,8 +45,14 @@ class ContourStabilityOperator(StepOperator):
         Returns
         -------
         ContourStability or None
-            None where the settings do not ask for it.
+            As `pdl1es.chain.vary_contour`.
         """
-        if not self.wanted:
-            return None
-        return vary_contour(self.model, tumour.volume, clinical.data, prediction, memory_bytes=self.memory_bytes)
+        return vary_contour(
+            self.model,
+            tumour.volume,
+            clinical.data,
+            prediction,
+            mode=self.mode,
+            memory_bytes=self.memory_bytes,
+            watch=self.watch,
+        )

@@ -8,6 +8,7 @@ A further step gets its name in `STEPS`, its function and its call at their plac
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -43,8 +44,8 @@ from pdl1es.plausibility.specks import Removed, cleaned
 from pdl1es.report import build
 from pdl1es.report.delivery import BuiltReport
 from pdl1es.report.options import ReportOptions
-from pdl1es.settings import OutputKind, Settings
-from pdl1es.stability import ContourStability, contour_stability
+from pdl1es.settings import OutputKind, Settings, StabilityMode
+from pdl1es.stability import ContourStability, contour_stability, stability_wanted
 from pdl1es.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -69,6 +70,10 @@ STEPS: Final = (
     "delivery",
 )
 """The steps' names in their order: of the operators, and of result.json's ``seconds``; a refusal's stage is one of them."""
+
+
+_MOST_OF_A_CONTOUR: Final = 1.5
+"""The features of a dilated contour take at most so many times the memory of the drawn one's, by estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +341,9 @@ def cut_patches(volume: TumourVolume) -> RoiPatches:
     return extract_patches(volume)
 
 
-def compute_features(volume: TumourVolume, *, memory_bytes: int | None = None) -> RadiomicFeatures:
+def compute_features(
+    volume: TumourVolume, *, memory_bytes: int | None = None, threads: int | None = None
+) -> RadiomicFeatures:
     """Compute the 1316 radiomic features.
 
     Parameters
@@ -345,6 +352,8 @@ def compute_features(volume: TumourVolume, *, memory_bytes: int | None = None) -
         The tumour.
     memory_bytes
         ``limits.memory_bytes`` of ``app.yaml``; None for no bound.
+    threads
+        As for `extract_radiomics`.
 
     Returns
     -------
@@ -362,7 +371,7 @@ def compute_features(volume: TumourVolume, *, memory_bytes: int | None = None) -
             f"the tumour's features would take about {needed / 2**20:.0f} MiB, and limits.memory_bytes allows "
             f"{memory_bytes / 2**20:.0f}",
         )
-    return extract_radiomics(volume.hu, volume.mask)
+    return extract_radiomics(volume.hu, volume.mask, threads=threads)
 
 
 def read_clinical(selection: Selection, study_folder: Path, given: Path | ClinicalRecord | None) -> ClinicalInput:
@@ -413,14 +422,14 @@ def predict(model: FusionModel, patches: RoiPatches, features: RadiomicFeatures,
     return model.predict(patches.hu, features.values, clinical)
 
 
-def describe(volume: TumourVolume, *, memory_bytes: int | None = None) -> TumourDescription:
+def describe(volume: TumourVolume, *, memory_bytes: int | None = None, threads: int | None = None) -> TumourDescription:
     """Cut the patches and compute the features: all that the model gets of the images.
 
     Parameters
     ----------
     volume
         The tumour.
-    memory_bytes
+    memory_bytes, threads
         As for `compute_features`.
 
     Returns
@@ -432,11 +441,16 @@ def describe(volume: TumourVolume, *, memory_bytes: int | None = None) -> Tumour
     Refusal
         MEMORY_EXCEEDED.
     """
-    return TumourDescription(cut_patches(volume), compute_features(volume, memory_bytes=memory_bytes))
+    return TumourDescription(cut_patches(volume), compute_features(volume, memory_bytes=memory_bytes, threads=threads))
 
 
 def predict_volume(
-    model: FusionModel, volume: TumourVolume, clinical: ClinicalData, *, memory_bytes: int | None = None
+    model: FusionModel,
+    volume: TumourVolume,
+    clinical: ClinicalData,
+    *,
+    memory_bytes: int | None = None,
+    threads: int | None = None,
 ) -> Prediction:
     """Score a tumour on the 1 mm grid: `describe`, then `predict`.
 
@@ -448,7 +462,7 @@ def predict_volume(
         The tumour.
     clinical
         The four clinical variables.
-    memory_bytes
+    memory_bytes, threads
         As for `compute_features`.
 
     Returns
@@ -460,7 +474,7 @@ def predict_volume(
     Refusal
         RADIOMICS_INCOMPLETE, SCORE_NOT_FINITE, MEMORY_EXCEEDED.
     """
-    described = describe(volume, memory_bytes=memory_bytes)
+    described = describe(volume, memory_bytes=memory_bytes, threads=threads)
     return predict(model, described.patches, described.features, clinical)
 
 
@@ -470,9 +484,13 @@ def vary_contour(
     clinical: ClinicalData,
     prediction: Prediction,
     *,
+    mode: StabilityMode = "on",
     memory_bytes: int | None = None,
-) -> ContourStability:
-    """Score the tumour again with contours that differ by 1 mm.
+    watch: Stopwatch | None = None,
+) -> ContourStability | None:
+    """Score the tumour again with contours that differ by 1 mm, where that is wanted.
+
+    Two contours are scored at the same time where there are two cores, and memory for both.
 
     Parameters
     ----------
@@ -484,24 +502,47 @@ def vary_contour(
         The same for all contours.
     prediction
         Of the drawn contour.
+    mode
+        ``contour_stability`` of ``app.yaml``.
     memory_bytes
         As for `compute_features`.
+    watch
+        Of the run, whose time is looked at before each contour; None for no limit.
 
     Returns
     -------
-    ContourStability
-        A contour whose features are incomplete, or would take more memory than is allowed, has no score.
+    ContourStability or None
+        A contour whose features are incomplete, or would take more memory than is allowed, has no score. Every other has the
+        score, to the bit, that `predict_volume` gives it alone. None where the mode wants no other contours
+        (`stability.stability_wanted`).
+
+    Raises
+    ------
+    Refusal
+        LIMIT_EXCEEDED: the run has taken too long. SCORE_NOT_FINITE.
     """
+    cut_offs = (model.metadata.expression_cut_off, model.metadata.progression_cut_off)
+    if not stability_wanted(mode, prediction.score, cut_offs):
+        return None
 
     def score(variant: TumourVolume) -> float | None:
+        if watch is not None:
+            watch.require_time()
         try:
-            return predict_volume(model, variant, clinical, memory_bytes=memory_bytes).score
+            # One thread for each contour: two contours side by side keep two cores busier than two threads in one.
+            return predict_volume(model, variant, clinical, memory_bytes=memory_bytes, threads=1).score
         except Refusal as refusal:
             if refusal.code in (RefusalCode.RADIOMICS_INCOMPLETE, RefusalCode.MEMORY_EXCEEDED):
                 return None
             raise
 
-    return contour_stability(volume, prediction.score, score)
+    threads = min(2, len(os.sched_getaffinity(0)))
+    if (
+        memory_bytes is not None
+        and threads * _MOST_OF_A_CONTOUR * estimated_bytes(volume.hu, volume.mask) > memory_bytes
+    ):
+        threads = 1
+    return contour_stability(volume, prediction.score, score, threads=threads)
 
 
 def assess_tumour(
@@ -714,9 +755,15 @@ def assess_study(study: Study, request: RunRequest, model: FusionModel, watch: S
     with watch.timed("fusion_model"):
         prediction = predict(model, patches, features, clinical.data)
     with watch.timed("contour_stability"):
-        stability = None
-        if settings.contour_stability:
-            stability = vary_contour(model, tumour.volume, clinical.data, prediction, memory_bytes=memory_bytes)
+        stability = vary_contour(
+            model,
+            tumour.volume,
+            clinical.data,
+            prediction,
+            mode=settings.contour_stability,
+            memory_bytes=memory_bytes,
+            watch=watch,
+        )
     with watch.timed("assessment"):
         return assess_tumour(
             study=study,

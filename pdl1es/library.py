@@ -29,7 +29,7 @@ from pdl1es.report.delivery import Delivery
 from pdl1es.report.result import scored_result
 from pdl1es.report.result_schema import ReportFile, ResultDocument
 from pdl1es.score_warning import ScoreWarning
-from pdl1es.settings import OutputKind, Settings, read_settings
+from pdl1es.settings import OutputKind, Settings, StabilityMode, read_settings
 from pdl1es.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def score_study(
     model: FusionModel | PathLike | None = None,
     settings: SettingsLike = None,
     clinical: Mapping[str, Any] | ClinicalRecord | PathLike | None = None,
-    contour_stability: bool | None = None,
+    contour_stability: StabilityMode | bool | None = None,
     when: datetime | None = None,
 ) -> StudyResult:
     """Score one study; nothing is written.
@@ -219,7 +219,8 @@ def score_study(
         Age, sex, smoking, family history and first-line treatment, as ``{"age": 63, "sex": "male"}``, or a file (JSON,
         or CSV keyed by patient id or accession number). It wins over the study's own ``clinical.json`` and header.
     contour_stability
-        Score again with contours that differ by 1 mm; default: as the settings say.
+        Score again with contours that differ by 1 mm: ``"on"``, ``"borderline"`` (where the score lies near a cut-off),
+        ``"off"``; True and False are on and off. Default: as the settings say.
     when
         Aware date and time that reports will carry; default: now (``SOURCE_DATE_EPOCH`` where it is set).
 
@@ -234,13 +235,14 @@ def score_study(
     pdl1es.clinical.ClinicalFileError
         ``clinical`` does not follow its schema.
     pdl1es.settings.SettingsError
-        ``settings`` hold something that is not allowed.
+        ``settings`` or ``contour_stability`` hold something that is not allowed.
     ValueError
         ``when`` has no time zone.
     """
     chosen = read_settings(settings)
     if contour_stability is not None:
-        chosen = chosen.model_copy(update={"contour_stability": contour_stability})
+        mode = read_settings({"contour_stability": contour_stability}).contour_stability
+        chosen = chosen.model_copy(update={"contour_stability": mode})
     if when is not None and when.utcoffset() is None:
         raise ValueError("the report's time needs a time zone")
     request = chain.RunRequest(Path(study), chosen, when or report_time(os.environ), _clinical(clinical))

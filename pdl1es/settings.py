@@ -26,6 +26,8 @@ DEFAULT_FILE: Final = shipped_path("app.yaml")
 RESOURCES: Final[dict[str, int | str]] = {"cpu": 2, "gpu": 0, "memory": "4Gi", "gpuMemory": "0Gi"}
 
 OutputKind = Literal["sr", "cam", "pdf", "json"]
+StabilityMode = Literal["on", "borderline", "off"]
+"""When a tumour is scored again with contours that differ by 1 mm."""
 
 
 MAX_SETTINGS_BYTES: Final = 2**20
@@ -51,6 +53,11 @@ def _with_all_resources(given: Any) -> Any:
     if not isinstance(given, Mapping):
         return given
     return RESOURCES | {key: value for key, value in given.items() if value is not None}
+
+
+def _in_words_of_yaml(given: Any) -> Any:
+    """Return on or off for a truth value: YAML reads the words ``on`` and ``off`` as such."""
+    return {True: "on", False: "off"}[given] if isinstance(given, bool) else given
 
 
 class ApplicationSection(BaseModel):
@@ -132,8 +139,10 @@ class Settings(BaseModel):
         default=False, description="a refused study yields a short SR that says so, and exit code 0 instead of 3"
     )
     report: ReportSettings = ReportSettings()
-    contour_stability: bool = Field(
-        default=False, description="score again with contours that differ by 1 mm, and report the interval"
+    contour_stability: Annotated[StabilityMode, BeforeValidator(_in_words_of_yaml)] = Field(
+        default="on",
+        description="score again with contours that differ by 1 mm, and report the interval: on; borderline, only where the "
+        "score lies so near a cut-off that such a contour could decide; off",
     )
     log: LoggingSettings = LoggingSettings()
 

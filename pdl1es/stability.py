@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
-from pdl1es.grid.contours import contour_variants
+from pdl1es.grid.contours import ContourVariant, contour_variants
 from pdl1es.grid.resample import TumourVolume
 from pdl1es.model.metadata import CutOff
 from pdl1es.model.prediction import score_text
 from pdl1es.score_warning import ScoreWarning
+from pdl1es.settings import StabilityMode
+
+BORDERLINE_LOG_ODDS: Final = 2.7
+"""A score within this of a cut-off, in log-odds, is borderline. The farthest that a contour moved one of 112 tumours was 2.66
+(benchmarks/results/contour-stability.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +28,7 @@ class VariantScore:
     score: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ContourStability:
     """The scores for all other contours.
 
@@ -36,9 +44,41 @@ class ContourStability:
     lowest: float
     highest: float
 
+    def __repr__(self) -> str:
+        return f"ContourStability({self.lowest:.3f} to {self.highest:.3f} over {len(self.variants)} other contours)"
+
+
+def stability_wanted(mode: StabilityMode, score: float, cut_offs: Iterable[CutOff]) -> bool:
+    """Tell whether a tumour is to be scored again with other contours.
+
+    Parameters
+    ----------
+    mode
+        ``contour_stability`` of ``app.yaml``.
+    score
+        PD-L1ES of the drawn contour.
+    cut_offs
+        On the score.
+
+    Returns
+    -------
+    bool
+        Where borderline: whether the score lies within `BORDERLINE_LOG_ODDS` of one of the cut-offs.
+    """
+    if mode != "borderline":
+        return mode == "on"
+    return any(abs(log_odds(score) - log_odds(cut_off.value)) <= BORDERLINE_LOG_ODDS for cut_off in cut_offs)
+
+
+def log_odds(probability: float) -> float:
+    """Return log(p / (1 - p)); minus or plus infinity for 0 and 1, and beyond them."""
+    if not 0 < probability < 1:
+        return math.copysign(math.inf, probability - 0.5)
+    return math.log(probability / (1 - probability))
+
 
 def contour_stability(
-    volume: TumourVolume, score: float, score_of: Callable[[TumourVolume], float | None]
+    volume: TumourVolume, score: float, score_of: Callable[[TumourVolume], float | None], *, threads: int = 1
 ) -> ContourStability:
     """Score the tumour again for eroded, dilated and shifted contours.
 
@@ -50,15 +90,23 @@ def contour_stability(
         PD-L1ES of the drawn contour.
     score_of
         Returns PD-L1ES of the same tumour with another contour, or None where it cannot be scored.
+    threads
+        Contours that are scored at the same time. The scores do not depend on it.
 
     Returns
     -------
     ContourStability
     """
-    variants = tuple(
-        VariantScore(variant.name, None if variant.volume is None else score_of(variant.volume))
-        for variant in contour_variants(volume)
-    )
+
+    def scored(variant: ContourVariant) -> VariantScore:
+        return VariantScore(variant.name, None if variant.volume is None else score_of(variant.volume))
+
+    contours = contour_variants(volume)
+    if threads == 1:
+        variants = tuple(map(scored, contours))
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            variants = tuple(pool.map(scored, contours))
     scores = [score, *(variant.score for variant in variants if variant.score is not None)]
     return ContourStability(variants, min(scores), max(scores))
 

@@ -33,6 +33,17 @@ class Stopwatch:
     seconds: dict[str, float] = field(default_factory=dict)
     _started: float = field(default_factory=time.perf_counter, repr=False)
 
+    def require_time(self) -> None:
+        """Refuse to go on where the run has taken too long.
+
+        Raises
+        ------
+        Refusal
+            LIMIT_EXCEEDED.
+        """
+        if self.limit_seconds is not None and time.perf_counter() - self._started > self.limit_seconds:
+            raise too_long(self.limit_seconds)
+
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Keep the wall time of the block under ``name``, also where it fails.
@@ -42,9 +53,8 @@ class Stopwatch:
         Refusal
             LIMIT_EXCEEDED: the run has taken too long already, so that the block is not begun.
         """
+        self.require_time()
         started = time.perf_counter()
-        if self.limit_seconds is not None and started - self._started > self.limit_seconds:
-            raise too_long(self.limit_seconds)
         try:
             yield
         finally:

@@ -7,7 +7,7 @@ import sys
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
@@ -127,12 +127,13 @@ def run(
     model: Model = DEFAULT_MODELS,
     clinical: Clinical = None,
     contour_stability: Annotated[
-        bool,
+        Optional[Literal["on", "borderline", "off"]],  # noqa: UP045 - typer reads it
         typer.Option(
             "--contour-stability",
-            help="Score again with contours that differ by 1 mm, and report the score's interval.",
+            help="Score again with contours that differ by 1 mm, and report the score's interval: always, only near a "
+            "cut-off, or never; default: as the settings say.",
         ),
-    ] = False,
+    ] = None,
 ) -> None:
     """Score one study: write a DICOM SR and result.json.
 
@@ -156,8 +157,8 @@ def run(
     from pdl1es.run import run_study
 
     settings = _settings(config)
-    if contour_stability:
-        settings = settings.model_copy(update={"contour_stability": True})
+    if contour_stability is not None:
+        settings = settings.model_copy(update={"contour_stability": contour_stability})
     prepare_process(settings.log.level)
     when = _report_time()
     announce(Announcement(output, settings, when))

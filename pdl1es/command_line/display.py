@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pdl1es.errors import Refusal
-    from pdl1es.report.result_schema import ResultDocument
+    from pdl1es.report.result_schema import AssessmentResult, ResultDocument
     from pdl1es.self_test import SelfTest
 
 
@@ -73,7 +73,7 @@ def show_result(result: ResultDocument, folder: Path, console: Console) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column()
     table.add_column(overflow="fold")
-    table.add_row(escape(assessment.score_name), f"[bold]{assessment.score:.3f}[/]")
+    table.add_row(escape(assessment.score_name), f"[bold]{assessment.score:.3f}[/]{_with_other_contours(assessment)}")
     for question, cut in (("PD-L1 expression", groups.expression), ("risk group", groups.risk)):
         table.add_row(question, escape(cut.group or "withheld"))
     table.add_row("tumour", f"{assessment.tumour.volume_ml:.2f} mL, {assessment.tumour.source_voxels} voxels")
@@ -82,6 +82,16 @@ def show_result(result: ResultDocument, folder: Path, console: Console) -> None:
         console.print(f"[yellow]warning[/] {warning.code}: {escape(warning.message)}", highlight=False, soft_wrap=True)
     show_reports(result, folder, console)
     console.print(f"result: {folder / RESULT_FILE}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _with_other_contours(assessment: AssessmentResult) -> str:
+    """Return the scores' range for contours that differ by 1 mm, to be read after the score; else nothing."""
+    stability = assessment.contour_stability
+    if stability is None:
+        return ""
+    scored = sum(variant.score is not None for variant in stability.variants)
+    share = "" if scored == len(stability.variants) else f" ({scored} of {len(stability.variants)} could be scored)"
+    return f", with contours 1 mm off {stability.lowest:.3f} to {stability.highest:.3f}{share}"
 
 
 def show_self_test(outcome: SelfTest, console: Console) -> None:

@@ -269,7 +269,9 @@ class AssessmentResult(_Part):
     groups: GroupsResult
     applies_to: str
     slices: tuple[SliceResult, ...] = Field(description="from the lowest to the highest")
-    contour_stability: ContourStabilityResult | None = Field(description="null where it was not asked for")
+    contour_stability: ContourStabilityResult | None = Field(
+        description="null where the settings do not ask for it: off, or borderline and the score lies far from the cut-offs"
+    )
     contributions: ContributionsResult
     clinical: tuple[ClinicalVariableResult, ...]
     features: FeaturesResult

@@ -20,11 +20,14 @@ def settings() -> Settings:
 
 @pytest.fixture(scope="session")
 def score(settings: Settings, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Score:
-    """Run the chain on a study with the model that ships, at a fixed time; keywords replace sections of the settings."""
+    """Run the chain on a study with the model that ships, at a fixed time; keywords replace sections of the settings.
+
+    One contour alone is scored, unless ``contour_stability`` says otherwise: most tests are not about the others.
+    """
 
     def run(study: Path, *, clinical: Path | None = None, output: Path | None = None, **sections: Any) -> Scored:
         folder = output or tmp_path_factory.mktemp("report")
-        chosen = settings.model_copy(update=sections)
+        chosen = settings.model_copy(update={"contour_stability": "off", **sections})
         with models_loaded_once():
             outcome = run_study(
                 study,

@@ -70,7 +70,7 @@ def test_the_example_notebook_runs_and_shows_score_picture_and_refusal(repositor
 def test_its_reports_have_the_bytes_of_the_command_line(
     result: StudyResult, phantom_study: PhantomStudy, score: Score, tmp_path: Path
 ) -> None:
-    run = score(phantom_study.folder, outputs=("sr", "cam", "pdf", "json"))
+    run = score(phantom_study.folder, outputs=("sr", "cam", "pdf", "json"), contour_stability="on")
     written = result.save(tmp_path, kinds=["sr", "cam", "pdf", "json"])
     assert [path.name for path in written] == [
         *(report["file"] for report in run.result["reports"]),
@@ -162,11 +162,16 @@ def test_settings_and_clinical_data_are_given_as_files_or_as_mappings(
     assert "912" not in str(caught.value)
 
 
-def test_contour_stability_is_an_option(phantom_study: PhantomStudy, result: StudyResult) -> None:
-    assert result.assessment.contour_stability is None
-    varied = score_study(phantom_study.folder, contour_stability=True).assessment.contour_stability
+def test_other_contours_are_scored_unless_they_are_not_wanted(phantom_study: PhantomStudy, result: StudyResult) -> None:
+    varied = result.assessment.contour_stability
     assert varied is not None
     assert varied.lowest <= result.score <= varied.highest
+    for off in (False, "off"):
+        plain = score_study(phantom_study.folder, contour_stability=off)
+        assert plain.assessment.contour_stability is None
+        assert plain.score == result.score
+    with pytest.raises(SettingsError, match="contour_stability = 'sometimes'"):
+        score_study(phantom_study.folder, contour_stability="sometimes")
 
 
 def test_features_have_their_names(phantom_study: PhantomStudy) -> None:

@@ -199,7 +199,7 @@ def test_an_empty_second_tumour_and_an_automatic_contour_are_told(
     phantom_study: PhantomStudy, contours: tuple[Drawn, ...], score: Score, tmp_path: Path
 ) -> None:
     regions = [Region("GTV", contours, algorithm="AUTOMATIC"), Region("GTV-2", ())]
-    scored = score(study_with(phantom_study, tmp_path / "study", regions), contour_stability=True)
+    scored = score(study_with(phantom_study, tmp_path / "study", regions), contour_stability="on")
     assert {"EMPTY_SEGMENT_IGNORED", "CONTOUR_AUTOMATIC"} <= warned(scored)
     assert b"no person drew it" in scored.report_bytes
     assert b"drawn by software alone" in scored.report_bytes

@@ -69,7 +69,7 @@ ALL = ("sr", "cam", "pdf", "json")
 
 
 def test_the_phantom_gives_the_same_bytes_of_every_object(phantom_study: PhantomStudy, two_ways: TwoWays) -> None:
-    plain, through_operators, one, other = two_ways(phantom_study.folder, outputs=ALL, contour_stability=True)
+    plain, through_operators, one, other = two_ways(phantom_study.folder, outputs=ALL, contour_stability="on")
     assert plain.exit_code == through_operators.exit_code == 0
     assert len(files_of(one)) == 4
     assert files_of(one) == files_of(other)

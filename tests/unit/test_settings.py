@@ -142,3 +142,19 @@ def test_the_file_comes_from_the_option_then_the_environment_then_the_applicatio
     assert settings_file(None).name == "environment.yaml"
     monkeypatch.delenv("HOLOSCAN_CONFIG_PATH")
     assert settings_file(None) == DEFAULT_FILE
+
+
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [("on", "on"), ("true", "on"), ('"on"', "on"), ("borderline", "borderline"), ("off", "off"), ("false", "off")],
+)
+def test_contour_stability_is_on_borderline_or_off_and_earlier_truth_values_are_read(
+    tmp_path: Path, written: str, means: str
+) -> None:
+    assert load_settings(write(tmp_path, f"contour_stability: {written}\n")).contour_stability == means
+
+
+@pytest.mark.parametrize("written", ["always", "1", "[on]"])
+def test_no_other_word_is_taken_for_contour_stability(tmp_path: Path, written: str) -> None:
+    with pytest.raises(SettingsError, match="'on', 'borderline' or 'off'"):
+        load_settings(write(tmp_path, f"contour_stability: {written}\n"))
