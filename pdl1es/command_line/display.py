@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from pdl1es.model.prediction import score_text
 from pdl1es.report.delivery import RESULT_FILE
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ def show_result(result: ResultDocument, folder: Path, console: Console) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column()
     table.add_column(overflow="fold")
-    table.add_row(escape(assessment.score_name), f"[bold]{assessment.score:.3f}[/]{_with_other_contours(assessment)}")
+    table.add_row(
+        escape(assessment.score_name), f"[bold]{score_text(assessment.score)}[/]{_with_other_contours(assessment)}"
+    )
     for question, cut in (("PD-L1 expression", groups.expression), ("risk group", groups.risk)):
         table.add_row(question, escape(cut.group or "withheld"))
     table.add_row("tumour", f"{assessment.tumour.volume_ml:.2f} mL, {assessment.tumour.source_voxels} voxels")
@@ -91,7 +94,7 @@ def _with_other_contours(assessment: AssessmentResult) -> str:
         return ""
     scored = sum(variant.score is not None for variant in stability.variants)
     share = "" if scored == len(stability.variants) else f" ({scored} of {len(stability.variants)} could be scored)"
-    return f", with contours 1 mm off {stability.lowest:.3f} to {stability.highest:.3f}{share}"
+    return f", with contours 1 mm off {score_text(stability.lowest)} to {score_text(stability.highest)}{share}"
 
 
 def show_self_test(outcome: SelfTest, console: Console) -> None:

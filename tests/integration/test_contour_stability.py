@@ -129,7 +129,7 @@ def test_a_warning_tells_where_the_contour_decides_the_group(lowest: float, high
     assert (warning is not None) == warned
     if warning is not None:
         assert warning.code == "CONTOUR_DECIDES"
-        assert "0.60 to 0.70" in warning.message
+        assert "0.600 to 0.700" in warning.message
 
 
 @pytest.mark.parametrize("distance", [-1.001, -0.999, 0.0, 0.999, 1.001])
