@@ -146,7 +146,7 @@ class Fuzz:
         glrlm, ngtdm = np.zeros((n, max(shape), directions)), np.zeros(n)
         zone_ranks, zone_sizes = np.empty((2, voxels), np.int32)
         longest, zones = self.compiled.texture_matrices(
-            ranks, np.flatnonzero(padded), padded.size, np.array(steps), levels, glcm, gldm, glrlm, ngtdm, zone_ranks,
+            ranks, np.flatnonzero(padded).astype(np.int32), padded.size, np.array(steps), levels, glcm, gldm, glrlm, ngtdm, zone_ranks,
             zone_sizes,
         )  # fmt: skip
         self.note(longest, zones, glcm, gldm, glrlm, ngtdm, zone_ranks[:zones], zone_sizes[:zones])

@@ -24,7 +24,7 @@ def moments(
 ) -> tuple[float, float, float, float, float, float, float, float]: ...
 def texture_matrices(
     ranks: Ints,
-    places: Longs,
+    places: Ints,
     length: int,
     steps: Longs,
     levels: Longs,

@@ -26,7 +26,7 @@ class TextureLine:
     length
         Number of places.
     places
-        int64, shape (n_voxels,): the places of the tumour's voxels, in the order of ``mask.nonzero()``.
+        int32, shape (n_voxels,): the places of the tumour's voxels, in the order of ``mask.nonzero()``.
     steps
         int64, shape (n_directions,): places to the neighbour in each direction.
     """
@@ -34,7 +34,7 @@ class TextureLine:
     mask: NDArray[np.bool_]
     directions: NDArray[np.int64]
     length: int
-    places: NDArray[np.int64]
+    places: NDArray[np.int32]
     steps: NDArray[np.int64]
 
     @classmethod
@@ -55,7 +55,7 @@ class TextureLine:
         padded = np.pad(mask, ((0, 0), (0, 1), (0, 1)))
         directions = directions_of(mask.shape, force_2d)
         steps = directions @ np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
-        return cls(mask, directions, padded.size, np.flatnonzero(padded), steps)
+        return cls(mask, directions, padded.size, np.flatnonzero(padded).astype(np.int32), steps)
 
     def __repr__(self) -> str:
         return f"TextureLine({len(self.places)} voxels, {len(self.steps)} directions)"

@@ -49,7 +49,8 @@ void moments(const double *values, ptrdiff_t n, double low, double high, double 
 
 /* The line on which the tumour lies: the voxels' places, ascending, and the places to the neighbour in each direction. */
 typedef struct {
-    const int64_t *places, *steps;
+    const int32_t *places;
+    const int64_t *steps;
     ptrdiff_t voxels, directions, length;
 } texture_line_t;
 
@@ -61,7 +62,10 @@ typedef struct {
     ptrdiff_t longest, zones;
 } texture_matrices_t;
 
-/* matrices.c: 0, -1 where memory lacks, -2 where a run is longer than its axis */
+/* matrices.c: whether places ascend from 0 to below length; whether ranks are from 1 to levels */
+int places_ascend(const int32_t *places, ptrdiff_t n, ptrdiff_t length);
+int ranks_have_levels(const int32_t *ranks, ptrdiff_t n, int32_t levels);
+/* 0, -1 where memory lacks, -2 where a run is longer than its axis */
 int texture_matrices(const int32_t *ranks, const texture_line_t *line, const int64_t *levels, ptrdiff_t n,
                      texture_matrices_t *out);
 

@@ -259,7 +259,7 @@ static PyObject *py_texture_matrices(PyObject *self, PyObject *arguments)
                           &objects[4], &objects[5], &objects[6], &objects[7], &objects[8], &objects[9]))
         return NULL;
     if (!(ranks = one_more(&arrays, objects[0], "ranks", "i", 1, 0))
-        || !(places = one_more(&arrays, objects[1], "places", "lq", 1, 0))
+        || !(places = one_more(&arrays, objects[1], "places", "i", 1, 0))
         || !(steps = one_more(&arrays, objects[2], "steps", "lq", 1, 0))
         || !(levels = one_more(&arrays, objects[3], "levels", "lq", 1, 0))
         || !(glcm = one_more(&arrays, objects[4], "glcm", "d", 3, 1))
@@ -284,14 +284,9 @@ static PyObject *py_texture_matrices(PyObject *self, PyObject *arguments)
         return wrong(&arrays, "the results do not fit levels, steps and voxels");
     for (Py_ssize_t d = 0; d < line.directions; d++)
         if (line.steps[d] < 1 || line.steps[d] > line.length) return wrong(&arrays, "a step leaves the line");
-    int64_t last = -1;
-    for (Py_ssize_t k = 0; k < line.voxels; k++) {
-        if (line.places[k] <= last || line.places[k] >= line.length)
-            return wrong(&arrays, "places must ascend within the line");
-        last = line.places[k];
-        const int32_t rank = ((const int32_t *)ranks->buf)[k];
-        if (rank < 1 || rank > n) return wrong(&arrays, "a rank has no level");
-    }
+    if (!places_ascend(line.places, line.voxels, line.length))
+        return wrong(&arrays, "places must ascend within the line");
+    if (!ranks_have_levels(ranks->buf, line.voxels, (int32_t)n)) return wrong(&arrays, "a rank has no level");
     for (Py_ssize_t k = 0; k < n; k++) {
         const int64_t level = ((const int64_t *)levels->buf)[k];
         if (level < 0 || level > INT32_MAX / 26) return wrong(&arrays, "a level is negative or too large to add up");
