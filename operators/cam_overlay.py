@@ -1,4 +1,4 @@
-"""CAM overlay: assessment and ROI picture in, a DICOM picture of the class activation map out."""
+"""CAM overlay: study, assessment and ROI picture in, a DICOM picture of the class activation map out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 from operators.report import ReportOperator
 from pdl1es.assessment import Assessment
 from pdl1es.chain import report_cam
+from pdl1es.dicom.study import Study
 from pdl1es.report.delivery import BuiltReport
 
 
@@ -16,11 +17,13 @@ class CamOverlayOperator(ReportOperator):
     step = "cam_overlay"
     emits = "cam"
 
-    def process(self, assessment: Assessment, pictures: np.ndarray | None) -> BuiltReport | None:
+    def process(self, study: Study, assessment: Assessment, pictures: np.ndarray | None) -> BuiltReport | None:
         """Build the picture of the class activation map.
 
         Parameters
         ----------
+        study
+            Earlier reports of the same kind in it are counted.
         assessment
             What is drawn.
         pictures
@@ -31,4 +34,4 @@ class CamOverlayOperator(ReportOperator):
         BuiltReport or None
             None where the settings do not ask for it.
         """
-        return report_cam(assessment, self.options, pictures, self.kinds)
+        return report_cam(assessment, self.options, study, pictures, self.kinds)

@@ -1,4 +1,4 @@
-"""PDF report: assessment and ROI picture in, one page as a DICOM Encapsulated PDF out."""
+"""PDF report: study, assessment and ROI picture in, one page as a DICOM Encapsulated PDF out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 from operators.report import ReportOperator
 from pdl1es.assessment import Assessment
 from pdl1es.chain import report_pdf
+from pdl1es.dicom.study import Study
 from pdl1es.report.delivery import BuiltReport
 
 
@@ -16,11 +17,13 @@ class PdfReportOperator(ReportOperator):
     step = "pdf_report"
     emits = "pdf"
 
-    def process(self, assessment: Assessment, pictures: np.ndarray | None) -> BuiltReport | None:
+    def process(self, study: Study, assessment: Assessment, pictures: np.ndarray | None) -> BuiltReport | None:
         """Build the page.
 
         Parameters
         ----------
+        study
+            Earlier reports of the same kind in it are counted.
         assessment
             What is reported.
         pictures
@@ -31,4 +34,4 @@ class PdfReportOperator(ReportOperator):
         BuiltReport or None
             None where the settings do not ask for it.
         """
-        return report_pdf(assessment, self.options, pictures, self.kinds)
+        return report_pdf(assessment, self.options, study, pictures, self.kinds)

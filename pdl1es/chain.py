@@ -613,7 +613,11 @@ def draw_pictures(assessment: Assessment, kinds: Collection[OutputKind]) -> NDAr
 
 
 def report_cam(
-    assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8] | None, kinds: Collection[OutputKind]
+    assessment: Assessment,
+    options: ReportOptions,
+    study: Study,
+    pictures: NDArray[np.uint8] | None,
+    kinds: Collection[OutputKind],
 ) -> BuiltReport | None:
     """Build the picture of the class activation map, where it is wanted.
 
@@ -621,6 +625,8 @@ def report_cam(
     ----------
     assessment, options
         What is drawn, and how it is filed.
+    study
+        What the input held: earlier reports of the same kind are counted.
     pictures
         From `draw_pictures`.
     kinds
@@ -631,7 +637,9 @@ def report_cam(
     BuiltReport or None
         As `report.build.build_cam`.
     """
-    return build.build_cam(assessment, options, pictures) if "cam" in kinds and pictures is not None else None
+    if "cam" not in kinds or pictures is None:
+        return None
+    return build.build_cam(assessment, options, pictures, study=study)
 
 
 def report_sr(
@@ -663,7 +671,11 @@ def report_sr(
 
 
 def report_pdf(
-    assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8] | None, kinds: Collection[OutputKind]
+    assessment: Assessment,
+    options: ReportOptions,
+    study: Study,
+    pictures: NDArray[np.uint8] | None,
+    kinds: Collection[OutputKind],
 ) -> BuiltReport | None:
     """Build the page, where it is wanted.
 
@@ -671,6 +683,8 @@ def report_pdf(
     ----------
     assessment, options
         What is reported, and how it is filed.
+    study
+        What the input held: earlier reports of the same kind are counted.
     pictures
         From `draw_pictures`.
     kinds
@@ -681,7 +695,9 @@ def report_pdf(
     BuiltReport or None
         As `report.build.build_pdf`.
     """
-    return build.build_pdf(assessment, options, pictures) if "pdf" in kinds and pictures is not None else None
+    if "pdf" not in kinds or pictures is None:
+        return None
+    return build.build_pdf(assessment, options, pictures, study=study)
 
 
 # --- their order -----------------------------------------------------------------------------------------------------
@@ -804,11 +820,11 @@ def build_reports(
     with watch.timed("roi_picture"):
         pictures = draw_pictures(assessment, kinds)
     with watch.timed("cam_overlay"):
-        cam = report_cam(assessment, options, pictures, kinds)
+        cam = report_cam(assessment, options, study, pictures, kinds)
     with watch.timed("structured_report"):
         sr = report_sr(assessment, options, study, cam, kinds)
     with watch.timed("pdf_report"):
-        pdf = report_pdf(assessment, options, pictures, kinds)
+        pdf = report_pdf(assessment, options, study, pictures, kinds)
     return reports_in_order(sr, cam, pdf)
 
 

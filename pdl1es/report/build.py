@@ -45,7 +45,7 @@ def build_sr(
     options
         How.
     study
-        What the input held: earlier reports in it are named as replaced.
+        What the input held: earlier reports in it are named as replaced, and counted.
     cam
         The picture, where one is written; the report refers to it.
 
@@ -54,8 +54,10 @@ def build_sr(
     BuiltReport
         Comprehensive SR, TID 1500.
     """
+    from pdl1es.report.instance_number import next_instance_number
     from pdl1es.report.predecessors import find_predecessors
     from pdl1es.report.structured_report import build_structured_report
+    from pdl1es.report.uids import series_uid
 
     study_instance_uid = assessment.selection.ct.study_instance_uid
     dataset = build_structured_report(
@@ -63,11 +65,14 @@ def build_sr(
         options,
         predecessors=find_predecessors(study, study_instance_uid) if study is not None else (),
         cam=cam.dataset if cam is not None else None,
+        instance_number=next_instance_number(study, series_uid(assessment, "sr")),
     )
     return BuiltReport("sr", dataset)
 
 
-def build_cam(assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8]) -> BuiltReport:
+def build_cam(
+    assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8], *, study: Study | None = None
+) -> BuiltReport:
     """Build the picture of the class activation map.
 
     Parameters
@@ -78,6 +83,8 @@ def build_cam(assessment: Assessment, options: ReportOptions, pictures: NDArray[
         How.
     pictures
         From `draw_roi`.
+    study
+        What the input held: earlier reports of the same kind are counted.
 
     Returns
     -------
@@ -86,10 +93,12 @@ def build_cam(assessment: Assessment, options: ReportOptions, pictures: NDArray[
     """
     from pdl1es.report.cam_overlay import build_cam_overlay
 
-    return BuiltReport("cam", build_cam_overlay(assessment, options, pictures))
+    return BuiltReport("cam", build_cam_overlay(assessment, options, pictures, study=study))
 
 
-def build_pdf(assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8]) -> BuiltReport:
+def build_pdf(
+    assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8], *, study: Study | None = None
+) -> BuiltReport:
     """Build the page.
 
     Parameters
@@ -100,6 +109,8 @@ def build_pdf(assessment: Assessment, options: ReportOptions, pictures: NDArray[
         How.
     pictures
         From `draw_roi`.
+    study
+        What the input held: earlier reports of the same kind are counted.
 
     Returns
     -------
@@ -108,7 +119,7 @@ def build_pdf(assessment: Assessment, options: ReportOptions, pictures: NDArray[
     """
     from pdl1es.report.encapsulated_pdf import build_encapsulated_pdf
 
-    return BuiltReport("pdf", build_encapsulated_pdf(assessment, options, pictures))
+    return BuiltReport("pdf", build_encapsulated_pdf(assessment, options, pictures, study=study))
 
 
 def build_refusal_sr(refusal: Refusal, study: Study, options: ReportOptions) -> BuiltReport | None:
@@ -133,4 +144,4 @@ def build_refusal_sr(refusal: Refusal, study: Study, options: ReportOptions) -> 
     instance = header_to_file_under(refusal, study)
     if instance is None:
         return None
-    return BuiltReport("sr", build_refusal_report(refusal, instance, options))
+    return BuiltReport("sr", build_refusal_report(refusal, instance, options, study=study))

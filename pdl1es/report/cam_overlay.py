@@ -11,8 +11,10 @@ from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage
 
 from pdl1es.assessment import Assessment
 from pdl1es.dicom.coded_concept import Code
+from pdl1es.dicom.study import Study
 from pdl1es.report import wording
 from pdl1es.report.codes import REFERENCED_SEGMENT, REGION_IN_SPACE, code_sequence_item
+from pdl1es.report.instance_number import next_instance_number
 from pdl1es.report.options import ReportOptions
 from pdl1es.report.references import sop_reference
 from pdl1es.report.roi_picture import frame_order
@@ -23,7 +25,9 @@ SOURCE_IMAGE: Final = Code("121322", "DCM", "Source image for image processing o
 """Of CID 7202."""
 
 
-def build_cam_overlay(assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8]) -> Dataset:
+def build_cam_overlay(
+    assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8], *, study: Study | None = None
+) -> Dataset:
     """Return the ROI slices with the class activation map burnt in, one frame per slice.
 
     Parameters
@@ -34,6 +38,8 @@ def build_cam_overlay(assessment: Assessment, options: ReportOptions, pictures: 
         What the run's reports have in common. The same arguments give the same dataset.
     pictures
         uint8 RGB, shape (S, rows, columns, 3), from `roi_picture.roi_pictures`: the ROI slice is the first.
+    study
+        What the input held: the Instance Number follows those of earlier pictures in it.
 
     Returns
     -------
@@ -41,10 +47,9 @@ def build_cam_overlay(assessment: Assessment, options: ReportOptions, pictures: 
         A Multi-frame True Color Secondary Capture Image (PS3.3 A.8.5), uncompressed RGB, with file meta information;
         `study_context.encode` makes a file of it.
     """
-    study = scored_study(assessment, options)
-    return study.complete(
-        _picture(assessment, options, pictures), "Scored the tumour and drew the class activation map"
-    )
+    picture = _picture(assessment, options, pictures)
+    picture.InstanceNumber = next_instance_number(study, picture.SeriesInstanceUID)
+    return scored_study(assessment, options).complete(picture, "Scored the tumour and drew the class activation map")
 
 
 def _picture(assessment: Assessment, options: ReportOptions, frames: NDArray[np.uint8]) -> Dataset:
@@ -63,7 +68,6 @@ def _picture(assessment: Assessment, options: ReportOptions, frames: NDArray[np.
     picture.SoftwareVersions = software.version
     picture.ConversionType = "WSD"
     # General Image and its references
-    picture.InstanceNumber = 1
     picture.ImageType = ["DERIVED", "SECONDARY"]
     picture.PatientOrientation = ["L", "P"]
     picture.DerivationDescription = (

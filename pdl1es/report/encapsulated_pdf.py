@@ -8,8 +8,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import EncapsulatedPDFStorage
 
 from pdl1es.assessment import Assessment
+from pdl1es.dicom.study import Study
 from pdl1es.report import wording
 from pdl1es.report.codes import REPORT_TITLE, code_sequence_item
+from pdl1es.report.instance_number import next_instance_number
 from pdl1es.report.options import ReportOptions
 from pdl1es.report.pdf_page import report_page
 from pdl1es.report.references import sop_reference
@@ -17,7 +19,9 @@ from pdl1es.report.study_context import copy_patient_and_study, scored_study
 from pdl1es.report.uids import series_uid
 
 
-def build_encapsulated_pdf(assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8]) -> Dataset:
+def build_encapsulated_pdf(
+    assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8], *, study: Study | None = None
+) -> Dataset:
     """Return the one-page report as a DICOM object.
 
     Parameters
@@ -28,16 +32,18 @@ def build_encapsulated_pdf(assessment: Assessment, options: ReportOptions, pictu
         What the run's reports have in common. The same arguments give the same dataset.
     pictures
         uint8 RGB, shape (S, rows, columns, 3), from `roi_picture.roi_pictures`.
+    study
+        What the input held: the Instance Number follows those of earlier pages in it.
 
     Returns
     -------
     Dataset
         An Encapsulated PDF (PS3.3 A.45.1) with file meta information; `study_context.encode` makes a file of it.
     """
-    study = scored_study(assessment, options)
+    context = scored_study(assessment, options)
     patient = Dataset()
-    copy_patient_and_study(study.header, patient)
-    page = report_page(assessment, options, study.when, patient, pictures)
+    copy_patient_and_study(context.header, patient)
+    page = report_page(assessment, options, context.when, patient, pictures)
     software = options.software
     document = Dataset()
     document.SOPClassUID = EncapsulatedPDFStorage
@@ -51,7 +57,7 @@ def build_encapsulated_pdf(assessment: Assessment, options: ReportOptions, pictu
     document.SoftwareVersions = software.version
     document.ConversionType = "WSD"
     # Encapsulated Document
-    document.InstanceNumber = 1
+    document.InstanceNumber = next_instance_number(study, document.SeriesInstanceUID)
     document.AcquisitionDateTime = ""
     document.BurnedInAnnotation = "YES"
     document.RecognizableVisualFeatures = "NO"
@@ -73,4 +79,4 @@ def build_encapsulated_pdf(assessment: Assessment, options: ReportOptions, pictu
     document.MIMETypeOfEncapsulatedDocument = "application/pdf"
     document.EncapsulatedDocument = page + b"\0" * (len(page) % 2)
     document.EncapsulatedDocumentLength = len(page)
-    return study.complete(document, "Scored the tumour and wrote this page")
+    return context.complete(document, "Scored the tumour and wrote this page")

@@ -13,6 +13,7 @@ from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.report import codes as concept
 from pdl1es.report.content_items import code_item, container, header_items, text_item
+from pdl1es.report.instance_number import next_instance_number
 from pdl1es.report.options import ReportOptions
 from pdl1es.report.structured_report import comprehensive_sr
 from pdl1es.report.study_context import refused_study
@@ -102,7 +103,9 @@ def header_to_file_under(refusal: Refusal, study: Study | None) -> Instance | No
     return next(ct, filable[0] if filable else None)
 
 
-def build_refusal_report(refusal: Refusal, instance: Instance, options: ReportOptions) -> Dataset:
+def build_refusal_report(
+    refusal: Refusal, instance: Instance, options: ReportOptions, *, study: Study | None = None
+) -> Dataset:
     """Return the structured report that says that a study was not analysed.
 
     Parameters
@@ -113,6 +116,8 @@ def build_refusal_report(refusal: Refusal, instance: Instance, options: ReportOp
         From `header_to_file_under`.
     options
         What the run's reports have in common.
+    study
+        What the input held: the Instance Number follows those of earlier such reports in it.
 
     Returns
     -------
@@ -121,7 +126,8 @@ def build_refusal_report(refusal: Refusal, instance: Instance, options: ReportOp
         (111065, DCM, "Summary of Analyses") = (111225, DCM, "Not Attempted"), the coded reason, what was found, what
         to do.
     """
-    study = refused_study(instance.header, options)
+    context = refused_study(instance.header, options)
+    series = derived_uid("series", "refusal", instance.study_instance_uid)
     root = container(concept.NOT_ANALYSED_TITLE, root=True)
     texts = [
         (concept.REFUSAL_FOUND, refusal.found),
@@ -143,9 +149,10 @@ def build_refusal_report(refusal: Refusal, instance: Instance, options: ReportOp
     root.ContentSequence.extend(items)
     report = comprehensive_sr(
         root,
-        study,
+        context,
         evidence=[instance.header],
-        series_instance_uid=derived_uid("series", "refusal", instance.study_instance_uid),
+        series_instance_uid=series,
         series_description=SERIES_DESCRIPTION,
+        instance_number=next_instance_number(study, series),
     )
-    return study.complete(report, "Refused the study and said why")
+    return context.complete(report, "Refused the study and said why")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -240,23 +241,30 @@ def _step(letters: int) -> int:
 
 def _lines(paragraphs: tuple[str, ...], letters: int, width: int) -> list[str]:
     """Break paragraphs into lines no wider than ``width``; a word that is wider is broken too."""
-    font, lines = picture_font(letters), []
+    font, lines, blank = picture_font(letters), [], _length(" ", letters)
     for paragraph in paragraphs:
-        line = ""
+        line, taken = "", 0.0
         for word in paragraph.split():
-            longer = f"{line} {word}".lstrip()
-            if font.getlength(longer) <= width:
-                line = longer
+            length = _length(word, letters)
+            if line and taken + blank + length <= width:
+                line, taken = f"{line} {word}", taken + blank + length
                 continue
             if line:
                 lines.append(line)
-            while font.getlength(word) > width:
+            while length > width:
                 held = _held(font, word, width)
                 lines.append(word[:held])
                 word = word[held:]
-            line = word
+                length = _length(word, letters)
+            line, taken = word, length
         lines.append(line)
     return lines
+
+
+@lru_cache(maxsize=512)
+def _length(word: str, letters: int) -> float:
+    """Return the width of a word, pixels. It is kept, because the captions of all slices have mostly the same words."""
+    return picture_font(letters).getlength(word)
 
 
 def _held(font: ImageFont.FreeTypeFont, word: str, width: int) -> int:

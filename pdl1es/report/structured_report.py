@@ -26,6 +26,7 @@ def build_structured_report(
     *,
     predecessors: tuple[Predecessor, ...] = (),
     cam: Dataset | None = None,
+    instance_number: int = 1,
 ) -> Dataset:
     """Return the structured report of one scored tumour.
 
@@ -39,6 +40,8 @@ def build_structured_report(
         Earlier reports that this one replaces.
     cam
         The picture of the class activation map, where one is written; the report refers to it.
+    instance_number
+        Its number in its series.
 
     Returns
     -------
@@ -53,6 +56,7 @@ def build_structured_report(
         evidence=[study.header, *segmentation, *([cam] if cam is not None else [])],
         series_instance_uid=series_uid(assessment, "sr"),
         series_description=wording.series_description(assessment.model, "sr"),
+        instance_number=instance_number,
     )
     if predecessors:
         by_series = sorted(predecessors, key=lambda predecessor: predecessor.series_instance_uid)
@@ -67,6 +71,7 @@ def comprehensive_sr(
     evidence: list[Dataset],
     series_instance_uid: UID,
     series_description: str,
+    instance_number: int = 1,
 ) -> Dataset:
     """Return a Comprehensive SR, complete, preliminary and unverified, without what `StudyContext.complete` adds.
 
@@ -84,6 +89,8 @@ def comprehensive_sr(
         Headers of the objects to which it refers.
     series_instance_uid, series_description
         Of its series.
+    instance_number
+        Its number in it.
 
     Returns
     -------
@@ -101,7 +108,7 @@ def comprehensive_sr(
     report.Manufacturer = software.manufacturer
     report.ManufacturerModelName = software.name
     # SR Document General
-    report.InstanceNumber = 1
+    report.InstanceNumber = instance_number
     report.CompletionFlag = "COMPLETE"
     report.PreliminaryFlag = "PRELIMINARY"
     report.VerificationFlag = "UNVERIFIED"
