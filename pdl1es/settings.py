@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from pdl1es import __version__
 from pdl1es.dicom.limits import ScanLimits
 from pdl1es.dicom.protocol.rules import ProtocolRules
 from pdl1es.dicom.selection.rules import SelectionRules
 from pdl1es.plausibility.rules import PlausibilityRules
-from pdl1es.regular_file import read_regular_file
+from pdl1es.settings_file import read_settings_mapping, settings_error, without_empty_keys
 from pdl1es.shipped import shipped_path
 
 DEFAULT_FILE: Final = shipped_path("app.yaml")
@@ -28,24 +25,6 @@ RESOURCES: Final[dict[str, int | str]] = {"cpu": 2, "gpu": 0, "memory": "4Gi", "
 OutputKind = Literal["sr", "cam", "pdf", "json"]
 StabilityMode = Literal["on", "borderline", "off"]
 """When a tumour is scored again with contours that differ by 1 mm."""
-
-
-MAX_SETTINGS_BYTES: Final = 2**20
-
-
-class SettingsError(ValueError):
-    """``app.yaml`` cannot be used; the message names file, key, value and what is allowed."""
-
-
-class _SettingsLoader(yaml.SafeLoader):
-    """YAML without aliases: nested ones make a short file as large as memory, and settings need none."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Refuse an alias; compose any other node."""
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise yaml.composer.ComposerError(None, None, "an alias (*) cannot be used here", event.start_mark)
-        return super().compose_node(parent, index)
 
 
 def _with_all_resources(given: Any) -> Any:
@@ -156,37 +135,7 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _empty_keys_are_left_out(cls, given: Any) -> Any:
-        return _without_empty(given, cls)
-
-
-def _without_empty(given: Any, model: type[BaseModel]) -> Any:
-    """Return settings without the keys that stand there with no value, as ``report:`` with nothing below it.
-
-    Parameters
-    ----------
-    given
-        What was read for a section.
-    model
-        The section's model. Where a field may be None, None is a value.
-
-    Returns
-    -------
-    Any
-        ``given`` itself where it is no mapping; the model then says what is wrong.
-    """
-    if not isinstance(given, Mapping):
-        return given
-    fields = {field.alias or name: field for name, field in model.model_fields.items()}
-    kept = {}
-    for key, value in given.items():
-        field = fields.get(key)
-        if field is not None and value is None and field.get_default(call_default_factory=True) is not None:
-            continue
-        section = field.annotation if field is not None else None
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            value = _without_empty(value, section)
-        kept[key] = value
-    return kept
+        return without_empty_keys(given, cls)
 
 
 def settings_file(given: Path | None) -> Path:
@@ -229,64 +178,11 @@ def load_settings(file: Path) -> Settings:
     SettingsError
         Where it is missing, not YAML, or holds a key or value that is not allowed: every fault at once.
     """
-    try:
-        content = read_regular_file(file, MAX_SETTINGS_BYTES)
-        text = content.decode("utf-8")
-    except OSError as error:
-        raise SettingsError(f"{file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{file}: {error}") from error
-    if len(content) > MAX_SETTINGS_BYTES:
-        raise SettingsError(f"{file} is larger than {MAX_SETTINGS_BYTES} bytes")
-    try:
-        document = yaml.load(text, _SettingsLoader)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{file} is not YAML: {error}") from error
-    except RecursionError:
-        raise SettingsError(f"{file} is nested too deeply") from None
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        # What PyYAML's constructors raise for a scalar that its pattern accepts: a date of month 99, !!int 'x'.
-        raise SettingsError(f"{file} holds a value that cannot be read: {_brief(str(error))}") from error
-    if document is None:
-        document = {}
-    if not isinstance(document, dict):
-        raise SettingsError(f"{file} must hold a mapping with the sections of app.yaml")
-    return _validated(document, str(file))
+    return _validated(read_settings_mapping(file), str(file))
 
 
-def _brief(text: str) -> str:
-    """Shorten what a message repeats."""
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def _in_words(fault: ErrorDetails) -> str:
-    """Say what is wrong in the words of a settings file; pydantic speaks of Python's types."""
-    if fault["type"] == "extra_forbidden":
-        *sections, key = fault["loc"]
-        near = get_close_matches(str(key), _keys_of(sections), n=1)
-        return f"there is no such key; did you mean {near[0]!r}?" if near else "there is no such key"
-    if fault["type"] == "tuple_type":
-        return "Input should be a list"
-    return str(fault["msg"])
-
-
-def _keys_of(sections: Sequence[str | int]) -> list[str]:
-    """Return the keys that a section may have."""
-    model: type[BaseModel] = Settings
-    for section in sections:
-        inner = model.model_fields[str(section)].annotation
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        model = inner
-    return list(model.model_fields)
-
-
-def _validated(document: dict[Any, Any], where: str) -> Settings:
+def _validated(document: Mapping[Any, Any], where: str) -> Settings:
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
-        faults = [
-            f"  {_brief('.'.join(str(part) for part in fault['loc']))} = {_brief(repr(fault['input']))}: {_in_words(fault)}"
-            for fault in error.errors(include_url=False)
-        ]
-        raise SettingsError("\n".join([f"{where} holds settings that are not allowed:", *faults])) from error
+        raise settings_error(error, Settings, where) from error

@@ -30,7 +30,8 @@ from pdl1es.features.radiomic_features import RadiomicFeatures
 from pdl1es.model.fusion import FusionModel
 from pdl1es.phantom.dicom import make_phantom_study
 from pdl1es.report.clock import report_time
-from pdl1es.settings import DEFAULT_FILE, Settings, SettingsError, load_settings
+from pdl1es.settings import DEFAULT_FILE, Settings, load_settings
+from pdl1es.settings_file import SettingsError
 from pdl1es.shipped import shipped_path
 from pdl1es.stopwatch import Stopwatch
 from tests.structure_sets import Region, images_of, outlines_of_seg, structure_set, write

@@ -72,7 +72,8 @@ Clinical = Annotated[
 
 
 def _settings(config: Path | None) -> Settings:
-    from pdl1es.settings import SettingsError, load_settings, settings_file
+    from pdl1es.settings import load_settings, settings_file
+    from pdl1es.settings_file import SettingsError
 
     try:
         return load_settings(settings_file(config))

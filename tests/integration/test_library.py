@@ -20,7 +20,7 @@ from pydantic import BaseModel
 import pdl1es
 from pdl1es import Refusal, StudyResult, chain, extract_features, inspect_study, load_model, read_tumour, score_study
 from pdl1es.clinical import ClinicalFileError
-from pdl1es.settings import SettingsError
+from pdl1es.settings_file import SettingsError
 from tests.integration.chain_runs import WHEN, Score
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pdl1es.settings import DEFAULT_FILE, Settings, SettingsError, load_settings, settings_file
+from pdl1es.settings import DEFAULT_FILE, Settings, load_settings, settings_file
+from pdl1es.settings_file import SettingsError
 
 SHIPPED = DEFAULT_FILE.read_text(encoding="utf-8")
 

@@ -16,7 +16,7 @@ def told_errors() -> Iterator[None]:
     What a user can put right ends with exit code 2, a step that failed with 1.
     """
     from pdl1es.errors import Refusal
-    from pdl1es.settings import SettingsError
+    from pdl1es.settings_file import SettingsError
     from training.errors import FailedError, UsageError
 
     try:
