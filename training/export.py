@@ -23,7 +23,7 @@ from pdl1es.method_digest import method_digest
 from pdl1es.model.digests import sha256_of, write_digests
 from pdl1es.model.folder import MODEL_FILE
 from pdl1es.model.fusion import FusionModel
-from pdl1es.model.metadata import METADATA_KEY, CutOff, ModelMetadata, TrainingData
+from pdl1es.model.metadata import METADATA_KEY, CutOff, ExpressionAccuracy, ModelMetadata, TrainingData
 from pdl1es.model.training_reach import TrainingReach
 from training.errors import FailedError
 from training.network import FusionNetwork, Preprocessor, ServingGraph
@@ -58,6 +58,7 @@ def model_metadata(
     clinical_cut_off: CutOff | None = None,
     fusion_cut_off: CutOff | None = None,
     training_reach: TrainingReach | None = None,
+    expression_accuracy: ExpressionAccuracy | None = None,
 ) -> ModelMetadata:
     """Describe a network, with this version's method and the fitted values.
 
@@ -73,6 +74,8 @@ def model_metadata(
         Whether the score may be called a probability.
     training_reach
         How far the training patients lie; None where it was not measured.
+    expression_accuracy
+        At the expression cut-off; None where it was not measured.
 
     Returns
     -------
@@ -102,6 +105,7 @@ def model_metadata(
         clinical_cut_off=clinical_cut_off,
         fusion_cut_off=fusion_cut_off,
         training_reach=training_reach,
+        expression_accuracy=expression_accuracy,
     )
 
 

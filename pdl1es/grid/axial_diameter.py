@@ -57,6 +57,8 @@ def axial_diameters(mask: NDArray[np.bool_]) -> AxialDiameters:
     for bound, index, in_slice in sorted(_slices(mask), key=lambda found: -found[0]):
         if bound < longest:
             break
+        if _largest_square(_row_ends(in_slice)) < longest:
+            continue  # nothing in the slice is that far apart, whatever its parts
         for part in _parts(in_slice):
             square = _largest_square(_row_ends(part))
             if square > longest:

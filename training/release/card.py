@@ -22,6 +22,11 @@ SPLITS: Final = {
 }
 """Names on the card of the splits of a cohort."""
 
+DIRECTION: Final = (
+    "In the paper a higher score means shorter progression-free survival, which its authors call contrary to common sense.\n"
+    "The direction of the groups here is the one that was found on this model's own cases; reports say it beside the groups."
+)
+
 
 def model_card(
     metadata: ModelMetadata,
@@ -105,6 +110,8 @@ same cohort.
 | quantity | groups | found by |
 |---|---|---|
 {_cut_off_rows(metadata)}
+
+{DIRECTION}
 
 {reach_section(metadata)}
 ## Limits

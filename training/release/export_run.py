@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from training.release.bundle import bundle_metadata
 from training.release.calibration_claim import CalibrationClaim, calibration_claim
 from training.release.card import model_card
 from training.release.cut_offs import ModelCutOffs, read_cut_offs
-from training.release.performance import Performance
+from training.release.reader_words import expression_accuracy, limitations, told
 from training.statistics.classification import youden_cut_off
 from training.statistics.estimability import NotEstimable
 from training.train.config import ModelName
@@ -45,15 +46,6 @@ RESEARCH_USE: Final = (
     "Research on PD-L1 expression and progression under first-line pembrolizumab, in stage IV non-small cell lung cancer "
     "before treatment. No substitute for immunohistochemistry, and not for any decision on a patient without validation "
     "at the site."
-)
-DIRECTION: Final = (
-    "In the paper a higher score means shorter progression-free survival, which its authors call contrary to common "
-    "sense; the direction of the risk groups here is the one that was found on this model's own patients."
-)
-METHOD_LIMITS: Final = (
-    "Meant for stage IV non-small cell lung cancer before first-line treatment, on CT with a sharp kernel and slices of "
-    "at most 5 mm.",
-    "A score from one contour of one tumour: metastases and other tumours are not looked at.",
 )
 
 
@@ -133,6 +125,7 @@ def release(
     placeholders = _placeholders(given)
     synthetic = record.training_data == "synthetic"
     claim = _calibration(given, synthetic)
+    in_words = partial(told, summary=summary, performance=given.performance, synthetic=synthetic)
     try:
         metadata = model_metadata(
             network,
@@ -140,15 +133,16 @@ def release(
             name=name,
             version=version,
             training_data=record.training_data,
-            trained_on=_trained_on(summary, synthetic, cohort),
+            trained_on=cohort_sentence(summary, synthetic, cohort),
             intended_use=SYNTHETIC_USE if synthetic else RESEARCH_USE,
-            limitations=_limitations(summary, placeholders, synthetic, claim, given.performance),
-            expression_cut_off=given.expression or _youden(run),
-            progression_cut_off=given.progression or PLACEHOLDER,
+            limitations=limitations(summary, placeholders, synthetic=synthetic, claim=claim),
+            expression_cut_off=in_words(given.expression or _youden(run)),
+            progression_cut_off=in_words(given.progression or PLACEHOLDER),
             calibrated=claim.holds,
-            clinical_cut_off=None if given.clinical is None else given.clinical.cut_off,
-            fusion_cut_off=None if given.fusion is None else given.fusion.cut_off,
+            clinical_cut_off=None if given.clinical is None else in_words(given.clinical.cut_off),
+            fusion_cut_off=None if given.fusion is None else in_words(given.fusion.cut_off),
             training_reach=read_reach(run),
+            expression_accuracy=expression_accuracy(given.performance, synthetic=synthetic),
         )
     except ValidationError as error:
         raise TrainingError(f"the model cannot be described so: {validation_reasons(error)}") from error
@@ -216,7 +210,22 @@ def _placeholders(given: ModelCutOffs) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _trained_on(summary: dict[str, Any], synthetic: bool, cohort: str | None) -> str:
+def cohort_sentence(summary: dict[str, Any], synthetic: bool, cohort: str | None) -> str:
+    """Return the sentence on a model's cohort.
+
+    Parameters
+    ----------
+    summary
+        Of the training run.
+    synthetic
+        Whether it was one of phantoms.
+    cohort
+        What is said of it besides its numbers.
+
+    Returns
+    -------
+    str
+    """
     counts = summary["counts"]
     kind = "synthetic phantoms" if synthetic else "patients"
     numbers = " / ".join(str(counts[split]["patients"]) for split in ("train", "validation", "test"))
@@ -224,33 +233,3 @@ def _trained_on(summary: dict[str, Any], synthetic: bool, cohort: str | None) ->
     everyone = sum(count["patients"] for count in counts.values())
     sentence = f"{everyone} {kind} ({numbers} training / validation / test; {high} with high expression)"
     return f"{sentence}. {cohort}" if cohort else sentence
-
-
-def _limitations(
-    summary: dict[str, Any],
-    placeholders: tuple[str, ...],
-    synthetic: bool,
-    claim: CalibrationClaim,
-    performance: Performance | None,
-) -> tuple[str, ...]:
-    found = []
-    if synthetic:
-        found.append("Trained on synthetic phantoms: its score says nothing about any patient's PD-L1 or progression.")
-    network = summary["networks"][SIGNATURE]
-    test = network["auc"].get("test")
-    if test is not None:
-        found.append(
-            f"AUC on {test['patients']} test {'phantoms' if synthetic else 'patients of the same cohort'}: "
-            f"{test['value']:.2f} (95 % CI {test['lower']:.2f}-{test['upper']:.2f})."
-        )
-    if performance is not None and performance.not_holding:
-        failed = "; ".join(gate.claim for gate in performance.not_holding)
-        found.append(f"Of {len(performance.gates)} claims on the phantoms' known truth these do not hold: {failed}.")
-    if not claim.holds:
-        found.append(claim.reason)
-    if network["epochs"] < network["epochs_planned"]:
-        found.append(
-            f"Trained for {network['epochs']} of {network['epochs_planned']} planned epochs: each learning rate ends when "
-            "validation no longer improves."
-        )
-    return (*found, *placeholders, DIRECTION, *METHOD_LIMITS)
