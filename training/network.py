@@ -193,7 +193,7 @@ class FusionNetwork(nn.Module):
         self.layers = layers
         self.n_selected = len(fitted.selected)
         self.preprocessor = Preprocessor(fitted)
-        self.densenet = _densenet(layers) if parts.deep else nn.Identity()
+        self.densenet = dense_blocks(layers) if parts.deep else nn.Identity()
         inputs = layers.deep_features * parts.deep + self.n_selected * parts.radiomics + 4 * parts.clinical
         self.classifier = nn.Linear(inputs, 2)
 
@@ -217,9 +217,7 @@ class FusionNetwork(nn.Module):
 
     def feature_maps(self, patches: Tensor) -> Tensor:
         """HU patches (N, 1, 112, 112) to the last block's maps after ReLU, float32, shape (N, 1024, 3, 3)."""
-        low, high = self.window_hu
-        windowed = ((patches - low) / (high - low)).clamp(0.0, 1.0)
-        return torch.relu(self.densenet(windowed))
+        return last_maps(self.densenet, patches, self.window_hu)
 
     def forward(self, patches: Tensor, radiomic_z: Tensor, clinical_z: Tensor) -> Tensor:
         """Two logits for each patch, for training.
@@ -369,8 +367,40 @@ class ServingGraph(nn.Module):
         return ServingOutputs._fields[:count]
 
 
-def _densenet(layers: Layers) -> nn.Module:
-    """MONAI's DenseNet up to its last block."""
+def last_maps(densenet: nn.Module, patches: Tensor, window_hu: tuple[float, float]) -> Tensor:
+    """Return what the last block sees.
+
+    Parameters
+    ----------
+    densenet
+        As `dense_blocks` makes it.
+    patches
+        float32 HU, shape (N, 1, 112, 112).
+    window_hu
+        Scaled to 0..1; what lies outside is clamped.
+
+    Returns
+    -------
+    Tensor
+        After ReLU, shape (N, 1024, 3, 3) for DenseNet121.
+    """
+    low, high = window_hu
+    return torch.relu(densenet(((patches - low) / (high - low)).clamp(0.0, 1.0)))
+
+
+def dense_blocks(layers: Layers) -> nn.Module:
+    """MONAI's DenseNet up to its last block.
+
+    Parameters
+    ----------
+    layers
+        Its size.
+
+    Returns
+    -------
+    nn.Module
+        From one channel to the maps of the last block.
+    """
     network = DenseNet(
         spatial_dims=2,
         in_channels=1,

@@ -487,7 +487,7 @@ class Reproduction:
         return json.loads((self.folder / PREPARED / TRUTH_FILE).read_bytes())
 
     def _prepared(self) -> PreparedCohort:
-        return PreparedCohort.load(self.folder / PREPARED)
+        return PreparedCohort.load(self.folder / PREPARED).without_pretraining()
 
     def _control(self, control: Control) -> Path:
         return self.folder / DISTURBED / control.replace(" ", "-")

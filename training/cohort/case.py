@@ -39,10 +39,11 @@ from pdl1es.method import PATCH_SIZE, PATCH_SLICES
 from pdl1es.method_digest import method_digest
 from pdl1es.plausibility.rules import PlausibilityRules
 from pdl1es.score_warning import ScoreWarning
+from training.cohort.rim import rim_features
 from training.cohort.table import CohortRow
 from training.cohort.volumes import ACQUISITION, is_volume, read_ct_volume, read_mask_volume
 
-CACHE_FORMAT: Final = 1
+CACHE_FORMAT: Final = 2
 _BLOCK: Final = 1 << 20
 _PATCH_SHAPE: Final = (PATCH_SLICES, PATCH_SIZE, PATCH_SIZE)
 
@@ -109,6 +110,8 @@ class PreparedCase:
         bool, same shape.
     radiomics
         float64, shape (1316,).
+    rim
+        float64, shape (1316,): of the tissue around the tumour (`rim.rim_features`).
     facts
         manufacturer, convolution_kernel, slice_thickness_mm, tube_current_ma, volume_ml, longest_diameter_mm.
     warnings
@@ -118,6 +121,7 @@ class PreparedCase:
     patches: NDArray[np.int16]
     mask: NDArray[np.bool_]
     radiomics: NDArray[np.float64]
+    rim: NDArray[np.float64]
     facts: Mapping[str, str | float | None]
     warnings: tuple[ScoreWarning, ...]
 
@@ -133,6 +137,7 @@ class PreparedCase:
             patches=self.patches,
             mask=np.packbits(self.mask),
             radiomics=self.radiomics,
+            rim=self.rim,
             document=np.frombuffer(json.dumps(document, sort_keys=True).encode("utf-8"), np.uint8),
         )
         return file.getvalue()
@@ -151,14 +156,14 @@ class PreparedCase:
                 document = json.loads(arrays["document"].tobytes())
                 bits = int(np.prod(_PATCH_SHAPE))
                 mask = np.unpackbits(arrays["mask"], count=bits).reshape(_PATCH_SHAPE).astype(np.bool_)
-                patches, radiomics = arrays["patches"], arrays["radiomics"]
+                patches, radiomics, rim = arrays["patches"], arrays["radiomics"], arrays["rim"]
                 warnings = tuple(ScoreWarning(*warning) for warning in document["warnings"])
                 facts = document["facts"]
         except (KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"a prepared case is damaged: {error}") from error
-        if patches.shape != _PATCH_SHAPE or radiomics.shape != (len(FEATURE_NAMES),):
+        if patches.shape != _PATCH_SHAPE or not radiomics.shape == rim.shape == (len(FEATURE_NAMES),):
             raise ValueError("a prepared case is damaged: its arrays have other shapes")
-        return cls(patches, mask, radiomics, facts, warnings)
+        return cls(patches, mask, radiomics, rim, facts, warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +266,7 @@ def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedC
         patches=described.patches.hu.astype(np.int16),
         mask=described.patches.mask,
         radiomics=described.features.values,
+        rim=rim_features(tumour.volume),
         facts={
             **_acquisition(case.ct),
             "volume_ml": tumour.size.volume_ml,

@@ -42,6 +42,7 @@ COHORT_NAMES: Final = {
     "test": "Test",
     "prognosis": "Immunotherapy",
     "gate": "Further test cases",
+    "pretrain": "Pretraining, without label",
 }
 
 
@@ -210,6 +211,7 @@ def prepare_cohort(
         np.array([case.patches for case in order], np.int16).reshape(-1, *patch),
         np.array([case.mask for case in order], np.bool_).reshape(-1, *patch),
         np.array([case.radiomics for case in order], np.float64).reshape(-1, len(FEATURE_NAMES)),
+        rim=np.array([case.rim for case in order], np.float64).reshape(-1, len(FEATURE_NAMES)),
         failures=_failure_table(failures),
         manifest=manifest,
     )

@@ -27,11 +27,14 @@ SCHEMA_VERSION: Final = 1
 MANIFEST_FILE: Final = "manifest.json"
 CASES_FILE: Final = "cases.parquet"
 RADIOMICS_FILE: Final = "radiomics.parquet"
+RIM_FILE: Final = "rim.parquet"
 PATCHES_FILE: Final = "patches.npz"
 FAILURES_FILE: Final = "failures.parquet"
-SPLITS: Final = ("train", "validation", "test", "prognosis", "gate")
-"""``prognosis`` are patients under immunotherapy; ``gate`` are further synthetic cases that only quality gates use."""
-Split = Literal["train", "validation", "test", "prognosis", "gate"]
+SPLITS: Final = ("train", "validation", "test", "prognosis", "gate", "pretrain")
+"""``prognosis`` are patients under immunotherapy; ``gate`` are further synthetic cases that only quality gates use;
+``pretrain`` are patients whose images alone are used, without any label (`training.pretrain`)."""
+Split = Literal["train", "validation", "test", "prognosis", "gate", "pretrain"]
+PRETRAIN: Final = "pretrain"
 _FLOAT, _TEXT, _LIST = "float64", "object", "list"
 CASE_COLUMNS: Final[dict[str, str]] = {
     "case_id": _TEXT,
@@ -89,6 +92,9 @@ class PreparedCohort:
         ``manifest.json``.
     folder
         Where it was read from, or None.
+    rim
+        float64, shape (n, 1316): features of the tissue around the tumour (`rim.rim_features`). None where they were not
+        kept.
     """
 
     cases: pd.DataFrame
@@ -98,6 +104,7 @@ class PreparedCohort:
     failures: pd.DataFrame
     manifest: Mapping[str, Any]
     folder: Path | None = None
+    rim: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together."""
@@ -110,7 +117,10 @@ class PreparedCohort:
             ("patches", self.patches, np.int16, patch),
             ("masks", self.masks, np.bool_, patch),
             ("radiomics", self.radiomics, np.float64, (n, len(FEATURE_NAMES))),
+            ("rim", self.rim, np.float64, (n, len(FEATURE_NAMES))),
         ):
+            if array is None:
+                continue
             if array.dtype != dtype or array.shape != shape:
                 raise PreparedCohortError(
                     f"{name} must be {np.dtype(dtype)} of shape {shape}, got {array.dtype} {array.shape}"
@@ -175,7 +185,13 @@ class PreparedCohort:
             patches=self.patches[positions],
             masks=self.masks[positions],
             radiomics=self.radiomics[positions],
+            rim=None if self.rim is None else self.rim[positions],
         )
+
+    def without_pretraining(self) -> PreparedCohort:
+        """Return the cases that are trained on, scored and evaluated: all but those of the split ``pretrain``."""
+        kept = (self.cases["split"] != PRETRAIN).to_numpy(np.bool_)
+        return self if kept.all() else self.subset(kept)
 
     @classmethod
     def load(cls, folder: Path) -> PreparedCohort:
@@ -191,6 +207,7 @@ class PreparedCohort:
             cases = pd.read_parquet(folder / CASES_FILE)
             table = pd.read_parquet(folder / RADIOMICS_FILE)
             failures = pd.read_parquet(folder / FAILURES_FILE)
+            rims = pd.read_parquet(folder / RIM_FILE) if manifest.get("rim") else None
             with np.load(folder / PATCHES_FILE, allow_pickle=False) as arrays:
                 patches, packed = arrays["patches"], arrays["masks_packed"]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
@@ -204,22 +221,29 @@ class PreparedCohort:
                 f"{folder} was prepared by method {str(manifest.get('method_digest'))[:12]}, this version's is "
                 f"{method_digest()[:12]}: run `pdl1es cohort prepare` again"
             )
-        if list(table["case_id"]) != list(cases["case_id"]):
-            raise PreparedCohortError(f"{folder}: {RADIOMICS_FILE} and {CASES_FILE} are of different cases")
-        try:
-            radiomics = np.ascontiguousarray(table[list(FEATURE_NAMES)].to_numpy(np.float64))
-        except KeyError as error:
-            raise PreparedCohortError(f"{folder / RADIOMICS_FILE}: {error}") from None
+        radiomics = _features(folder / RADIOMICS_FILE, table, cases)
+        rim = None if rims is None else _features(folder / RIM_FILE, rims, cases)
         shape = (len(cases), PATCH_SLICES, PATCH_SIZE, PATCH_SIZE)
         bits = int(np.prod(shape))
         if packed.size * 8 < bits:
             raise PreparedCohortError(f"{folder / PATCHES_FILE}: masks are shorter than {len(cases)} cases")
         masks = np.unpackbits(packed, count=bits).reshape(shape).astype(np.bool_)
-        return cls(cases, patches, masks, radiomics, failures, manifest, folder)
+        return cls(cases, patches, masks, radiomics, failures, manifest, folder, rim)
+
+
+def _features(path: Path, table: pd.DataFrame, cases: pd.DataFrame) -> NDArray[np.float64]:
+    """Return a table of features as an array in the order of `FEATURE_NAMES`; refuse one of other cases."""
+    if list(table["case_id"]) != list(cases["case_id"]):
+        raise PreparedCohortError(f"{path.parent}: {path.name} and {CASES_FILE} are of different cases")
+    try:
+        return np.ascontiguousarray(table[list(FEATURE_NAMES)].to_numpy(np.float64))
+    except KeyError as error:
+        raise PreparedCohortError(f"{path}: {error}") from None
 
 
 def cohort_digest(prepared: PreparedCohort) -> str:
-    """Return the SHA-256 of everything in a cohort that training looks at."""
+    """Return the SHA-256 of everything in a cohort that training looks at; pretraining has a digest of its own."""
+    prepared = prepared.without_pretraining()
     digest = hashlib.sha256(method_digest().encode("ascii"))
     for column in ("case_id", "split"):
         digest.update("\n".join(str(value) for value in prepared.cases[column]).encode("utf-8"))
@@ -257,6 +281,7 @@ def write_prepared_cohort(
     masks: NDArray[np.bool_],
     radiomics: NDArray[np.float64],
     *,
+    rim: NDArray[np.float64] | None = None,
     failures: pd.DataFrame | None = None,
     manifest: Mapping[str, Any] | None = None,
 ) -> PreparedCohort:
@@ -272,6 +297,8 @@ def write_prepared_cohort(
         Shape (n, 3, 112, 112).
     radiomics
         float64, shape (n, 1316).
+    rim
+        Same shape: of the tissue around the tumours; None writes no file of them.
     failures
         Cases that could not be prepared, with the columns of `FAILURE_COLUMNS`.
     manifest
@@ -295,14 +322,17 @@ def write_prepared_cohort(
         "method_digest": method_digest(),
         "cases": len(cases),
         "failures": len(failures),
+        "rim": rim is not None,
     }
-    cohort = PreparedCohort(cases, patches, masks, radiomics, failures, document, folder)
-    table = pd.DataFrame(radiomics, columns=list(FEATURE_NAMES))
-    table.insert(0, "case_id", cases["case_id"].to_numpy())
+    cohort = PreparedCohort(cases, patches, masks, radiomics, failures, document, folder, rim)
     archive = io.BytesIO()
     np.savez_compressed(archive, patches=patches, masks_packed=np.packbits(masks))
     write_atomically(folder / CASES_FILE, parquet_bytes(cases))
-    write_atomically(folder / RADIOMICS_FILE, parquet_bytes(table))
+    for name, features in ((RADIOMICS_FILE, radiomics), (RIM_FILE, rim)):
+        if features is not None:
+            table = pd.DataFrame(features, columns=list(FEATURE_NAMES))
+            table.insert(0, "case_id", cases["case_id"].to_numpy())
+            write_atomically(folder / name, parquet_bytes(table))
     write_atomically(folder / PATCHES_FILE, archive.getvalue())
     write_atomically(folder / FAILURES_FILE, parquet_bytes(failures))
     write_atomically(folder / MANIFEST_FILE, json_bytes(document))

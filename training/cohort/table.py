@@ -136,7 +136,8 @@ REMEDIES: Final[dict[str, str]] = {
     "pfs_days": "give days from the start of treatment to progression or to the last visit",
     "progressed": "write 1 (progression or death) or 0 (censored)",
     "treatment": "write pembrolizumab, pembrolizumab and chemotherapy, or other; or leave it empty",
-    "split": "write train, validation, test, prognosis or gate; or leave it empty, and the division is drawn by seed",
+    "split": "write train, validation, test, prognosis, gate or pretrain (images alone, no label needed); or leave it empty, "
+    "and the division is drawn by seed",
     "manufacturer": "give the scanner's manufacturer in at most 64 characters (NIfTI and NRRD only)",
     "convolution_kernel": "give the kernel in at most 64 characters (NIfTI and NRRD only)",
     "slice_thickness_mm": "give millimetres above 0 (NIfTI and NRRD only)",
@@ -389,7 +390,7 @@ def _excluded(
             row.seg is None and row.ct is not None and row.ct.is_file() and not without_images
         ),
         "Neither PD-L1 expression nor follow-up known": lambda row: (
-            row.high_expression is None and row.pfs_days is None and not without_outcome
+            row.high_expression is None and row.pfs_days is None and row.split != "pretrain" and not without_outcome
         ),
     }
     counts, left = [], rows
@@ -436,6 +437,15 @@ def _warnings(rows: list[tuple[int, CohortRow]], longest_interval_days: int) -> 
             notes.append(
                 TableNote(
                     number, "split", f"the patient of the {row.split} cohort has no PD-L1 result", "give pdl1_tps"
+                )
+            )
+        if row.split == "pretrain" and row.high_expression is not None:
+            notes.append(
+                TableNote(
+                    number,
+                    "split",
+                    "the patient has a PD-L1 result, and pretraining looks at no label",
+                    "leave the split empty to train on the label",
                 )
             )
         if row.split == "prognosis" and row.pfs_days is None:

@@ -125,7 +125,7 @@ def report_of(
     wanted = {"expression": expression is not None, "progression": progression is not None}
     settings = (expression or EvaluationSettings(), progression or PrognosisSettings())
     with told_errors():
-        cohort = PreparedCohort.load(inputs.prepared)
+        cohort = PreparedCohort.load(inputs.prepared).without_pretraining()
         with progress_bars() as told:
             loaded, scored, provenance = _scored(title, cohort, inputs, told)
             if loaded is None:

@@ -11,6 +11,7 @@ from training.commands.cohort import cohort_app
 from training.commands.controls import controls
 from training.commands.evaluate import evaluate
 from training.commands.export import export
+from training.commands.pretrain import pretrain
 from training.commands.prognosis import prognosis
 from training.commands.report import report
 from training.commands.reproduce import reproduce
@@ -25,7 +26,7 @@ app = typer.Typer(
     help="From a cohort's table to the model that the chain serves, and to a report beside the paper's.",
 )
 app.add_typer(cohort_app, name="cohort")
-for command in (train, export, evaluate, prognosis, report, controls, retest, reproduce):
+for command in (pretrain, train, export, evaluate, prognosis, report, controls, retest, reproduce):
     app.command()(command)
 
 

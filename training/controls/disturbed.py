@@ -21,6 +21,7 @@ from scipy.signal import fftconvolve
 from pdl1es.atomic import write_atomically
 from pdl1es.errors import Refusal
 from pdl1es.features.extraction import extract_radiomics
+from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.grid.patches import extract_patches
 from pdl1es.grid.resample import CROP_MARGIN_MM, TumourVolume
 from training.cohort.case import CaseSource, PreparationSettings, PreparedCase, read_case
@@ -225,6 +226,8 @@ def _work(task: _ControlTask) -> PreparedCase:
         patches=patches.hu.astype(np.int16),
         mask=patches.mask,
         radiomics=extract_radiomics(volume.hu, volume.mask, threads=1).values,
+        # A control is scored and never pretrained on.
+        rim=np.full(len(FEATURE_NAMES), np.nan),
         facts={},
         warnings=(),
     )

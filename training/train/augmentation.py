@@ -31,10 +31,16 @@ class Augmentation:
     ----------
     seed
         Of the run.
+    noise_hu
+        Largest standard deviation of the noise.
+    transposed
+        Half of the patches are mirrored at their diagonal too: for a task in which no direction counts.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, noise_hu: float = NOISE_HU, transposed: bool = False) -> None:
         self.seed = seed
+        self.noise_hu = noise_hu
+        self.transposed = transposed
         self._resample = AffineTransform(
             normalized=True, mode="bilinear", padding_mode="border", align_corners=False, reverse_indexing=False
         )
@@ -57,13 +63,18 @@ class Augmentation:
         maps, offsets, noise = [], [], []
         for epoch, sample in zip(epochs, samples, strict=True):
             rng = np.random.default_rng([self.seed, 4, epoch, sample])
-            maps.append(_affine(rng))
+            affine = _affine(rng)
             offsets.append(rng.uniform(-OFFSET_HU, OFFSET_HU))
-            strength = rng.uniform(0, NOISE_HU)
-            noise.append(strength * rng.standard_normal((PATCH_SIZE, PATCH_SIZE), dtype=np.float32))
+            if self.noise_hu:
+                strength = rng.uniform(0, self.noise_hu)
+                noise.append(strength * rng.standard_normal((PATCH_SIZE, PATCH_SIZE), dtype=np.float32))
+            if self.transposed and rng.random() < 0.5:
+                affine = affine[::-1].copy()
+            maps.append(affine)
         moved: Tensor = self._resample(patches, torch.from_numpy(np.stack(maps)))
         moved += torch.tensor(offsets, dtype=torch.float32)[:, None, None, None]
-        moved += torch.from_numpy(np.stack(noise).astype(np.float32)).unsqueeze(1)
+        if noise:
+            moved += torch.from_numpy(np.stack(noise).astype(np.float32)).unsqueeze(1)
         return moved
 
 

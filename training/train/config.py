@@ -189,16 +189,7 @@ def read_configuration(
     ConfigurationError
         The file is not JSON, or a field is unknown or out of range.
     """
-    document: dict[str, Any] = {}
-    if path is not None:
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"{path} is not JSON: {error}") from error
-        if not isinstance(document, dict):
-            raise ConfigurationError(f"{path} holds no JSON object")
-    document = {**document, **(given or {})}
-    config = _validated(TrainingConfig, document, "the training's configuration")
+    config = read_merged(TrainingConfig, path, given, "the training's configuration")
     if epochs is None:
         return config
     return config.model_copy(
@@ -215,6 +206,41 @@ def read_hardware(**given: object) -> Hardware:
         A value is out of range.
     """
     return _validated(Hardware, given, "the hardware")
+
+
+def read_merged(model: type[Checked], path: Path | None, given: Mapping[str, object] | None, what: str) -> Checked:
+    """Merge a JSON file, if given, with options, which win; then check them.
+
+    Parameters
+    ----------
+    model
+        The fields that there are.
+    path
+        JSON with any of them, or None.
+    given
+        Options by field.
+    what
+        Of the messages.
+
+    Returns
+    -------
+    BaseModel
+        Of the model's type.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is not JSON, or a field is unknown or out of range.
+    """
+    document: dict[str, Any] = {}
+    if path is not None:
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{path} is not JSON: {error}") from error
+        if not isinstance(document, dict):
+            raise ConfigurationError(f"{path} holds no JSON object")
+    return _validated(model, {**document, **(given or {})}, what)
 
 
 def _validated(model: type[Checked], document: Mapping[str, object], what: str) -> Checked:

@@ -211,7 +211,7 @@ def training_loader(
         batch_size=batch_size,
         sampler=sampler,
         num_workers=workers,
-        collate_fn=_as_it_is,
+        collate_fn=as_it_is,
         pin_memory=pinned,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
@@ -233,10 +233,21 @@ def validation_loader(inputs: NetworkInputs, *, with_patches: bool = True) -> Da
     DataLoader[TrainingBatch]
     """
     return DataLoader(
-        WholePatients(inputs, with_patches), batch_size=VALIDATION_PATIENTS, shuffle=False, collate_fn=_as_it_is
+        WholePatients(inputs, with_patches), batch_size=VALIDATION_PATIENTS, shuffle=False, collate_fn=as_it_is
     )
 
 
-def _as_it_is(batch: T) -> T:
-    """Return the result of `__getitems__` unchanged: it is a batch already."""
+def as_it_is(batch: T) -> T:
+    """Return the result of `__getitems__` unchanged: it is a batch already.
+
+    Parameters
+    ----------
+    batch
+        Of any type.
+
+    Returns
+    -------
+    T
+        The same.
+    """
     return batch

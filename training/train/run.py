@@ -94,6 +94,7 @@ def train(
         The file of weights does not fit.
     """
     hardware, observer = hardware or Hardware(), observer or Silent()
+    prepared = prepared.without_pretraining()
     config = _with_pretrained(config, pretrained)
     require_writable(out)
     claim(out, _record(prepared, config))

@@ -123,7 +123,7 @@ def train_network(
     best = (-1.0, 0, 0)
     history: list[EpochRecord] = []
     precision, device = "", ""
-    chosen = _precision(hardware, network)
+    chosen = precision_of(hardware, deep=network.parts.deep)
     for number in range(1, len(config.stages) + 1):
         place = folder / f"stage-{number}"
         if best_weights is not None:
@@ -231,7 +231,7 @@ def _run_stage(
         document = {
             "learning_rate": stage.learning_rate,
             "precision": precision,
-            "device": _device_name(trainer),
+            "device": device_name(trainer),
             "history": [asdict(record) for record in recorder.history],
         }
         write_atomically(place / STAGE_FILE, (json.dumps(document, indent=1) + "\n").encode("utf-8"))
@@ -304,9 +304,22 @@ class _Recorder(Callback):
             self.observer.epoch(self.network, record)
 
 
-def _precision(hardware: Hardware, network: FusionNetwork) -> _Chosen:
-    """Choose bf16 where the processor multiplies in it; without convolutions it would only cost digits."""
-    if not network.parts.deep:
+def precision_of(hardware: Hardware, *, deep: bool) -> _Chosen:
+    """Choose bf16 where the processor multiplies in it; without convolutions it would only cost digits.
+
+    Parameters
+    ----------
+    hardware
+        What was asked for.
+    deep
+        Whether the network has convolutions.
+
+    Returns
+    -------
+    str
+        Lightning's name.
+    """
+    if not deep:
         return "32-true"
     if hardware.precision != "auto":
         return hardware.precision
@@ -323,7 +336,19 @@ def _devices(text: str) -> int | list[int]:
     return [int(part) for part in text.split(",")] if "," in text else int(text)
 
 
-def _device_name(trainer: lightning.Trainer) -> str:
+def device_name(trainer: lightning.Trainer) -> str:
+    """Say what a trainer ran on.
+
+    Parameters
+    ----------
+    trainer
+        After its fit.
+
+    Returns
+    -------
+    str
+        The accelerator's name, or the number of the processor's threads.
+    """
     root = trainer.strategy.root_device
     name = (
         torch.cuda.get_device_name(root) if root.type == "cuda" else f"{root.type}, {torch.get_num_threads()} threads"

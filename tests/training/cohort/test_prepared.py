@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pdl1es.features.names import FEATURE_NAMES
-from training.cohort.prepared import PreparedCohort, PreparedCohortError, case_table, write_prepared_cohort
+from tests.training.drawn_cohorts import drawn_cohort
+from training.cohort.prepared import (
+    PreparedCohort,
+    PreparedCohortError,
+    case_table,
+    cohort_digest,
+    write_prepared_cohort,
+)
 
 
 def _written(folder: Path, n: int = 5) -> PreparedCohort:
@@ -80,3 +88,25 @@ def test_one_patient_is_one_row() -> None:
     patches = np.zeros((2, 3, 112, 112), np.int16)
     with pytest.raises(PreparedCohortError, match="twice"):
         PreparedCohort(cases, patches, patches > 0, np.zeros((2, len(FEATURE_NAMES))), cases, {})
+
+
+def test_patients_of_pretraining_are_neither_trained_on_nor_scored(tmp_path: Path) -> None:
+    cohort = drawn_cohort(tmp_path / "all", 20)
+    cases = cohort.cases.assign(split=["pretrain"] * 5 + [None] * 15)
+    rest = replace(cohort, cases=cases).without_pretraining()
+    assert rest.case_ids == cohort.case_ids[5:]
+    assert cohort_digest(replace(cohort, cases=cases)) == cohort_digest(rest)
+
+
+def test_rim_features_are_read_back_and_a_cohort_without_them_has_none(tmp_path: Path) -> None:
+    cohort = drawn_cohort(tmp_path / "without", 4)
+    assert PreparedCohort.load(tmp_path / "without").rim is None
+    rim = np.random.default_rng(0).normal(size=cohort.radiomics.shape)
+    write_prepared_cohort(tmp_path / "with", cohort.cases, cohort.patches, cohort.masks, cohort.radiomics, rim=rim)
+    read = PreparedCohort.load(tmp_path / "with")
+    assert read.rim is not None
+    np.testing.assert_array_equal(read.rim, rim)
+    np.testing.assert_array_equal(read.subset(np.array([2, 0])).rim, rim[[2, 0]])
+    (tmp_path / "with" / "rim.parquet").unlink()
+    with pytest.raises(PreparedCohortError, match=r"rim\.parquet"):
+        PreparedCohort.load(tmp_path / "with")

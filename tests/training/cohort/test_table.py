@@ -100,6 +100,13 @@ def test_who_lacks_what_the_method_needs_is_counted_once_by_the_first_reason(tmp
     assert [row.id for row in scored_only.rows] == ["B", "D", "E"]
 
 
+def test_a_patient_of_pretraining_needs_no_outcome_and_a_label_that_is_not_used_is_told(tmp_path: Path) -> None:
+    checked = read_cohort(_table(tmp_path, "id,ct,label,split\nA,ct/0,,pretrain\nB,ct/1,1,pretrain\nC,ct/2,,\n"))
+    assert [row.id for row in checked.rows] == ["A", "B"]
+    assert [(note.row, note.column) for note in checked.warnings] == [(3, "split")]
+    assert "looks at no label" in checked.warnings[0].found
+
+
 def test_a_smoker_of_unknown_grade_is_no_missing_value(tmp_path: Path) -> None:
     checked = read_cohort(_table(tmp_path, "id,ct,label,smoking\nA,ct/0,1,smoker\nB,ct/1,1,unknown\nC,ct/2,0,2\n"))
     assert [(row.smoking, row.smoking_graded) for row in checked.rows] == [(None, False), (None, True), (2.0, True)]

@@ -1,0 +1,1 @@
+"""Pretraining without any label: the network learns to see what radiomics measures in the tissue around a tumour."""
