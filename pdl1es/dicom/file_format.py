@@ -75,7 +75,7 @@ def data_set_start(head: bytes) -> int:
         if vr in (b"OB", b"OW", b"UN", b"SQ", b"UT"):
             (length,) = struct.unpack("<L", head[position + 8 : position + 12].ljust(4, b"\0"))
             position += 12 + length
-        elif re.fullmatch(rb"[A-Z]{2}", vr):
+        elif vr.isalpha() and vr.isupper():
             position += 8 + struct.unpack("<H", head[position + 6 : position + 8])[0]
         else:
             position += 8 + struct.unpack("<L", head[position + 4 : position + 8])[0]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations
 from typing import Any, Final, TypeVar
 
@@ -100,22 +102,37 @@ def create_slice_plane(
         if size < 1 or size != int(size):
             raise _inconsistent("the image has no such size", tag, (size,), uid)
 
-    row, column = np.array(cosines[:3]), np.array(cosines[3:])
-    lengths = (float(np.linalg.norm(row)), float(np.linalg.norm(column)))
-    if any(abs(length - 1.0) > DIRECTION_TOLERANCE for length in lengths):
-        raise _inconsistent("the image's directions are not of unit length", ORIENTATION_TAG, cosines, uid)
-    row, column = row / lengths[0], column / lengths[1]
-    if abs(float(row @ column)) > DIRECTION_TOLERANCE:
-        raise _inconsistent("the image's directions are not perpendicular", ORIENTATION_TAG, cosines, uid)
+    fault, row, column = _unit_directions(struct.pack("<6d", *cosines))
+    if fault is not None:
+        raise _inconsistent(fault, ORIENTATION_TAG, cosines, uid)
     return SlicePlane(
         position=(place[0], place[1], place[2]),
-        row_direction=_triple(row),
-        column_direction=_triple(column),
+        row_direction=row,
+        column_direction=column,
         row_spacing=spacing[0],
         column_spacing=spacing[1],
         rows=int(shape[0]),
         columns=int(shape[1]),
     )
+
+
+_Direction = tuple[float, float, float]
+
+
+@lru_cache(maxsize=256)
+def _unit_directions(cosines: bytes) -> tuple[str | None, _Direction, _Direction]:
+    """Return what is wrong with the directions of six cosines (float64), and both of unit length.
+
+    Nearly all slices of a study have the same; by their bytes, so that -0.0 is not taken for 0.0.
+    """
+    values = struct.unpack("<6d", cosines)
+    row, column = np.array(values[:3]), np.array(values[3:])
+    lengths = (float(np.linalg.norm(row)), float(np.linalg.norm(column)))
+    if any(abs(length - 1.0) > DIRECTION_TOLERANCE for length in lengths):
+        return "the image's directions are not of unit length", _triple(row), _triple(column)
+    row, column = row / lengths[0], column / lengths[1]
+    fault = "the image's directions are not perpendicular" if abs(float(row @ column)) > DIRECTION_TOLERANCE else None
+    return fault, _triple(row), _triple(column)
 
 
 def normal_vector(plane: SlicePlane) -> NDArray[np.float64]:
@@ -273,7 +290,11 @@ def position_along(plane: SlicePlane, direction: NDArray[np.float64]) -> float:
     float
         Along the direction, mm from the frame of reference's origin, rounded to `QUANTUM_MM`.
     """
-    return float(quantise(np.array(plane.position) @ direction))
+    place = float(np.array(plane.position) @ direction)
+    if abs(place) <= MAX_COORDINATE_MM * 2:
+        # What `quantise` does, without arrays: dividing by a power of two is exact, and round() is rint().
+        return round(place / QUANTUM_MM) * QUANTUM_MM + 0.0
+    return float(quantise(place))
 
 
 def quantise(coordinates: NDArray[np.floating] | float) -> NDArray[np.float64]:
@@ -344,5 +365,5 @@ def _inconsistent(found: str, tag: str, values: tuple[float, ...], uid: str) -> 
     return Refusal(RefusalCode.GEOMETRY_INCONSISTENT, found, tag=tag, value=text, uid=uid)
 
 
-def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:
+def _triple(vector: NDArray[np.float64]) -> _Direction:
     return (float(vector[0]), float(vector[1]), float(vector[2]))

@@ -6,12 +6,14 @@ import io
 import os
 import re
 import struct
+from collections.abc import MutableSequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
@@ -33,16 +35,23 @@ from pdl1es.dicom.file_format import (
     looks_like_dicom,
     without_nul_in_character_set,
 )
-from pdl1es.dicom.header_elements import MALFORMED, Converted, settled_elements
+from pdl1es.dicom.header_elements import MALFORMED, settled_elements
 from pdl1es.dicom.header_keywords import HEADER_KEYWORDS
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.limits import ScanLimits
+from pdl1es.dicom.plain_header import (
+    PIXEL_DATA_TAGS,
+    RADIOTHERAPY_TAGS,
+    SharedElements,
+    plain_file_meta,
+    plain_header,
+)
+from pdl1es.dicom.settled_dataset import SettledDataset, SettledFileMeta
 from pdl1es.dicom.silence import silenced_pydicom
 
 _HEADER_TAGS: Final[list[BaseTag | int]] = [
     BaseTag(tag) for tag in map(tag_for_keyword, HEADER_KEYWORDS) if tag is not None
 ]
-_PIXEL_DATA_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _IDENTITY: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _UID_PATTERN: Final = re.compile(r"[0-9.]{1,64}")
 FIRST_CHUNK: Final = 64 * 1024
@@ -74,7 +83,7 @@ def read_instance(path: Path, limits: ScanLimits | None = None) -> Instance:
     if isinstance(head, OSError):
         raise UnreadableFileError("the file cannot be opened") from head
     with silenced_pydicom():
-        return parse_header(path, head, limits or ScanLimits(), {})
+        return parse_header(path, head, limits or ScanLimits(), SharedElements())
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ def read_head(path: Path) -> FileHead | OSError:
         return error
 
 
-def parse_header(path: Path, head: FileHead, limits: ScanLimits, converted: Converted) -> Instance:
+def parse_header(path: Path, head: FileHead, limits: ScanLimits, shared: SharedElements) -> Instance:
     """Return the instance that a file holds.
 
     Parameters
@@ -105,7 +114,7 @@ def parse_header(path: Path, head: FileHead, limits: ScanLimits, converted: Conv
         Its first bytes (`read_head`).
     limits
         Size and depth that it is given.
-    converted
+    shared
         Elements of other files of the same folder, which are not converted again; filled here.
 
     Returns
@@ -125,32 +134,58 @@ def parse_header(path: Path, head: FileHead, limits: ScanLimits, converted: Conv
         raise UnreadableFileError(f"the file is larger than max_file_bytes = {limits.max_file_bytes}", RAISE_LIMITS)
     start = data_set_start(head.data)
     try:
-        meta = _read_file_meta(head.data[:start], converted)
+        meta = _read_file_meta(head.data[:start], shared)
         if meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
             raise NotDicomError
-        header, offset, encapsulated = _read_data_set(path, head, start, meta, limits)
-        malformed: set[str] = set()
-        elements = settled_elements(header, limits.max_sequence_depth, malformed, converted)
+        read = _plain_data_set(head, start, meta, limits, shared) or _any_data_set(
+            path, head, start, meta, limits, shared
+        )
     except RecursionError:
         raise UnreadableFileError("its sequences are nested too deep", RAISE_LIMITS) from None
     except MALFORMED as error:
         raise UnreadableFileError(_reason(error)) from None
 
-    settled = FileDataset(str(path), elements, file_meta=meta)
-    # pydicom reads by the encoding that it finds, which may be another than the transfer syntax says
-    implicit, little = header.original_encoding
-    settled.set_original_encoding(implicit, little, header.original_character_set)
+    settled = SettledDataset(read.elements)
+    settled.file_meta = meta
+    settled.set_original_encoding(read.implicit, read.little, read.character_set)
     for keyword in _IDENTITY:
         value = settled.get(keyword)
         if not value:
             raise UnreadableFileError(f"{keyword} {Tag(keyword)} is absent")
         if not isinstance(value, str) or _UID_PATTERN.fullmatch(value) is None:
             raise UnreadableFileError(f"{keyword} {Tag(keyword)} is not a UID", WRITE_UIDS)
-    if not meta.get("TransferSyntaxUID") and not encapsulated:
+    if not meta.get("TransferSyntaxUID") and not read.encapsulated:
         meta.TransferSyntaxUID = (
-            ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+            ImplicitVRLittleEndian if read.implicit else ExplicitVRLittleEndian if read.little else ExplicitVRBigEndian
         )
-    return Instance(path=path, header=settled, pixel_data_offset=offset, malformed=tuple(sorted(malformed)))
+    return Instance(path=path, header=settled, pixel_data_offset=read.offset, malformed=read.malformed)
+
+
+@dataclass(frozen=True, slots=True)
+class _DataSet:
+    """A data set up to its pixel data.
+
+    Attributes
+    ----------
+    elements
+        The wanted ones, settled.
+    implicit, little, character_set
+        The encoding in which they were found.
+    offset
+        Where the pixel data begin (`Instance.pixel_data_offset`).
+    encapsulated
+        Whether the pixel data's length is undefined.
+    malformed
+        Keywords of the elements that were left out.
+    """
+
+    elements: dict[BaseTag, DataElement | RawDataElement]
+    implicit: bool | None
+    little: bool | None
+    character_set: str | MutableSequence[str]
+    offset: int | None
+    encapsulated: bool
+    malformed: tuple[str, ...] = ()
 
 
 def _reason(error: BaseException) -> str:
@@ -158,16 +193,48 @@ def _reason(error: BaseException) -> str:
     return "the file is truncated or malformed" if isinstance(error, OSError | EOFError) else "the file is malformed"
 
 
-def _read_file_meta(head: bytes, converted: Converted) -> FileMetaDataset:
+def _read_file_meta(head: bytes, shared: SharedElements) -> FileMetaDataset:
     """Return the File Meta Information, empty where a file has none; elements that cannot be converted are left out."""
-    elements = read_dataset(io.BytesIO(head[132:] if head[128:132] == b"DICM" else head), False, True)
-    meta = FileMetaDataset(settled_elements(elements, 1, set(), converted))
+    data = head[132:] if head[128:132] == b"DICM" else head
+    elements = plain_file_meta(data, shared)
+    if elements is None:
+        elements = settled_elements(read_dataset(io.BytesIO(data), False, True), 1, set(), shared.converted)
+    meta = SettledFileMeta(elements)
     transfer_syntax = meta.get("TransferSyntaxUID")
     if transfer_syntax is not None and not (
         isinstance(transfer_syntax, str) and _UID_PATTERN.fullmatch(transfer_syntax)
     ):
         del meta.TransferSyntaxUID
     return meta
+
+
+def _plain_data_set(
+    head: FileHead, start: int, meta: FileMetaDataset, limits: ScanLimits, shared: SharedElements
+) -> _DataSet | None:
+    """Return a data set that is plain, and lies in the file's first bytes; None for any other."""
+    syntax = meta.get("TransferSyntaxUID")
+    if not syntax or syntax in (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian):
+        return None
+    implicit = syntax == ImplicitVRLittleEndian
+    data = head.data[start : start + limits.max_header_bytes]
+    plain = plain_header(data, implicit, limits.max_sequence_depth, shared)
+    if plain is None:
+        return None
+    offset = start + plain.end if plain.at_pixel_data else None
+    return _DataSet(plain.elements, implicit, True, plain.character_set, offset, plain.encapsulated)
+
+
+def _any_data_set(
+    path: Path, head: FileHead, start: int, meta: FileMetaDataset, limits: ScanLimits, shared: SharedElements
+) -> _DataSet:
+    """Return a data set as pydicom reads it."""
+    header, offset, encapsulated = _read_data_set(path, head, start, meta, limits)
+    malformed: set[str] = set()
+    elements = settled_elements(header, limits.max_sequence_depth, malformed, shared.converted)
+    # pydicom reads by the encoding that it finds, which may be another than the transfer syntax says
+    implicit, little = header.original_encoding
+    character_set = header.original_character_set
+    return _DataSet(elements, implicit, little, character_set, offset, encapsulated, tuple(sorted(malformed)))
 
 
 def _read_data_set(
@@ -220,10 +287,10 @@ class _Stop:
 
     def __call__(self, tag: BaseTag, vr: str | None, length: int) -> bool:
         number = int(tag)  # comparing pydicom's own tags is slow
-        if number in _PIXEL_DATA_TAGS:
+        if number in PIXEL_DATA_TAGS:
             self.reason = "pixels"
             self.encapsulated = length == 0xFFFFFFFF
-        elif 0x30020000 <= number < 0x40000000:
+        elif number in RADIOTHERAPY_TAGS:
             self.reason = "radiotherapy"
         return bool(self.reason)
 

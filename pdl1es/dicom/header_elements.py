@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import BaseTag, Tag
 
 from pdl1es.dicom.file_format import RAISE_LIMITS, UnreadableFileError
+from pdl1es.dicom.settled_dataset import SettledDataset, shared_tag
 
 Converted = dict[tuple[Any, ...], tuple[str, Any]]
 """VR and value of elements that were converted already, by all that the conversion depends on."""
@@ -75,56 +76,99 @@ def settled_elements(
     elements: dict[BaseTag, DataElement | RawDataElement] = {}
     encoding = dataset.original_character_set or "iso8859"
     for raw in list(dataset.elements()):
-        tag = raw.tag
-        number = int(tag)
+        number = int(raw.tag)
         if number >> 16 & 1:
             continue
-        key = None
-        try:
-            if isinstance(raw, RawDataElement):
-                if raw.length != 0xFFFFFFFF and len(raw.value or b"") < raw.length:
-                    # pydicom takes what is left of the file for the value
-                    raise UnreadableFileError("the file is truncated or malformed")
-                if raw.value is not None and len(raw.value) <= LONGEST_SHARED:
-                    key = (number, raw.VR, raw.value, raw.is_implicit_VR, raw.is_little_endian, str(encoding))
-                    if key in converted:
-                        vr, value = converted[key]
-                        elements[tag] = DataElement(tag, vr, value, already_converted=True)
-                        continue
-                element = convert_raw_data_element(raw, encoding=encoding, ds=dataset)
-                if len(element.VR) > 2:
-                    element = dataset[tag]  # "US or SS": other elements decide
-                    key = None
-            else:
-                element = raw
-            kinds = _dictionary_kinds(number)
-            fits = not kinds or (_kind(element.VR) in kinds and _is_numeric(element))
-        except MALFORMED:
-            fits = False
-        if not fits:
-            malformed.add(keyword_for_tag(tag) or str(tag))
-        elif element.VR == "SQ":
-            if depth == 0:
-                raise UnreadableFileError("its sequences are nested too deep", RAISE_LIMITS)
-            items = []
-            try:
-                for item in element.value or ():
-                    settled = Dataset(settled_elements(item, depth - 1, malformed, converted))
-                    settled.set_original_encoding(*_encoding_of(item), item.original_character_set)
-                    items.append(settled)
-            except UnreadableFileError as error:
-                if error.remedy is RAISE_LIMITS:
-                    raise
-                malformed.add(keyword_for_tag(tag) or str(tag))  # a sequence that ends too early is left out whole
-                continue
-            elements[tag] = DataElement(
-                tag, "SQ", DicomSequence(items), is_undefined_length=element.is_undefined_length
-            )
-        else:
-            elements[tag] = element
-            if key is not None:
-                converted[key] = (element.VR, element.value)
+        element = settled_element(raw, encoding, dataset, depth, malformed, converted)
+        if element is not None:
+            elements[shared_tag(number)] = element
     return elements
+
+
+def settled_element(
+    raw: DataElement | RawDataElement,
+    encoding: str | MutableSequence[str],
+    dataset: Dataset,
+    depth: int,
+    malformed: set[str],
+    converted: Converted,
+) -> DataElement | None:
+    """Return one element converted.
+
+    Parameters
+    ----------
+    raw
+        As pydicom read it.
+    encoding
+        Python's names of the encodings of its text.
+    dataset
+        Where it lies: Pixel Representation, say, decides the VR of some elements.
+    depth, malformed, converted
+        As for `settled_elements`.
+
+    Returns
+    -------
+    DataElement or None
+        None where its value is not what the dictionary says.
+
+    Raises
+    ------
+    UnreadableFileError
+        As `settled_elements`.
+    """
+    number = int(raw.tag)
+    tag = shared_tag(number)
+    key = None
+    try:
+        if isinstance(raw, RawDataElement):
+            if raw.length != 0xFFFFFFFF and len(raw.value or b"") < raw.length:
+                # pydicom takes what is left of the file for the value
+                raise UnreadableFileError("the file is truncated or malformed")
+            if raw.value is not None and len(raw.value) <= LONGEST_SHARED:
+                key = (number, raw.VR, raw.value, raw.is_implicit_VR, raw.is_little_endian, str(encoding))
+                if key in converted:
+                    vr, value = converted[key]
+                    return DataElement(tag, vr, value, already_converted=True)
+            element = convert_raw_data_element(raw, encoding=encoding, ds=dataset)
+            if len(element.VR) > 2:
+                element = dataset[tag]  # "US or SS": other elements decide
+                key = None
+        else:
+            element = raw
+        kinds = _dictionary_kinds(number)
+        fits = not kinds or (_kind(element.VR) in kinds and _is_numeric(element))
+    except MALFORMED:
+        fits = False
+    if not fits:
+        malformed.add(keyword_for_tag(tag) or str(tag))
+        return None
+    if element.VR == "SQ":
+        return _settled_sequence(element, depth, malformed, converted)
+    if key is not None:
+        converted[key] = (element.VR, element.value)
+    return element
+
+
+def _settled_sequence(
+    element: DataElement, depth: int, malformed: set[str], converted: Converted
+) -> DataElement | None:
+    """Return a sequence whose items are settled; None where it ends too early."""
+    if depth == 0:
+        raise UnreadableFileError("its sequences are nested too deep", RAISE_LIMITS)
+    items = []
+    try:
+        for item in element.value or ():
+            settled = SettledDataset(settled_elements(item, depth - 1, malformed, converted))
+            settled.set_original_encoding(*_encoding_of(item), item.original_character_set)
+            items.append(settled)
+    except UnreadableFileError as error:
+        if error.remedy is RAISE_LIMITS:
+            raise
+        malformed.add(keyword_for_tag(element.tag) or str(element.tag))
+        return None
+    return DataElement(
+        shared_tag(int(element.tag)), "SQ", DicomSequence(items), is_undefined_length=element.is_undefined_length
+    )
 
 
 def _is_numeric(element: DataElement) -> bool:

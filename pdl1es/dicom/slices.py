@@ -67,7 +67,7 @@ def slices_of(objects: Sequence[Instance]) -> tuple[list[CTSlice], list[SetAside
 
 def _is_a_page(image: _Image, types: Collection[tuple[str, ...]]) -> bool:
     """Tell whether an image without a place in space is no slice that lost it, among slices of these Image Types."""
-    own = _image_type(image)[:3]
+    own = image.image_type[:3]
     if own and own not in types:
         return True
     return (
@@ -80,13 +80,17 @@ def _is_a_page(image: _Image, types: Collection[tuple[str, ...]]) -> bool:
 class _Image:
     """One image: a single-frame object, or one frame of an enhanced one."""
 
-    __slots__ = ("frame", "groups", "instance")
+    __slots__ = ("frame", "groups", "image_type", "instance")
 
     def __init__(self, instance: Instance, frame: int) -> None:
         self.instance = instance
         self.frame = frame
         enhanced = instance.sop_class_uid in MULTI_FRAME_CT_SOP_CLASSES
         self.groups = FunctionalGroups.of(instance.header, frame) if enhanced else FunctionalGroups(())
+        frame_type = _texts(self.value("CTImageFrameTypeSequence", "FrameType"))
+        self.image_type = tuple(
+            text.upper() for text in frame_type or _texts(attribute_value(instance.header, "ImageType"))
+        )
 
     def value(self, macro: str, keyword: str) -> Any:
         """Return an attribute's value.
@@ -103,7 +107,7 @@ class _Image:
         Any
             From the functional groups, else from the top level of the header; None where neither has a value.
         """
-        value = self.groups.value(macro, keyword)
+        value = self.groups.value(macro, keyword) if self.groups.items else None
         return attribute_value(self.instance.header, keyword) if value is None else value
 
     def items(self, keyword: str) -> tuple[Dataset, ...]:
@@ -152,11 +156,6 @@ def _frame_count(instance: Instance) -> int:
     return described
 
 
-def _image_type(image: _Image) -> tuple[str, ...]:
-    frame_type = _texts(image.value("CTImageFrameTypeSequence", "FrameType"))
-    return tuple(text.upper() for text in frame_type or _texts(attribute_value(image.instance.header, "ImageType")))
-
-
 def _derivations(image: _Image) -> tuple[Derivation, ...]:
     """Return what the header says that the image was computed from."""
     steps = [
@@ -166,7 +165,7 @@ def _derivations(image: _Image) -> tuple[Derivation, ...]:
     ]
     acquisition = _texts(attribute_value(image.instance.header, "MultienergyCTAcquisition"))
     return derivations_of(
-        _image_type(image),
+        image.image_type,
         technique=_texts(image.value("CTImageFrameTypeSequence", "VolumeBasedCalculationTechnique")),
         derivation_codes=(*image.items("DerivationCodeSequence"), *steps),
         multi_energy=acquisition == ("YES",) or bool(image.items("MultienergyCTProcessingSequence")),
@@ -222,7 +221,7 @@ def _slice(image: _Image, derivations: tuple[Derivation, ...]) -> CTSlice:
         rescale_slope=_number(image.value(transformation, "RescaleSlope")),
         rescale_intercept=_number(image.value(transformation, "RescaleIntercept")),
         rescale_type=units[0] if units else None,
-        image_type=_image_type(image),
+        image_type=image.image_type,
         derivations=derivations,
         convolution_kernel=_texts(image.value("CTReconstructionSequence", "ConvolutionKernel")),
         slice_thickness=_number(image.value("PixelMeasuresSequence", "SliceThickness")),

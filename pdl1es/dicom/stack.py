@@ -184,15 +184,18 @@ def _one_geometry(slices: Sequence[CTSlice]) -> tuple[list[CTSlice], list[SetAsi
     """
     groups: list[list[CTSlice]] = []
     layouts: list[_Layout] = []
+    places: dict[tuple[object, ...], int] = {}
     for candidate in slices:
-        place = next((n for n, layout in enumerate(layouts) if layout.fits(candidate.plane)), None)
-        if place is not None:
-            groups[place].append(candidate)
-        elif len(groups) == MOST_LAYOUTS:
-            raise _misfit(groups[0][0], candidate)
-        else:
-            groups.append([candidate])
-            layouts.append(_Layout.of(candidate.plane))
+        lie = _all_but_position(candidate.plane)
+        if lie not in places:
+            place = next((n for n, layout in enumerate(layouts) if layout.fits(candidate.plane)), len(layouts))
+            if place == MOST_LAYOUTS:
+                raise _misfit(groups[0][0], candidate)
+            if place == len(layouts):
+                groups.append([])
+                layouts.append(_Layout.of(candidate.plane))
+            places[lie] = place
+        groups[places[lie]].append(candidate)
     groups.sort(key=lambda g: (-len(g), g[0].instance.sop_instance_uid, g[0].frame))
     stack, *others = groups
     stack = _of_one_spacing(stack)
@@ -209,6 +212,18 @@ def _one_geometry(slices: Sequence[CTSlice]) -> tuple[list[CTSlice], list[SetAsi
             )
         )
     return stack, aside
+
+
+def _all_but_position(plane: SlicePlane) -> tuple[object, ...]:
+    """Return what decides which layout a plane fits."""
+    return (
+        plane.row_direction,
+        plane.column_direction,
+        plane.row_spacing,
+        plane.column_spacing,
+        plane.rows,
+        plane.columns,
+    )
 
 
 def _of_one_spacing(slices: list[CTSlice]) -> list[CTSlice]:

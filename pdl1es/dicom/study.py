@@ -14,9 +14,9 @@ from typing import Final
 from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError, data_set_start
 from pdl1es.dicom.files import LET_READ, UnreadableFile, check_time, list_files, relative_path
 from pdl1es.dicom.header import FIRST_CHUNK, parse_header, read_head
-from pdl1es.dicom.header_elements import Converted
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.limits import ScanLimits
+from pdl1es.dicom.plain_header import SharedElements
 from pdl1es.dicom.segmentation import SEGMENTATION_SOP_CLASSES
 from pdl1es.dicom.series import CT_SOP_CLASSES
 from pdl1es.dicom.silence import silenced_pydicom
@@ -99,7 +99,7 @@ def scan_study(root: Path, limits: ScanLimits | None = None) -> Study:
     files, unreadable, ignored = list_files(root, limits, deadline)
 
     found: dict[str, list[Instance]] = defaultdict(list)
-    converted: Converted = {}
+    shared = SharedElements()
     with silenced_pydicom(), ThreadPoolExecutor(max_workers=_READERS) as readers:
         for start in range(0, len(files), _BATCH):
             batch = files[start : start + _BATCH]
@@ -108,7 +108,7 @@ def scan_study(root: Path, limits: ScanLimits | None = None) -> Study:
                 try:
                     if isinstance(head, OSError):
                         raise UnreadableFileError("the file cannot be opened", LET_READ)
-                    instance = parse_header(path, head, limits, converted)
+                    instance = parse_header(path, head, limits, shared)
                 except NotDicomError:
                     ignored += 1
                 except UnreadableFileError as error:

@@ -28,6 +28,7 @@ from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.segmentation import parse_segmentation
 from pdl1es.dicom.stack import ct_series
 from pdl1es.errors import Refusal
+from tests.unit.dicom.damaged_bytes import damaged
 from tests.unit.dicom.small_files import ct_dataset, items, segmentation_dataset, write
 
 OFTEN: Final = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -66,24 +67,6 @@ def outcome(path: Path) -> str:
         with contextlib.suppress(Refusal):
             parse()
     return "read"
-
-
-@st.composite
-def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
-    """Draw a copy of a file with bytes changed, inserted, removed or cut off, mostly in its header."""
-    data = bytearray(whole)
-    for _ in range(draw(st.integers(1, 6))):
-        place = draw(st.integers(0, len(data)))
-        action = draw(st.sampled_from(["change", "change", "change", "insert", "remove", "cut"]))
-        if action == "change":
-            data[place : place + 1] = draw(st.binary(min_size=1, max_size=1))
-        elif action == "insert":
-            data[place:place] = draw(st.binary(min_size=1, max_size=8))
-        elif action == "remove":
-            del data[place : place + draw(st.integers(1, 8))]
-        elif draw(st.integers(0, 3)) == 0:
-            del data[place:]
-    return bytes(data)
 
 
 @pytest.mark.parametrize("kind", KINDS)
