@@ -321,10 +321,18 @@ def angle_degrees(first: NDArray[np.float64], second: NDArray[np.float64]) -> fl
 
 def _in_plane_order(plane: SlicePlane, axes: NDArray[np.float64]) -> tuple[bool, bool, bool] | None:
     """Return (transposed, x flipped, y flipped), or None where the plane does not lie across the axes."""
-    row, column = np.array(plane.row_direction), np.array(plane.column_direction)
+    directions = struct.pack("<6d", *plane.row_direction, *plane.column_direction)
+    return _order_along(directions, np.ascontiguousarray(axes[:2], np.float64).tobytes())
+
+
+@lru_cache(maxsize=256)
+def _order_along(directions: bytes, axes: bytes) -> tuple[bool, bool, bool] | None:
+    """Return what `_in_plane_order` does, of two directions and the first two axes: nearly all slices have the same."""
+    row, column = np.frombuffer(directions).reshape(2, 3)
+    first, second = np.frombuffer(axes).reshape(2, 3)
     for transposed, along_x, along_y in ((False, row, column), (True, column, row)):
-        if _parallel(along_x, axes[0]) and _parallel(along_y, axes[1]):
-            return transposed, float(along_x @ axes[0]) < 0.0, float(along_y @ axes[1]) < 0.0
+        if _parallel(along_x, first) and _parallel(along_y, second):
+            return transposed, float(along_x @ first) < 0.0, float(along_y @ second) < 0.0
     return None
 
 

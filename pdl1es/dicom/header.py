@@ -54,7 +54,7 @@ _HEADER_TAGS: Final[list[BaseTag | int]] = [
 ]
 _IDENTITY: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _UID_PATTERN: Final = re.compile(r"[0-9.]{1,64}")
-FIRST_CHUNK: Final = 64 * 1024
+FIRST_CHUNK: Final = 16 * 1024
 """Bytes of a file that are read at first: nearly all headers of CT images fit."""
 
 

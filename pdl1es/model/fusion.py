@@ -70,6 +70,9 @@ class FusionModel:
     def load(cls, folder: Path, *, require_gpu: bool = False, threads: int = 2) -> FusionModel:
         """Read and check ``model.onnx``.
 
+        The file is read and its digest compared at each call. What follows from its bytes alone is kept for the next
+        call of this process.
+
         Parameters
         ----------
         folder
@@ -96,6 +99,16 @@ class FusionModel:
         obstacle = cuda_obstacle()
         if require_gpu and obstacle:
             raise Refusal(RefusalCode.PROVIDER_UNAVAILABLE, obstacle)
+        wanted = (sha256, obstacle, require_gpu, threads, os.getpid())
+        model = _last_model.get(wanted)
+        if model is None:
+            model = cls._built(content, sha256, obstacle, require_gpu, threads)
+            _last_model.clear()
+            _last_model[wanted] = model
+        return model
+
+    @classmethod
+    def _built(cls, content: bytes, sha256: str, obstacle: str | None, require_gpu: bool, threads: int) -> FusionModel:
         session = _session(content, obstacle, threads)
         if require_gpu and session.get_providers()[0] != CUDA:
             raise Refusal(RefusalCode.PROVIDER_UNAVAILABLE, "onnxruntime could not start its CUDA provider")
@@ -196,6 +209,12 @@ class FusionModel:
         except _ORT_ERRORS as error:
             raise unfit(f"onnxruntime cannot run {MODEL_FILE}: {_reason(error)}") from None
         return dict(zip(names, outputs, strict=True))
+
+
+_last_model: Final[dict[tuple[str, str | None, bool, int, int], FusionModel]] = {}
+"""The model that this process loaded last, by all that decides it: a file of the same digest is not built again.
+
+By the process as well: the threads of a session do not live on in a fork."""
 
 
 def _read(path: Path) -> bytes:

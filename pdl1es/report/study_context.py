@@ -206,8 +206,10 @@ def plain(dataset: Dataset) -> Dataset:
     for element in dataset:
         if element.VR == "SQ":
             copied.add_new(element.tag, "SQ", [plain(item) for item in element.value])
-        else:
+        elif isinstance(element.value, MultiValue):
             copied[element.tag] = deepcopy(element)
+        else:  # a value that nothing changes
+            copied[element.tag] = DataElement(element.tag, element.VR, element.value, already_converted=True)
     return copied
 
 

@@ -50,8 +50,18 @@ def read_ct_slice(ct_slice: CTSlice) -> NDArray[Any]:
     if slope.is_integer() and intercept.is_integer():
         for dtype in (np.int16, np.int32):
             if np.iinfo(dtype).min <= min(ends) and max(ends) <= np.iinfo(dtype).max:
-                return (stored.astype(np.int64) * int(slope) + int(intercept)).astype(dtype)
+                return _rescaled(stored, int(slope), int(intercept), int(max(map(abs, ends)))).astype(dtype)
     return stored * slope + intercept
+
+
+def _rescaled(stored: NDArray[Any], slope: int, intercept: int, largest: int) -> NDArray[Any]:
+    """Return slope x stored + intercept in integers that hold every step of it, where no result exceeds ``largest``."""
+    kind = np.dtype(np.int32 if largest + abs(intercept) < 2**31 else np.int64)
+    values: NDArray[np.signedinteger[Any]] = stored.astype(kind)
+    if slope != 1:
+        values *= slope
+    values += intercept
+    return values
 
 
 def _rescale(ct_slice: CTSlice) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000
 
 from pdl1es.dicom import header as header_module
 from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError, data_set_start
-from pdl1es.dicom.header import parse_header, read_head
+from pdl1es.dicom.header import FIRST_CHUNK, parse_header, read_head
 from pdl1es.dicom.limits import ScanLimits
 from pdl1es.dicom.plain_header import SharedElements, plain_header
 from pdl1es.dicom.silence import silenced_pydicom
@@ -61,7 +61,7 @@ def by_pydicom(path: Path) -> Any:
 
 
 def is_plain(path: Path, syntax: str, shared: SharedElements | None = None) -> bool:
-    content = path.read_bytes()[: 64 * 1024]
+    content = path.read_bytes()[:FIRST_CHUNK]
     data = content[data_set_start(content) :]
     return plain_header(data, syntax == ImplicitVRLittleEndian, 16, shared or SharedElements()) is not None
 
