@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from gateway.peers.settings import AETitle, DicomNode, PeerName, Seconds, WebService
 from gateway.send.breaker import BreakerRules
@@ -64,6 +64,19 @@ class FolderDestination(_Destination):
 
     kind: Literal["folder"]
     path: Path = Field(description="the folder; made where it is missing")
+    file_mode: Annotated[str, StringConstraints(pattern=r"^06[046][046]$")] = Field(
+        default="0640", description="mode of the files, of which the umask takes away; they hold the patient's identity"
+    )
+
+    @property
+    def mode(self) -> int:
+        """The mode of a file."""
+        return int(self.file_mode, 8)
+
+    @property
+    def folder_mode(self) -> int:
+        """The mode of a result's folder: whoever may read a file may enter it."""
+        return self.mode | 0o100 | (self.mode & 0o044) >> 2
 
 
 DestinationSettings = Annotated[DicomDestination | WebDestination | FolderDestination, Field(discriminator="kind")]

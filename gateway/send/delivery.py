@@ -1,0 +1,425 @@
+"""Deliveries in the database: one for each result and destination, from the first attempt to its confirmation or its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    Row,
+    Select,
+    String,
+    Table,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.database import METADATA, UtcTime
+from gateway.records import ResultDelivery
+from gateway.send.breaker import Breaker
+from gateway.send.destination import Confirmation, Receipt, SentObject
+from gateway.send.rules import Shipment
+
+DELIVERIES: Final = Table(
+    "deliveries",
+    METADATA,
+    Column("digest", String(128), primary_key=True),
+    Column("destination", String(32), primary_key=True),
+    Column("study_instance_uid", String(64), nullable=False, index=True),
+    Column("kinds", JSON, nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("attempts", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("last_error", String(1000), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("next_at", UtcTime),
+    Column("receipt", JSON),
+    Column("confirmed_by", String(16)),
+    Column("finished_at", UtcTime),
+)
+"""``failures``: since it was begun or resent. ``receipt``: what the destination took, until it is confirmed."""
+
+BREAKERS: Final = Table(
+    "breakers",
+    METADATA,
+    Column("destination", String(32), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("open_until", UtcTime),
+)
+"""The circuit breaker of each destination, which all processes share."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryDetail:
+    """A delivery with everything that the database knows of it.
+
+    Attributes
+    ----------
+    delivery
+        As the other rooms see it.
+    study_instance_uid
+        Of the result.
+    kinds
+        Kinds of outputs in the set.
+    failures
+        How often it failed since it was begun or resent.
+    created_at
+        When it was begun or resent, UTC.
+    receipt
+        What the destination took; None before that.
+    confirmed_by
+        How it is known that the destination has it: see `gateway.send.destination.Confirmation`; empty before that.
+    """
+
+    delivery: ResultDelivery
+    study_instance_uid: str
+    kinds: tuple[str, ...]
+    failures: int
+    created_at: datetime
+    receipt: Receipt | None
+    confirmed_by: str
+
+
+class DeliveryBook:
+    """All deliveries, and the breakers of their destinations."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Use a database that has its tables."""
+        self._engine = engine
+
+    def begin(
+        self, digest: str, study_instance_uid: str, shipments: Sequence[Shipment], now: datetime
+    ) -> tuple[ResultDelivery, ...]:
+        """Record that a result is to be sent. What was begun before stays as it is.
+
+        Parameters
+        ----------
+        digest
+            Of the result.
+        study_instance_uid
+            Of its study.
+        shipments
+            One for each destination.
+        now
+            The time.
+
+        Returns
+        -------
+        tuple of ResultDelivery
+            Of this result, old and new.
+        """
+        with self._engine.begin() as connection:
+            for shipment in shipments:
+                row = {
+                    "digest": digest,
+                    "destination": shipment.destination,
+                    "study_instance_uid": study_instance_uid,
+                    "kinds": list(shipment.kinds),
+                    "state": "waiting",
+                    "attempts": 0,
+                    "failures": 0,
+                    "last_error": "",
+                    "created_at": now,
+                    "next_at": now,
+                }
+                connection.execute(_insert(self._engine, DELIVERIES).values(row).on_conflict_do_nothing())
+        return tuple(detail.delivery for detail in self.of_result(digest))
+
+    def detail(self, digest: str, destination: str) -> DeliveryDetail:
+        """Return one delivery.
+
+        Parameters
+        ----------
+        digest
+            Of the result.
+        destination
+            Its name.
+
+        Returns
+        -------
+        DeliveryDetail
+
+        Raises
+        ------
+        KeyError
+            There is none.
+        """
+        found = self._read(_wanted(digest, destination))
+        if not found:
+            raise KeyError(f"result {digest[:12]} was never to be sent to {destination}")
+        return found[0]
+
+    def of_result(self, digest: str) -> tuple[DeliveryDetail, ...]:
+        """Return the deliveries of a result, in the order of their destinations."""
+        return self._read(select(DELIVERIES).where(DELIVERIES.c.digest == digest))
+
+    def of_study(self, study_instance_uid: str) -> tuple[DeliveryDetail, ...]:
+        """Return the deliveries of all results of a study."""
+        return self._read(select(DELIVERIES).where(DELIVERIES.c.study_instance_uid == study_instance_uid))
+
+    def in_state(self, *states: str) -> tuple[DeliveryDetail, ...]:
+        """Return the deliveries in any of these states."""
+        return self._read(select(DELIVERIES).where(DELIVERIES.c.state.in_(states)))
+
+    def due(self, now: datetime, longest: timedelta = timedelta(days=1)) -> tuple[DeliveryDetail, ...]:
+        """Return what is to be tried or confirmed now.
+
+        Parameters
+        ----------
+        now
+            The time.
+        longest
+            No wait is longer: what lies further ahead was set before the clock stepped back, and is due.
+
+        Returns
+        -------
+        tuple of DeliveryDetail
+            The longest due first.
+        """
+        at = DELIVERIES.c.next_at
+        found = self._read(select(DELIVERIES).where(at.is_not(None), (at <= now) | (at > now + longest)))
+        return tuple(sorted(found, key=lambda one: one.delivery.next_at or now))
+
+    def record_attempt(self, digest: str, destination: str) -> int:
+        """Count an attempt before it is made, so that no two have one number.
+
+        Parameters
+        ----------
+        digest
+            Of the result.
+        destination
+            Its name.
+
+        Returns
+        -------
+        int
+            The number of the attempt, from 1.
+        """
+        with self._engine.begin() as connection:
+            self._change(connection, digest, destination, attempts=DELIVERIES.c.attempts + 1)
+        return self.detail(digest, destination).delivery.attempts
+
+    def record_sent(self, receipt: Receipt, next_at: datetime) -> None:
+        """Record that a destination took a set.
+
+        Parameters
+        ----------
+        receipt
+            From the destination.
+        next_at
+            When it is asked whether it keeps it.
+        """
+        with self._engine.begin() as connection:
+            self._change(
+                connection,
+                receipt.digest,
+                receipt.destination,
+                state="sent",
+                last_error="",
+                receipt=_receipt_json(receipt),
+                next_at=next_at,
+            )
+
+    def record_failure(
+        self, digest: str, destination: str, *, error: str, next_at: datetime | None, now: datetime
+    ) -> None:
+        """Record that an attempt failed, or that a destination does not keep what it took.
+
+        Parameters
+        ----------
+        digest
+            Of the result.
+        destination
+            Its name.
+        error
+            What it ended with.
+        next_at
+            When it is sent again; None where it is given up.
+        now
+            The time.
+        """
+        with self._engine.begin() as connection:
+            self._change(
+                connection,
+                digest,
+                destination,
+                state="dead" if next_at is None else "waiting",
+                failures=DELIVERIES.c.failures + 1,
+                last_error=error[:1000],
+                receipt=None,
+                next_at=next_at,
+                finished_at=now if next_at is None else None,
+            )
+
+    def postpone(self, digest: str, destination: str, next_at: datetime | None, error: str | None = None) -> None:
+        """Set when a delivery is looked at next, without counting a failure.
+
+        Parameters
+        ----------
+        digest
+            Of the result.
+        destination
+            Its name.
+        next_at
+            When; None where nothing more is to be expected.
+        error
+            What is to stand with it; None leaves what stands.
+        """
+        changes: dict[str, Any] = {"next_at": next_at}
+        if error is not None:
+            changes["last_error"] = error[:1000]
+        with self._engine.begin() as connection:
+            self._change(connection, digest, destination, **changes)
+
+    def record_confirmed(self, digest: str, destination: str, confirmation: Confirmation, now: datetime) -> None:
+        """Record that a destination has what it took.
+
+        Parameters
+        ----------
+        digest
+            Of the result.
+        destination
+            Its name.
+        confirmation
+            What it said.
+        now
+            The time.
+        """
+        with self._engine.begin() as connection:
+            self._change(
+                connection,
+                digest,
+                destination,
+                state="committed",
+                last_error="",
+                confirmed_by=confirmation.by,
+                next_at=None,
+                finished_at=now,
+            )
+
+    def resend(self, digest: str, destination: str, now: datetime) -> ResultDelivery:
+        """Send a result again, whatever became of it before: the same bytes under the same UIDs, with all its attempts.
+
+        Parameters
+        ----------
+        digest
+            Of the result.
+        destination
+            Its name.
+        now
+            The time.
+
+        Returns
+        -------
+        ResultDelivery
+
+        Raises
+        ------
+        KeyError
+            It was never to be sent there.
+        """
+        self.detail(digest, destination)
+        with self._engine.begin() as connection:
+            self._change(
+                connection,
+                digest,
+                destination,
+                state="waiting",
+                failures=0,
+                last_error="",
+                created_at=now,
+                next_at=now,
+                receipt=None,
+                confirmed_by=None,
+                finished_at=None,
+            )
+        return self.detail(digest, destination).delivery
+
+    def breaker(self, destination: str) -> Breaker:
+        """Return the breaker of a destination."""
+        with self._engine.begin() as connection:
+            row = connection.execute(select(BREAKERS).where(BREAKERS.c.destination == destination)).one_or_none()
+        return Breaker() if row is None else Breaker(row.failures, row.open_until)
+
+    def set_breaker(self, destination: str, breaker: Breaker) -> None:
+        """Keep the breaker of a destination.
+
+        Parameters
+        ----------
+        destination
+            Its name.
+        breaker
+            Its new state.
+        """
+        values = {"failures": breaker.failures, "open_until": breaker.open_until}
+        with self._engine.begin() as connection:
+            connection.execute(
+                _insert(self._engine, BREAKERS)
+                .values({"destination": destination} | values)
+                .on_conflict_do_update(index_elements=["destination"], set_=values)
+            )
+
+    def _read(self, query: Select[Any]) -> tuple[DeliveryDetail, ...]:
+        with self._engine.begin() as connection:
+            rows = connection.execute(query.order_by(DELIVERIES.c.digest, DELIVERIES.c.destination)).all()
+        return tuple(_detail(row) for row in rows)
+
+    @staticmethod
+    def _change(connection: Connection, digest: str, destination: str, **changes: Any) -> None:
+        connection.execute(
+            update(DELIVERIES)
+            .where(DELIVERIES.c.digest == digest, DELIVERIES.c.destination == destination)
+            .values(**changes)
+        )
+
+
+def _wanted(digest: str, destination: str) -> Select[Any]:
+    return select(DELIVERIES).where(DELIVERIES.c.digest == digest, DELIVERIES.c.destination == destination)
+
+
+def _insert(engine: Engine, table: Table) -> Any:
+    """Return an INSERT that knows of conflicts, which both databases have under one name and SQLAlchemy under two."""
+    return postgresql.insert(table) if engine.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def _detail(row: Row[Any]) -> DeliveryDetail:
+    return DeliveryDetail(
+        delivery=ResultDelivery(row.digest, row.destination, row.state, row.attempts, row.last_error, row.next_at),
+        study_instance_uid=row.study_instance_uid,
+        kinds=tuple(row.kinds),
+        failures=row.failures,
+        created_at=row.created_at,
+        receipt=_receipt(row),
+        confirmed_by=row.confirmed_by or "",
+    )
+
+
+def _receipt_json(receipt: Receipt) -> dict[str, Any]:
+    return {
+        "attempt": receipt.attempt,
+        "sent_at": receipt.sent_at.isoformat(),
+        "objects": [[one.sop_class_uid, one.sop_instance_uid, one.series_instance_uid] for one in receipt.objects],
+        "notes": list(receipt.notes),
+    }
+
+
+def _receipt(row: Row[Any]) -> Receipt | None:
+    if row.receipt is None:
+        return None
+    return Receipt(
+        digest=row.digest,
+        destination=row.destination,
+        study_instance_uid=row.study_instance_uid,
+        attempt=row.receipt["attempt"],
+        sent_at=datetime.fromisoformat(row.receipt["sent_at"]),
+        objects=tuple(SentObject(*uids) for uids in row.receipt["objects"]),
+        notes=tuple(row.receipt["notes"]),
+    )

@@ -1,0 +1,211 @@
+"""One step of a delivery: an attempt, or the question whether the destination keeps what it took. Nothing here waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Engine
+
+from gateway.clock import utc_now
+from gateway.peers.failures import PeerError
+from gateway.records import ResultDelivery, StoredResult
+from gateway.send.breaker import after_failure, after_start, after_success, may_send
+from gateway.send.c_store import StoreDestination
+from gateway.send.commitment import CommitmentBook
+from gateway.send.delivery import DeliveryBook, DeliveryDetail
+from gateway.send.destination import Confirmation, Destination
+from gateway.send.drop_folder import DropFolder
+from gateway.send.retry import next_attempt, scatter
+from gateway.send.rules import SendPlan, shipped_part
+from gateway.send.settings import DestinationSettings, DicomDestination, SendSettings, WebDestination
+from gateway.send.stow import StowDestination
+
+ASK_AGAIN: Final = timedelta(seconds=15)
+"""Between two looks whether a peer has answered to a request for storage commitment."""
+TIME_TO_INDEX: Final = timedelta(seconds=75)
+"""How long a peer may take until its queries find what it took; after that it is sent again."""
+
+
+class Sender:
+    """Takes deliveries one step further.
+
+    `advance` does one attempt or asks once; the caller decides when (`ResultDelivery.next_at`) and in which thread, so that a slow
+    destination holds no other one up. Whatever is interrupted is done again: the same bytes under the same UIDs.
+    """
+
+    def __init__(
+        self,
+        settings: SendSettings,
+        engine: Engine,
+        *,
+        destinations: Mapping[str, Destination] | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """Make the destinations of the settings.
+
+        Parameters
+        ----------
+        settings
+            The section ``send`` of ``gateway.yaml``.
+        engine
+            The gateway's database, with its tables.
+        destinations
+            In place of those of the settings, by name.
+        clock
+            Gives the time in UTC.
+        """
+        self._settings = {destination.name: destination for destination in settings.destinations}
+        self.book = DeliveryBook(engine)
+        commitments = CommitmentBook(engine)
+        self._destinations = (
+            {name: open_destination(one, commitments) for name, one in self._settings.items()}
+            if destinations is None
+            else dict(destinations)
+        )
+        self._clock = clock
+
+    def destination(self, name: str) -> Destination:
+        """Return a destination by its name; KeyError where there is none."""
+        return self._destinations[name]
+
+    def begin(self, result: StoredResult, plan: SendPlan) -> tuple[ResultDelivery, ...]:
+        """Record that a result is to be sent.
+
+        Parameters
+        ----------
+        result
+            The whole result.
+        plan
+            What goes where.
+
+        Returns
+        -------
+        tuple of ResultDelivery
+            Its deliveries, old and new.
+        """
+        return self.book.begin(result.digest, result.study.study_instance_uid, plan.shipments, self._clock())
+
+    def advance(self, result: StoredResult, destination: str) -> ResultDelivery:
+        """Take one delivery one step further: send it, or ask whether it is kept, if its time has come.
+
+        Parameters
+        ----------
+        result
+            The whole result; what the destination gets of it was recorded by `begin`.
+        destination
+            Its name.
+
+        Returns
+        -------
+        ResultDelivery
+            As it stands now. ``next_at`` says when to come again; None: it has ended, or nothing more is to be expected.
+
+        Raises
+        ------
+        KeyError
+            It was never to be sent there, or the destination is no longer in ``gateway.yaml``.
+        """
+        detail = self.book.detail(result.digest, destination)
+        delivery = detail.delivery
+        now = self._clock()
+        ahead = timedelta(0) if delivery.next_at is None else delivery.next_at - now
+        if delivery.next_at is None or timedelta(0) < ahead <= timedelta(days=1):
+            return delivery
+        if delivery.state == "waiting":
+            self._attempt(detail, shipped_part(result, detail.kinds))
+        elif delivery.state == "sent":
+            self._confirm(detail)
+        return self.book.detail(result.digest, destination).delivery
+
+    def _attempt(self, detail: DeliveryDetail, part: StoredResult) -> None:
+        name, now = detail.delivery.destination, self._clock()
+        rules, breaker = self._settings[name].breaker, self.book.breaker(name)
+        if not may_send(breaker, rules, now):
+            # Those that wait come one after the other, lest they all come at once.
+            spread = timedelta(seconds=rules.pause_seconds * scatter(part.digest, name, detail.delivery.attempts))
+            self.book.postpone(part.digest, name, (breaker.open_until or now) + spread / 4)
+            return
+        self.book.set_breaker(name, after_start(breaker, rules, now))
+        attempt = self.book.record_attempt(part.digest, name)
+        try:
+            receipt = self._destinations[name].deliver(part, attempt)
+        except PeerError as error:
+            self._failed(detail, error, attempt)
+        else:
+            self.book.set_breaker(name, after_success())
+            self.book.record_sent(receipt, self._clock())
+
+    def _failed(self, detail: DeliveryDetail, error: PeerError, attempt: int) -> None:
+        name, now = detail.delivery.destination, self._clock()
+        settings = self._settings[name]
+        breaker = self.book.breaker(name)
+        if error.failure.row.peer_down:
+            self.book.set_breaker(name, after_failure(breaker, settings.breaker, now))
+        else:  # it answered
+            self.book.set_breaker(name, after_success())
+        following = next_attempt(
+            settings.retry,
+            failures=detail.failures + 1,
+            first_at=detail.created_at,
+            now=now,
+            fraction=scatter(detail.delivery.digest, name, attempt),
+        )
+        self.book.record_failure(detail.delivery.digest, name, error=str(error), next_at=following, now=now)
+
+    def _confirm(self, detail: DeliveryDetail) -> None:
+        digest, name = detail.delivery.digest, detail.delivery.destination
+        assert detail.receipt is not None
+        try:
+            said = self._destinations[name].confirm(detail.receipt)
+        except PeerError as error:
+            self._not_asked(detail, str(error))
+            return
+        now = self._clock()
+        if said.has_them:
+            self.book.record_confirmed(digest, name, said, now)
+        elif said.has_them is None:
+            waiting = "the destination has not said that it keeps them"
+            self.book.postpone(digest, name, None if said.final else now + ASK_AGAIN, waiting if said.final else "")
+        else:
+            self._not_kept(detail, said)
+
+    def _not_asked(self, detail: DeliveryDetail, error: str) -> None:
+        """The destination took the set and cannot be asked now: it is asked later, and the set is not sent again for that."""
+        schedule = self._settings[detail.delivery.destination].retry
+        wait = timedelta(seconds=schedule.longest_seconds)
+        over = self._clock() > detail.created_at + timedelta(hours=schedule.give_up_hours)
+        name = detail.delivery.destination
+        self.book.postpone(detail.delivery.digest, name, None if over else self._clock() + wait, error)
+
+    def _not_kept(self, detail: DeliveryDetail, said: Confirmation) -> None:
+        assert said.failure is not None
+        assert detail.receipt is not None
+        digest, name, now = detail.delivery.digest, detail.delivery.destination, self._clock()
+        since = now - detail.receipt.sent_at
+        if said.by == "query" and timedelta(0) <= since < TIME_TO_INDEX:
+            self.book.postpone(digest, name, now + ASK_AGAIN, said.failure.name)
+            return
+        self._failed(detail, PeerError(said.failure, f"asked by {said.by}"), detail.delivery.attempts)
+
+
+def open_destination(settings: DestinationSettings, commitments: CommitmentBook) -> Destination:
+    """Return the destination that settings describe.
+
+    Parameters
+    ----------
+    settings
+        One of ``send.destinations``.
+    commitments
+        Requests for storage commitment.
+
+    Returns
+    -------
+    Destination
+    """
+    if isinstance(settings, DicomDestination):
+        return StoreDestination(settings, commitments)
+    if isinstance(settings, WebDestination):
+        return StowDestination(settings)
+    return DropFolder(settings)

@@ -1,0 +1,166 @@
+"""Storage commitment: the answer on the same or a new association, never, or no; and what is asked instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom.dataset import Dataset
+from pynetdicom import AE
+from sqlalchemy import Engine, update
+
+from gateway.clock import utc_now
+from gateway.peers.failures import PeerError, PeerFailure
+from gateway.records import StoredResult
+from gateway.send.c_store import StoreDestination
+from gateway.send.commitment import (
+    COMMITMENTS,
+    UNKNOWN_TRANSACTION,
+    CommitmentBook,
+    commitment_context,
+    commitment_handlers,
+    record_answer,
+    transaction_uid_of,
+)
+from gateway.send.destination import Confirmation
+from tests.gateway.peers.stand_in import LOOPBACK, StandIn, free_port, stand_in, until
+from tests.gateway.send.dicom_results import SOP_CLASSES, stored_result
+from tests.gateway.send.test_c_store import to
+
+SR = [SOP_CLASSES["sr"]]
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> StoredResult:
+    """A report."""
+    return stored_result(tmp_path / "result", "sr")
+
+
+@contextmanager
+def listening(engine: Engine) -> Iterator[int]:
+    """A listener as the receiver has one; gives its port."""
+    entity = AE("PDL1ES")
+    context = commitment_context()
+    entity.add_supported_context(context.abstract_syntax or "", scu_role=context.scu_role, scp_role=context.scp_role)
+    server = entity.start_server((LOOPBACK, 0), block=False, evt_handlers=commitment_handlers(CommitmentBook(engine)))
+    assert server is not None
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+
+
+def confirmed(peer: StandIn, engine: Engine, result: StoredResult, **settings: Any) -> tuple[StoreDestination, Any]:
+    """Deliver to the peer; give the destination and the receipt."""
+    destination = to(peer.port, engine, **settings)
+    return destination, destination.deliver(result, 1)
+
+
+def test_the_answer_on_the_same_association_confirms(result: StoredResult, engine: Engine) -> None:
+    with stand_in(SR, commitment=True) as peer:
+        destination, receipt = confirmed(peer, engine, result)
+        assert destination.confirm(receipt) == Confirmation(True, "commitment")
+        assert peer.transactions == [transaction_uid_of(receipt)]
+
+
+def test_the_answer_on_a_new_association_confirms(result: StoredResult, engine: Engine) -> None:
+    with listening(engine) as port, stand_in(SR, commitment=True) as peer:
+        peer.commits, peer.listener_port = "new", port
+        destination, receipt = confirmed(peer, engine, result, commitment={"same_association_seconds": 0})
+        assert destination.confirm(receipt) == Confirmation(None, "commitment")
+        assert until(lambda: destination.confirm(receipt).has_them is True)
+        assert len(peer.transactions) == 1, "the peer is asked once"
+
+
+def test_a_peer_that_does_not_keep_them_is_told(result: StoredResult, engine: Engine) -> None:
+    with stand_in(SR, commitment=True) as peer:
+        peer.commits = "fails"
+        destination, receipt = confirmed(peer, engine, result)
+        assert destination.confirm(receipt) == Confirmation(False, "commitment", PeerFailure.NOT_COMMITTED)
+
+
+def never_answered(engine: Engine) -> None:
+    """Let the time pass that a peer has for its answer."""
+    with engine.begin() as connection:
+        connection.execute(update(COMMITMENTS).values(requested_at=utc_now() - timedelta(days=1)))
+
+
+def test_a_peer_that_never_answers_is_queried(result: StoredResult, engine: Engine) -> None:
+    with stand_in(SR, commitment=True, query=True) as peer:
+        peer.commits = "never"
+        destination, receipt = confirmed(peer, engine, result, query=True, commitment={"same_association_seconds": 0})
+        assert destination.confirm(receipt) == Confirmation(None, "commitment")
+        never_answered(engine)
+        assert destination.confirm(receipt) == Confirmation(True, "query")
+        peer.hidden = True
+        assert destination.confirm(receipt) == Confirmation(False, "query", PeerFailure.NOT_FOUND)
+
+
+def test_a_peer_that_never_answers_and_cannot_be_queried_leaves_it_unconfirmed(
+    result: StoredResult, engine: Engine
+) -> None:
+    with stand_in(SR, commitment=True) as peer:
+        peer.commits = "never"
+        destination, receipt = confirmed(peer, engine, result, commitment={"same_association_seconds": 0})
+        destination.confirm(receipt)
+        never_answered(engine)
+        assert destination.confirm(receipt) == Confirmation(None, "commitment", final=True)
+
+
+def test_a_peer_without_commitment_is_queried(result: StoredResult, engine: Engine) -> None:
+    with stand_in(SR, query=True) as peer:
+        destination, receipt = confirmed(peer, engine, result, query=True)
+        assert destination.confirm(receipt) == Confirmation(True, "query")
+
+
+def test_a_peer_with_neither_has_its_answer_to_the_sending_alone(result: StoredResult, engine: Engine) -> None:
+    with stand_in(SR) as peer:
+        destination, receipt = confirmed(peer, engine, result)
+        assert destination.confirm(receipt) == Confirmation(True, "response")
+
+
+def test_a_request_that_the_peer_refused_is_made_again(result: StoredResult, engine: Engine) -> None:
+    with stand_in(SR, commitment=True) as peer:
+        peer.commits = "refuses"
+        destination, receipt = confirmed(peer, engine, result)
+        with pytest.raises(PeerError, match="0x0110"):
+            destination.confirm(receipt)
+        peer.commits = "same"
+        assert destination.confirm(receipt) == Confirmation(True, "commitment")
+
+
+def test_a_peer_that_is_down_cannot_be_asked(result: StoredResult, engine: Engine) -> None:
+    with stand_in(SR, commitment=True) as peer:
+        _, receipt = confirmed(peer, engine, result)
+    with pytest.raises(PeerError) as caught:
+        to(free_port(), engine).confirm(receipt)
+    assert caught.value.failure is PeerFailure.UNREACHABLE
+
+
+def test_another_node_may_be_the_one_that_commits(result: StoredResult, engine: Engine) -> None:
+    with stand_in(SR) as store, stand_in([], commitment=True) as committing:
+        destination, receipt = confirmed(store, engine, result, commitment={"port": committing.port})
+        committing.stored.update(store.stored)
+        assert destination.confirm(receipt) == Confirmation(True, "commitment")
+        assert store.transactions == []
+
+
+def test_an_answer_that_nobody_asked_for_is_refused(engine: Engine) -> None:
+    said = Dataset()
+    assert record_answer(said, CommitmentBook(engine)) == UNKNOWN_TRANSACTION
+    said.TransactionUID = "1.2.3"
+    assert record_answer(said, CommitmentBook(engine)) == UNKNOWN_TRANSACTION
+
+
+def test_the_first_answer_stays(engine: Engine) -> None:
+    book = CommitmentBook(engine)
+    book.requested("1.2.3", utc_now())
+    assert book.answered("1.2.3", ["1.2.9"], utc_now())
+    assert book.answered("1.2.3", [], utc_now())
+    state = book.state("1.2.3")
+    assert state is not None
+    assert state.failed == ("1.2.9",)
