@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -42,6 +43,8 @@ class ResultNote:
         Digest of the study's later result; empty where this is the current one.
     purged
         Whether its files were removed by the retention rules.
+    withheld
+        Destinations that the rules name and that get nothing, each with the reason.
     """
 
     result: StoredResult
@@ -49,6 +52,7 @@ class ResultNote:
     created_at: datetime
     superseded_by: str
     purged: bool
+    withheld: tuple[str, ...]
 
 
 class ResultStore:
@@ -150,6 +154,19 @@ class ResultStore:
             if found != file.sha256:
                 raise ResultDamagedError(f"{file.name} of result {result.digest[:12]} has other bytes than were stored")
 
+    def handed_over(self, digest: str, withheld: Iterable[str]) -> None:
+        """Note that a result's deliveries were planned.
+
+        Parameters
+        ----------
+        digest
+            Of the result.
+        withheld
+            Destinations that get nothing, each with the reason.
+        """
+        with self._engine.begin() as connection:
+            connection.execute(update(RESULTS).where(RESULTS.c.digest == digest).values(withheld=list(withheld)))
+
     def purge(self, digest: str) -> None:
         """Remove a result's files; that it existed stays known, so that it is not made again."""
         with self._engine.begin() as connection:
@@ -170,7 +187,12 @@ class ResultStore:
             refusal=row.refusal,
         )
         return ResultNote(
-            stored, row.training_data, row.created_at, row.superseded_by or "", purged=row.purged_at is not None
+            stored,
+            row.training_data,
+            row.created_at,
+            row.superseded_by or "",
+            purged=row.purged_at is not None,
+            withheld=tuple(row.withheld or ()),
         )
 
 

@@ -20,8 +20,10 @@ RESULTS: Final = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("superseded_by", String(64)),
     Column("purged_at", UtcTime),
+    Column("withheld", JSON),
 )
-"""What a run made. ``superseded_by`` is the digest of the study's later result; a purged one has no files any more."""
+"""What a run made. ``superseded_by`` is the digest of the study's later result; a purged one has no files any more. ``withheld`` are
+the destinations that the rules name and that get nothing, with the reason; null before the result was handed over."""
 
 RESULT_FILES: Final = Table(
     "result_files",

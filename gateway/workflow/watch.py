@@ -118,6 +118,25 @@ def read_study_header(paths: Iterable[Any]) -> StudyHeader:
     return StudyHeader()
 
 
+def clinical_part(clinical: ClinicalWatch, header: StudyHeader) -> tuple[ClinicalTable, str, str] | None:
+    """Return what a run needs to find its patient's row.
+
+    Parameters
+    ----------
+    clinical
+        The clinical table.
+    header
+        Of the study.
+
+    Returns
+    -------
+    tuple of ClinicalTable, str and str, or None
+        The table in use with patient id and accession number; None where there is no table.
+    """
+    version = clinical.current
+    return None if version is None else (version.table, header.patient_id, header.accession_number)
+
+
 @dataclass(frozen=True, slots=True)
 class WatchParts:
     """What the watch works with.
@@ -214,14 +233,6 @@ class StudyWatch:
                 parts.ledger.ended(note.input.digest, note.round, "again" if again else "parked", reason=reason)
                 if again and (renewed := parts.ledger.find(note.input.digest)) is not None:
                     parts.queue.put(renewed)
-
-    def clinical_part(self, study: StudyKey) -> tuple[ClinicalTable, str, str] | None:
-        """Return the clinical table with the study's patient id and accession number, or None where there is no table."""
-        version = self._parts.clinical.current
-        if version is None:
-            return None
-        header = self._parts.header_of(study)
-        return version.table, header.patient_id, header.accession_number
 
     def _judge(self, row: DueStudy, now: datetime, busy: set[StudyKey]) -> int:
         parts = self._parts

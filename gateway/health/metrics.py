@@ -1,0 +1,152 @@
+"""Metrics in Prometheus' format: read from the database when they are asked for, so that a restart loses none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.clock import utc_now
+from gateway.database import read_only
+from gateway.health.heartbeat import SILENT_SECONDS, read_processes
+from gateway.health.readiness import Expected, obstacles
+from gateway.objects.tables import CONFLICTS, OBJECTS, STUDIES
+from gateway.send.delivery import BREAKERS, DELIVERIES
+from gateway.workflow.runs import RUN_STATES
+from gateway.workflow.tables import RESULTS, RUNS
+
+_PREFIX = "pdl1es_gateway"
+
+
+class GatewayCollector(Collector):
+    """Gives the metrics; no label names a study.
+
+    Parameters
+    ----------
+    engine
+        The gateway's database.
+    expected
+        What has to be there for the gateway to be ready.
+    """
+
+    def __init__(self, engine: Engine, expected: Expected) -> None:
+        self._engine = engine
+        self._expected = expected
+
+    def collect(self) -> Iterator[Metric]:
+        """Give every metric; where the database does not answer, those alone that need none."""
+        yield from self._of_machine()
+        try:
+            with read_only(self._engine).connect() as connection:
+                found = [
+                    *_of_objects(connection),
+                    *_of_runs(connection),
+                    *_of_deliveries(connection, self._expected.destinations),
+                ]
+            found += self._of_processes()
+        except SQLAlchemyError:
+            return
+        yield from found
+
+    def _of_machine(self) -> Iterator[Metric]:
+        ready = not obstacles(self._engine, self._expected)
+        yield GaugeMetricFamily(f"{_PREFIX}_ready", "1 where studies are taken and results go out", value=float(ready))
+        try:
+            status = os.statvfs(self._expected.folder)
+        except OSError:
+            return
+        free = float(status.f_bavail * status.f_frsize)
+        yield GaugeMetricFamily(f"{_PREFIX}_disk_free_bytes", "Room on the disk of the gateway's folder", value=free)
+
+    def _of_processes(self) -> Iterator[Metric]:
+        now = utc_now()
+        up = GaugeMetricFamily(f"{_PREFIX}_process_up", "1 where a process lives", labels=["process"])
+        restarts = CounterMetricFamily(
+            f"{_PREFIX}_worker_restarts", "Workers that were replaced since the executor started", labels=["cause"]
+        )
+        workers = GaugeMetricFamily(f"{_PREFIX}_workers", "Workers by what they do", labels=["state"])
+        notes = {note.name: note for note in read_processes(self._engine)}
+        for name in sorted({*notes, *self._expected.processes}):
+            note = notes.get(name)
+            lives = note is not None and abs((now - note.beat_at).total_seconds()) <= SILENT_SECONDS
+            up.add_metric([name], float(lives))
+            for cause, count in (note.detail.get("worker_restarts", {}) if note is not None else {}).items():
+                restarts.add_metric([cause], float(count))
+            for state, count in (note.detail.get("workers", {}) if note is not None else {}).items():
+                workers.add_metric([state], float(count))
+        yield from (up, restarts, workers)
+
+
+def _of_objects(connection: Connection) -> Iterator[Metric]:
+    counts = {
+        "objects": ("DICOM objects on disk", OBJECTS),
+        "conflicts": ("Objects kept aside because their UID had other bytes", CONFLICTS),
+        "studies": ("Studies on disk", STUDIES),
+    }
+    for name, (text, table) in counts.items():
+        count = connection.execute(select(func.count()).select_from(table)).scalar_one()
+        yield GaugeMetricFamily(f"{_PREFIX}_{name}", text, value=float(count))
+    size = connection.execute(select(func.coalesce(func.sum(OBJECTS.c.size), 0))).scalar_one()
+    yield GaugeMetricFamily(f"{_PREFIX}_objects_bytes", "Size of the objects on disk", value=float(size))
+
+
+def _of_runs(connection: Connection) -> Iterator[Metric]:
+    runs = GaugeMetricFamily(f"{_PREFIX}_runs", "Runs by state", labels=["state"])
+    counts = {row[0]: row[1] for row in connection.execute(select(RUNS.c.state, func.count()).group_by(RUNS.c.state))}
+    for state in RUN_STATES:
+        runs.add_metric([state], float(counts.get(state, 0)))
+    yield runs
+    oldest = connection.execute(
+        select(func.min(RUNS.c.created_at)).where(RUNS.c.state.in_(("queued", "running", "again")))
+    ).scalar_one()
+    age = 0.0 if oldest is None else max(0.0, (utc_now() - oldest).total_seconds())
+    yield GaugeMetricFamily(f"{_PREFIX}_oldest_run_seconds", "Age of the oldest run that has not ended", value=age)
+    took = connection.execute(select(func.count(RUNS.c.seconds), func.coalesce(func.sum(RUNS.c.seconds), 0.0))).one()
+    yield SummaryMetricFamily(
+        f"{_PREFIX}_run_seconds", "Time that workers took", count_value=took[0], sum_value=float(took[1])
+    )
+    results = CounterMetricFamily(f"{_PREFIX}_results", "Stored results", labels=["status", "code"])
+    query = select(RESULTS.c.refusal, func.count()).group_by(RESULTS.c.refusal).order_by(RESULTS.c.refusal)
+    for refusal, count in connection.execute(query):
+        results.add_metric(["refused" if refusal else "scored", refusal], float(count))
+    yield results
+
+
+def _of_deliveries(connection: Connection, destinations: tuple[str, ...]) -> Iterator[Metric]:
+    deliveries = GaugeMetricFamily(f"{_PREFIX}_deliveries", "Deliveries", labels=["destination", "state"])
+    query = select(DELIVERIES.c.destination, DELIVERIES.c.state, func.count())
+    for destination, state, count in connection.execute(
+        query.group_by(DELIVERIES.c.destination, DELIVERIES.c.state).order_by(DELIVERIES.c.destination)
+    ):
+        deliveries.add_metric([destination, state], float(count))
+    yield deliveries
+    opened = set(connection.execute(select(BREAKERS.c.destination).where(BREAKERS.c.open_until.is_not(None))).scalars())
+    down = GaugeMetricFamily(f"{_PREFIX}_destination_down", "1 where a destination is down", labels=["destination"])
+    for destination in destinations:
+        down.add_metric([destination], float(destination in opened))
+    yield down
+
+
+def metrics_text(engine: Engine, expected: Expected) -> bytes:
+    """Return all metrics in Prometheus' text format.
+
+    Parameters
+    ----------
+    engine
+        The gateway's database.
+    expected
+        What has to be there for the gateway to be ready.
+
+    Returns
+    -------
+    bytes
+    """
+    registry = CollectorRegistry()
+    registry.register(GatewayCollector(engine, expected))
+    return generate_latest(registry)

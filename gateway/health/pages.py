@@ -1,0 +1,50 @@
+"""The HTTP addresses for whoever watches the gateway: is it alive, is it ready, its metrics."""
+
+from __future__ import annotations
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from sqlalchemy import Engine
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gateway.health.metrics import metrics_text
+from gateway.health.readiness import Expected, obstacles
+
+
+def health_application(engine: Engine, expected: Expected) -> Starlette:
+    """Return the application.
+
+    Parameters
+    ----------
+    engine
+        The gateway's database.
+    expected
+        What has to be there for the gateway to be ready.
+
+    Returns
+    -------
+    starlette.applications.Starlette
+        ``/health/live``: 200 while the process lives. ``/health/ready``: 200 or 503, with what stands in the way.
+        ``/metrics``: Prometheus.
+    """
+
+    def live(request: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    def ready(request: Request) -> Response:
+        found = obstacles(engine, expected)
+        status = "not ready" if found else "ready"
+        return JSONResponse({"status": status, "obstacles": list(found)}, status_code=503 if found else 200)
+
+    def metrics(request: Request) -> Response:
+        return Response(metrics_text(engine, expected), media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(
+        routes=[
+            Route("/health/live", live),
+            Route("/health/ready", ready),
+            Route("/metrics", metrics),
+        ]
+    )

@@ -1,0 +1,155 @@
+"""Logs without a patient in them: JSON, one line a record; a study stands there by a keyed hash.
+
+The key lies in the gateway's folder and nowhere else. So the lines of one study can be found by whoever may look into that folder
+(``pdl1es gateway show`` prints the hash), and by nobody else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import os
+import secrets
+import sys
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TextIO
+
+from gateway.records import StudyKey
+
+KEY_FILE: Final = "log.key"
+_KEY_BYTES: Final = 32
+_LIBRARIES: Final = {
+    "dbos": logging.WARNING,
+    "pydicom": logging.CRITICAL,
+    "pynetdicom": logging.ERROR,
+    "highdicom": logging.WARNING,
+    "httpx": logging.WARNING,
+    "urllib3": logging.WARNING,
+    "dicomweb_client": logging.WARNING,
+    "uvicorn": logging.WARNING,
+    "sqlalchemy": logging.WARNING,
+}
+"""What libraries may say: below that they quote headers, addresses and statements."""
+
+
+class StudyHash:
+    """Names a study in logs.
+
+    Parameters
+    ----------
+    key
+        Secret of this gateway.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def of(self, study: StudyKey) -> str:
+        """Return 16 hexadecimal digits, always the same for one study."""
+        return hmac.new(self._key, study.study_instance_uid.encode("ascii", "replace"), hashlib.sha256).hexdigest()[:16]
+
+
+def read_log_key(folder: Path) -> bytes:
+    """Return the gateway's key; made where there is none.
+
+    Parameters
+    ----------
+    folder
+        The gateway's.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    OSError
+        It can neither be read nor made.
+    """
+    file = folder / KEY_FILE
+    for _ in range(2):
+        try:
+            key = file.read_bytes()
+            if len(key) == _KEY_BYTES:
+                return key
+            raise OSError(f"{file} is no key of a gateway; remove it, and a new one is made")
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
+            aside = folder / f".{KEY_FILE}-{secrets.token_hex(8)}"
+            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(secrets.token_bytes(_KEY_BYTES))
+                stream.flush()
+                os.fsync(stream.fileno())
+            try:
+                file.hardlink_to(aside)  # the first process's key stays
+            except FileExistsError:
+                pass
+            finally:
+                aside.unlink()
+    return file.read_bytes()
+
+
+class JsonLines(logging.Formatter):
+    """Writes a record as one line of JSON.
+
+    Parameters
+    ----------
+    process
+        Name of the process.
+    study_hash
+        Names studies.
+    """
+
+    def __init__(self, process: str, study_hash: StudyHash) -> None:
+        super().__init__()
+        self._process = process
+        self._hash = study_hash
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; of an exception kind and places, never its text, which may quote a header."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "process": self._process,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        study = getattr(record, "study", None)
+        if isinstance(study, StudyKey):
+            line["study"] = self._hash.of(study)
+        if record.exc_info and record.exc_info[0] is not None:
+            line["error"] = record.exc_info[0].__name__
+            line["places"] = [
+                f"{frame.name} ({Path(frame.filename).name}:{frame.lineno})"
+                for frame in traceback.extract_tb(record.exc_info[2])
+            ]
+        return json.dumps(line, ensure_ascii=True)
+
+
+def log_as_json(process: str, level: str, study_hash: StudyHash, stream: TextIO | None = None) -> None:
+    """Let this process log JSON lines.
+
+    Parameters
+    ----------
+    process
+        Its name.
+    level
+        The least that is logged.
+    study_hash
+        Names studies.
+    stream
+        Where to; standard error where it is left out.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonLines(process, study_hash))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name, least in _LIBRARIES.items():
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
+        library.setLevel(least)

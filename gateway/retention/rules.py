@@ -1,0 +1,88 @@
+"""Which studies may go: a pure function of the rules, the time, the room and what is known of each study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.records import StudyKey
+
+StudyEnd = Literal["delivered", "unfinished", "undelivered"]
+"""Its result is confirmed everywhere, or goes nowhere by the rules; it never had a run; anything else."""
+
+Days = Annotated[float, Field(gt=0, le=36500)]
+
+
+class RetentionRules(BaseModel):
+    """Section ``retention`` of ``gateway.yaml``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    delivered_days: Days | Literal["never"] = Field(
+        default=30.0, description="days after which a study whose result is confirmed everywhere is removed, or `never`"
+    )
+    unfinished_days: Days | Literal["never"] = Field(
+        default="never",
+        description="days after which a study that never had a run, as a CT without contour, is removed",
+    )
+    free_bytes: Annotated[int, Field(ge=0)] = Field(
+        default=10 * 2**30,
+        description="room on the disk below which delivered studies are removed before their time, oldest first",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStudy:
+    """What retention needs to know of a study.
+
+    Attributes
+    ----------
+    study
+        Which.
+    last_received_at
+        When its last object came, UTC.
+    size
+        Of its objects, bytes.
+    end
+        How far it has come.
+    """
+
+    study: StudyKey
+    last_received_at: datetime
+    size: int
+    end: StudyEnd
+
+
+def studies_to_remove(
+    studies: Iterable[StoredStudy], rules: RetentionRules, *, now: datetime, free: int
+) -> tuple[StudyKey, ...]:
+    """Return the studies that may go now.
+
+    Parameters
+    ----------
+    studies
+        All of them.
+    rules
+        Section ``retention``.
+    now
+        The time, UTC.
+    free
+        Room on the disk, bytes.
+
+    Returns
+    -------
+    tuple of StudyKey
+        Oldest first. A study from the future, as after a clock that stepped back, is young.
+    """
+    going, gained = [], 0
+    for stored in sorted(studies, key=lambda one: (one.last_received_at, one.study.study_instance_uid)):
+        days = {"delivered": rules.delivered_days, "unfinished": rules.unfinished_days}.get(stored.end)
+        old = isinstance(days, float) and now - stored.last_received_at > timedelta(days=days)
+        needed = stored.end == "delivered" and free + gained < rules.free_bytes
+        if old or needed:
+            going.append(stored.study)
+            gained += stored.size
+    return tuple(going)

@@ -1,0 +1,75 @@
+"""Logs: JSON lines that name a study by a keyed hash, and hold nothing that a header could have put into them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from gateway.logs import KEY_FILE, StudyHash, log_as_json, read_log_key
+from gateway.records import StudyKey
+
+STUDY = StudyKey("1.2.840.113619.2.55.3")
+
+
+@pytest.fixture
+def stream() -> Iterator[StringIO]:
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level)
+    written = StringIO()
+    log_as_json("executor", "INFO", StudyHash(b"k" * 32), written)
+    yield written
+    root.handlers[:], root.level = before
+
+
+def lines(stream: StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_study_stands_in_the_log_by_its_hash_alone(stream: StringIO) -> None:
+    logging.getLogger("pdl1es.gateway").info("a run is asked for", extra={"study": STUDY})
+    (line,) = lines(stream)
+    assert line["study"] == StudyHash(b"k" * 32).of(STUDY)
+    assert line["message"] == "a run is asked for"
+    assert str(line["time"]).endswith("+00:00")
+    assert STUDY.study_instance_uid not in stream.getvalue()
+
+
+def test_an_exception_is_told_by_kind_and_place_and_never_by_its_text(stream: StringIO) -> None:
+    try:
+        raise ValueError("PatientName Doe^Jane cannot be read")
+    except ValueError:
+        logging.getLogger("pdl1es.gateway").exception("looking at what arrived failed")
+    (line,) = lines(stream)
+    assert line["error"] == "ValueError"
+    assert "test_logs.py" in str(line["places"])
+    assert "Doe" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("library", ["pynetdicom", "pydicom", "dbos", "sqlalchemy.engine", "uvicorn.access"])
+def test_a_library_says_nothing_below_a_warning(stream: StringIO, library: str) -> None:
+    logging.getLogger(library).info("INSERT INTO studies VALUES ('Doe')")
+    assert stream.getvalue() == ""
+
+
+def test_the_hash_needs_the_key_and_tells_studies_apart() -> None:
+    assert StudyHash(b"a" * 32).of(STUDY) != StudyHash(b"b" * 32).of(STUDY)
+    assert StudyHash(b"a" * 32).of(STUDY) != StudyHash(b"a" * 32).of(StudyKey("1.2"))
+
+
+def test_the_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+    key = read_log_key(tmp_path / "gateway")
+    assert read_log_key(tmp_path / "gateway") == key
+    assert len(key) == 32
+    assert (tmp_path / "gateway" / KEY_FILE).stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in (tmp_path / "gateway").iterdir()] == [KEY_FILE]
+
+
+def test_a_file_that_is_no_key_is_told(tmp_path: Path) -> None:
+    (tmp_path / KEY_FILE).write_bytes(b"short")
+    with pytest.raises(OSError, match="no key"):
+        read_log_key(tmp_path)
