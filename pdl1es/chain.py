@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from pdl1es.assessment import Assessment, assess
 from pdl1es.clinical import ClinicalData, ClinicalInput, ClinicalRecord, read_clinical_input
+from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.limits import ScanLimits
 from pdl1es.dicom.pixels.hounsfield import read_ct_slice
 from pdl1es.dicom.pixels.tumour_mask import read_tumour_mask
@@ -91,12 +92,15 @@ class RunRequest:
     clinical
         The patient's clinical data from outside the study: a file (JSON, or CSV keyed by patient id or accession number), or
         a record; None where the study's own ``clinical.json`` and its headers are all.
+    earlier
+        Earlier reports on the study that its folder does not hold (`report.earlier_reports`); a new one replaces them.
     """
 
     study_folder: Path
     settings: Settings
     when: datetime
     clinical: Path | ClinicalRecord | None = None
+    earlier: tuple[Instance, ...] = ()
 
     def __repr__(self) -> str:
         """Name the reports that are asked for, but not the folder, because a folder's name can be a patient's."""
@@ -107,7 +111,11 @@ class RunRequest:
         """What its reports have in common."""
         report = self.settings.report
         return ReportOptions(
-            self.when, series_number=report.series_number, show_clinical_values=report.show_clinical_values
+            self.when,
+            series_number=report.series_number,
+            show_clinical_values=report.show_clinical_values,
+            comprehensive_3d=report.comprehensive_3d,
+            earlier=self.earlier,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from importlib import import_module
@@ -21,6 +21,7 @@ from pdl1es.model.folder import model_folder_of
 from pdl1es.model.fusion import FusionModel
 from pdl1es.outcome import Outcome, deliver
 from pdl1es.report.clock import report_time
+from pdl1es.report.earlier_reports import read_earlier_reports
 from pdl1es.settings import Settings
 from pdl1es.stopwatch import Stopwatch
 
@@ -76,6 +77,7 @@ def run_study(
     settings: Settings,
     model_folder: Path,
     clinical_file: Path | None = None,
+    earlier_files: Sequence[Path] = (),
     when: datetime | None = None,
     execute: Execute = run_in_python,
 ) -> Outcome:
@@ -93,6 +95,8 @@ def run_study(
         Folder of ``model.onnx``, or the folder above it.
     clinical_file
         ``--clinical``.
+    earlier_files
+        ``--earlier``.
     when
         Date and time of the report; without it, the clock's (``SOURCE_DATE_EPOCH`` where it is set).
     execute
@@ -106,9 +110,12 @@ def run_study(
     ------
     pdl1es.clinical.ClinicalFileError
         Where ``clinical_file`` does not follow its schema: an error of usage, not of the study.
+    pdl1es.report.earlier_reports.EarlierReportError
+        Where one of ``earlier_files`` names no earlier report: likewise.
     """
     with free_text_shown(settings.report.show_free_text):
-        request = RunRequest(study_folder, settings, when or report_time(os.environ), clinical_file)
+        earlier = tuple(instance for file in earlier_files for instance in read_earlier_reports(file))
+        request = RunRequest(study_folder, settings, when or report_time(os.environ), clinical_file, earlier)
         return _run(request, output_folder, model_folder, execute)
 
 

@@ -69,6 +69,11 @@ class ReportSettings(BaseModel):
     series_number: Annotated[int, Field(ge=1, le=2_000_000_000)] = Field(
         default=9601, description="of the structured reports; pictures and PDF have the next two"
     )
+    comprehensive_3d: bool = Field(
+        default=False,
+        description="whether structured reports are Comprehensive 3D SR, as IHE AI Results asks, instead of Comprehensive SR, "
+        "which more archives and viewers take; their content is the same",
+    )
     show_clinical_values: bool = Field(
         default=True, description="whether age, sex, smoking and family history stand in reports and result.json"
     )

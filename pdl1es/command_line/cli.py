@@ -127,6 +127,17 @@ def run(
     config: Config = None,
     model: Model = DEFAULT_MODELS,
     clinical: Clinical = None,
+    earlier: Annotated[
+        Optional[list[Path]],  # noqa: UP045 - typer reads it
+        typer.Option(
+            "--earlier",
+            help="An earlier report on the study that INPUT does not hold (DICOM), or an archive's answer about its reports "
+            "(QIDO-RS, JSON); the new report replaces it. Can be given several times.",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
     contour_stability: Annotated[
         Optional[Literal["on", "borderline", "off"]],  # noqa: UP045 - typer reads it
         typer.Option(
@@ -144,7 +155,7 @@ def run(
     \f
     Parameters
     ----------
-    context, study, output, config, model, clinical, contour_stability
+    context, study, output, config, model, clinical, earlier, contour_stability
         As their help texts say.
 
     Raises
@@ -155,6 +166,7 @@ def run(
     """
     from pdl1es.clinical import ClinicalFileError
     from pdl1es.command_line.supervision import Announcement, announce
+    from pdl1es.report.earlier_reports import EarlierReportError
     from pdl1es.run import run_study
 
     settings = _settings(config)
@@ -170,11 +182,14 @@ def run(
             settings=settings,
             model_folder=model,
             clinical_file=clinical,
+            earlier_files=earlier or (),
             when=when,
             execute=_executor(context),
         )
     except ClinicalFileError as error:
         raise usage_error(f"--clinical: {error}") from error
+    except EarlierReportError as error:
+        raise usage_error(f"--earlier: {error}") from error
     with output_may_be_lost():
         if outcome.refusal is not None:
             from pdl1es.command_line.display import show_refusal, show_reports

@@ -6,6 +6,7 @@ picture and page.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pdl1es.report.delivery import BuiltReport
@@ -59,6 +60,7 @@ def build_sr(
     from pdl1es.report.structured_report import build_structured_report
     from pdl1es.report.uids import series_uid
 
+    study = _with_earlier(study, options)
     study_instance_uid = assessment.selection.ct.study_instance_uid
     dataset = build_structured_report(
         assessment,
@@ -93,7 +95,7 @@ def build_cam(
     """
     from pdl1es.report.cam_overlay import build_cam_overlay
 
-    return BuiltReport("cam", build_cam_overlay(assessment, options, pictures, study=study))
+    return BuiltReport("cam", build_cam_overlay(assessment, options, pictures, study=_with_earlier(study, options)))
 
 
 def build_pdf(
@@ -119,7 +121,9 @@ def build_pdf(
     """
     from pdl1es.report.encapsulated_pdf import build_encapsulated_pdf
 
-    return BuiltReport("pdf", build_encapsulated_pdf(assessment, options, pictures, study=study))
+    return BuiltReport(
+        "pdf", build_encapsulated_pdf(assessment, options, pictures, study=_with_earlier(study, options))
+    )
 
 
 def build_refusal_sr(refusal: Refusal, study: Study, options: ReportOptions) -> BuiltReport | None:
@@ -144,4 +148,13 @@ def build_refusal_sr(refusal: Refusal, study: Study, options: ReportOptions) -> 
     instance = header_to_file_under(refusal, study)
     if instance is None:
         return None
-    return BuiltReport("sr", build_refusal_report(refusal, instance, options, study=study))
+    return BuiltReport("sr", build_refusal_report(refusal, instance, options, study=_with_earlier(study, options)))
+
+
+def _with_earlier(study: Study | None, options: ReportOptions) -> Study | None:
+    """Return what the input held, and the earlier reports that were named besides."""
+    held = {instance.sop_instance_uid for instance in study.instances} if study is not None else set()
+    further = tuple(instance for instance in options.earlier if instance.sop_instance_uid not in held)
+    if study is None or not further:
+        return study
+    return replace(study, instances=(*study.instances, *further))

@@ -76,7 +76,9 @@ def report_content(
     # The result comes before language and observer, because every viewer shows those as lines of their own.
     content.extend(_items(in_section(statements, "notice")))
     content.extend(text_item(name, text) for name, text in _joined(in_section(statements, "summary")))
-    content.extend(header_items(options.software, assessment.roi_slice.instance.header))
+    content.extend(
+        header_items(options.software, assessment.roi_slice.instance.header, assessment.prediction.model_sha256)
+    )
     measurements = container(concept.IMAGING_MEASUREMENTS)
     measurements.ContentSequence.append(_measurement_group(assessment, statements, cam))
     content.append(measurements)

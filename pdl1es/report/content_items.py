@@ -197,7 +197,9 @@ def composite_item(name: Code, sop_class_uid: str, sop_instance_uid: str) -> Com
     )
 
 
-def header_items(software: SoftwareIdentity, image_header: Dataset) -> list[ContentItem]:
+def header_items(
+    software: SoftwareIdentity, image_header: Dataset, model_sha256: str | None = None
+) -> list[ContentItem]:
     """Return the items about the report itself: language, observer and procedure.
 
     Parameters
@@ -206,6 +208,8 @@ def header_items(software: SoftwareIdentity, image_header: Dataset) -> list[Cont
         The device that observes.
     image_header
         Header of an image of the study.
+    model_sha256
+        Of the model that had a part in it, or None.
 
     Returns
     -------
@@ -215,7 +219,7 @@ def header_items(software: SoftwareIdentity, image_header: Dataset) -> list[Cont
     observer = ObserverContext(
         observer_type=DEVICE,
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
-            uid=UID(str(software.device_uid)),
+            uid=UID(str(software.device_uid_with(model_sha256))),
             name=software.name,
             manufacturer_name=software.manufacturer,
             model_name=f"{software.name} {software.version}",

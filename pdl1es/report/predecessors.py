@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydicom.uid import ComprehensiveSRStorage
+from pydicom.dataset import Dataset
+from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
 
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.study import Study
-from pdl1es.report.codes import REPORT_TITLE
+from pdl1es.report.codes import NOT_ANALYSED_TITLE, REPORT_TITLE
 from pdl1es.report.references import ObjectReference
 from pdl1es.report.software import SOFTWARE
 
@@ -21,9 +22,12 @@ class Predecessor(ObjectReference):
     ----------
     written
         Its content date and time, as ``"2026-02-01 10:15"``; empty where it states none.
+    analysed
+        Whether it is a scored report; else it says that the study was not analysed.
     """
 
     written: str
+    analysed: bool = True
 
 
 def find_predecessors(study: Study, study_instance_uid: str) -> tuple[Predecessor, ...]:
@@ -39,10 +43,14 @@ def find_predecessors(study: Study, study_instance_uid: str) -> tuple[Predecesso
     Returns
     -------
     tuple of Predecessor
-        This software's scored reports of the study, whatever segmentation or model they were made with, except those
-        that another of them already replaces; in the order of their dates.
+        This software's reports of the study, whatever segmentation or model they were made with, and those that say
+        that it was not analysed, except those that another of them already replaces; in the order of their dates.
     """
-    ours = [instance for instance in study.instances if _is_ours(instance, study_instance_uid)]
+    ours = [
+        instance
+        for instance in study.instances
+        if is_own_report(instance) and instance.study_instance_uid == study_instance_uid
+    ]
     replaced = {
         str(item.get("ReferencedSOPInstanceUID", ""))
         for instance in ours
@@ -54,16 +62,31 @@ def find_predecessors(study: Study, study_instance_uid: str) -> tuple[Predecesso
     return tuple(sorted(found, key=lambda predecessor: (predecessor.written, predecessor.sop_instance_uid)))
 
 
-def _is_ours(instance: Instance, study_instance_uid: str) -> bool:
+def is_own_report(instance: Instance) -> bool:
+    """Return whether an object is a report of this software: a scored one, or one that a study was not analysed.
+
+    Parameters
+    ----------
+    instance
+        Its header.
+
+    Returns
+    -------
+    bool
+    """
     header = instance.header
-    titles = header.get("ConceptNameCodeSequence") or []
     return (
-        instance.sop_class_uid == ComprehensiveSRStorage
-        and instance.study_instance_uid == study_instance_uid
+        instance.sop_class_uid in (ComprehensiveSRStorage, Comprehensive3DSRStorage)
         and str(header.get("Manufacturer", "") or "") == SOFTWARE.manufacturer
         and str(header.get("ManufacturerModelName", "") or "") == SOFTWARE.name
-        and [str(title.get("CodeValue", "")) for title in titles] == [REPORT_TITLE.value]
+        and _title(header) in (REPORT_TITLE.value, NOT_ANALYSED_TITLE.value)
     )
+
+
+def _title(header: Dataset) -> str:
+    """Return the Code Value of the document's title; empty where it has none, or several."""
+    titles = header.get("ConceptNameCodeSequence") or []
+    return str(titles[0].get("CodeValue", "")) if len(titles) == 1 else ""
 
 
 def _predecessor(instance: Instance) -> Predecessor:
@@ -75,4 +98,5 @@ def _predecessor(instance: Instance) -> Predecessor:
         sop_class_uid=instance.sop_class_uid,
         sop_instance_uid=instance.sop_instance_uid,
         written=written,
+        analysed=_title(instance.header) == REPORT_TITLE.value,
     )

@@ -12,10 +12,12 @@ from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.report import codes as concept
+from pdl1es.report import wording
 from pdl1es.report.content_items import code_item, container, header_items, text_item
 from pdl1es.report.instance_number import next_instance_number
 from pdl1es.report.options import ReportOptions
-from pdl1es.report.structured_report import comprehensive_sr
+from pdl1es.report.predecessors import find_predecessors
+from pdl1es.report.structured_report import comprehensive_sr, replace_documents
 from pdl1es.report.study_context import refused_study
 from pdl1es.report.uids import derived_uid
 
@@ -117,34 +119,38 @@ def build_refusal_report(
     options
         What the run's reports have in common.
     study
-        What the input held: the Instance Number follows those of earlier such reports in it.
+        What the input held: earlier such reports in it are named as replaced, and the Instance Number follows theirs.
 
     Returns
     -------
     Dataset
         A Comprehensive SR of no template, its title a private code, so that no one takes it for a report on the tumour:
-        (111065, DCM, "Summary of Analyses") = (111225, DCM, "Not Attempted"), the coded reason, what was found, what
-        to do.
+        that there is no score, what to do, what was found; then (111065, DCM, "Summary of Analyses") = (111225, DCM, "Not
+        Attempted"), the coded reason, attribute and object at fault.
     """
     context = refused_study(instance.header, options)
     series = derived_uid("series", "refusal", instance.study_instance_uid)
+    earlier = find_predecessors(study, instance.study_instance_uid) if study is not None else ()
+    predecessors = tuple(predecessor for predecessor in earlier if not predecessor.analysed)
     root = container(concept.NOT_ANALYSED_TITLE, root=True)
-    texts = [
-        (concept.REFUSAL_FOUND, refusal.found),
+    technical = [
         (
             concept.REFUSAL_ATTRIBUTE,
             f"{refusal.tag} = {refusal.value if refusal.value is not None else 'absent'}" if refusal.tag else None,
         ),
         (concept.REFUSAL_OBJECT, f"UID {refusal.uid}" if refusal.uid else None),
-        (concept.REFUSAL_REMEDY, refusal.remedy),
     ]
+    # For a reader first: that there is no score, what to do, why. Tags and codes are for whoever mends it.
     items: list[ContentItem] = [
         text_item(concept.NOTICE, NOTICE),
+        text_item(concept.REFUSAL_REMEDY, _sentence(refusal.remedy)),
+        text_item(concept.REFUSAL_MEANING, _sentence(refusal.code.row.meaning)),
+        text_item(concept.REFUSAL_FOUND, _sentence(refusal.found)),
+        *([text_item(concept.REPLACES, wording.replaces(predecessors))] if predecessors else []),
+        *header_items(options.software, instance.header),
         code_item(concept.SUMMARY_OF_ANALYSES, concept.NOT_ATTEMPTED),
         code_item(concept.REFUSAL_REASON, refusal_code(refusal.code)),
-        text_item(concept.REFUSAL_MEANING, refusal.code.row.meaning),
-        *(text_item(name, text) for name, text in texts if text),
-        *header_items(options.software, instance.header),
+        *(text_item(name, text) for name, text in technical if text),
     ]
     root.ContentSequence.extend(items)
     report = comprehensive_sr(
@@ -155,4 +161,11 @@ def build_refusal_report(
         series_description=SERIES_DESCRIPTION,
         instance_number=next_instance_number(study, series),
     )
+    replace_documents(report, predecessors)
     return context.complete(report, "Refused the study and said why")
+
+
+def _sentence(words: str) -> str:
+    """Return words of the table of refusals as a sentence."""
+    text = words.strip()
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"

@@ -31,6 +31,7 @@ from pdl1es.report.result_schema import (
     FeaturesResult,
     GroupResult,
     GroupsResult,
+    MercureNotification,
     ModelResult,
     PlausibilityResult,
     RefusalResult,
@@ -41,11 +42,13 @@ from pdl1es.report.result_schema import (
     SelectionResult,
     SeriesResult,
     SliceResult,
+    StatementResult,
     TermResult,
     TrainingLikenessResult,
     TumourResult,
     WarningResult,
 )
+from pdl1es.report.statements import report_statements
 
 TOP_CONTRIBUTIONS: Final = 10
 
@@ -184,6 +187,27 @@ def _document(
         input=input_result(study) if study is not None else None,
         versions=dict(software_versions()),
         seconds={name: round(value, 3) for name, value in seconds.items()},
+        mercure_notification=_notification(assessment, refusal, defect),
+    )
+
+
+def _notification(
+    assessment: AssessmentResult | None, refusal: RefusalResult | None, defect: DefectResult | None
+) -> MercureNotification:
+    """Return what mercure tells: the report's first two lines, or why there is none."""
+    if assessment is not None:
+        notice, *summary = (said.text for said in assessment.statements if said.section in ("notice", "summary"))
+        return MercureNotification(
+            text=f"{notice}. {' '.join(summary)}", requested=assessment.groups.withheld is not None
+        )
+    if refusal is not None:
+        return MercureNotification(
+            text=f"PD-L1ES did not analyse this study. What to do: {refusal.remedy}. {refusal.code}: {refusal.found}",
+            requested=True,
+        )
+    return MercureNotification(
+        text=f"PD-L1ES ended by a defect ({defect.kind if defect is not None else 'unknown'}); the log says where.",
+        requested=True,
     )
 
 
@@ -193,6 +217,10 @@ def _assessment(assessment: Assessment, show_clinical_values: bool) -> Assessmen
     middle = len(prediction.slice_scores) // 2
     return AssessmentResult(
         notice=wording.notice(model),
+        statements=tuple(
+            StatementResult(section=statement.section, label=statement.label, text=statement.words)
+            for statement in report_statements(assessment, show_clinical_values=show_clinical_values)
+        ),
         score_name=wording.score_name(model),
         score=prediction.score,
         groups=_groups(assessment),

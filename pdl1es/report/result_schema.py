@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from pdl1es.dicom.contour_origin import AlgorithmType
 from pdl1es.model.metadata import TrainingData
@@ -260,10 +260,26 @@ class ReportFile(_Part):
     sop_instance_uid: str
 
 
+class StatementResult(_Part):
+    """One thing that every report says, in its words."""
+
+    section: Literal["notice", "summary", "result", "why", "warnings", "tumour", "clinical", "limits", "model"]
+    label: str = Field(description="what stands before the text")
+    text: str = Field(description="a sentence, a few words, or a number with its unit")
+
+
+class MercureNotification(_Part):
+    """What mercure reads of a module's result: the text of its notification, and whether one is asked for."""
+
+    text: str
+    requested: bool = Field(description="true where a person should look: no group is reported, a refusal, a defect")
+
+
 class AssessmentResult(_Part):
     """One scored tumour; only in a document whose status is ``scored``."""
 
     notice: str = Field(description="must be shown wherever the score is shown")
+    statements: tuple[StatementResult, ...] = Field(description="what every report says, in a reader's order")
     score_name: str = Field(description="what the score may be called")
     score: Probability = Field(description="PD-L1ES")
     groups: GroupsResult
@@ -334,6 +350,7 @@ class DefectResult(_Part):
 class ResultDocument(_Part):
     """The whole of ``result.json``."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True)
     schema_version: Literal[1] = SCHEMA_VERSION
     status: Literal["scored", "refused", "failed"]
     created: str = Field(description="time of the run, ISO 8601 with its offset")
@@ -345,6 +362,11 @@ class ResultDocument(_Part):
     input: InputResult | None = Field(description="null where the run ended before the input was read")
     versions: dict[str, str]
     seconds: dict[str, float] = Field(description="wall time of each step, in the order in which they ran")
+    mercure_notification: MercureNotification = Field(
+        validation_alias=AliasChoices("__mercure_notification", "mercure_notification"),
+        serialization_alias="__mercure_notification",
+        description="for mercure, which shows it in its notifications",
+    )
 
     def __repr__(self) -> str:
         score = f", score={self.assessment.score:.3f}" if self.assessment is not None else ""

@@ -20,13 +20,27 @@ class SoftwareIdentity:
     name, version, manufacturer
         As DICOM's Manufacturer's Model Name, Software Versions and Manufacturer; each at most 64 characters.
     device_uid
-        Device Observer UID; the same for every copy of a version.
+        The same for every copy of a version; with a model it is another device (`device_uid_with`).
     """
 
     name: str
     version: str
     manufacturer: str
     device_uid: UID
+
+    def device_uid_with(self, model_sha256: str | None) -> UID:
+        """Return the Device UID and Device Observer UID: they change with the model too (IHE AI Results 6.5.3.1).
+
+        Parameters
+        ----------
+        model_sha256
+            Of the model's file; None where no model had a part, as in a refusal.
+
+        Returns
+        -------
+        UID
+        """
+        return self.device_uid if model_sha256 is None else derived_uid("device", str(self.device_uid), model_sha256)
 
 
 def _this_software() -> SoftwareIdentity:

@@ -1,14 +1,15 @@
 """The DICOM structured report: an assessment as a Comprehensive SR that any PACS stores and any viewer shows.
 
-Comprehensive SR (PS3.3 A.35.3) rather than Comprehensive 3D SR: the report holds no 3-D coordinates (the tumour is
-referred to as a segment), and more archives and viewers take it.
+Comprehensive SR (PS3.3 A.35.3) by default rather than Comprehensive 3D SR (A.35.13): the report holds no 3-D coordinates
+(the tumour is referred to as a segment), and more archives and viewers take it. IHE AI Results asks for the latter, which the
+settings can choose; the content is the same.
 """
 
 from __future__ import annotations
 
 from highdicom.sr import ContainerContentItem
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ComprehensiveSRStorage
+from pydicom.uid import UID, Comprehensive3DSRStorage, ComprehensiveSRStorage
 
 from pdl1es.assessment import Assessment
 from pdl1es.report import wording
@@ -58,10 +59,23 @@ def build_structured_report(
         series_description=wording.series_description(assessment.model, "sr"),
         instance_number=instance_number,
     )
+    replace_documents(report, predecessors)
+    return study.complete(report, "Scored the tumour and wrote this report")
+
+
+def replace_documents(report: Dataset, predecessors: tuple[Predecessor, ...]) -> None:
+    """Name in a report the earlier ones that it replaces (Predecessor Documents Sequence, PS3.3 C.17.2).
+
+    Parameters
+    ----------
+    report
+        It gets the sequence, where there are any.
+    predecessors
+        The earlier reports.
+    """
     if predecessors:
         by_series = sorted(predecessors, key=lambda predecessor: predecessor.series_instance_uid)
         report.PredecessorDocumentsSequence = hierarchical_references(by_series)
-    return study.complete(report, "Scored the tumour and wrote this report")
 
 
 def comprehensive_sr(
@@ -98,7 +112,7 @@ def comprehensive_sr(
     """
     software = study.options.software
     report = Dataset()
-    report.SOPClassUID = ComprehensiveSRStorage
+    report.SOPClassUID = Comprehensive3DSRStorage if study.options.comprehensive_3d else ComprehensiveSRStorage
     # SR Document Series, General Equipment
     report.Modality = "SR"
     report.SeriesInstanceUID = series_instance_uid

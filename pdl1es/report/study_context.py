@@ -20,7 +20,7 @@ from pdl1es.model.metadata import ModelMetadata
 from pdl1es.report.clock import in_study_zone
 from pdl1es.report.codes import PROCESSING_ALGORITHM, code_sequence_item, coding_scheme_identification
 from pdl1es.report.options import ReportOptions
-from pdl1es.report.software import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, SoftwareIdentity
+from pdl1es.report.software import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pdl1es.report.uids import content_uid
 
 CHARACTER_SET: Final = "ISO_IR 192"
@@ -112,8 +112,8 @@ class StudyContext:
         What the run's reports have in common.
     when, offset
         The reports' time in the study's zone, and that zone (`clock.in_study_zone`).
-    model
-        By which they were made; None for a refusal.
+    model, model_sha256
+        By which they were made, and the SHA-256 of its file; None for a refusal.
     input_schemes
         Coding schemes that the input declares.
     """
@@ -123,6 +123,7 @@ class StudyContext:
     when: datetime
     offset: str | None
     model: ModelMetadata | None = None
+    model_sha256: str | None = None
     input_schemes: tuple[Dataset, ...] = ()
 
     def complete(self, target: Dataset, contribution: str) -> Dataset:
@@ -148,9 +149,7 @@ class StudyContext:
         whole.InstanceCreationDate, whole.InstanceCreationTime = whole.ContentDate, whole.ContentTime
         if self.offset is not None:
             whole.TimezoneOffsetFromUTC = self.offset
-        whole.ContributingEquipmentSequence = [
-            _contributing_equipment(self.options.software, self.model, contribution, self.when)
-        ]
+        whole.ContributingEquipmentSequence = [_contributing_equipment(self, contribution)]
         whole.CodingSchemeIdentificationSequence = coding_scheme_identification(self.input_schemes, _designators(whole))
         return _identified(whole)
 
@@ -172,7 +171,15 @@ def scored_study(assessment: Assessment, options: ReportOptions) -> StudyContext
     header = assessment.roi_slice.instance.header
     when, offset = in_study_zone(options.when, header)
     schemes = assessment.selection.segmentation.instance.header.get("CodingSchemeIdentificationSequence")
-    return StudyContext(header, options, when, offset, assessment.model, tuple(schemes or ()))
+    return StudyContext(
+        header,
+        options,
+        when,
+        offset,
+        assessment.model,
+        assessment.prediction.model_sha256,
+        tuple(schemes or ()),
+    )
 
 
 def refused_study(header: Dataset, options: ReportOptions) -> StudyContext:
@@ -221,10 +228,9 @@ def _forget_encoding(_: Dataset, element: DataElement) -> None:
         element.value = anew if len(anew) > 1 else anew[0]
 
 
-def _contributing_equipment(
-    software: SoftwareIdentity, model: ModelMetadata | None, contribution: str, when: datetime
-) -> Dataset:
+def _contributing_equipment(study: StudyContext, contribution: str) -> Dataset:
     """Return the algorithm as IHE AI Results asks for it (AIR 6.5.3.1)."""
+    software, model = study.options.software, study.model
     equipment = Dataset()
     equipment.PurposeOfReferenceCodeSequence = [code_sequence_item(PROCESSING_ALGORITHM)]
     equipment.Manufacturer = software.manufacturer
@@ -232,10 +238,12 @@ def _contributing_equipment(
     versions = [f"{software.name} {software.version}"]
     if model is not None:
         versions.append(f"{model.name} {model.version}"[:64])
+    if study.model_sha256 is not None:
+        versions.append(study.model_sha256)  # 64 digits, as many as an LO holds
     equipment.SoftwareVersions = versions
-    equipment.DeviceUID = software.device_uid
+    equipment.DeviceUID = software.device_uid_with(study.model_sha256)
     # A DT states its own zone, whatever the study's other times are in.
-    equipment.ContributionDateTime = when.strftime("%Y%m%d%H%M%S%z")
+    equipment.ContributionDateTime = study.when.strftime("%Y%m%d%H%M%S%z")
     equipment.ContributionDescription = contribution
     return equipment
 

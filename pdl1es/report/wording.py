@@ -71,7 +71,10 @@ def series_description(model: ModelMetadata, kind: ReportKind) -> str:
 
 def replaces(predecessors: tuple[Predecessor, ...]) -> str:
     """Return the sentence that this report replaces earlier ones."""
-    written = ", ".join(predecessor.written or "unknown date" for predecessor in predecessors)
+    written = ", ".join(
+        (predecessor.written or "unknown date") + ("" if predecessor.analysed else " (not analysed)")
+        for predecessor in predecessors
+    )
     return f"This report replaces {'an earlier one' if len(predecessors) == 1 else 'earlier ones'} of this study: {written}."
 
 

@@ -65,11 +65,17 @@ def test_a_refusal_says_not_analysed_with_coded_reason_and_remedy(case: Case) ->
     assert next(iter(said)) == "Notice"
     assert said["Summary of Analyses"] == "Not Attempted"
     assert said["Reason"] == "SEG_FRAME_OF_REFERENCE"
-    assert said["What was found"] == "the segmentation lies in another frame of reference"
+    assert said["What was found"] == "The segmentation lies in another frame of reference."
     assert said["Attribute at fault"] == "FrameOfReferenceUID (0020,0052) = 1.2.3"
     assert said["Object at fault"] == f"UID {ROOT}.5"
-    assert said["What to do"] == REFUSAL.remedy
+    assert said["What to do"].casefold().rstrip(".") == REFUSAL.remedy.casefold()
     assert (report.CompletionFlag, report.VerificationFlag) == ("COMPLETE", "UNVERIFIED")
+
+
+def test_a_refusal_tells_a_reader_what_to_do_in_its_second_line_and_tags_and_codes_last(case: Case) -> None:
+    labels = [item.ConceptNameCodeSequence[0].CodeMeaning for item in refused(case).ContentSequence]
+    assert labels[:4] == ["Notice", "What to do", "What is wrong", "What was found"]
+    assert labels[-3:] == ["Reason", "Attribute at fault", "Object at fault"]
 
 
 def test_a_refusal_holds_no_score_and_no_group(case: Case) -> None:
@@ -187,8 +193,29 @@ def test_reports_of_others_and_of_other_studies_are_no_predecessors(case: Case, 
     assert predecessors_of(report_of(case, study_of(case, foreign), minutes=5)) == []
 
 
-def test_the_report_of_a_refusal_is_no_predecessor(case: Case) -> None:
-    assert predecessors_of(report_of(case, study_of(case, refused(case)), minutes=5)) == []
+def test_a_scored_report_replaces_the_one_that_the_study_was_not_analysed(case: Case) -> None:
+    earlier = refused(case)
+    second = report_of(case, study_of(case, earlier), minutes=5)
+    assert [entry[3] for entry in predecessors_of(second)] == [earlier.SOPInstanceUID]
+    assert items(second)["Replaces"] == (
+        "This report replaces an earlier one of this study: 2026-03-01 09:30 (not analysed)."
+    )
+
+
+def test_a_refusal_replaces_an_earlier_refusal_and_no_score(case: Case) -> None:
+    first, scored = refused(case), report_of(case, study_of(case))
+    again = build_refusal_sr(Refusal(RefusalCode.NO_SEG, "none"), study_of(case, first, scored), OPTIONS)
+    assert again is not None
+    assert [entry[3] for entry in predecessors_of(again.dataset)] == [first.SOPInstanceUID]
+
+
+def test_a_comprehensive_3d_report_holds_the_same_and_is_a_predecessor_too(case: Case) -> None:
+    plain = report_of(case, study_of(case))
+    other = build_sr(case.assessment, replace(OPTIONS, comprehensive_3d=True), study=study_of(case)).dataset
+    assert other.SOPClassUID == "1.2.840.10008.5.1.4.1.1.88.34"
+    assert other.ContentSequence == plain.ContentSequence
+    later = report_of(case, study_of(case, other), minutes=5)
+    assert [entry[2:] for entry in predecessors_of(later)] == [(other.SOPClassUID, other.SOPInstanceUID)]
 
 
 def test_the_order_of_the_input_does_not_change_the_report(case: Case) -> None:

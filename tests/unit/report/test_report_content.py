@@ -348,7 +348,7 @@ def test_algorithm_and_device_are_identified(report: Dataset) -> None:
     assert found["Algorithm Name"] == "PD-L1ES phantom"
     assert found["Algorithm Version"] == "0.3.1"
     assert found["Observer Type"] == "Device"
-    assert found["Device Observer UID"] == SOFTWARE.device_uid
+    assert found["Device Observer UID"] == SOFTWARE.device_uid_with("5e" * 32)
     assert found["Device Observer Name"] == "PD-L1ES"
 
 

@@ -225,8 +225,23 @@ def test_the_algorithm_is_contributing_equipment_as_ihe_asks(case: Case, report:
     assert purpose.CodeMeaning == "Processing Algorithm"
     assert equipment.Manufacturer == SOFTWARE.manufacturer
     assert equipment.ManufacturerModelName == "PD-L1ES"
-    assert list(equipment.SoftwareVersions) == [f"PD-L1ES {SOFTWARE.version}", "phantom 0.3.1"]
-    assert equipment.DeviceUID == SOFTWARE.device_uid
+    assert list(equipment.SoftwareVersions) == [f"PD-L1ES {SOFTWARE.version}", "phantom 0.3.1", "5e" * 32]
+    assert equipment.DeviceUID == SOFTWARE.device_uid_with("5e" * 32)
+
+
+def test_another_model_is_another_device(case: Case) -> None:
+    """IHE AI Results 6.5.3.1: the Device UID changes with the model, even where only its file does."""
+    other = report_case(predicted=prediction(model_sha256="6f" * 32))
+    uids = [
+        {
+            written(some.assessment).ContributingEquipmentSequence[0].DeviceUID,
+            *(item.UID for item in items(written(some.assessment)) if item.ValueType == "UIDREF"
+              and item.ConceptNameCodeSequence[0].CodeMeaning == "Device Observer UID"),
+        }
+        for some in (case, other)
+    ]  # fmt: skip
+    assert [len(found) for found in uids] == [1, 1]
+    assert not uids[0] & uids[1]
 
 
 def test_highdicom_reads_it_as_a_measurement_report(report: Dataset) -> None:
