@@ -13,12 +13,14 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from gateway.peers.failures import PeerError, PeerFailure
 from gateway.peers.settings import DicomNode
 from gateway.peers.tls import client_context, handshake_failure
+from pdl1es.report.software import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 Handlers = Sequence[tuple[evt.EventType, Callable[..., Any]]]
 
@@ -41,7 +43,10 @@ NOT_AUTHORISED_STATUS: Final = 0x0124
 
 @contextmanager
 def associated(
-    node: DicomNode, contexts: Sequence[PresentationContext], handlers: Handlers = ()
+    node: DicomNode,
+    contexts: Sequence[PresentationContext],
+    handlers: Handlers = (),
+    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
 ) -> Iterator[Association]:
     """Open an association, and end it whatever happens.
 
@@ -53,6 +58,8 @@ def associated(
         What is proposed beside Verification, which always is.
     handlers
         Of events that the peer may send on the same association.
+    roles
+        Role selections, where the peer is to be an SCU on this association (C-GET).
 
     Yields
     ------
@@ -67,6 +74,8 @@ def associated(
     """
     _keep_bytes_and_secrets()
     entity = AE(node.calling_ae_title)
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     entity.connection_timeout = node.connect_seconds
     entity.acse_timeout = entity.dimse_timeout = node.response_seconds
     entity.network_timeout = node.response_seconds
@@ -80,6 +89,7 @@ def associated(
             contexts=[build_context(Verification), *contexts],
             ae_title=node.ae_title,
             tls_args=secured,
+            ext_neg=list(roles),
             evt_handlers=[(evt.EVT_CONN_OPEN, lambda _event: opened.append(time.monotonic())), *handlers],
         )
     except socket.gaierror as error:

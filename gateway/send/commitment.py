@@ -20,7 +20,7 @@ from sqlalchemy import JSON, Boolean, Column, Engine, String, Table, select, upd
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.clock import utc_now
-from gateway.database import METADATA, UtcTime
+from gateway.database import METADATA, UtcTime, read_only
 from gateway.peers.association import Handlers, accepts, associated, require_success
 from gateway.peers.failures import PeerError, PeerFailure
 from gateway.peers.settings import DicomNode
@@ -73,6 +73,7 @@ class CommitmentBook:
     def __init__(self, engine: Engine) -> None:
         """Use a database that has its tables."""
         self._engine = engine
+        self._reading = read_only(engine)
 
     def requested(self, transaction_uid: str, now: datetime) -> CommitmentState:
         """Record that a peer is about to be asked.
@@ -106,7 +107,7 @@ class CommitmentBook:
 
     def state(self, transaction_uid: str) -> CommitmentState | None:
         """Return what is known of a request; None of one that was never recorded."""
-        with self._engine.begin() as connection:
+        with self._reading.begin() as connection:
             row = connection.execute(
                 select(COMMITMENTS).where(COMMITMENTS.c.transaction_uid == transaction_uid)
             ).one_or_none()

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from gateway.database import METADATA, UtcTime
+from gateway.database import METADATA, UtcTime, read_only
 from gateway.records import ResultDelivery
 from gateway.send.breaker import Breaker
 from gateway.send.destination import Confirmation, Receipt, SentObject
@@ -94,6 +94,7 @@ class DeliveryBook:
     def __init__(self, engine: Engine) -> None:
         """Use a database that has its tables."""
         self._engine = engine
+        self._reading = read_only(engine)
 
     def begin(
         self, digest: str, study_instance_uid: str, shipments: Sequence[Shipment], now: datetime
@@ -345,7 +346,7 @@ class DeliveryBook:
 
     def breaker(self, destination: str) -> Breaker:
         """Return the breaker of a destination."""
-        with self._engine.begin() as connection:
+        with self._reading.begin() as connection:
             row = connection.execute(select(BREAKERS).where(BREAKERS.c.destination == destination)).one_or_none()
         return Breaker() if row is None else Breaker(row.failures, row.open_until)
 
@@ -368,7 +369,7 @@ class DeliveryBook:
             )
 
     def _read(self, query: Select[Any]) -> tuple[DeliveryDetail, ...]:
-        with self._engine.begin() as connection:
+        with self._reading.begin() as connection:
             rows = connection.execute(query.order_by(DELIVERIES.c.digest, DELIVERIES.c.destination)).all()
         return tuple(_detail(row) for row in rows)
 

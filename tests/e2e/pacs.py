@@ -98,8 +98,8 @@ class Pacs:
 
 
 @contextmanager
-def running_pacs(orthanc: str, folder: Path) -> Iterator[Pacs]:
-    """Start Orthanc, wait until it answers, and end it.
+def running_pacs(orthanc: str, folder: Path, modalities: dict[str, dict[str, Any]] | None = None) -> Iterator[Pacs]:
+    """Start Orthanc, wait until it answers, and end it. It knows the modalities that are given beside that of the tests.
 
     Orthanc 1.10.1 has no setting for the address it listens on and takes all of the machine's; so remote HTTP requests
     are refused by its own setting, and DICOM ones by the check of the calling host.
@@ -119,7 +119,7 @@ def running_pacs(orthanc: str, folder: Path) -> Iterator[Pacs]:
         "DicomCheckModalityHost": True,
         "DicomAlwaysAllowEcho": False,
         "DicomAlwaysAllowStore": False,
-        "DicomModalities": {"tests": {"AET": "STORESCU", "Host": LOOPBACK, "Port": free_port()}},
+        "DicomModalities": {"tests": {"AET": "STORESCU", "Host": LOOPBACK, "Port": free_port()}} | (modalities or {}),
         "StorageCompression": False,
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": True, "WadoRoot": "/wado", "Ssl": False},
     }

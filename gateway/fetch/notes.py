@@ -1,0 +1,129 @@
+"""What was tried to fetch for each study, in the database: so that an archive is not asked again and again for the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Column, Connection, Engine, Integer, Row, String, Table, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.database import METADATA, UtcTime, read_only
+from gateway.fetch.settings import FetchSettings
+from gateway.records import StudyKey
+
+FETCHES: Final = Table(
+    "fetches",
+    METADATA,
+    Column("study_instance_uid", String(64), primary_key=True),
+    Column("objects", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", UtcTime),
+    Column("last_error", String(1000), nullable=False),
+)
+"""What was tried for each study since it had so many objects; ``next_at`` is NULL where nothing more is tried."""
+
+LONGEST_WAIT: Final = timedelta(days=1)
+"""No wait is longer: what lies further ahead was set before the clock stepped back."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchNote:
+    """What was tried for a study.
+
+    Attributes
+    ----------
+    objects
+        How many objects it had then.
+    attempts
+        Tries since it had so many.
+    next_at
+        When it is tried next, UTC; None where nothing more is tried before something arrives.
+    last_error
+        What the last attempt ended with; empty where it succeeded.
+    """
+
+    objects: int
+    attempts: int
+    next_at: datetime | None
+    last_error: str
+
+
+class FetchNotes:
+    """The notes of all studies."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Use a database that has its tables."""
+        self._engine = engine
+        self._reading = read_only(engine)
+
+    def find(self, study: StudyKey) -> FetchNote | None:
+        """Return what was tried for a study; None where nothing was."""
+        with self._reading.begin() as connection:
+            return _find(connection, study)
+
+    def forget(self, study: StudyKey) -> None:
+        """Forget what was tried for a study: it is tried anew."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(FETCHES).where(FETCHES.c.study_instance_uid == study.study_instance_uid))
+
+    def is_due(self, study: StudyKey, objects: int, now: datetime) -> bool:
+        """Return whether to try now.
+
+        Parameters
+        ----------
+        study
+            Which study.
+        objects
+            How many objects it has: each arrival begins anew.
+        now
+            The time.
+
+        Returns
+        -------
+        bool
+        """
+        note = self.find(study)
+        if note is None or note.objects != objects:
+            return True
+        return note.next_at is not None and not now < note.next_at <= now + LONGEST_WAIT
+
+    def record(self, study: StudyKey, objects: int, *, error: str, now: datetime, settings: FetchSettings) -> None:
+        """Note an attempt.
+
+        Parameters
+        ----------
+        study
+            Which study.
+        objects
+            How many objects it had before.
+        error
+            What the attempt ended with; empty where it succeeded.
+        now
+            The time.
+        settings
+            How often and when it is tried again.
+        """
+        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        with self._engine.begin() as connection:
+            before = _find(connection, study)
+            attempts = 1 + (before.attempts if before is not None and before.objects == objects else 0)
+            is_over = not error or attempts >= settings.attempts
+            values = {
+                "objects": objects,
+                "attempts": attempts,
+                "next_at": None if is_over else now + timedelta(seconds=settings.again_seconds),
+                "last_error": error[:1000],
+            }
+            connection.execute(
+                insert(FETCHES)
+                .values({"study_instance_uid": study.study_instance_uid} | values)
+                .on_conflict_do_update(index_elements=["study_instance_uid"], set_=values)
+            )
+
+
+def _find(connection: Connection, study: StudyKey) -> FetchNote | None:
+    query = select(FETCHES).where(FETCHES.c.study_instance_uid == study.study_instance_uid)
+    row: Row[Any] | None = connection.execute(query).one_or_none()
+    return None if row is None else FetchNote(row.objects, row.attempts, row.next_at, row.last_error)
