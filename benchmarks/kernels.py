@@ -142,14 +142,16 @@ class Fuzz:
         if random.random() < 0.5:
             steps += [plane + y * row + x for y in (-1, 0, 1) for x in (-1, 0, 1)]
         n, directions = len(levels), len(steps)
-        glcm, gldm = np.zeros((n, n, directions)), np.zeros((n, 4 * directions + 1))
+        glcm, gldm = np.zeros((directions, n, n)), np.zeros((n, 4 * directions + 1))
+        reach = int(levels[-1] - levels[0])
+        sums, apart = np.zeros((2 * reach + 1, directions)), np.zeros((reach + 1, directions))
         glrlm, ngtdm = np.zeros((n, max(shape), directions)), np.zeros(n)
         zone_ranks, zone_sizes = np.empty((2, voxels), np.int32)
         longest, zones = self.compiled.texture_matrices(
-            ranks, np.flatnonzero(padded).astype(np.int32), padded.size, np.array(steps), levels, glcm, gldm, glrlm, ngtdm, zone_ranks,
-            zone_sizes,
+            ranks, np.flatnonzero(padded).astype(np.int32), padded.size, np.array(steps), levels, glcm, sums, apart, gldm,
+            glrlm, ngtdm, zone_ranks, zone_sizes,
         )  # fmt: skip
-        self.note(longest, zones, glcm, gldm, glrlm, ngtdm, zone_ranks[:zones], zone_sizes[:zones])
+        self.note(longest, zones, glcm, sums, apart, gldm, glrlm, ngtdm, zone_ranks[:zones], zone_sizes[:zones])
 
     def surface(self) -> None:
         """The mesh of a mask."""

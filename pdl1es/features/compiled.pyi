@@ -20,7 +20,7 @@ def local_binary_pattern(
 ) -> None: ...
 def discretise(values: NDArray[Any], edges: Floats, ranks: Ints, counts: Longs, ranks_of_bins: Ints, /) -> int: ...
 def moments(
-    values: Floats, low: float, high: float, /
+    values: NDArray[Any], low: float, high: float, /
 ) -> tuple[float, float, float, float, float, float, float, float]: ...
 def texture_matrices(
     ranks: Ints,
@@ -29,6 +29,8 @@ def texture_matrices(
     steps: Longs,
     levels: Longs,
     glcm: Floats,
+    glcm_sums: Floats,
+    glcm_differences: Floats,
     gldm: Floats,
     glrlm: Floats,
     differences: Floats,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdl1es.features import compiled, discretisation
-from pdl1es.features.discretisation import GreyLevels, bin_edges
+from pdl1es.features.discretisation import GreyLevels, edges_between
 from pdl1es.features.matrices import TextureMatrices
 from pdl1es.features.region import Values, directions_of, lone
 
@@ -61,12 +61,18 @@ class TextureLine:
         return f"TextureLine({len(self.places)} voxels, {len(self.steps)} directions)"
 
 
-def discretise_by_kernel(values: Values, *, bin_width: float, bin_count: int | None = None) -> GreyLevels:
+def discretise_by_kernel(
+    values: Values, ordered: Values, *, bin_width: float, bin_count: int | None = None
+) -> GreyLevels:
     """As `pdl1es.features.discretisation.discretise`, with ranks of 32 bits.
 
     Parameters
     ----------
-    values, bin_width, bin_count
+    values
+        The tumour's voxels, shape (n_voxels,).
+    ordered
+        The same, ascending.
+    bin_width, bin_count
         As there.
 
     Returns
@@ -78,8 +84,9 @@ def discretise_by_kernel(values: Values, *, bin_width: float, bin_count: int | N
     NotFinite
         The values are not.
     """
-    edges = bin_edges(values, bin_width=bin_width, bin_count=bin_count).astype(np.float64)
-    if len(edges) == 0 or edges[0] > values.min() or not (edges[1:] > edges[:-1]).all():
+    # NaN would come last.
+    edges = edges_between(ordered[[0, -1]], bin_width, bin_count).astype(np.float64)
+    if len(edges) == 0 or edges[0] > ordered[0] or not (edges[1:] > edges[:-1]).all():
         # Close to int16's ends pyradiomics' edges leave its range and wrap around.
         return discretisation.discretise(values, bin_width=bin_width, bin_count=bin_count)
     ranks = np.empty(len(values), dtype=np.int32)
@@ -104,15 +111,18 @@ def texture_matrices_by_kernel(grey: GreyLevels, line: TextureLine) -> TextureMa
     TextureMatrices
     """
     n, directions, voxels = len(grey.levels), len(line.steps), len(grey.voxels)
-    glcm = np.zeros((n, n, directions))
+    glcm = np.zeros((directions, n, n))
+    reach = int(grey.levels[-1] - grey.levels[0])
+    sums, level_differences = np.zeros((2 * reach + 1, directions)), np.zeros((reach + 1, directions))
     gldm = np.zeros((n, 4 * directions + 1))
     glrlm = np.zeros((n, max(line.mask.shape), directions))
     differences = np.zeros(n)
     zone_ranks, zone_sizes = np.empty((2, voxels), dtype=np.int32)
     longest, zones = compiled.texture_matrices(
-        np.asarray(grey.voxels, dtype=np.int32), line.places, line.length, line.steps, grey.levels, glcm, gldm, glrlm, differences, zone_ranks, zone_sizes
+        np.asarray(grey.voxels, dtype=np.int32), line.places, line.length, line.steps, grey.levels, glcm, sums, level_differences,
+        gldm, glrlm, differences, zone_ranks, zone_sizes,
     )  # fmt: skip
-    for direction in np.flatnonzero(~glcm.any(axis=(0, 1))):
+    for direction in np.flatnonzero(~sums.any(axis=0)):
         if lone(line.mask, line.directions[direction]):
             glrlm[..., direction] = 0
     glszm, sizes = _zones(zone_ranks[:zones], zone_sizes[:zones], n)
@@ -120,6 +130,8 @@ def texture_matrices_by_kernel(grey: GreyLevels, line: TextureLine) -> TextureMa
         levels=grey.levels,
         counts=grey.counts,
         glcm=glcm,
+        glcm_sums=sums,
+        glcm_differences=level_differences,
         gldm=gldm,
         glrlm=glrlm[:, :longest],
         glszm=glszm,

@@ -89,8 +89,29 @@ def bin_edges(values: Values, *, bin_width: float, bin_count: int | None = None)
     NotFinite
         The values are not.
     """
-    # Edges depend only on the smallest and the largest value.
-    extremes = np.array([values.min(), values.max()], dtype=values.dtype)
+    return edges_between(np.array([values.min(), values.max()], dtype=values.dtype), bin_width, bin_count)
+
+
+def edges_between(extremes: Values, bin_width: float, bin_count: int | None) -> NDArray[Any]:
+    """Return the edges of the bins, which depend only on the smallest and the largest value.
+
+    Parameters
+    ----------
+    extremes
+        Both, in the image's data type.
+    bin_width, bin_count
+        As for `bin_edges`.
+
+    Returns
+    -------
+    numpy.ndarray
+        As from `bin_edges`.
+
+    Raises
+    ------
+    NotFinite
+        As there.
+    """
     if not np.isfinite(extremes).all():
         raise NotFinite("the image is not finite")
     return np.asarray(imageoperations.getBinEdges(extremes, binWidth=bin_width, binCount=bin_count))

@@ -15,7 +15,7 @@ from pdl1es.features.settings import SETTINGS
 
 _POINTWISE: Final = ("original", "square", "squareroot", "logarithm", "exponential")
 """Images that both ways compute by numpy."""
-_MATRICES: Final = ("glcm", "gldm", "glrlm", "glszm", "zone_sizes", "differences")
+_MATRICES: Final = ("glcm", "glcm_sums", "glcm_differences", "gldm", "glrlm", "glszm", "zone_sizes", "differences")
 
 
 def kernel_difference(path: ExtractionPath) -> str | None:

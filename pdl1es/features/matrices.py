@@ -28,7 +28,10 @@ class TextureMatrices:
     levels, counts
         The grey levels and their voxels, shape (n,).
     glcm
-        Co-occurrences, one direction of each pair, shape (n, n, angles).
+        Co-occurrences, one direction of each pair, shape (angles, n, n).
+    glcm_sums, glcm_differences
+        The same by the sum of both levels, from twice the lowest on, and by their difference, from 0 on; shapes
+        (2 range + 1, angles) and (range + 1, angles), where the range is the highest level less the lowest.
     gldm
         Voxels by number of equal neighbours from 0, shape (n, 4 x directions + 1).
     glrlm
@@ -42,6 +45,8 @@ class TextureMatrices:
     levels: NDArray[np.int64]
     counts: NDArray[np.int64]
     glcm: NDArray[np.float64]
+    glcm_sums: NDArray[np.float64]
+    glcm_differences: NDArray[np.float64]
     gldm: NDArray[np.float64]
     glrlm: NDArray[np.float64]
     glszm: NDArray[np.float64]
@@ -74,10 +79,14 @@ def texture_matrices(grey: GreyLevels, region: Region) -> TextureMatrices:
     line[region.places] = grey.voxels
     equal, differences = neighbourhoods(line, grey, region)
     glszm, zone_sizes = zones(line, grey, region)
+    glcm = cooccurrences(line, grey, region)
+    sums, level_differences = diagonals(glcm, grey.levels)
     return TextureMatrices(
         levels=grey.levels,
         counts=grey.counts,
-        glcm=cooccurrences(line, grey, region),
+        glcm=glcm,
+        glcm_sums=sums,
+        glcm_differences=level_differences,
         gldm=dependences(equal, grey, region),
         glrlm=runs(grey, region),
         glszm=glszm,
@@ -99,13 +108,39 @@ def cooccurrences(line: NDArray[np.int64], grey: GreyLevels, region: Region) -> 
     Returns
     -------
     NDArray[np.float64]
-        Shape (n_levels, n_levels, directions).
+        Shape (directions, n_levels, n_levels).
     """
     n = len(grey.levels) + 1
     first = line * n
     pairs = [np.bincount(first[:-step] + line[step:], minlength=n * n) for step in region.steps]
     # Row and column 0 are pairs with an empty place.
-    return np.array(pairs, dtype=np.float64).reshape(-1, n, n)[:, 1:, 1:].transpose(1, 2, 0)
+    return np.array(pairs, dtype=np.float64).reshape(-1, n, n)[:, 1:, 1:]
+
+
+def diagonals(glcm: NDArray[np.float64], levels: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sum co-occurrences up by the sum and by the difference of both levels.
+
+    Parameters
+    ----------
+    glcm
+        Shape (angles, n, n).
+    levels
+        int64, shape (n,), ascending.
+
+    Returns
+    -------
+    sums, differences
+        As ``glcm_sums`` and ``glcm_differences`` of `TextureMatrices`.
+    """
+    above = levels - levels[0]
+    labels = (above[:, None] + above).ravel(), np.abs(above[:, None] - above).ravel()
+    lengths = 2 * int(above[-1]) + 1, int(above[-1]) + 1
+    cells = glcm.reshape(len(glcm), -1)
+    sums, differences = (
+        np.array([np.bincount(label, weights=one, minlength=length) for one in cells]).T.copy()
+        for label, length in zip(labels, lengths, strict=True)
+    )
+    return sums, differences
 
 
 def neighbourhoods(

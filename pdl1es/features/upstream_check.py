@@ -75,7 +75,7 @@ def _compare_matrices() -> None:
     glszm = cMatrices.calculate_glszm(image, mask, 3, np.count_nonzero(mask), *planar)
     ngtdm = cMatrices.calculate_ngtdm(image, mask, np.array([1]), 3, *planar)
     same = (
-        np.array_equal(ours.glcm, glcm[0])
+        np.array_equal(ours.glcm.transpose(1, 2, 0), glcm[0])
         and np.array_equal(ours.gldm, gldm[0])
         and np.array_equal(ours.glrlm, glrlm[0][:, : ours.glrlm.shape[1]])
         and np.array_equal(ours.glszm, glszm[0][:, ours.zone_sizes - 1])

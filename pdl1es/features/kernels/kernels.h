@@ -44,8 +44,8 @@ int local_binary_pattern(const int16_t *hu, const ptrdiff_t shape[3], const doub
 ptrdiff_t discretise(const void *values, char kind, ptrdiff_t voxels, const double *edges, ptrdiff_t n, int32_t *ranks,
                      int64_t *counts, int32_t *ranks_of_bins);
 
-/* moments.c */
-void moments(const double *values, ptrdiff_t n, double low, double high, double sums[8]);
+/* moments.c: kind as above */
+void moments(const void *values, char kind, ptrdiff_t n, double low, double high, double sums[8]);
 
 /* The line on which the tumour lies: the voxels' places, ascending, and the places to the neighbour in each direction. */
 typedef struct {
@@ -54,10 +54,11 @@ typedef struct {
     ptrdiff_t voxels, directions, length;
 } texture_line_t;
 
-/* What is counted, in arrays of zeros but the zones': (n, n, directions), (n, 4 directions + 1), (n, longest, directions),
- * (n,); the zones' ranks and sizes, one place for each voxel. `longest` goes in as the second axis, comes out as found. */
+/* What is counted, in arrays of zeros but the zones': (directions, n, n), the same by sum and by difference of the levels
+ * (2 range + 1, directions) and (range + 1, directions), (n, 4 directions + 1), (n, longest, directions), (n,); the zones'
+ * ranks and sizes, one place for each voxel. `longest` goes in as the second axis, comes out as found. */
 typedef struct {
-    double *cooccurrences, *dependences, *runs, *differences;
+    double *cooccurrences, *sums, *level_differences, *dependences, *runs, *differences;
     int32_t *zone_ranks, *zone_sizes;
     ptrdiff_t longest, zones;
 } texture_matrices_t;

@@ -262,12 +262,21 @@ static int walk(const int32_t *ranks, const texture_line_t *line, ptrdiff_t n, p
 }
 
 /* Give the counts as floating-point numbers. */
-static void give(const workspace_t *work, ptrdiff_t n, ptrdiff_t directions, texture_matrices_t *out)
+static void give(const workspace_t *work, const int64_t *levels, ptrdiff_t n, ptrdiff_t directions,
+                 texture_matrices_t *out)
 {
     for (ptrdiff_t row = 0; row < n; row++) {
         const int32_t *pairs = work->pairs + ((row + 1) * (n + 1) + 1) * directions;
-        double *cells = out->cooccurrences + row * n * directions;
-        for (ptrdiff_t k = 0; k < n * directions; k++) cells[k] = pairs[k];
+        for (ptrdiff_t column = 0; column < n; column++, pairs += directions) {
+            double *cell = out->cooccurrences + row * n + column;
+            double *sum = out->sums + (levels[row] + levels[column] - 2 * levels[0]) * directions;
+            double *difference = out->level_differences + llabs(levels[row] - levels[column]) * directions;
+            for (ptrdiff_t d = 0; d < directions; d++) {
+                cell[d * n * n] = pairs[d];
+                sum[d] += pairs[d];
+                difference[d] += pairs[d];
+            }
+        }
     }
     for (ptrdiff_t k = 0; k < n * (4 * directions + 1); k++) out->dependences[k] = work->dependences[k];
     ptrdiff_t most = directions; /* cells of a row up to the longest run that occurs */
@@ -328,7 +337,7 @@ int texture_matrices(const int32_t *ranks, const texture_line_t *line, const int
     work->levels = ranks_are_levels ? work->ranks : work->ranks + work->room;
     for (ptrdiff_t k = 0; k < n && !ranks_are_levels; k++) work->level_of[k + 1] = (int32_t)levels[k];
     status = walk(ranks, line, n, reach, work, out);
-    if (status == 0) give(work, n, directions, out);
+    if (status == 0) give(work, levels, n, directions, out);
 end:
     free(work->window), free(work->level_of), free(work->parent), free(work->label_ranks), free(work->sizes);
     free(work->pairs), free(work->runs), free(work->dependences), free(work);

@@ -238,10 +238,10 @@ static PyObject *py_moments(PyObject *self, PyObject *arguments)
     Py_buffer *values;
     double low, high, sums[8];
     if (!PyArg_ParseTuple(arguments, "Odd", &object, &low, &high)) return NULL;
-    if (!(values = one_more(&arrays, object, "values", "d", 1, 0))) return wrong(&arrays, NULL);
+    if (!(values = one_more(&arrays, object, "values", "hfd", 1, 0))) return wrong(&arrays, NULL);
     if (values->shape[0] < 1) return wrong(&arrays, "there is no voxel");
     Py_BEGIN_ALLOW_THREADS
-    moments(values->buf, values->shape[0], low, high, sums);
+    moments(values->buf, values->format[0], values->shape[0], low, high, sums);
     Py_END_ALLOW_THREADS
     release_arrays(&arrays);
     return Py_BuildValue("(dddddddd)", sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], sums[6], sums[7]);
@@ -249,25 +249,27 @@ static PyObject *py_moments(PyObject *self, PyObject *arguments)
 
 static PyObject *py_texture_matrices(PyObject *self, PyObject *arguments)
 {
-    PyObject *objects[10];
+    PyObject *objects[12];
     arrays_t arrays = {.taken = 0};
-    Py_buffer *ranks, *places, *steps, *levels, *glcm, *gldm, *glrlm, *ngtdm, *zone_ranks, *zone_sizes;
+    Py_buffer *ranks, *places, *steps, *levels, *glcm, *sums, *level_differences, *gldm, *glrlm, *ngtdm, *zone_ranks, *zone_sizes;
     texture_line_t line;
     texture_matrices_t out;
     int status;
-    if (!PyArg_ParseTuple(arguments, "OOnOOOOOOOO", &objects[0], &objects[1], &line.length, &objects[2], &objects[3],
-                          &objects[4], &objects[5], &objects[6], &objects[7], &objects[8], &objects[9]))
+    if (!PyArg_ParseTuple(arguments, "OOnOOOOOOOOOO", &objects[0], &objects[1], &line.length, &objects[2], &objects[3],
+                          &objects[4], &objects[5], &objects[6], &objects[7], &objects[8], &objects[9], &objects[10], &objects[11]))
         return NULL;
     if (!(ranks = one_more(&arrays, objects[0], "ranks", "i", 1, 0))
         || !(places = one_more(&arrays, objects[1], "places", "i", 1, 0))
         || !(steps = one_more(&arrays, objects[2], "steps", "lq", 1, 0))
         || !(levels = one_more(&arrays, objects[3], "levels", "lq", 1, 0))
         || !(glcm = one_more(&arrays, objects[4], "glcm", "d", 3, 1))
-        || !(gldm = one_more(&arrays, objects[5], "gldm", "d", 2, 1))
-        || !(glrlm = one_more(&arrays, objects[6], "glrlm", "d", 3, 1))
-        || !(ngtdm = one_more(&arrays, objects[7], "differences", "d", 1, 1))
-        || !(zone_ranks = one_more(&arrays, objects[8], "zone_ranks", "i", 1, 1))
-        || !(zone_sizes = one_more(&arrays, objects[9], "zone_sizes", "i", 1, 1)))
+        || !(sums = one_more(&arrays, objects[5], "glcm_sums", "d", 2, 1))
+        || !(level_differences = one_more(&arrays, objects[6], "glcm_differences", "d", 2, 1))
+        || !(gldm = one_more(&arrays, objects[7], "gldm", "d", 2, 1))
+        || !(glrlm = one_more(&arrays, objects[8], "glrlm", "d", 3, 1))
+        || !(ngtdm = one_more(&arrays, objects[9], "differences", "d", 1, 1))
+        || !(zone_ranks = one_more(&arrays, objects[10], "zone_ranks", "i", 1, 1))
+        || !(zone_sizes = one_more(&arrays, objects[11], "zone_sizes", "i", 1, 1)))
         return wrong(&arrays, NULL);
 
     const Py_ssize_t n = levels->shape[0];
@@ -278,7 +280,7 @@ static PyObject *py_texture_matrices(PyObject *self, PyObject *arguments)
     if (line.voxels < 1 || places->shape[0] != line.voxels || line.directions < 1 || line.directions > 13 || n < 1
         || n > 100000 || line.length > INT32_MAX / 4)
         return wrong(&arrays, "ranks and places, 1 to 13 steps and at most 100000 levels are needed");
-    if (glcm->shape[0] != n || glcm->shape[1] != n || glcm->shape[2] != line.directions || gldm->shape[0] != n
+    if (glcm->shape[0] != line.directions || glcm->shape[1] != n || glcm->shape[2] != n || gldm->shape[0] != n
         || gldm->shape[1] != 4 * line.directions + 1 || glrlm->shape[0] != n || glrlm->shape[2] != line.directions
         || ngtdm->shape[0] != n || zone_ranks->shape[0] != line.voxels || zone_sizes->shape[0] != line.voxels)
         return wrong(&arrays, "the results do not fit levels, steps and voxels");
@@ -287,11 +289,16 @@ static PyObject *py_texture_matrices(PyObject *self, PyObject *arguments)
     if (!places_ascend(line.places, line.voxels, line.length))
         return wrong(&arrays, "places must ascend within the line");
     if (!ranks_have_levels(ranks->buf, line.voxels, (int32_t)n)) return wrong(&arrays, "a rank has no level");
-    for (Py_ssize_t k = 0; k < n; k++) {
-        const int64_t level = ((const int64_t *)levels->buf)[k];
-        if (level < 0 || level > INT32_MAX / 26) return wrong(&arrays, "a level is negative or too large to add up");
-    }
-    out = (texture_matrices_t){.cooccurrences = glcm->buf, .dependences = gldm->buf, .runs = glrlm->buf,
+    const int64_t *level = levels->buf;
+    for (Py_ssize_t k = 0; k < n; k++)
+        if (level[k] < (k ? level[k - 1] + 1 : 0) || level[k] > INT32_MAX / 26)
+            return wrong(&arrays, "levels must ascend from 0, and be small enough to add up");
+    const int64_t range = level[n - 1] - level[0];
+    if (sums->shape[0] != 2 * range + 1 || sums->shape[1] != line.directions || level_differences->shape[0] != range + 1
+        || level_differences->shape[1] != line.directions)
+        return wrong(&arrays, "the results do not fit levels, steps and voxels");
+    out = (texture_matrices_t){.cooccurrences = glcm->buf, .sums = sums->buf,
+                               .level_differences = level_differences->buf, .dependences = gldm->buf, .runs = glrlm->buf,
                                .differences = ngtdm->buf, .zone_ranks = zone_ranks->buf, .zone_sizes = zone_sizes->buf,
                                .longest = glrlm->shape[1]};
     Py_BEGIN_ALLOW_THREADS
@@ -340,7 +347,7 @@ static PyMethodDef functions[] = {
     {"discretise", py_discretise, METH_VARARGS, "(values, edges, ranks, counts, ranks_of_bins): levels that occur"},
     {"moments", py_moments, METH_VARARGS, "(values, low, high): eight sums"},
     {"texture_matrices", py_texture_matrices, METH_VARARGS,
-     "(ranks, places, length, steps, levels, glcm, gldm, glrlm, differences, zone_ranks, zone_sizes): longest run, zones"},
+     "(ranks, places, length, steps, levels, glcm, glcm_sums, glcm_differences, gldm, glrlm, differences, zone_ranks, zone_sizes): longest run, zones"},
     {"surface", py_surface, METH_VARARGS, "(mask, counts, positions): four squares"},
     {NULL, NULL, 0, NULL},
 };

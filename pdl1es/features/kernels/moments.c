@@ -4,88 +4,177 @@
  * (pairwise_sum in loops_utils.h.src, BSD-3): eight sums side by side over at most 128 values, halves added up above.
  */
 #include <math.h>
+#include <string.h>
 
 #include "kernels.h"
 
 #define BLOCK 128
 
-typedef enum { VALUE, SQUARE, DEVIATION, SECOND, THIRD, FOURTH, INNER, INNER_DEVIATION } term_t;
+typedef enum { VALUE, SQUARE, INNER, DEVIATION, SECOND, THIRD, FOURTH, INNER_DEVIATION, TERMS } term_t;
+
+/* Eight values side by side, as numpy has them; on whatever registers there are. */
+typedef double eight_t __attribute__((vector_size(64)));
 
 typedef struct {
-    double mean, low, high; /* low and high bound the inner voxels */
+    double low, high;        /* bound the inner voxels */
+    double mean, inner_mean; /* of all voxels, of the inner ones */
 } about_t;
 
-static inline double term(term_t what, double v, const about_t *about)
+/* Sums over one block or more. */
+typedef struct {
+    double of[TERMS];
+    ptrdiff_t inner; /* how many voxels are */
+} sums_t;
+
+static inline __attribute__((always_inline)) double added_up(const eight_t *r)
 {
-    const double d = v - about->mean;
-    switch (what) {
-    case VALUE: return v;
-    case SQUARE: return v * v;
-    case DEVIATION: return fabs(d);
-    case SECOND: return d * d;
-    case THIRD: return (d * d) * d;
-    case FOURTH: return (d * d) * (d * d);
-    case INNER: return v >= about->low && v <= about->high ? v : 0.0;
-    default: return v >= about->low && v <= about->high ? fabs(d) : 0.0;
-    }
+    return (((*r)[0] + (*r)[1]) + ((*r)[2] + (*r)[3])) + (((*r)[4] + (*r)[5]) + ((*r)[6] + (*r)[7]));
 }
 
-static inline __attribute__((always_inline)) double block(term_t what, const double *v, ptrdiff_t n, const about_t *about)
+/* Of voxels that are not inner ones 0 is kept, so that all sums run over the same places. */
+static inline __attribute__((always_inline)) ptrdiff_t keep_inner(const double *v, ptrdiff_t n, const about_t *about,
+                                                                  double *kept)
 {
-    if (n < 8) {
-        double sum = 0;
-        for (ptrdiff_t k = 0; k < n; k++) sum += term(what, v[k], about);
-        return sum;
+    const double low = about->low, high = about->high;
+    int64_t count = 0;
+    for (ptrdiff_t k = 0; k < n; k++) {
+        const int within = (v[k] >= low) & (v[k] <= high);
+        kept[k] = within ? v[k] : 0.0;
+        count += within;
     }
-    double r[8];
-    for (int j = 0; j < 8; j++) r[j] = term(what, v[j], about);
-    ptrdiff_t k = 8;
-    for (; k < n - n % 8; k += 8)
-        for (int j = 0; j < 8; j++) r[j] += term(what, v[k + j], about);
-    double sum = ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));
-    for (; k < n; k++) sum += term(what, v[k], about);
-    return sum;
+    return count;
 }
 
-/* One block function per term, so that each loop is free of branches. */
+/* What is known before the mean. */
 FOR_EACH_WIDTH
-static double block_of(term_t what, const double *v, ptrdiff_t n, const about_t *about)
+static void first_block(const double *v, ptrdiff_t n, const about_t *about, sums_t *sums)
 {
-    switch (what) {
-    case VALUE: return block(VALUE, v, n, about);
-    case SQUARE: return block(SQUARE, v, n, about);
-    case DEVIATION: return block(DEVIATION, v, n, about);
-    case SECOND: return block(SECOND, v, n, about);
-    case THIRD: return block(THIRD, v, n, about);
-    case FOURTH: return block(FOURTH, v, n, about);
-    case INNER: return block(INNER, v, n, about);
-    default: return block(INNER_DEVIATION, v, n, about);
+    double kept[BLOCK], value = 0, square = 0, inner = 0;
+    ptrdiff_t k = 0;
+    sums->inner = keep_inner(v, n, about, kept);
+    if (n >= 8) {
+        eight_t values, squares, inners, x, y;
+        memcpy(&values, v, sizeof x);
+        memcpy(&inners, kept, sizeof x);
+        squares = values * values;
+        for (k = 8; k < n - n % 8; k += 8) {
+            memcpy(&x, v + k, sizeof x);
+            memcpy(&y, kept + k, sizeof y);
+            values += x;
+            squares += x * x;
+            inners += y;
+        }
+        value = added_up(&values), square = added_up(&squares), inner = added_up(&inners);
     }
+    for (; k < n; k++) {
+        value += v[k];
+        square += v[k] * v[k];
+        inner += kept[k];
+    }
+    sums->of[VALUE] = value, sums->of[SQUARE] = square, sums->of[INNER] = inner;
 }
 
-static double pairwise(term_t what, const double *v, ptrdiff_t n, const about_t *about)
+/* What needs the mean. */
+FOR_EACH_WIDTH
+static void second_block(const double *v, ptrdiff_t n, const about_t *about, sums_t *sums)
 {
-    if (n <= BLOCK) return block_of(what, v, n, about);
+    const double low = about->low, high = about->high, mean = about->mean, inner_mean = about->inner_mean;
+    double kept[BLOCK], magnitudes[BLOCK], deviation = 0, second = 0, third = 0, fourth = 0, inner = 0;
+    for (ptrdiff_t k = 0; k < n; k++) {
+        kept[k] = (v[k] >= low) & (v[k] <= high) ? fabs(v[k] - inner_mean) : 0.0;
+        magnitudes[k] = fabs(v[k] - mean);
+    }
+    ptrdiff_t k = 0;
+    if (n >= 8) {
+        eight_t deviations, seconds, thirds, fourths, inners, x, y, z;
+        memcpy(&x, v, sizeof x);
+        memcpy(&inners, kept, sizeof x);
+        memcpy(&deviations, magnitudes, sizeof x);
+        x -= mean;
+        seconds = x * x, thirds = seconds * x, fourths = seconds * seconds;
+        for (k = 8; k < n - n % 8; k += 8) {
+            memcpy(&x, v + k, sizeof x);
+            memcpy(&y, kept + k, sizeof y);
+            memcpy(&z, magnitudes + k, sizeof z);
+            x -= mean;
+            const eight_t square = x * x;
+            deviations += z;
+            seconds += square;
+            thirds += square * x;
+            fourths += square * square;
+            inners += y;
+        }
+        deviation = added_up(&deviations), second = added_up(&seconds), third = added_up(&thirds);
+        fourth = added_up(&fourths), inner = added_up(&inners);
+    }
+    for (; k < n; k++) {
+        const double d = v[k] - mean, square = d * d;
+        deviation += magnitudes[k];
+        second += square;
+        third += square * d;
+        fourth += square * square;
+        inner += kept[k];
+    }
+    sums->of[DEVIATION] = deviation, sums->of[SECOND] = second, sums->of[THIRD] = third, sums->of[FOURTH] = fourth;
+    sums->of[INNER_DEVIATION] = inner;
+}
+
+typedef struct {
+    const void *values;
+    char kind; /* 'h' (int16), 'f' or 'd' */
+} image_t;
+
+FOR_EACH_WIDTH
+static const double *as_double(const image_t *image, ptrdiff_t first, ptrdiff_t n, double *place)
+{
+    if (image->kind == 'd') return (const double *)image->values + first;
+    const int16_t *whole = (const int16_t *)image->values + first;
+    const float *real = (const float *)image->values + first;
+    if (image->kind == 'h')
+        for (ptrdiff_t k = 0; k < n; k++) place[k] = whole[k];
+    else
+        for (ptrdiff_t k = 0; k < n; k++) place[k] = real[k];
+    return place;
+}
+
+/* Sum up the voxels from `first` on: before the mean is known, or after it. */
+static sums_t pairwise(const image_t *image, ptrdiff_t first, ptrdiff_t n, const about_t *about, int mean_known)
+{
+    sums_t sums = {{0}, 0};
+    if (n <= BLOCK) {
+        double place[BLOCK];
+        const double *v = as_double(image, first, n, place);
+        if (mean_known)
+            second_block(v, n, about, &sums);
+        else
+            first_block(v, n, about, &sums);
+        return sums;
+    }
     ptrdiff_t half = n / 2;
     half -= half % 8;
-    return pairwise(what, v, half, about) + pairwise(what, v + half, n - half, about);
+    const sums_t left = pairwise(image, first, half, about, mean_known);
+    const sums_t right = pairwise(image, first + half, n - half, about, mean_known);
+    for (int what = 0; what < TERMS; what++) sums.of[what] = left.of[what] + right.of[what];
+    sums.inner = left.inner + right.inner;
+    return sums;
 }
 
 /* sums: energy, mean, absolute deviations, second, third and fourth powers of deviations, inner voxels' number, their
  * mean's absolute deviations. */
-void moments(const double *values, ptrdiff_t n, double low, double high, double sums[8])
+void moments(const void *values, char kind, ptrdiff_t n, double low, double high, double sums[8])
 {
-    about_t about = {0, low, high};
-    ptrdiff_t inner = 0;
-    for (ptrdiff_t k = 0; k < n; k++) inner += values[k] >= low && values[k] <= high;
-    sums[0] = pairwise(SQUARE, values, n, &about);
-    sums[1] = pairwise(VALUE, values, n, &about) / (double)n;
-    about.mean = sums[1];
-    sums[2] = pairwise(DEVIATION, values, n, &about);
-    sums[3] = pairwise(SECOND, values, n, &about);
-    sums[4] = pairwise(THIRD, values, n, &about);
-    sums[5] = pairwise(FOURTH, values, n, &about);
-    sums[6] = (double)inner;
-    about.mean = pairwise(INNER, values, n, &about) / (double)inner;
-    sums[7] = pairwise(INNER_DEVIATION, values, n, &about);
+    const image_t image = {values, kind};
+    about_t about = {low, high, 0, 0};
+    const sums_t before = pairwise(&image, 0, n, &about, 0);
+    about.mean = before.of[VALUE] / (double)n;
+    about.inner_mean = before.of[INNER] / (double)before.inner;
+    const sums_t after = pairwise(&image, 0, n, &about, 1);
+    sums[0] = before.of[SQUARE];
+    sums[1] = about.mean;
+    sums[2] = after.of[DEVIATION];
+    sums[3] = after.of[SECOND];
+    sums[4] = after.of[THIRD];
+    sums[5] = after.of[FOURTH];
+    sums[6] = (double)before.inner;
+    sums[7] = after.of[INNER_DEVIATION];
 }
