@@ -109,14 +109,47 @@ static recursion_t coefficients(double sigma, int second_derivative)
     return r;
 }
 
+/* Output i of LANES lines at once, from the four before it. */
+static inline __attribute__((always_inline)) void step_forwards(const recursion_t *r, const double *restrict in,
+                                                                double *forwards, ptrdiff_t i)
+{
+    const double *restrict a = in + i * LANES;
+    const double *before = forwards + (i - 4) * LANES;
+    double *o = forwards + i * LANES;
+#pragma GCC ivdep
+    for (int l = 0; l < LANES; l++) {
+        double value = a[l] * r->n[0] + a[l - LANES] * r->n[1] + a[l - 2 * LANES] * r->n[2] + a[l - 3 * LANES] * r->n[3];
+        value -= before[l + 3 * LANES] * r->d[0] + before[l + 2 * LANES] * r->d[1] + before[l + LANES] * r->d[2]
+                 + before[l] * r->d[3];
+        o[l] = value;
+    }
+}
+
+/* The same from the four after it. */
+static inline __attribute__((always_inline)) void step_backwards(const recursion_t *r, const double *restrict in,
+                                                                 double *backwards, ptrdiff_t i)
+{
+    const double *restrict a = in + (i + 1) * LANES;
+    const double *after = backwards + (i + 1) * LANES;
+    double *o = backwards + i * LANES;
+#pragma GCC ivdep
+    for (int l = 0; l < LANES; l++) {
+        double value = a[l] * r->m[0] + a[l + LANES] * r->m[1] + a[l + 2 * LANES] * r->m[2] + a[l + 3 * LANES] * r->m[3];
+        value -= after[l] * r->d[0] + after[l + LANES] * r->d[1] + after[l + 2 * LANES] * r->d[2]
+                 + after[l + 3 * LANES] * r->d[3];
+        o[l] = value;
+    }
+}
+
 /* Filter LANES lines at once: in, forwards and backwards are (length, LANES). */
 FOR_EACH_WIDTH
-static void filter_lines(const recursion_t *r, ptrdiff_t length, const double *restrict in, double *restrict forwards,
+static void filter_lines(const recursion_t *coefficients_of, ptrdiff_t length, const double *restrict in, double *restrict forwards,
                          double *restrict backwards, ptrdiff_t low, ptrdiff_t high)
 {
+    const recursion_t own = *coefficients_of, *r = &own; /* a copy that no result can overlap */
     const double n0 = r->n[0], n1 = r->n[1], n2 = r->n[2], n3 = r->n[3];
     const double m0 = r->m[0], m1 = r->m[1], m2 = r->m[2], m3 = r->m[3];
-    const double d0 = r->d[0], d1 = r->d[1], d2 = r->d[2], d3 = r->d[3];
+    const double d0 = r->d[0], d1 = r->d[1], d2 = r->d[2];
     const double *e = r->edge_n, *f = r->edge_m;
 
     /* Before the line its first value goes on for ever. */
@@ -134,17 +167,6 @@ static void filter_lines(const recursion_t *r, ptrdiff_t length, const double *r
         forwards[LANES + l] = o1;
         forwards[2 * LANES + l] = o2;
         forwards[3 * LANES + l] = o3;
-    }
-    for (ptrdiff_t i = 4; i < high; i++) {
-        const double *restrict a = in + i * LANES;
-        const double *before = forwards + (i - 4) * LANES;
-        double *o = forwards + i * LANES;
-#pragma GCC ivdep
-        for (int l = 0; l < LANES; l++) {
-            double value = a[l] * n0 + a[l - LANES] * n1 + a[l - 2 * LANES] * n2 + a[l - 3 * LANES] * n3;
-            value -= before[l + 3 * LANES] * d0 + before[l + 2 * LANES] * d1 + before[l + LANES] * d2 + before[l] * d3;
-            o[l] = value;
-        }
     }
     /* After the line its last value goes on for ever. */
     const double *end = in + (length - 4) * LANES;
@@ -164,24 +186,61 @@ static void filter_lines(const recursion_t *r, ptrdiff_t length, const double *r
         last[LANES + l] = o2;
         last[l] = o3;
     }
-    for (ptrdiff_t i = length - 5; i >= low; i--) {
-        const double *restrict a = in + (i + 1) * LANES;
-        const double *after = backwards + (i + 1) * LANES;
-        double *o = backwards + i * LANES;
-#pragma GCC ivdep
-        for (int l = 0; l < LANES; l++) {
-            double value = a[l] * m0 + a[l + LANES] * m1 + a[l + 2 * LANES] * m2 + a[l + 3 * LANES] * m3;
-            value -= after[l] * d0 + after[l + LANES] * d1 + after[l + 2 * LANES] * d2 + after[l + 3 * LANES] * d3;
-            o[l] = value;
-        }
+    /* Each step waits for the one before it; two ways that do not wait for each other go side by side. */
+    ptrdiff_t i = 4, j = length - 5;
+    for (; i < high && j >= low; i++, j--) {
+        step_forwards(r, in, forwards, i);
+        step_backwards(r, in, backwards, j);
     }
+    for (; i < high; i++) step_forwards(r, in, forwards, i);
+    for (; j >= low; j--) step_backwards(r, in, backwards, j);
 }
 
-/* One pass along an axis: reads an array of int16 or of float, keeps low..high of each line. */
-static void pass(const recursion_t *r, const int16_t *whole, const float *real, const ptrdiff_t shape[3], int axis,
-                 ptrdiff_t low, ptrdiff_t high, float *out, double *work)
+/* Read LANES lines that lie `apart` from one another, side by side; their voxels lie `step` apart. */
+FOR_EACH_WIDTH
+static void read_lines(const int16_t *whole, const float *real, ptrdiff_t apart, ptrdiff_t step, ptrdiff_t length,
+                       double *restrict in)
 {
-    const ptrdiff_t length = shape[axis];
+    if (apart == 1 && whole)
+        for (ptrdiff_t i = 0; i < length; i++)
+            for (int l = 0; l < LANES; l++) in[i * LANES + l] = whole[i * step + l];
+    else if (apart == 1)
+        for (ptrdiff_t i = 0; i < length; i++)
+            for (int l = 0; l < LANES; l++) in[i * LANES + l] = real[i * step + l];
+    else if (whole)
+        for (int l = 0; l < LANES; l++)
+            for (ptrdiff_t i = 0; i < length; i++) in[i * LANES + l] = whole[i * step + l * apart];
+    else
+        for (int l = 0; l < LANES; l++)
+            for (ptrdiff_t i = 0; i < length; i++) in[i * LANES + l] = real[i * step + l * apart];
+}
+
+/* Write both ways' sum, or add it to what is there. */
+FOR_EACH_WIDTH
+static void write_lines(const double *restrict forwards, const double *restrict backwards, ptrdiff_t apart, ptrdiff_t step,
+                        ptrdiff_t length, int add, float *restrict out)
+{
+    if (apart == 1 && add)
+        for (ptrdiff_t i = 0; i < length; i++)
+            for (int l = 0; l < LANES; l++)
+                out[i * step + l] += (float)(forwards[i * LANES + l] + backwards[i * LANES + l]);
+    else if (apart == 1)
+        for (ptrdiff_t i = 0; i < length; i++)
+            for (int l = 0; l < LANES; l++)
+                out[i * step + l] = (float)(forwards[i * LANES + l] + backwards[i * LANES + l]);
+    else
+        for (int l = 0; l < LANES; l++)
+            for (ptrdiff_t i = 0; i < length; i++) {
+                const float sum = (float)(forwards[i * LANES + l] + backwards[i * LANES + l]);
+                out[i * step + l * apart] = add ? out[i * step + l * apart] + sum : sum;
+            }
+}
+
+/* One pass along an axis: reads an array of int16 or of float, keeps low..high of each line, written or added to out. */
+static void pass(const recursion_t *r, const int16_t *whole, const float *real, const ptrdiff_t shape[3], int axis,
+                 ptrdiff_t low, ptrdiff_t high, int add, float *out, double *work)
+{
+    const ptrdiff_t length = shape[axis], kept = high - low;
     ptrdiff_t inner = 1;
     for (int k = axis + 1; k < 3; k++) inner *= shape[k];
     const ptrdiff_t lines = shape[0] * shape[1] * shape[2] / length;
@@ -194,30 +253,28 @@ static void pass(const recursion_t *r, const int16_t *whole, const float *real, 
             /* Lanes beyond the last line repeat the first of the block. */
             const ptrdiff_t line = start + (l < used ? l : 0);
             from[l] = (line / inner) * inner * length + line % inner;
-            to[l] = (line / inner) * inner * (high - low) + line % inner;
+            to[l] = (line / inner) * inner * kept + line % inner;
         }
-        const int together = used == LANES && from[LANES - 1] - from[0] == LANES - 1;
-        for (ptrdiff_t i = 0; i < length; i++) {
-            const ptrdiff_t at = i * inner;
-            double *row = in + i * LANES;
-            if (together && whole)
-                for (int l = 0; l < LANES; l++) row[l] = whole[from[0] + at + l];
-            else if (together)
-                for (int l = 0; l < LANES; l++) row[l] = real[from[0] + at + l];
-            else if (whole)
-                for (int l = 0; l < LANES; l++) row[l] = whole[from[l] + at];
-            else
-                for (int l = 0; l < LANES; l++) row[l] = real[from[l] + at];
-        }
+        const ptrdiff_t apart = from[1] - from[0], apart_after = to[1] - to[0];
+        int evenly = used == LANES;
+        for (int l = 2; l < LANES && evenly; l++) evenly = from[l] - from[l - 1] == apart;
+        if (evenly)
+            read_lines(whole ? whole + from[0] : NULL, whole ? NULL : real + from[0], apart, inner, length, in);
+        else
+            for (ptrdiff_t i = 0; i < length; i++)
+                for (int l = 0; l < LANES; l++)
+                    in[i * LANES + l] = whole ? whole[from[l] + i * inner] : real[from[l] + i * inner];
         filter_lines(r, length, in, forwards, backwards, low, high);
-        for (ptrdiff_t i = low; i < high; i++) {
-            const ptrdiff_t at = (i - low) * inner;
-            const double *a = forwards + i * LANES, *b = backwards + i * LANES;
-            if (together)
-                for (int l = 0; l < LANES; l++) out[to[0] + at + l] = (float)(a[l] + b[l]);
-            else
-                for (int l = 0; l < used; l++) out[to[l] + at] = (float)(a[l] + b[l]);
-        }
+        const double *a = forwards + low * LANES, *b = backwards + low * LANES;
+        if (evenly)
+            write_lines(a, b, apart_after, inner, kept, add, out + to[0]);
+        else
+            for (ptrdiff_t i = 0; i < kept; i++)
+                for (int l = 0; l < used; l++) {
+                    float *place = out + to[l] + i * inner;
+                    const float sum = (float)(a[i * LANES + l] + b[i * LANES + l]);
+                    *place = add ? *place + sum : sum;
+                }
     }
 }
 
@@ -231,25 +288,24 @@ int laplacian_of_gaussian(const int16_t *hu, const ptrdiff_t shape[3], double si
     for (int axis = 0; axis < 3; axis++) wanted *= kept[axis] = box->high[axis] - box->low[axis];
 
     float *first = malloc(sizeof(float) * (size_t)size), *second = malloc(sizeof(float) * (size_t)size);
-    float *third = malloc(sizeof(float) * (size_t)wanted), *sum = calloc((size_t)wanted, sizeof(float));
+    float *sum = calloc((size_t)wanted, sizeof(float));
     double *work = malloc(sizeof(double) * 3 * LANES * (size_t)longest);
-    if (!first || !second || !third || !sum || !work) {
-        free(first), free(second), free(third), free(sum), free(work);
+    if (!first || !second || !sum || !work) {
+        free(first), free(second), free(sum), free(work);
         return -1;
     }
     /* ITK counts axes from x: 2, 1, 0 here. */
     for (int along = 2; along >= 0; along--) {
         const int then = along == 2 ? 1 : 2, at_last = along == 0 ? 1 : 0;
         ptrdiff_t now[3] = {shape[0], shape[1], shape[2]};
-        pass(&derivative, hu, NULL, now, along, box->low[along], box->high[along], first, work);
+        pass(&derivative, hu, NULL, now, along, box->low[along], box->high[along], 0, first, work);
         now[along] = kept[along];
-        pass(&smoothing, NULL, first, now, then, box->low[then], box->high[then], second, work);
+        pass(&smoothing, NULL, first, now, then, box->low[then], box->high[then], 0, second, work);
         now[then] = kept[then];
-        pass(&smoothing, NULL, second, now, at_last, box->low[at_last], box->high[at_last], third, work);
-        for (ptrdiff_t k = 0; k < wanted; k++) sum[k] += third[k];
+        pass(&smoothing, NULL, second, now, at_last, box->low[at_last], box->high[at_last], 1, sum, work);
     }
     for (ptrdiff_t k = 0; k < wanted; k++)
         if (mask[k]) *out++ = sum[k];
-    free(first), free(second), free(third), free(sum), free(work);
+    free(first), free(second), free(sum), free(work);
     return 0;
 }
