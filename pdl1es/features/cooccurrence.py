@@ -48,7 +48,7 @@ class GLCM(PreparedClass, RadiomicsGLCM):
         angles, n = len(images[0].glcm), len(self.batch.levels)
         pairs = 2 * np.array([image.glcm_sums.sum(axis=0) for image in images])
         # The images share one mask, so that an angle without pairs is empty in all of them.
-        self.found = pairs.any(axis=0)
+        self.found: NDArray[np.bool_] = np.asarray(pairs.any(axis=0))
         self.pairs = pairs[:, self.found]
         matrix = np.zeros((len(images), angles, n, n))
         for one, rows, image in zip(matrix, self.batch.rows, images, strict=True):
@@ -260,6 +260,6 @@ def _inverse_iteration(matrices: Floats, values: Floats, start: Floats) -> Float
     shifted = matrices.copy()
     diagonal = np.arange(matrices.shape[1])
     shifted[:, diagonal, diagonal] -= (values + _SHIFT)[:, None]
-    vectors = np.linalg.solve(shifted, start)
+    vectors: Floats = np.asarray(np.linalg.solve(shifted, start), dtype=np.float64)
     vectors /= np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
     return vectors

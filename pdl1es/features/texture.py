@@ -122,7 +122,8 @@ class GLRLM(PreparedClass, RadiomicsGLRLM):
 
 def _entropies(probabilities: Floats, groups: NDArray[np.int64], count: int) -> Floats:
     """Return the entropy of each group of probabilities, in bits."""
-    return -np.bincount(groups, weights=probabilities * np.log2(probabilities + _EPS), minlength=count)
+    terms = probabilities * np.log2(probabilities + _EPS)
+    return np.asarray(-np.bincount(groups, weights=terms, minlength=count), dtype=np.float64)
 
 
 class GLSZM(PreparedClass, RadiomicsGLSZM):
@@ -167,7 +168,8 @@ class GLSZM(PreparedClass, RadiomicsGLSZM):
 
     def _summed(self, column: NDArray[np.int64], columns: int, weights: Floats) -> Floats:
         cells = self.image * columns + column
-        return np.bincount(cells, weights=weights, minlength=len(self.batch) * columns).reshape(-1, columns)
+        sums = np.bincount(cells, weights=weights, minlength=len(self.batch) * columns)
+        return np.asarray(sums, dtype=np.float64).reshape(-1, columns)
 
     def _weighted(self, weights: Floats) -> Floats:
         return self._summed(np.zeros_like(self.image), 1, weights)[:, 0] / self.coefficients["Nz"]
