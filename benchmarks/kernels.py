@@ -158,6 +158,7 @@ class Fuzz:
         mask = np.pad(self.mask(tuple(int(n) for n in self.random.integers(1, 14, 3))), 1)
         counts, positions = np.empty(256, np.int64), np.empty((3, 256), np.int64)
         self.note(self.compiled.surface(mask, counts, positions), counts, positions)
+        self.note(self.compiled.coordinate_sums(mask))
 
     def misfits(self) -> None:
         """Arrays that do not fit are refused; nothing is read or written beyond them."""

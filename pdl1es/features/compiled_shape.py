@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdl1es.features import compiled
-from pdl1es.features.shape import Floats, Mesh, features_of_mesh, mesh_sums
+from pdl1es.features.shape import CoordinateSums, Floats, Mesh, features_of_mesh, mesh_sums
 
 _MILLIMETRE = (1.0, 1.0, 1.0)
 
@@ -19,4 +19,6 @@ def shape_features_by_kernel(mask: NDArray[np.bool_]) -> Floats:
     area, volume = mesh_sums(counts, positions.astype(np.float64), _MILLIMETRE)
     # Squares are of halves of a voxel.
     in_slice, in_rows, in_columns, in_space = (float(np.sqrt(square * 0.25)) for square in squares)
-    return features_of_mesh(padded, _MILLIMETRE, Mesh(area, volume, (in_slice, in_rows, in_columns, in_space)))
+    count, z, y, x, zz, zy, zx, yy, yx, xx = compiled.coordinate_sums(padded)
+    sums = CoordinateSums(count, (z, y, x), ((zz, zy, zx), (zy, yy, yx), (zx, yx, xx)))
+    return features_of_mesh(padded, _MILLIMETRE, Mesh(area, volume, (in_slice, in_rows, in_columns, in_space)), sums)

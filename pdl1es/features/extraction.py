@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -21,11 +22,11 @@ from numpy.typing import NDArray
 from pdl1es.features import default_path
 from pdl1es.features.discretisation import NotFinite
 from pdl1es.features.extraction_path import Description, ExtractionPath
-from pdl1es.features.filters import image_filters
+from pdl1es.features.filters import Filter, image_filters
 from pdl1es.features.matrices import TextureMatrices
 from pdl1es.features.names import FEATURE_NAMES, FEATURES_BY_CLASS, IMAGE_TYPES
 from pdl1es.features.radiomic_features import RadiomicFeatures
-from pdl1es.features.region import Crop, Values
+from pdl1es.features.region import Crop
 from pdl1es.features.settings import SETTINGS
 from pdl1es.features.texture import batches, texture_features
 
@@ -96,19 +97,18 @@ def _extract(crop: Crop, path: ExtractionPath, each: Callable[..., Iterable[Any]
     """Compute every feature; ``each`` maps a function over tasks, as `map` does."""
     layout = path.lay_out(crop.mask)
     filters = FILTERS if path is default_path.DEFAULT else image_filters(SETTINGS, path.filters)
-    *filtered, shape = each(
-        _quietly, [*(partial(function, crop) for function in filters.values()), partial(path.shape_features, crop.mask)]
+    # A filter's images are described where they were computed, while the cache holds them; the longest jobs first.
+    *described, shape = each(
+        _quietly,
+        [
+            *(partial(_describe, function, crop, layout, path) for function in filters.values()),
+            partial(path.shape_features, crop.mask),
+        ],
     )
-    images: dict[str, Values] = {}
-    for produced in filtered:
-        images.update({name: values for name, values in produced.items() if values is not None})
-
-    described = each(_quietly, [partial(_describe, values, layout, path) for values in images.values()])
     first_order: dict[str, NDArray[np.float64]] = {}
     matrices: dict[str, TextureMatrices] = {}
-    for name, description in zip(images, described, strict=True):
-        if description is not None:
-            first_order[name], matrices[name] = description
+    for name, description in (pair for descriptions in described for pair in descriptions.items()):
+        first_order[name], matrices[name] = description
 
     names = list(matrices)
     groups = [[names[index] for index in group] for group in batches(list(matrices.values()))]
@@ -133,9 +133,11 @@ def _quietly(task: Callable[[], Any]) -> Any:
         return task()
 
 
-def _describe(values: Values, layout: Any, path: ExtractionPath) -> Description | None:
-    """Return an image's first-order features and texture matrices; None where it is not finite."""
-    try:
-        return path.describe(values, layout, SETTINGS.setting.bin_width)
-    except NotFinite:
-        return None
+def _describe(function: Filter, crop: Crop, layout: Any, path: ExtractionPath) -> dict[str, Description]:
+    """Compute a filter's images; return the first-order features and texture matrices of those that are finite."""
+    described = {}
+    for name, values in function(crop).items():
+        if values is not None:
+            with suppress(NotFinite):
+                described[name] = path.describe(values, layout, SETTINGS.setting.bin_width)
+    return described

@@ -179,7 +179,7 @@ Filter = Callable[[Crop], dict[str, Values | None]]
 
 
 def image_filters(settings: RadiomicsSettings, functions: FilterFunctions = FILTERS) -> dict[tuple[str, ...], Filter]:
-    """Return the method's filters by the images that they give; the slowest first, as a pool wants them.
+    """Return the method's filters by the images that they give; the most work first, as a pool wants it.
 
     Parameters
     ----------
@@ -209,8 +209,8 @@ def image_filters(settings: RadiomicsSettings, functions: FilterFunctions = FILT
 
     return dict(
         [
-            *(single(log_image(sigma), laplacian(sigma)) for sigma in settings.image_types.log.sigma),
             (("wavelet-LH", "wavelet-HL", "wavelet-HH", "wavelet-LL"), subbands),
+            *(single(log_image(sigma), laplacian(sigma)) for sigma in settings.image_types.log.sigma),
             single("lbp-2D", pattern),
             single("gradient", functions.gradient),
             single("exponential", exponential),

@@ -18,6 +18,8 @@ from pdl1es.grid.diameter import largest_distance
 
 Floats = NDArray[np.float64]
 
+_FLAT: Final = 1e-2
+"""mm2: variance along the shortest axis below which rounding may decide it. A slice of 1 mm has 0, two have 0.25."""
 _DIRECTIONS: Final = 16
 """Directions in which a plane's extent is measured: its diameter exceeds the largest by less than 0.5 %."""
 
@@ -31,26 +33,49 @@ class Mesh:
     diameters: tuple[float, float, float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class CoordinateSums:
+    """Sums over a mask's voxels, whole numbers: how many, their indices along z, y and x, and the indices' products."""
+
+    count: int
+    first: tuple[int, int, int]
+    second: tuple[tuple[int, int, int], ...]
+
+
 class Shape(PreparedClass, RadiomicsShape):
     """3-D shape (IBSI HCUG)."""
 
-    def __init__(self, mask: NDArray[np.bool_], spacing: tuple[float, float, float], mesh: Mesh) -> None:
+    def __init__(
+        self, mask: NDArray[np.bool_], spacing: tuple[float, float, float], mesh: Mesh, sums: CoordinateSums
+    ) -> None:
         self._prepare("shape")
         self.pixelSpacing = np.array(spacing)
-        self.maskArray = mask
-        self.labelledVoxelCoordinates = self.maskArray.nonzero()
+        self.count = sums.count
         self.SurfaceArea, self.Volume, self.diameters = mesh.area, mesh.volume, mesh.diameters
-        self.eigenValues = self._axes()
+        self.eigenValues = self._axes(mask, sums)
 
-    def _axes(self) -> Floats:
-        """Return the eigenvalues of the voxels' covariance, ascending."""
-        # Sums run in pyradiomics' order, so that the shortest axis of a flat tumour is the same rounding error.
-        coordinates = np.array(self.labelledVoxelCoordinates) * self.pixelSpacing[:, None]
-        coordinates -= coordinates.mean(axis=1, keepdims=True)
-        coordinates /= np.sqrt(coordinates.shape[1])
-        eigenvalues = np.linalg.eigvals(np.dot(coordinates.copy(), coordinates.T))
-        eigenvalues[(eigenvalues < 0) & (eigenvalues > -1e-10)] = 0
+    def _axes(self, mask: NDArray[np.bool_], sums: CoordinateSums) -> Floats:
+        """Return the eigenvalues of the voxels' covariance, ascending.
+
+        It is computed from whole numbers. Where the tumour is flat its shortest axis is a rounding error, and sums run in
+        pyradiomics' order, so that the error is the same.
+        """
+        n = sums.count
+        products = [[n * sums.second[a][b] - sums.first[a] * sums.first[b] for b in range(3)] for a in range(3)]
+        covariance = np.array([[product / n**2 for product in row] for row in products])
+        eigenvalues = np.linalg.eigvals(covariance * np.outer(self.pixelSpacing, self.pixelSpacing))
+        if np.real(eigenvalues).min() < _FLAT:
+            coordinates = np.array(mask.nonzero()) * self.pixelSpacing[:, None]
+            coordinates -= coordinates.mean(axis=1, keepdims=True)
+            coordinates /= np.sqrt(coordinates.shape[1])
+            eigenvalues = np.linalg.eigvals(np.dot(coordinates.copy(), coordinates.T))
+            eigenvalues[(eigenvalues < 0) & (eigenvalues > -1e-10)] = 0
         return np.sort(eigenvalues)
+
+    def getVoxelVolumeFeatureValue(self) -> float:
+        """Count the voxels without their indices. Equality: exact."""
+        z, y, x = self.pixelSpacing
+        return float(z * y * x * self.count)
 
 
 def shape_features(mask: NDArray[np.bool_], *, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Floats:
@@ -70,10 +95,18 @@ def shape_features(mask: NDArray[np.bool_], *, spacing: tuple[float, float, floa
     """
     padded = np.pad(mask, 1)
     area, volume = surface(padded, spacing)
-    return features_of_mesh(padded, spacing, Mesh(area, volume, diameters(padded, np.array(spacing))))
+    return features_of_mesh(padded, spacing, Mesh(area, volume, diameters(padded, np.array(spacing))), _sums(padded))
 
 
-def features_of_mesh(mask: NDArray[np.bool_], spacing: tuple[float, float, float], mesh: Mesh) -> Floats:
+def _sums(mask: NDArray[np.bool_]) -> CoordinateSums:
+    coordinates = np.array(mask.nonzero())
+    z, y, x = (int(total) for total in coordinates.sum(axis=1))
+    return CoordinateSums(coordinates.shape[1], (z, y, x), tuple(map(tuple, (coordinates @ coordinates.T).tolist())))
+
+
+def features_of_mesh(
+    mask: NDArray[np.bool_], spacing: tuple[float, float, float], mesh: Mesh, sums: CoordinateSums
+) -> Floats:
     """Evaluate the shape features of a mask whose mesh is known.
 
     Parameters
@@ -82,7 +115,7 @@ def features_of_mesh(mask: NDArray[np.bool_], spacing: tuple[float, float, float
         bool, shape (z, y, x), with an empty layer all around.
     spacing
         Voxel size in mm, (z, y, x).
-    mesh
+    mesh, sums
         Of the mask.
 
     Returns
@@ -90,7 +123,7 @@ def features_of_mesh(mask: NDArray[np.bool_], spacing: tuple[float, float, float
     Floats
         As from `shape_features`.
     """
-    features = Shape(mask, spacing, mesh).execute()
+    features = Shape(mask, spacing, mesh, sums).execute()
     # For a tumour with two equal axes the solver may give two complex numbers, whose imaginary parts are rounding errors.
     return np.array([float(np.real(features[name])) for name in FEATURES_BY_CLASS["shape"]])
 

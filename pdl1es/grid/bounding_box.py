@@ -24,9 +24,11 @@ def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
     ValueError
         The mask is empty.
     """
-    box = []
+    box: list[slice] = []
     for axis in range(mask.ndim):
-        occupied = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        # What the axes before have ruled out is not looked at again.
+        rest = mask[tuple(box)]
+        occupied = np.flatnonzero(rest.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
         if not occupied.size:
             raise ValueError("the mask is empty")
         box.append(slice(int(occupied[0]), int(occupied[-1]) + 1))

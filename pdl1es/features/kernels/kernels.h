@@ -74,5 +74,7 @@ int texture_matrices(const int32_t *ranks, const texture_line_t *line, const int
  * largest distances in slice, row and column planes and in space, in halves of a voxel. */
 int count_cubes(const uint8_t *mask, const ptrdiff_t shape[3], int64_t counts[256], int64_t positions[3][256]);
 int largest_squares(const uint8_t *mask, const ptrdiff_t shape[3], int32_t squares[4]);
+/* The voxels' number, their z, y and x added up, and zz, zy, zx, yy, yx and xx. */
+void coordinate_sums(const uint8_t *mask, const ptrdiff_t shape[3], int64_t sums[10]);
 
 #endif

@@ -339,6 +339,25 @@ static PyObject *py_surface(PyObject *self, PyObject *arguments)
     return Py_BuildValue("(iiii)", squares[0], squares[1], squares[2], squares[3]);
 }
 
+static PyObject *py_coordinate_sums(PyObject *self, PyObject *object)
+{
+    arrays_t arrays = {.taken = 0};
+    Py_buffer *mask;
+    long long s[10];
+    int64_t sums[10];
+    if (!(mask = one_more(&arrays, object, "mask", "?", 3, 0))) return wrong(&arrays, NULL);
+    for (int axis = 0; axis < 3; axis++)
+        if (mask->shape[axis] < 1 || mask->shape[axis] > 10000) return wrong(&arrays, "an axis has 1 to 10000 voxels");
+    /* Sums of squares of indices stay below 2^63. */
+    if (mask->len > 10000000000) return wrong(&arrays, "a mask has at most 10^10 voxels");
+    Py_BEGIN_ALLOW_THREADS
+    coordinate_sums(mask->buf, mask->shape, sums);
+    Py_END_ALLOW_THREADS
+    release_arrays(&arrays);
+    for (int k = 0; k < 10; k++) s[k] = sums[k];
+    return Py_BuildValue("(LLLLLLLLLL)", s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9]);
+}
+
 static PyMethodDef functions[] = {
     {"laplacian_of_gaussian", py_laplacian_of_gaussian, METH_VARARGS, "(hu, box, mask, sigma, out)"},
     {"wavelet", py_wavelet, METH_VARARGS, "(hu, box, mask, lo, hi, out)"},
@@ -349,6 +368,7 @@ static PyMethodDef functions[] = {
     {"texture_matrices", py_texture_matrices, METH_VARARGS,
      "(ranks, places, length, steps, levels, glcm, glcm_sums, glcm_differences, gldm, glrlm, differences, zone_ranks, zone_sizes): longest run, zones"},
     {"surface", py_surface, METH_VARARGS, "(mask, counts, positions): four squares"},
+    {"coordinate_sums", py_coordinate_sums, METH_O, "(mask): ten sums"},
     {NULL, NULL, 0, NULL},
 };
 

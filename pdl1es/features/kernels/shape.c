@@ -40,6 +40,34 @@ int count_cubes(const uint8_t *mask, const ptrdiff_t shape[3], int64_t counts[25
     return 0;
 }
 
+/* How many voxels a row has, and the sums of their columns and of the squares. */
+FOR_EACH_WIDTH
+static void sums_of_row(const uint8_t *row, ptrdiff_t n, int64_t sums[3])
+{
+    int64_t count = 0, first = 0, second = 0;
+    for (ptrdiff_t x = 0; x < n; x++) {
+        const int64_t column = row[x] ? x : 0;
+        count += row[x] != 0;
+        first += column;
+        second += column * column;
+    }
+    sums[0] = count, sums[1] = first, sums[2] = second;
+}
+
+void coordinate_sums(const uint8_t *mask, const ptrdiff_t shape[3], int64_t sums[10])
+{
+    memset(sums, 0, 10 * sizeof(int64_t));
+    for (int64_t z = 0; z < shape[0]; z++)
+        for (int64_t y = 0; y < shape[1]; y++) {
+            int64_t row[3];
+            sums_of_row(mask + (z * shape[1] + y) * shape[2], shape[2], row);
+            const int64_t count = row[0], x = row[1];
+            const int64_t added[10] = {count,         z * count, y * count,     x,     z * z * count,
+                                       z * y * count, z * x,     y * y * count, y * x, row[2]};
+            for (int k = 0; k < 10; k++) sums[k] += added[k];
+        }
+}
+
 typedef struct {
     int32_t u, v;
 } point_t;
