@@ -130,8 +130,8 @@ def watched() -> Iterator[dict[str, list[Any]]]:
         seen["patches"].append(patches.hu)
         return patches
 
-    def noted_extract(hu: Any, mask: Any) -> RadiomicFeatures:
-        features = extract(hu, mask)
+    def noted_extract(hu: Any, mask: Any, **options: Any) -> RadiomicFeatures:
+        features = extract(hu, mask, **options)
         seen["features"].append(features.values)
         return features
 
