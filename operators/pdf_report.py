@@ -1,4 +1,4 @@
-"""PDF report: study, assessment and ROI picture in, one page as a DICOM Encapsulated PDF out."""
+"""PDF report: study, assessment and ROI picture in, the page as a DICOM Encapsulated PDF out."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from pdl1es.report.codes import REPORT_TITLE, code_sequence_item
 from pdl1es.report.instance_number import next_instance_number
 from pdl1es.report.options import ReportOptions
 from pdl1es.report.pdf_page import report_page
+from pdl1es.report.predecessors import find_predecessors
 from pdl1es.report.references import sop_reference
 from pdl1es.report.study_context import copy_patient_and_study, scored_study
 from pdl1es.report.uids import series_uid
@@ -22,7 +23,7 @@ from pdl1es.report.uids import series_uid
 def build_encapsulated_pdf(
     assessment: Assessment, options: ReportOptions, pictures: NDArray[np.uint8], *, study: Study | None = None
 ) -> Dataset:
-    """Return the one-page report as a DICOM object.
+    """Return the page as a DICOM object.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ def build_encapsulated_pdf(
     pictures
         uint8 RGB, shape (S, rows, columns, 3), from `roi_picture.roi_pictures`.
     study
-        What the input held: the Instance Number follows those of earlier pages in it.
+        What the input held: earlier reports in it are named as replaced, and earlier pages counted.
 
     Returns
     -------
@@ -43,7 +44,8 @@ def build_encapsulated_pdf(
     context = scored_study(assessment, options)
     patient = Dataset()
     copy_patient_and_study(context.header, patient)
-    page = report_page(assessment, options, context.when, patient, pictures)
+    earlier = find_predecessors(study, assessment.selection.ct.study_instance_uid) if study is not None else ()
+    page = report_page(assessment, options, context.when, patient, pictures, predecessors=earlier)
     software = options.software
     document = Dataset()
     document.SOPClassUID = EncapsulatedPDFStorage
