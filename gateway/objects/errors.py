@@ -26,6 +26,10 @@ class TooLargeError(NotStorableError):
     """The object is larger, or its study has more objects, than the limits allow."""
 
 
+class OtherObjectError(NotStorableError):
+    """The object is not the one that the sender said it would send."""
+
+
 class StoreUnavailableError(Exception):
     """Nothing can be stored at present: the disk is full or fails, or the database cannot be reached.
 

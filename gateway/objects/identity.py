@@ -44,6 +44,11 @@ class ObjectIdentity:
     transfer_syntax_uid: str
 
 
+def is_uid(text: str) -> bool:
+    """Tell whether a text is a UID that may name a file."""
+    return _UID.fullmatch(text) is not None
+
+
 def scan_identity(head: bytes, transfer_syntax_uid: str) -> ObjectIdentity | None:
     """Find an object's UIDs in the first bytes of its data set, by stepping over every other element (PS3.5 7.1).
 
@@ -81,7 +86,7 @@ def scan_identity(head: bytes, transfer_syntax_uid: str) -> ObjectIdentity | Non
         if tag in _WANTED:
             found[tag] = head[start : start + length].decode("ascii", "replace").strip(" \0")
         at = start + length
-    if len(found) < len(_WANTED) or not all(map(_UID.fullmatch, found.values())):
+    if len(found) < len(_WANTED) or not all(map(is_uid, found.values())):
         return None
     return ObjectIdentity(
         sop_class_uid=found[_SOP_CLASS],
@@ -124,8 +129,6 @@ def read_identity(path: Path, limits: ScanLimits) -> ObjectIdentity:
         study_instance_uid=instance.study_instance_uid,
         transfer_syntax_uid=instance.transfer_syntax_uid,
     )
-    if not all(
-        map(_UID.fullmatch, (instance.sop_instance_uid, identity.series_instance_uid, identity.study_instance_uid))
-    ):
+    if not all(map(is_uid, (instance.sop_instance_uid, identity.series_instance_uid, identity.study_instance_uid))):
         raise NotStorableError("one of its UIDs is no UID")
     return identity

@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import Engine, delete, func, select
 
 from gateway.database import read_only
-from gateway.objects.index import mark_in_flight
+from gateway.objects.index import mark_in_flight, mark_statement
 from gateway.objects.tables import IN_FLIGHT
 from gateway.records import StudyKey
 
@@ -36,6 +36,7 @@ class InFlight:
         self._engine = engine
         self._reading = read_only(engine)
         self.grace = grace
+        self._mark = mark_statement(engine)
 
     def mark(self, holder: str, studies: Collection[StudyKey], at: datetime) -> None:
         """Note that a holder is at work for studies.
@@ -50,7 +51,7 @@ class InFlight:
             The time, UTC.
         """
         with self._engine.begin() as connection:
-            mark_in_flight(connection, {(holder, study) for study in studies}, at)
+            mark_in_flight(connection, self._mark, {(holder, study) for study in studies}, at)
 
     def release(self, holder: str) -> None:
         """Note that a holder brings nothing more."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Table, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -14,6 +14,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.database import read_only
 from gateway.objects.tables import CONFLICTS, IN_FLIGHT, OBJECTS, STUDIES, StoredRow
 from gateway.records import StoredObject, StudyKey
+
+_FIELDS: Final = tuple(field.name for field in fields(StoredObject))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,17 @@ class ObjectIndex:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._reading = read_only(engine)
+        # built once: building them costs more than running them
+        self._add_objects = upsert_into(engine, OBJECTS).on_conflict_do_nothing()
+        counted = upsert_into(engine, STUDIES)
+        self._count_study = counted.on_conflict_do_update(
+            index_elements=["study_instance_uid"],
+            set_={
+                "revision": STUDIES.c.revision + counted.excluded.revision,
+                "last_received_at": counted.excluded.last_received_at,
+            },
+        ).returning(STUDIES.c.revision)
+        self._mark = mark_statement(engine)
 
     def add(self, objects: Sequence[StoredObject], holders: Collection[tuple[str, StudyKey]]) -> dict[str, int]:
         """Add objects whose files are in their places, in one transaction that is on disk when this returns.
@@ -77,7 +90,7 @@ class ObjectIndex:
             The database does not answer.
         """
         with self.engine.connect() as connection:
-            added = connection.execute(_insert(connection, OBJECTS).on_conflict_do_nothing(), _rows(objects)).rowcount
+            added = connection.execute(self._add_objects, _rows(objects)).rowcount
             if added != len(objects):
                 connection.rollback()
                 return {}
@@ -108,19 +121,36 @@ class ObjectIndex:
             The database does not answer.
         """
         with self.engine.begin() as connection:
-            connection.execute(_insert(connection, OBJECTS).on_conflict_do_nothing(), _rows(objects))
+            connection.execute(self._add_objects, _rows(objects))
             uids = {stored.sop_instance_uid for stored in objects}
             rows = connection.execute(select(OBJECTS).where(OBJECTS.c.sop_instance_uid.in_(uids)))
             firsts = {row.sop_instance_uid: _stored(row) for row in rows}
             added = [stored for stored in objects if firsts[stored.sop_instance_uid] == stored]
             return firsts, self._count(connection, added, holders)
 
+    def withdraw(self, stored: StoredObject) -> bool:
+        """Remove an object's row, and tell whether it was there: not one of another object of the same UID."""
+        its = OBJECTS.c.sop_instance_uid == stored.sop_instance_uid
+        with self.engine.begin() as connection:
+            removed = connection.execute(delete(OBJECTS).where(its, OBJECTS.c.path == stored.path.as_posix())).rowcount
+            others = connection.execute(select(OBJECTS.c.path).where(its)).scalars().all()
+        return bool(removed) or stored.path.as_posix() not in others
+
+    def newest(self, window: timedelta) -> tuple[StoredObject, ...]:
+        """Return the objects that came at most so long before the last one."""
+        with self._reading.connect() as connection:
+            last = connection.execute(select(func.max(OBJECTS.c.received_at))).scalar_one_or_none()
+            if last is None:
+                return ()
+            rows = connection.execute(select(OBJECTS).where(OBJECTS.c.received_at >= last - window))
+            return tuple(_stored(row) for row in rows)
+
     def add_conflict(self, stored: StoredObject) -> None:
         """Add an object that was kept aside: the same one again changes nothing."""
         row = _row(stored)
         values = {column.name: row[column.name] for column in CONFLICTS.columns}
         with self.engine.begin() as connection:
-            connection.execute(_insert(connection, CONFLICTS).on_conflict_do_nothing(), [values])
+            connection.execute(upsert_into(self.engine, CONFLICTS).on_conflict_do_nothing(), [values])
 
     def _count(
         self, connection: Connection, objects: Sequence[StoredObject], holders: Collection[tuple[str, StudyKey]]
@@ -128,22 +158,17 @@ class ObjectIndex:
         revisions: dict[str, int] = {}
         for study in sorted({stored.study_instance_uid for stored in objects}):
             times = [stored.received_at for stored in objects if stored.study_instance_uid == study]
-            insert = _insert(connection, STUDIES).values(
-                study_instance_uid=study,
-                first_received_at=min(times),
-                last_received_at=max(times),
-                revision=len(times),
-                judged_revision=0,
-            )
-            changed = {
-                "revision": STUDIES.c.revision + len(times),
-                "last_received_at": insert.excluded.last_received_at,
+            values = {
+                "study_instance_uid": study,
+                "first_received_at": min(times),
+                "last_received_at": max(times),
+                "revision": len(times),
+                "judged_revision": 0,
+                "judge_at": None,
             }
-            upsert = insert.on_conflict_do_update(index_elements=["study_instance_uid"], set_=changed)
-            revisions[study] = connection.execute(upsert.returning(STUDIES.c.revision)).scalar_one()
+            revisions[study] = connection.execute(self._count_study, values).scalar_one()
         if objects:
-            at = max(stored.received_at for stored in objects)
-            mark_in_flight(connection, holders, at)
+            mark_in_flight(connection, self._mark, holders, max(stored.received_at for stored in objects))
         return revisions
 
     def objects_of(self, study: StudyKey) -> tuple[StoredObject, ...]:
@@ -237,13 +262,42 @@ class ObjectIndex:
             return connection.execute(select(func.count()).select_from(OBJECTS)).scalar_one()
 
 
-def mark_in_flight(connection: Connection, holders: Collection[tuple[str, StudyKey]], at: datetime) -> None:
+def upsert_into(engine: Engine, table: Table) -> Any:
+    """Return an INSERT that can leave out or change rows whose key is there: both databases write it alike.
+
+    Parameters
+    ----------
+    engine
+        Says which database it is.
+    table
+        Into which.
+
+    Returns
+    -------
+    sqlalchemy.dialects.sqlite.Insert or sqlalchemy.dialects.postgresql.Insert
+    """
+    return (postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def mark_statement(engine: Engine) -> Any:
+    """Return the statement by which `mark_in_flight` notes what is in flight."""
+    marked = upsert_into(engine, IN_FLIGHT)
+    return marked.on_conflict_do_update(
+        index_elements=["holder", "study_instance_uid"], set_={"at": marked.excluded.at}
+    )
+
+
+def mark_in_flight(
+    connection: Connection, statement: Any, holders: Collection[tuple[str, StudyKey]], at: datetime
+) -> None:
     """Note which studies are in flight.
 
     Parameters
     ----------
     connection
         In a transaction.
+    statement
+        From `mark_statement`.
     holders
         Holder and study.
     at
@@ -254,20 +308,11 @@ def mark_in_flight(connection: Connection, holders: Collection[tuple[str, StudyK
             {"holder": holder, "study_instance_uid": study.study_instance_uid, "at": at}
             for holder, study in sorted(holders, key=lambda pair: (pair[0], pair[1].study_instance_uid))
         ]
-        insert = _insert(connection, IN_FLIGHT)
-        upsert = insert.on_conflict_do_update(
-            index_elements=["holder", "study_instance_uid"], set_={"at": insert.excluded.at}
-        )
-        connection.execute(upsert, rows)
-
-
-def _insert(connection: Connection, table: Table) -> Any:
-    """Return an INSERT that can leave out or change rows whose key is there: both databases write it alike."""
-    return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
+        connection.execute(statement, rows)
 
 
 def _row(stored: StoredObject) -> dict[str, Any]:
-    return {**asdict(stored), "path": stored.path.as_posix()}
+    return {field: getattr(stored, field) for field in _FIELDS} | {"path": stored.path.as_posix()}
 
 
 def _rows(objects: Sequence[StoredObject]) -> list[dict[str, Any]]:

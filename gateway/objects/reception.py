@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from gateway.clock import utc_now
-from gateway.objects.errors import StoreUnavailableError, TooLargeError, unavailable
+from gateway.objects.errors import OtherObjectError, StoreUnavailableError, TooLargeError, unavailable
 from gateway.objects.identity import HEAD_BYTES, ObjectIdentity, read_identity, scan_identity
 from gateway.objects.outcome import PutOutcome
 from gateway.objects.space import SpaceGuard
@@ -75,13 +75,15 @@ class ReceptionStore(Protocol):
         """Tell whether a study has as many objects as are taken."""
         ...
 
-    def commit(self, file: Path, stored: StoredObject, holder: str) -> PutOutcome:
-        """Give a file that was received whole its place, and add it to the index.
+    def commit(self, file: Path, descriptor: int, stored: StoredObject, holder: str) -> PutOutcome:
+        """Give a file that was received whole its place, make it last, and add it to the index.
 
         Parameters
         ----------
         file
-            Synced already.
+            Written, not synced.
+        descriptor
+            Of the file, open for writing.
         stored
             What it is, and its place.
         holder
@@ -124,6 +126,10 @@ class Reception:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove what was not completed."""
         self._close()
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)  # after completion it has another name
@@ -164,7 +170,9 @@ class Reception:
         """Return the object's UIDs as far as they lie in its first bytes, or None."""
         return scan_identity(bytes(self._head), transfer_syntax_uid)
 
-    def complete(self, transfer_syntax_uid: str | None, origin: ObjectOrigin) -> PutOutcome:
+    def complete(
+        self, transfer_syntax_uid: str | None, origin: ObjectOrigin, claimed: tuple[str, str] | None = None
+    ) -> PutOutcome:
         """Store the object: it is safely on disk when this returns.
 
         Parameters
@@ -173,6 +181,8 @@ class Reception:
             As it was negotiated; None where the File Meta Information says it.
         origin
             Where the object comes from.
+        claimed
+            SOP Class and SOP Instance UID that the sender said; None where it said none.
 
         Returns
         -------
@@ -180,6 +190,8 @@ class Reception:
 
         Raises
         ------
+        OtherObjectError
+            Its UIDs are not those that the sender said.
         NotStorableError
             It lacks a UID, its header is damaged, or its study has too many objects.
         StoreUnavailableError
@@ -188,13 +200,10 @@ class Reception:
         identity = self.identity(transfer_syntax_uid) if transfer_syntax_uid else None
         if identity is None:
             identity = read_identity(self._path, self._store.header_limits)
+        if claimed not in (None, (identity.sop_class_uid, identity.sop_instance_uid)):
+            raise OtherObjectError("the data set has other UIDs than the request")
         if self._store.is_full(identity.study_instance_uid):
             raise TooLargeError("the study has more objects than are taken")
-        try:
-            os.fsync(self._descriptor)
-        except OSError as error:
-            raise unavailable(error) from error
-        self._close()
         sha256 = self._digest.hexdigest()
         stored = StoredObject(
             sop_instance_uid=identity.sop_instance_uid,
@@ -209,7 +218,7 @@ class Reception:
             calling_ae_title=origin.calling_ae_title,
             received_at=utc_now(),
         )
-        return self._store.commit(self._path, stored, origin.holder)
+        return self._store.commit(self._path, self._descriptor, stored, origin.holder)
 
     def _write(self, data: bytes | memoryview) -> None:
         try:

@@ -1,20 +1,24 @@
 """The object store: objects as files, byte for byte as they came, and an index of them in the database.
 
-An object is written aside (``incoming/``) and synced, renamed to ``studies/STUDY/SOP_INSTANCE.SHA256.dcm``, its folder is synced, and its
-row is committed; then it is stored. The file's name holds the digest of its bytes, so that two objects that claim one UID never
-overwrite each other, whichever process receives them. What a crash leaves is at most a file without a row, of which no sender was
-told that it is safe: `ObjectStore.recover` removes it.
+An object is written aside (``incoming/``) and renamed to ``studies/STUDY/SOP_INSTANCE.SHA256.dcm``. Then file, folder and the index's row are
+made to last at the same time, in three threads: one after another each would wait for a write to the disk of its own (7 ms against 2 ms,
+measured on ext4). When all three have returned the object is stored, and not before. The file's name holds the digest of its bytes, so
+that two objects that claim one UID never overwrite each other, whichever process receives them. What a crash leaves is a file without
+a row, or, after a power cut, a row without its bytes; no sender was told that these are safe, and `ObjectStore.recover` removes them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -36,15 +40,19 @@ from pdl1es.dicom.limits import ScanLimits
 _INCOMING: Final = "incoming"
 _ASIDE: Final = "aside"
 _CHUNK: Final = 2**20
+SYNC_THREADS: Final = 32
+"""Files and folders that are synced at the same time: the file system makes one journal entry of what waits together."""
+SUSPECT: Final = timedelta(minutes=5)
+"""How far back from the newest object the digests are checked when a store is opened again: what a power cut interrupted."""
 _LONGEST_META: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class _Received:
-    """A file that was received whole and synced, and waits for its place."""
+    """A file that was received whole and is in its place, the folders that this changed, and what is in flight."""
 
-    file: Path
     stored: StoredObject
+    folders: frozenset[Path]
     holder: str
 
 
@@ -75,11 +83,13 @@ class ObjectStore(ReceptionStore):
         self._incoming.mkdir()
         self._lock = _locked(self._incoming / ".lock")
         self._full: set[str] = set()
+        self._syncing = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
         self.header_limits = ScanLimits(max_file_bytes=self.limits.max_object_bytes)
         self._group: GroupCommit[_Received, PutOutcome] = GroupCommit(self._commit)
 
     def close(self) -> None:
         """Remove what is half received. The store takes nothing any more."""
+        self._syncing.shutdown()
         shutil.rmtree(self._incoming, ignore_errors=True)
         os.close(self._lock)
 
@@ -155,9 +165,34 @@ class ObjectStore(ReceptionStore):
         """Tell whether a study has as many objects as are taken."""
         return study_instance_uid in self._full
 
-    def commit(self, file: Path, stored: StoredObject, holder: str) -> PutOutcome:
-        """Give a file that was received whole its place, and add it to the index."""
-        return self._group.submit(_Received(file, stored, holder))
+    def commit(self, file: Path, descriptor: int, stored: StoredObject, holder: str) -> PutOutcome:
+        """Give a file that was received whole its place, make it last, and add it to the index."""
+        try:
+            folders = self._place(file, stored.path)
+            if not folders:
+                return self._again(stored, holder)
+            synced = self._syncing.submit(os.fsync, descriptor)
+        except OSError as error:
+            raise unavailable(error) from error
+        try:
+            outcome = self._group.submit(_Received(stored, frozenset(folders), holder))
+            synced.result()
+        except (StoreUnavailableError, OSError) as error:
+            wait([synced])
+            self._withdraw(stored)
+            if isinstance(error, OSError):
+                raise unavailable(error) from error
+            raise
+        return outcome
+
+    def _again(self, stored: StoredObject, holder: str) -> PutOutcome:
+        """Store an object whose bytes are in their place already: they are made to last again, and never replaced."""
+        descriptor = os.open(self.path_of(stored), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return self._group.submit(_Received(stored, frozenset({self.path_of(stored).parent}), holder))
 
     def link_into(self, folder: Path, objects: Iterable[StoredObject]) -> None:
         """Give objects a second name in a folder, for a run: no byte is copied, and what arrives later does not appear there.
@@ -196,32 +231,48 @@ class ObjectStore(ReceptionStore):
                 (self.folder / name / study.study_instance_uid).rmdir()
         return removed
 
-    def recover(self) -> tuple[int, int]:
-        """Remove what crashes have left: half-received objects of processes that are gone, and files without a row.
+    def recover(self) -> int:
+        """Remove what crashes have left, of which no sender was told that it is safe.
+
+        That is half-received objects of processes that are gone, files without a row, and rows among the newest whose file does not
+        hold their bytes.
 
         Call it before anything is received, when no other process receives into the folder.
 
         Returns
         -------
-        half_received, without_row
-            Files that were removed.
+        int
+            How many were removed.
         """
-        half = 0
+        half = lost = 0
         for folder in (self.folder / _INCOMING).iterdir():
             if folder != self._incoming and folder.is_dir() and _is_abandoned(folder / ".lock"):
                 half += sum(1 for file in folder.iterdir() if file.name != ".lock")
                 shutil.rmtree(folder, ignore_errors=True)
-        without = 0
+        for stored in self.index.newest(SUSPECT):
+            if self._digest(stored) != stored.sha256:
+                self._withdraw(stored)
+                lost += 1
         for place in (STUDIES_FOLDER, _ASIDE):
             for folder in (self.folder / place).iterdir():
                 known = self.index.paths_of(StudyKey(folder.name))
                 for file in folder.iterdir():
                     if file.relative_to(self.folder).as_posix() not in known:
                         file.unlink(missing_ok=True)
-                        without += 1
+                        lost += 1
                 with contextlib.suppress(OSError):
                     folder.rmdir()
-        return half, without
+        return half + lost
+
+    def _digest(self, stored: StoredObject) -> str:
+        """Return the digest of an object's data set as it is on disk; empty where it cannot be read."""
+        try:
+            with self.path_of(stored).open("rb") as file:
+                start = data_set_start(file.read(_LONGEST_META))
+                file.seek(start)
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return ""
 
     def missing_files(self) -> Iterator[StoredObject]:
         """Give the objects whose file is not there or has another size: a store that was tampered with, or a failing disk."""
@@ -234,26 +285,34 @@ class ObjectStore(ReceptionStore):
                 yield stored
 
     def _commit(self, group: Sequence[_Received]) -> list[PutOutcome]:
-        """Give each received file its place, sync the folders, and commit the rows: one transaction for the group."""
+        """Sync the folders and commit the rows of files that are in their places: one transaction for the group."""
+        objects = [received.stored for received in group]
+        holders = {(held.holder, held.stored.study) for held in group if held.holder}
+        folders = {folder for received in group for folder in received.folders}
         try:
-            objects = [received.stored for received in group]
-            holders = {(held.holder, held.stored.study) for held in group if held.holder}
-            folders: set[Path] = set()
-            for received in group:
-                folders |= self._move(received.file, received.stored.path)
-            for folder in sorted(folders):
-                sync_folder(folder)
-            revisions = self.index.add(objects, holders)
-            outcomes: list[PutOutcome] = [Stored(stored) for stored in objects]
-            if not revisions:
-                firsts, revisions = self.index.add_each(objects, holders)
-                outcomes = [self._compared(stored, firsts[stored.sop_instance_uid]) for stored in objects]
+            synced = [self._syncing.submit(sync_folder, folder) for folder in sorted(folders)]
+            try:
+                revisions = self.index.add(objects, holders)
+                outcomes: list[PutOutcome] = [Stored(stored) for stored in objects]
+                if not revisions:
+                    firsts, revisions = self.index.add_each(objects, holders)
+                    outcomes = [self._compared(stored, firsts[stored.sop_instance_uid]) for stored in objects]
+            finally:
+                wait(synced)
+            for done in synced:
+                done.result()
         except OSError as error:
             raise unavailable(error) from error
         except SQLAlchemyError as error:
             raise StoreUnavailableError("the database does not answer") from error
         self._full |= {uid for uid, count in revisions.items() if count >= self.limits.max_objects_of_study}
         return outcomes
+
+    def _withdraw(self, stored: StoredObject) -> None:
+        """Take back what could not be made to last; no sender was told that it is safe."""
+        with contextlib.suppress(SQLAlchemyError, OSError):
+            if self.index.withdraw(stored):
+                self.path_of(stored).unlink(missing_ok=True)
 
     def _compared(self, stored: StoredObject, first: StoredObject) -> PutOutcome:
         """Tell what an object is whose UID was in the index, and keep it aside where its bytes are others."""
@@ -264,21 +323,26 @@ class ObjectStore(ReceptionStore):
                 (self.folder / stored.path).unlink(missing_ok=True)
             return Duplicate(first)
         aside = replace(stored, path=Path(_ASIDE, *stored.path.parts[1:]))
-        for folder in sorted(self._move(self.folder / stored.path, aside.path)):
+        for folder in sorted(self._place(self.path_of(stored), aside.path)):
             sync_folder(folder)
+        self.path_of(stored).unlink(missing_ok=True)
         self.index.add_conflict(aside)
         return Conflict(first, aside.path)
 
-    def _move(self, file: Path, path: Path) -> set[Path]:
-        """Rename a file to its place, and return the folders that changed."""
+    def _place(self, file: Path, path: Path) -> set[Path]:
+        """Give a file its name, and return the folders that changed: none where a file has that name, which stays as it is."""
         target = self.folder / path
         changed = {target.parent}
         try:
-            file.rename(target)
+            target.hardlink_to(file)
         except FileNotFoundError:  # the study's first object
             target.parent.mkdir(exist_ok=True)
             changed.add(target.parent.parent)
-            file.rename(target)
+            with contextlib.suppress(FileExistsError):
+                target.hardlink_to(file)
+        except FileExistsError:
+            return set()
+        file.unlink()
         return changed
 
 

@@ -23,6 +23,7 @@ OBJECTS: Final = Table(
     Column("calling_ae_title", String(16), nullable=False),
     Column("received_at", UtcTime, nullable=False),
     Index("objects_of_study", "study_instance_uid"),
+    Index("objects_by_time", "received_at"),
 )
 """Every stored object: the first that came under its SOP Instance UID."""
 

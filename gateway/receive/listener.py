@@ -1,0 +1,254 @@
+"""A port that takes associations: one thread accepts and does nothing else, one thread serves each connection.
+
+What a peer may do before it has proved itself is little: an address that may not send is hung up on at once, the TLS handshake and the
+request for an association have to come within a time, and there are at most so many connections. So a silent peer costs one sleeping
+thread for some seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from types import TracebackType
+from typing import Final, Self
+
+from gateway.objects.in_flight import InFlight
+from gateway.objects.reception import ObjectOrigin
+from gateway.objects.store import ObjectStore
+from gateway.receive.access import LIMIT_REACHED, AccessRules, Rejection
+from gateway.receive.association import AcceptedAssociation, Acceptor
+from gateway.receive.presentation import accepted_contexts
+from gateway.receive.server_tls import server_context
+from gateway.receive.settings import DimseSource
+from gateway.receive.storage import StoringUser
+from pdl1es.dicom.silence import silenced_pydicom
+
+LOG: Final = logging.getLogger(__name__)
+BACKLOG: Final = 128
+
+
+class DimseListener:
+    """Takes C-STORE and C-ECHO on one port, and stores what comes.
+
+    Several processes may listen on one port (``shared``): the kernel spreads the connections.
+
+    Parameters
+    ----------
+    settings
+        The source.
+    store
+        Where objects go.
+    in_flight
+        Where associations say which studies they bring.
+    shared
+        Whether other processes listen on the same port.
+
+    Raises
+    ------
+    OSError
+        The port is taken, or a certificate cannot be read.
+    """
+
+    def __init__(self, settings: DimseSource, store: ObjectStore, in_flight: InFlight, *, shared: bool = False) -> None:
+        self._settings = settings
+        self._store = store
+        self._in_flight = in_flight
+        self._access = AccessRules(settings.ae_title, settings.senders)
+        self._tls = server_context(settings.tls) if settings.tls is not None else None
+        self._process = f"{settings.name}:{os.getpid()}"
+        self._numbers = count(1)
+        self._lock = threading.Lock()
+        self._connections: dict[socket.socket, AcceptedAssociation | None] = {}
+        self._threads: set[threading.Thread] = set()
+        self._established = 0
+        self._is_stopping = False
+        self._silence = contextlib.ExitStack()
+        family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            self._socket.bind((settings.bind, settings.port))
+            self._socket.listen(BACKLOG)
+        except OSError:
+            self._socket.close()
+            raise
+        self._accepting = threading.Thread(target=self._accept, name=f"{self._process}:accept", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._socket.getsockname()[1])
+
+    @property
+    def associations(self) -> int:
+        """How many associations are open."""
+        return self._established
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open, with those that have not asked for an association yet."""
+        return len(self._connections)
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._silence.enter_context(silenced_pydicom())
+        self._accepting.start()
+
+    def stop(self, grace_seconds: float = 30.0) -> None:
+        """Accept nothing more, let the objects that are coming be stored and answered, and end all associations.
+
+        Parameters
+        ----------
+        grace_seconds
+            How long an object that is coming is waited for, s.
+        """
+        self._is_stopping = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        if self._accepting.is_alive():
+            self._accepting.join()
+        self._socket.close()
+        until = time.monotonic() + grace_seconds
+        for at_once in (False, True):
+            self._end_all(at_once=at_once)
+            for thread in list(self._threads):
+                thread.join(max(until - time.monotonic(), 0) if not at_once else None)
+        self._silence.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _end_all(self, *, at_once: bool) -> None:
+        with self._lock:
+            for connection, association in self._connections.items():
+                if association is not None:
+                    association.end(at_once=at_once)
+                else:
+                    with contextlib.suppress(OSError):
+                        connection.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        while not self._is_stopping:
+            try:
+                connection, address = self._socket.accept()
+            except OSError as error:
+                if self._is_stopping:
+                    return
+                LOG.error("no connection can be accepted: %s", error.strerror)
+                time.sleep(0.1)  # too many open files, perhaps: it may pass
+                continue
+            with self._lock:
+                full = len(self._connections) >= self._settings.limits.connections
+                if not full and self._access.allows_address(address[0]):
+                    self._connections[connection] = None
+                    thread = threading.Thread(
+                        target=self._serve,
+                        args=(connection, address[0]),
+                        name=f"{self._process}:{next(self._numbers)}",
+                        daemon=True,
+                    )
+                    self._threads.add(thread)
+                else:
+                    thread = None
+            if thread is None:
+                LOG.warning("connection closed: %s", "too many connections" if full else "the address may not send")
+                connection.close()
+                continue
+            try:
+                thread.start()
+            except RuntimeError:  # no thread can be made
+                LOG.error("connection closed: no thread can be made")
+                self._forget(connection, thread)
+
+    def _serve(self, raw: socket.socket, address: str) -> None:
+        thread = threading.current_thread()
+        deadline = time.monotonic() + self._settings.limits.handshake_seconds
+        connection = raw
+        slot = _Slot(self)
+        try:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                raw.settimeout(self._settings.limits.handshake_seconds)
+                connection = self._tls.wrap_socket(raw, server_side=True)
+            acceptor = self._acceptor(address, thread.name, slot.take)
+            association = AcceptedAssociation(connection, acceptor, deadline)
+            with self._lock:
+                self._connections[raw] = association
+            end = association.run()
+            LOG.info("association %s ended: %s", thread.name, end)
+        except ssl.SSLError as error:
+            LOG.warning("TLS handshake failed: %s", error.reason or type(error).__name__)
+        except OSError as error:
+            LOG.info("connection ended: %s", error.strerror or type(error).__name__)
+        finally:
+            slot.give_back()
+            with contextlib.suppress(OSError):
+                connection.close()
+            self._forget(raw, thread)
+
+    def _forget(self, connection: socket.socket, thread: threading.Thread) -> None:
+        with contextlib.suppress(OSError):
+            connection.close()
+        with self._lock:
+            self._connections.pop(connection, None)
+            self._threads.discard(thread)
+
+    def _acceptor(self, address: str, holder: str, take_slot: Callable[[], bool]) -> Acceptor:
+        def judge(called: str, calling: str) -> Rejection | None:
+            rejection = self._access.judge(address, called, calling)
+            return rejection or (None if take_slot() else LIMIT_REACHED)
+
+        origin = ObjectOrigin(self._settings.name, "dimse", holder=holder)
+        return Acceptor(
+            judge=judge,
+            contexts=accepted_contexts(),
+            limits=self._settings.limits,
+            serve=lambda calling: StoringUser(self._store, self._in_flight, replace(origin, calling_ae_title=calling)),
+        )
+
+    def take_slot(self) -> bool:
+        """Count one more association, where the limit allows one."""
+        with self._lock:
+            if self._is_stopping or self._established >= self._settings.limits.associations:
+                return False
+            self._established += 1
+            return True
+
+    def give_slot_back(self) -> None:
+        """Count one association less."""
+        with self._lock:
+            self._established -= 1
+
+
+class _Slot:
+    """One connection's place among the associations."""
+
+    def __init__(self, listener: DimseListener) -> None:
+        self._listener = listener
+        self._is_taken = False
+
+    def take(self) -> bool:
+        """Take the place, and tell whether there was one."""
+        self._is_taken = self._listener.take_slot()
+        return self._is_taken
+
+    def give_back(self) -> None:
+        """Give back what was taken."""
+        if self._is_taken:
+            self._listener.give_slot_back()
