@@ -24,8 +24,9 @@ from pdl1es.grid.resample import TumourVolume
 from pdl1es.inspection import Inspection, inspect_folder
 from pdl1es.model.folder import DEFAULT_MODELS, model_folder_of
 from pdl1es.model.fusion import FusionModel
+from pdl1es.report.build import build_fhir
 from pdl1es.report.clock import report_time
-from pdl1es.report.delivery import Delivery
+from pdl1es.report.delivery import FHIR_FILE, Delivery
 from pdl1es.report.result import scored_result
 from pdl1es.report.result_schema import ReportFile, ResultDocument
 from pdl1es.score_warning import ScoreWarning
@@ -115,7 +116,7 @@ class StudyResult:
             Made where it is missing.
         kinds
             ``"sr"``: the structured report; ``"cam"``: the picture of the class activation map; ``"pdf"``: the page;
-            ``"json"``: ``result.json``. Default: what the settings want (``outputs``), and
+            ``"fhir"``: a Bundle of FHIR R4; ``"json"``: ``result.json``. Default: what the settings want (``outputs``), and
             ``result.json``.
 
         Returns
@@ -142,11 +143,15 @@ class StudyResult:
             with Delivery(Path(folder), mode=self.request.settings.report.mode) as delivery:
                 files = tuple(delivery.deliver(report) for report in reports)
                 written = tuple(delivery.folder / file.file for file in files)
+                bundle = None
+                if "fhir" in wanted:
+                    bundle = delivery.deliver_document(FHIR_FILE, build_fhir(self.assessment, options, reports))
+                    written += (delivery.folder / bundle,)
                 if "json" in wanted:
-                    written += (delivery.deliver_result(self._document(files)),)
+                    written += (delivery.deliver_result(self._document(files, bundle)),)
         return written
 
-    def _document(self, reports: tuple[ReportFile, ...]) -> ResultDocument:
+    def _document(self, reports: tuple[ReportFile, ...], fhir: str | None = None) -> ResultDocument:
         return scored_result(
             self.assessment,
             study=self.study,
@@ -154,6 +159,7 @@ class StudyResult:
             seconds=self.seconds,
             when=self.request.when,
             show_clinical_values=self.request.settings.report.show_clinical_values,
+            fhir=fhir,
         )
 
     def __repr__(self) -> str:

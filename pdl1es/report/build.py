@@ -126,6 +126,28 @@ def build_pdf(
     )
 
 
+def build_fhir(assessment: Assessment, options: ReportOptions, reports: tuple[BuiltReport, ...]) -> bytes:
+    """Build the FHIR Bundle.
+
+    Parameters
+    ----------
+    assessment
+        What is reported.
+    options
+        How.
+    reports
+        The DICOM reports of the same run.
+
+    Returns
+    -------
+    bytes
+        JSON, FHIR R4.
+    """
+    from pdl1es.report.fhir import fhir_bundle
+
+    return fhir_bundle(assessment, options, reports)
+
+
 def build_refusal_sr(refusal: Refusal, study: Study, options: ReportOptions) -> BuiltReport | None:
     """Build the short report that says that a study was not analysed, and why.
 

@@ -88,6 +88,7 @@ FUSION_RISK_GROUP: Final = _own("RISK-FUSION", "Estimated risk by score and clin
 DISAGREEMENT: Final = _own("RISK-DISAGREE", "Risk groups that disagree")
 DIRECTION: Final = _own("RISK-DIRECTION", "Direction of the score")
 ACCURACY: Final = _own("PDL1-ACCURACY", "Accuracy of the estimated expression at its cut-off")
+GROUP_CONCEPTS: Final = (EXPRESSION_GROUP, RISK_GROUP, CLINICAL_RISK_GROUP, FUSION_RISK_GROUP)
 HIGH_EXPRESSION: Final = _own("PDL1-HIGH", "Estimated high PD-L1 expression")
 LOW_EXPRESSION: Final = _own("PDL1-LOW", "Estimated low PD-L1 expression")
 NOT_HIGH_EXPRESSION: Final = _own("PDL1-NOT-HIGH", "Estimated PD-L1 expression not high")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 RESULT_FILE: Final = "result.json"
+FHIR_FILE: Final = "fhir.json"
 DEFAULT_MODE: Final = 0o640
 """Mode of a run's files: a report holds its patient's identity."""
 
@@ -112,6 +113,28 @@ class Delivery:
         """
         self._stage(report.file_name, report.data)
         return report.file
+
+    def deliver_document(self, name: str, content: bytes) -> str:
+        """Write a document that is no DICOM object aside, and return its name.
+
+        Parameters
+        ----------
+        name
+            In the output folder.
+        content
+            The whole of it.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        pdl1es.errors.Refusal
+            OUTPUT_NOT_WRITABLE.
+        """
+        self._stage(name, content)
+        return name
 
     def deliver_result(self, result: ResultDocument) -> Path:
         """Write ``result.json``, and bring it and the reports into their places.
@@ -218,6 +241,8 @@ def _named_in(file: Path) -> list[str]:
     try:
         document = json.loads(read_regular_file(file, _MAX_RESULT_BYTES))
         names = [str(report["file"]) for report in document["reports"]]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        if document.get("fhir") == FHIR_FILE:
+            names.append(FHIR_FILE)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return []
-    return [name for name in names if _REPORT_NAME.fullmatch(name)]
+    return [name for name in names if name == FHIR_FILE or _REPORT_NAME.fullmatch(name)]

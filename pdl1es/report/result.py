@@ -61,6 +61,7 @@ def scored_result(
     seconds: Mapping[str, float],
     when: datetime,
     show_clinical_values: bool = True,
+    fhir: str | None = None,
 ) -> ResultDocument:
     """Return the document of a scored study.
 
@@ -78,6 +79,8 @@ def scored_result(
         Aware time of the run.
     show_clinical_values
         Whether the values of age, sex, smoking and family history stand in it; their sources always do.
+    fhir
+        Name of the FHIR Bundle, where one was written.
 
     Returns
     -------
@@ -91,6 +94,7 @@ def scored_result(
         assessment=_assessment(assessment, show_clinical_values),
         warnings=tuple(WarningResult(code=f.code, message=f.message, effect=f.effect) for f in assessment.warnings),
         reports=reports,
+        fhir=fhir,
     )
 
 
@@ -175,6 +179,7 @@ def _document(
     refusal: RefusalResult | None = None,
     defect: DefectResult | None = None,
     reports: tuple[ReportFile, ...] = (),
+    fhir: str | None = None,
 ) -> ResultDocument:
     return ResultDocument(
         status=status,
@@ -184,6 +189,7 @@ def _document(
         refusal=refusal,
         defect=defect,
         reports=reports,
+        fhir=fhir,
         input=input_result(study) if study is not None else None,
         versions=dict(software_versions()),
         seconds={name: round(value, 3) for name, value in seconds.items()},

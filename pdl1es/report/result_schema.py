@@ -359,6 +359,7 @@ class ResultDocument(_Part):
     refusal: RefusalResult | None
     defect: DefectResult | None
     reports: tuple[ReportFile, ...]
+    fhir: str | None = Field(default=None, description="name of the FHIR Bundle beside this file; null without one")
     input: InputResult | None = Field(description="null where the run ended before the input was read")
     versions: dict[str, str]
     seconds: dict[str, float] = Field(description="wall time of each step, in the order in which they ran")

@@ -24,7 +24,7 @@ from pdl1es.report.summary import further_warnings, summary_sentences
 Section = Literal["notice", "summary", "result", "why", "warnings", "tumour", "clinical", "limits", "model"]
 """In the order in which a report shows them."""
 
-GROUP_CONCEPTS: Final[dict[wording.GroupName, Code]] = {
+_GROUPS: Final[dict[wording.GroupName, Code]] = {
     "expression": concept.EXPRESSION_GROUP,
     "risk": concept.RISK_GROUP,
     "clinical_risk": concept.CLINICAL_RISK_GROUP,
@@ -147,7 +147,7 @@ def _result(assessment: Assessment) -> list[ReportStatement]:
         return ReportStatement("result", of, wording.score_text(value), value, unit)
 
     found = [
-        ReportStatement("result", GROUP_CONCEPTS[reported.name], reported.text, group=reported.group)
+        ReportStatement("result", _GROUPS[reported.name], reported.text, group=reported.group)
         for reported in wording.reported_groups(assessment)
     ]
     for of, sentence in (

@@ -1,0 +1,337 @@
+"""The report as FHIR R4 resources, for portals that read no structured report: one Bundle, its words those of every report.
+
+Patient, ImagingStudy, Device and DiagnosticReport, with an Observation for each statement on result and tumour, as HL7's
+implementation guide 'DICOM SR to FHIR Resource Mapping' maps TID 1500. What is no observation (warnings, limits, clinical
+values, the model) stands in the report's narrative, with everything else. The Bundle holds the patient's identity, as the
+DICOM reports do.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import uuid
+from datetime import datetime
+from html import escape
+from typing import Any, Final
+
+from pydicom.dataset import Dataset
+from pydicom.valuerep import PersonName
+
+from pdl1es.assessment import Assessment
+from pdl1es.dicom.coded_concept import Code
+from pdl1es.report import codes as concept
+from pdl1es.report import wording
+from pdl1es.report.delivery import BuiltReport
+from pdl1es.report.options import ReportOptions
+from pdl1es.report.statements import ReportStatement, Section, report_statements
+from pdl1es.report.study_context import copy_patient_and_study, scored_study
+from pdl1es.report.uids import derived_uid, lesion_key, tracking
+
+OBSERVED: Final[tuple[Section, ...]] = ("result", "why", "tumour")
+"""Sections whose statements are Observations."""
+SYSTEMS: Final = {
+    "DCM": "http://dicom.nema.org/resources/ontology/DCM",
+    "SCT": "http://snomed.info/sct",
+    "LN": "http://loinc.org",
+    "UCUM": "http://unitsofmeasure.org",
+    concept.SCHEME: f"urn:oid:{derived_uid('scheme', concept.SCHEME)}",
+}
+DICOM_UIDS: Final = "urn:dicom:uid"
+_DIAGNOSTIC_IMAGING: Final = Code("18748-4", "LN", "Diagnostic imaging study")
+_COMPUTED_TOMOGRAPHY: Final = Code("CT", "DCM", "Computed Tomography")
+_HEADINGS: Final[dict[Section, str]] = {
+    "notice": "Notice",
+    "summary": "Summary",
+    "result": "Result",
+    "why": "Why",
+    "warnings": "Warnings",
+    "tumour": "Tumour",
+    "clinical": "Clinical values",
+    "limits": "What it applies to, and its limits",
+    "model": "Model",
+}
+_GENDERS: Final = {"M": "male", "F": "female", "O": "other"}
+
+
+def fhir_bundle(assessment: Assessment, options: ReportOptions, reports: tuple[BuiltReport, ...] = ()) -> bytes:
+    """Return the Bundle.
+
+    Parameters
+    ----------
+    assessment
+        What is reported; its headers give patient and study.
+    options
+        What the run's reports have in common.
+    reports
+        The DICOM reports of the run: the structured report's UID identifies the DiagnosticReport, the page is attached.
+
+    Returns
+    -------
+    bytes
+        JSON, UTF-8. The same arguments give the same bytes.
+    """
+    study = scored_study(assessment, options)
+    header = Dataset()
+    copy_patient_and_study(study.header, header)
+    statements = report_statements(assessment, show_clinical_values=options.show_clinical_values)
+    key = (*lesion_key(assessment), assessment.prediction.model_sha256, study.when.isoformat())
+    urls = {name: _url(name, key) for name in ("patient", "study", "device", "report")}
+    observed = [statement for statement in statements if statement.section in OBSERVED]
+    observations = [
+        (_url(f"observation {number}", key), _observation(statement, assessment, urls, _when(header, study.offset)))
+        for number, statement in enumerate(observed)
+    ]
+    report = _report(assessment, statements, urls, [url for url, _ in observations], reports)
+    report |= {"effectiveDateTime": _when(header, study.offset), "issued": _instant(study.when)}
+    entries = [
+        (urls["report"], report),
+        (urls["patient"], _patient(header)),
+        (urls["study"], _imaging_study(assessment, header, study.offset, urls)),
+        (urls["device"], _device(assessment, options)),
+        *observations,
+    ]
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "timestamp": _instant(study.when),
+        "entry": [{"fullUrl": url, "resource": _without_empty(resource)} for url, resource in entries],
+    }
+    return (json.dumps(bundle, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def _report(
+    assessment: Assessment,
+    statements: tuple[ReportStatement, ...],
+    urls: dict[str, str],
+    results: list[str],
+    reports: tuple[BuiltReport, ...],
+) -> dict[str, Any]:
+    written = {built.kind: built for built in reports}
+    first = [s.text for s in statements if s.section in ("notice", "summary")]
+    page = written.get("pdf")
+    return {
+        "resourceType": "DiagnosticReport",
+        "text": {"status": "generated", "div": _narrative(statements)},
+        "identifier": [_uid(written["sr"].sop_instance_uid)] if "sr" in written else [],
+        "status": "preliminary",
+        "category": [
+            {
+                "coding": [
+                    {"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "RAD", "display": "Radiology"}
+                ]
+            }
+        ],
+        "code": {**_concept(_DIAGNOSTIC_IMAGING), "text": "PD-L1 expression score from chest CT (PD-L1ES)"},
+        "subject": {"reference": urls["patient"]},
+        "result": [{"reference": url} for url in results],
+        "imagingStudy": [{"reference": urls["study"]}],
+        "conclusion": f"{first[0]}. {' '.join(first[1:])}",
+        "presentedForm": [
+            {
+                "contentType": "application/pdf",
+                "title": wording.notice(assessment.model),
+                "data": base64.b64encode(_pdf(page)).decode("ascii"),
+            }
+        ]
+        if page is not None
+        else [],
+    }
+
+
+def _observation(
+    statement: ReportStatement, assessment: Assessment, urls: dict[str, str], effective: str | None
+) -> dict[str, Any]:
+    """Return a statement as Observation: a number, a code where its words have one, or text."""
+    found: dict[str, Any] = {
+        "resourceType": "Observation",
+        "identifier": [_uid(str(tracking(assessment)[1]))],
+        "status": "preliminary",
+        "category": [
+            {
+                "coding": [
+                    {
+                        "system": "http://terminology.hl7.org/CodeSystem/observation-category",
+                        "code": "imaging",
+                        "display": "Imaging",
+                    }
+                ]
+            }
+        ],
+        "code": _concept(statement.concept),
+        "subject": {"reference": urls["patient"]},
+        "effectiveDateTime": effective,
+        "device": {"reference": urls["device"]},
+        "derivedFrom": [{"reference": urls["study"]}],
+    }
+    if statement.value is not None and statement.unit is not None:
+        unit = statement.unit
+        found["valueQuantity"] = {
+            "value": float(statement.text),
+            "unit": unit.value.strip("{}"),
+            "system": SYSTEMS["UCUM"],
+            "code": unit.value,
+        }
+    elif statement.group is not None:
+        code = concept.group_code(statement.group)
+        found["valueCodeableConcept"] = (_concept(code) if code is not None else {}) | {"text": statement.text}
+    elif statement.concept in concept.GROUP_CONCEPTS:
+        found["dataAbsentReason"] = {
+            "coding": [
+                {
+                    "system": "http://terminology.hl7.org/CodeSystem/data-absent-reason",
+                    "code": "not-performed",
+                    "display": "Not Performed",
+                }
+            ],
+            "text": statement.text,
+        }
+    else:
+        found["valueString"] = statement.text
+    return found
+
+
+def _patient(header: Dataset) -> dict[str, Any]:
+    groups = str(header.get("PatientName", "") or "").split("=")
+    # Alphabetic, ideographic, phonetic (PS3.5 6.2.1.1): the first that is not empty.
+    name = PersonName(next((group for group in groups if group.strip("^ ")), ""))
+    identity = str(header.get("PatientID", "") or "").strip()
+    issuer = str(header.get("IssuerOfPatientID", "") or "").strip()
+    given = [part for part in (name.given_name, name.middle_name) if part]
+    sex = str(header.get("PatientSex", "") or "").strip()
+    return {
+        "resourceType": "Patient",
+        "identifier": [
+            {"type": _identifier_type("MR"), "value": identity, "assigner": {"display": issuer} if issuer else None}
+        ]
+        if identity
+        else [],
+        "name": [{"family": name.family_name or None, "given": given, "prefix": _one(name.name_prefix)}]
+        if name.family_name or given
+        else [],
+        "gender": _GENDERS.get(sex, "unknown") if sex else None,
+        "birthDate": _date(str(header.get("PatientBirthDate", "") or "")),
+    }
+
+
+def _imaging_study(assessment: Assessment, header: Dataset, offset: str | None, urls: dict[str, str]) -> dict[str, Any]:
+    ct = assessment.selection.ct
+    drawn = assessment.selection.segmentation.instance
+    accession = str(header.get("AccessionNumber", "") or "").strip()
+    return {
+        "resourceType": "ImagingStudy",
+        "identifier": [
+            _uid(ct.study_instance_uid),
+            *([{"type": _identifier_type("ACSN"), "value": accession}] if accession else []),
+        ],
+        "status": "available",
+        "subject": {"reference": urls["patient"]},
+        "started": _when(header, offset),
+        "series": [
+            {"uid": ct.series_instance_uid, "modality": _coding(_COMPUTED_TOMOGRAPHY)},
+            {
+                "uid": drawn.series_instance_uid,
+                "modality": _coding(
+                    Code("SEG", "DCM", "Segmentation")
+                    if assessment.selection.segmentation.kind == "SEG"
+                    else Code("RTSTRUCT", "DCM", "Radiotherapy Structure Set")
+                ),
+            },
+        ],
+    }
+
+
+def _device(assessment: Assessment, options: ReportOptions) -> dict[str, Any]:
+    software, model = options.software, assessment.model
+    sha256 = assessment.prediction.model_sha256
+    return {
+        "resourceType": "Device",
+        "identifier": [_uid(str(software.device_uid_with(sha256)))],
+        "manufacturer": software.manufacturer,
+        "deviceName": [{"name": software.name, "type": "model-name"}],
+        "version": [
+            {"type": {"text": "software"}, "value": software.version},
+            {"type": {"text": "model"}, "value": f"{model.name} {model.version}"},
+            {"type": {"text": "SHA-256 of the model"}, "value": sha256},
+        ],
+    }
+
+
+def _narrative(statements: tuple[ReportStatement, ...]) -> str:
+    """Return all statements as XHTML, by section."""
+    parts = []
+    for section, heading in _HEADINGS.items():
+        said = [statement for statement in statements if statement.section == section]
+        if not said:
+            continue
+        if section in ("notice", "summary"):
+            lines = "".join(f"<p>{escape(statement.text)}</p>" for statement in said)
+        else:
+            lines = "".join(f"<li>{escape(s.label)}: {escape(s.words)}</li>" for s in said)
+            lines = f"<h3>{escape(heading)}</h3><ul>{lines}</ul>"
+        parts.append(lines)
+    return f'<div xmlns="http://www.w3.org/1999/xhtml">{"".join(parts)}</div>'
+
+
+def _pdf(page: BuiltReport) -> bytes:
+    document = page.dataset
+    return bytes(document.EncapsulatedDocument)[: int(document.EncapsulatedDocumentLength)]
+
+
+def _concept(code: Code) -> dict[str, Any]:
+    return {"coding": [_coding(code)], "text": code.meaning}
+
+
+def _coding(code: Code) -> dict[str, Any]:
+    return {"system": SYSTEMS[code.scheme], "code": code.value, "display": code.meaning}
+
+
+def _identifier_type(code: str) -> dict[str, Any]:
+    return {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": code}]}
+
+
+def _uid(uid: str) -> dict[str, str]:
+    """Return a DICOM UID as an identifier (FHIR R4 ImagingStudy, notes)."""
+    return {"system": DICOM_UIDS, "value": f"urn:oid:{uid}"}
+
+
+def _url(name: str, key: tuple[str, ...]) -> str:
+    """Return a resource's URL within the Bundle: a UUID that follows from what it is of."""
+    return uuid.UUID(int=int(derived_uid("fhir", name, *key).removeprefix("2.25."))).urn
+
+
+def _one(text: str) -> list[str]:
+    return [text] if text else []
+
+
+def _date(text: str) -> str | None:
+    """Return a DICOM date as FHIR writes it; None where it is none."""
+    try:
+        return datetime.strptime(text.strip(), "%Y%m%d").date().isoformat()
+    except ValueError:
+        return None
+
+
+def _when(header: Dataset, offset: str | None) -> str | None:
+    """Return the study's date; with its time where the zone is known, which FHIR asks for beside a time."""
+    date = _date(str(header.get("StudyDate", "") or ""))
+    time = str(header.get("StudyTime", "") or "").strip()
+    if date is None or offset is None or not re.fullmatch(r"([01]\d|2[0-3])[0-5]\d([0-5]\d)?(\.\d*)?", time):
+        return date
+    seconds = time[4:6] or "00"
+    return f"{date}T{time[:2]}:{time[2:4]}:{seconds}{offset[:3]}:{offset[3:]}"
+
+
+def _instant(when: datetime) -> str:
+    return when.isoformat(timespec="seconds")
+
+
+def _without_empty(value: Any) -> Any:
+    """Return a resource without what is empty: FHIR allows no empty element."""
+    if isinstance(value, dict):
+        kept = {name: _without_empty(inner) for name, inner in value.items()}
+        return {name: inner for name, inner in kept.items() if inner not in (None, "", [], {})}
+    if isinstance(value, list):
+        return [inner for inner in (_without_empty(entry) for entry in value) if inner not in (None, "", [], {})]
+    return value
