@@ -28,8 +28,8 @@ from reportlab.platypus.paragraph import Paragraph
 from reportlab.platypus.tables import Table, TableStyle
 
 from pdl1es.assessment import Assessment
+from pdl1es.report import codes as concept
 from pdl1es.report import wording
-from pdl1es.report.codes import EXPRESSION_GROUP, RISK_GROUP
 from pdl1es.report.options import ReportOptions
 from pdl1es.report.page_drawings import (
     BLACK,
@@ -76,6 +76,16 @@ READING_OF_MAP: Final = (
 )
 IN_THE_HEADER: Final = "(in letters that this page lacks: see the DICOM header)"
 NOT_STATED: Final = "not stated"
+SAID_BY_SUMMARY: Final = (concept.EXPRESSION_GROUP, concept.RISK_GROUP)
+"""The estimates, which are the summary's first sentences."""
+SAID_BY_RULER: Final = (
+    concept.SCORE,
+    concept.PROBABILITY,
+    concept.SLICE_SCORE_LOWEST,
+    concept.SLICE_SCORE_HIGHEST,
+    concept.CONTOUR_SCORE_LOWEST,
+    concept.CONTOUR_SCORE_HIGHEST,
+)
 FREE_SECTIONS: Final = ("warnings", "limits")
 """Their statements are sentences that need no label."""
 
@@ -300,11 +310,9 @@ def _summary(statements: tuple[ReportStatement, ...], size: float) -> list[Flowa
 
 
 def _result(statements: tuple[ReportStatement, ...], style: ParagraphStyle, *, ruler: bool) -> list[Flowable]:
-    """Return the result's statements but the two estimates, which the summary says, and the numbers, where a ruler shows them."""
+    """Return the result's statements but the two estimates, which the summary says, and the scores, where a ruler shows them."""
     said = tuple(
-        one
-        for one in statements
-        if one.concept not in (EXPRESSION_GROUP, RISK_GROUP) and not (ruler and one.value is not None)
+        one for one in statements if one.concept not in SAID_BY_SUMMARY and not (ruler and one.concept in SAID_BY_RULER)
     )
     return [Paragraph(_in_line(said), style)] if said else []
 

@@ -17,12 +17,24 @@ from pydicom.dataset import Dataset
 from pdl1es.assessment import Assessment
 from pdl1es.report import pdf_page, wording
 from pdl1es.report.build import build_pdf, build_sr, draw_roi
+from pdl1es.report.codes import (
+    CONTOUR_SCORE_HIGHEST,
+    CONTOUR_SCORE_LOWEST,
+    EXPRESSION_GROUP,
+    PROBABILITY,
+    RISK_GROUP,
+    SCORE,
+    SLICE_SCORE_HIGHEST,
+    SLICE_SCORE_LOWEST,
+)
 from pdl1es.report.options import ReportOptions
+from pdl1es.report.page_drawings import CONTOURS_FILL, SCORE_FILL, SLICES_FILL
 from pdl1es.report.pdf_page import report_page
 from pdl1es.report.roi_picture import HEIGHT, WIDTH
 from pdl1es.report.statements import in_section, report_statements
 from pdl1es.score_warning import ScoreWarning
-from tests.e2e.poppler import page_text
+from pdl1es.stability import ContourStability
+from tests.e2e.poppler import page_text, rendered_page
 from tests.report_cases import OPTIONS, SMOOTH, WHEN, Case, metadata, prediction, report_case
 from tests.varied_reports import VariedReport, varied_report
 
@@ -70,10 +82,11 @@ def said_on_the_page(report: VariedReport) -> list[str]:
     texts = [said.words for said in statements if said.section not in ("notice", "result")]
     texts += [f"{said.label}: {said.words}" for said in statements if said.section in ("tumour", "clinical", "model")]
     texts += [said.label for said in statements if said.section == "why" and said.value is not None]
-    result = in_section(statements, "result")
-    texts += [f"{said.label}: {said.words}" for said in result[2:] if said.value is None]
+    result = [said for said in in_section(statements, "result") if said.concept not in (EXPRESSION_GROUP, RISK_GROUP)]
+    scores = (SCORE, PROBABILITY, SLICE_SCORE_LOWEST, SLICE_SCORE_HIGHEST, CONTOUR_SCORE_LOWEST, CONTOUR_SCORE_HIGHEST)
     if found.withheld is not None:
-        return texts + [f"{said.label}: {said.words}" for said in result if said.value is not None]
+        return texts + [f"{said.label}: {said.words}" for said in result]
+    texts += [f"{said.label}: {said.words}" for said in result if said.concept not in scores]
     low, high = (wording.score_text(float(end)) for end in (found.prediction.slice_scores[[0, -1]]))
     texts += [f"score {wording.score_text(found.prediction.score)}", f"single slices {low} to {high}"]
     if found.contour_stability is not None:
@@ -245,6 +258,35 @@ def test_cut_offs_near_the_ends_or_each_other_are_named_within_the_page(read: Ca
         names = {"expression and risk": expression} if expression == risk else {"expression": expression, "risk": risk}
         for name, value in names.items():
             assert f"cut-off of {name} {value:.3f}" in text
+
+
+def test_the_ruler_shows_score_and_ranges_at_their_places(
+    case: Case, require_tool: RequireTool, tmp_path: Path
+) -> None:
+    """In a picture of the page: the contours' range is a blue line, the score a red dot on it."""
+    scores = np.array([0.25, 0.3, 0.35])
+    found = replace(
+        case.assessment,
+        prediction=replace(case.assessment.prediction, score=0.3, slice_scores=scores),
+        contour_stability=ContourStability((), 0.2, 0.6),
+    )
+    document = build_pdf(found, OPTIONS, DARK).dataset
+    pdf = document.EncapsulatedDocument[: document.EncapsulatedDocumentLength]
+    page = np.asarray(rendered_page(require_tool("pdftoppm"), pdf, tmp_path / "page")).astype(int)
+
+    def coloured(shade: tuple[float, float, float]) -> NDArray[np.bool_]:
+        return np.abs(page - np.rint(np.array(shade) * 255)).max(axis=2) <= 3
+
+    scale = page.shape[1] / pdf_page.PAGE_WIDTH
+    left, width = (pdf_page.MARGIN + 8) * scale, (pdf_page.WIDTH - 16) * scale
+    blue = coloured(CONTOURS_FILL)
+    row = int(blue.sum(axis=1).argmax())
+    ends = np.flatnonzero(blue[row])[[0, -1]]
+    assert ends == pytest.approx([left + 0.2 * width, left + 0.6 * width], abs=2)
+    dot = np.flatnonzero(coloured(SCORE_FILL)[row])
+    assert dot.mean() == pytest.approx(left + 0.3 * width, abs=2)
+    slices = np.flatnonzero(coloured(SLICES_FILL)[row - 4])
+    assert slices[[0, -1]] == pytest.approx([left + 0.25 * width, left + 0.35 * width], abs=2)
 
 
 def test_a_picture_is_on_the_page(case: Case, require_tool: RequireTool, tmp_path: Path) -> None:
