@@ -20,7 +20,7 @@ from typing import Final, TextIO
 
 from gateway.records import StudyKey
 
-KEY_FILE: Final = "log.key"
+KEY_FILE: Final = "study-hash.key"
 _KEY_BYTES: Final = 32
 _LIBRARIES: Final = {
     "dbos": logging.WARNING,

@@ -73,7 +73,7 @@ class ClinicalTable:
         return self._written(rows)
 
     def record(self, patient_id: str, accession_number: str) -> ClinicalRecord | None:
-        """Return one study's record, by the rules of ``pdl1es run --clinical``.
+        """Return one study's record, by the rules of ``pdl1es run --clinical FILE``.
 
         Parameters
         ----------

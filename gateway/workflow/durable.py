@@ -18,6 +18,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSConfiguredInstance, EnqueueOptions
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.peers.failures import PeerError
 from gateway.records import StoredResult, StudyKey
 from gateway.worker.pool import WorkerError
 from gateway.workflow.clinical_table import ClinicalTable
@@ -151,9 +152,11 @@ class DurableRuns(DBOSConfiguredInstance):
             How the round ended, as the ledger has it.
         """
         plan = DBOS.run_step({"name": "assemble"}, self._assemble, digest, round_number)
-        if plan["end"] != "go on":
+        if plan["end"] not in ("go on", "failed"):
             return str(plan["end"])
-        tried = DBOS.run_step({"name": "infer"}, self._infer, digest, round_number, plan)
+        tried = plan
+        if not tried["failure"]:
+            tried = DBOS.run_step({"name": "infer"}, self._infer, digest, round_number, plan)
         if not tried["failure"]:
             tried = DBOS.run_step({"name": "store"}, self._store, digest, round_number, tried)
         if tried["failure"]:
@@ -166,7 +169,7 @@ class DurableRuns(DBOSConfiguredInstance):
                 round_number + 1,
             )
             return "again"
-        DBOS.run_step({"name": "hand over"}, self._hand_over, digest, round_number)
+        DBOS.run_step({"name": "hand over"}, self._hand_over, digest, round_number, tried["seconds"])
         return "done"
 
     def _assemble(self, digest: str, round_number: int) -> dict[str, Any]:
@@ -181,7 +184,19 @@ class DurableRuns(DBOSConfiguredInstance):
             )
             clear(digest, self._context.services)
             return {"end": "stale"}
-        return {"end": "go on", "folder": plan.folder, "when": plan.when.isoformat(), "clinical": plan.clinical}
+        except PeerError as error:
+            # The archive is down: that is no try of the study, and it is asked until it answers.
+            return {"end": "failed", "failure": f"ARCHIVE: {error}"}
+        except OSError as error:
+            _patiently(self._context.ledger.began, digest, round_number)
+            return {"end": "failed", "failure": f"STORAGE: {error.strerror or type(error).__name__}"}
+        return {
+            "end": "go on",
+            "failure": "",
+            "folder": plan.folder,
+            "when": plan.when.isoformat(),
+            "clinical": plan.clinical,
+        }
 
     def _put_together(self, run: RunInput, round_number: int) -> RunPlan:
         context = self._context
@@ -212,12 +227,12 @@ class DurableRuns(DBOSConfiguredInstance):
             return {"failure": f"STORAGE: {error.strerror if isinstance(error, OSError) else error}"}
         return tried
 
-    def _hand_over(self, digest: str, round_number: int) -> None:
+    def _hand_over(self, digest: str, round_number: int, seconds: float) -> None:
         context = self._context
         stored = _patiently(context.services.results.find, digest)
         assert stored is not None  # the step before stored it
         _patiently(context.hand_over, stored)
-        _patiently(context.ledger.ended, digest, round_number, "done")
+        _patiently(context.ledger.ended, digest, round_number, "done", seconds=seconds)
 
     def _give_back(self, digest: str, round_number: int, failure: str) -> dict[str, Any]:
         """Note a failed try: the run's next round waits, or it is parked."""
@@ -225,7 +240,7 @@ class DurableRuns(DBOSConfiguredInstance):
         clear(digest, context.services)
         if note.attempts < context.rules.attempts:
             _patiently(context.ledger.ended, digest, round_number, "again", reason=failure)
-            return {"wait": wait_before(note.attempts + 1, context.rules), "urgent": note.input.urgent}
+            return {"wait": wait_before(round_number + 1, context.rules), "urgent": note.input.urgent}
         _patiently(context.ledger.ended, digest, round_number, "parked", reason=failure)
         logger.error("a run is parked: %s", failure.partition(":")[0], extra={"study": note.input.study})
         return {"wait": None}

@@ -85,7 +85,7 @@ class RunServices:
     scorer: Scorer
     work_folder: Path
     objects_digest: Callable[[Iterable[StoredObject]], str]
-    earlier_reports: Callable[[StudyKey, Path], None] | None = None
+    earlier_reports: Callable[[StudyKey, Path], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +159,8 @@ def assemble(
     ------
     StaleRunError
         An object has come or gone since.
+    gateway.peers.failures.PeerError
+        An archive could not be asked for earlier reports.
     OSError
         The disk refuses.
     """

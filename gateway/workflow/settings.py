@@ -18,8 +18,21 @@ class ApplicationChoice(BaseModel):
     """Section ``application`` of ``gateway.yaml``: what scores the studies."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    config: Path = Field(default=DEFAULT_FILE, description="`app.yaml`; the one that ships where it is left out")
-    model: Path = Field(default=DEFAULT_MODELS, description="the model's folder, or the folder above it")
+    config: Path | None = Field(default=None, description="`app.yaml`; the one that ships where it is left out")
+    model: Path | None = Field(
+        default=None,
+        description="the model's folder, or the folder above it; the demonstration model where it is left out",
+    )
+
+    @property
+    def config_file(self) -> Path:
+        """The file of the settings."""
+        return self.config or DEFAULT_FILE
+
+    @property
+    def model_folder(self) -> Path:
+        """The folder of the model, or the one above it."""
+        return self.model or DEFAULT_MODELS
 
 
 class RunRules(BaseModel):
@@ -50,7 +63,7 @@ class ClinicalTableRules(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     file: Path | None = Field(
         default=None,
-        description="CSV keyed by patient_id or accession_number, as `pdl1es run --clinical` takes it; watched, and none "
+        description="CSV keyed by patient_id or accession_number, as `pdl1es run --clinical FILE` takes it; watched, and none "
         "where it is left out",
     )
     settled_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(

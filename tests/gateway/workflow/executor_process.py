@@ -1,7 +1,8 @@
 """An executor with a worker that a test steers by files: ``python -m tests.gateway.workflow.executor_process FOLDER``.
 
-In FOLDER: ``scored`` is what the worker gives; while ``hold`` is there it works on, and while ``crash`` is there it crashes. ``tried``
-and ``handed`` get a line for each study that comes so far.
+In FOLDER: ``scored`` is what the worker gives; while ``hold`` is there it works on, and while ``crash`` is there it crashes; while
+``archive-down`` is there earlier reports cannot be fetched. ``tried`` and
+``handed`` get a line for each study that comes so far.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import threading
 import time
 from pathlib import Path
 
-from gateway.records import StoredResult
+from gateway.peers.failures import PeerError, PeerFailure
+from gateway.records import StoredResult, StudyKey
 from gateway.worker.messages import WorkerReply, WorkerTask
 from gateway.worker.pool import WorkerError
 from gateway.workflow.durable import RunContext, RunExecutor
@@ -55,12 +57,17 @@ def main() -> None:
     def hand_over(stored: StoredResult) -> None:
         note(folder / "handed", stored.digest)
 
+    def earlier_reports(study: StudyKey, into: Path) -> None:
+        if (folder / "archive-down").exists():
+            raise PeerError(PeerFailure.TIMEOUT, "the archive says nothing")
+
     services = RunServices(
         objects=ObjectsInFolder([stored_object("1.2.3.5", folder / "one.dcm")]),
         results=ResultStore(engine, folder / "results"),
         scorer=SteeredWorker(folder),
         work_folder=folder / "work",
         objects_digest=digest_of,
+        earlier_reports=earlier_reports,
     )
     rules = RunRules(attempts=2, first_wait_seconds=0.2)
     context = RunContext(services, RunLedger(engine), rules, "synthetic", lambda study: None, hand_over)

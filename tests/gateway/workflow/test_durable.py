@@ -125,6 +125,18 @@ def test_a_run_whose_worker_crashes_waits_is_tried_again_and_parked_until_a_pers
     assert gateway.lines("handed") == ["d1"]
 
 
+def test_a_run_waits_for_an_archive_that_is_down_and_is_not_parked_for_it(gateway: Gateway) -> None:
+    (gateway.folder / "archive-down").touch()
+    gateway.start()
+    gateway.ask("d1")
+    until(lambda: gateway.note("d1").round > 2)  # more rounds than a study has tries
+    assert gateway.note("d1").reason.startswith("ARCHIVE: ")
+    assert gateway.lines("tried") == []
+    (gateway.folder / "archive-down").unlink()
+    until(lambda: gateway.note("d1").state == "done")
+    assert gateway.note("d1").reason == ""
+
+
 def test_a_run_that_takes_its_executor_with_it_every_time_is_parked(gateway: Gateway) -> None:
     (gateway.folder / "hold").touch()
     for tries in (1, 2):
