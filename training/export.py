@@ -23,7 +23,7 @@ from pdl1es.method_digest import method_digest
 from pdl1es.model.digests import sha256_of, write_digests
 from pdl1es.model.folder import MODEL_FILE
 from pdl1es.model.fusion import FusionModel
-from pdl1es.model.metadata import METADATA_KEY, CutOff, ExpressionAccuracy, ModelMetadata, TrainingData
+from pdl1es.model.metadata import METADATA_KEY, CutOff, ExpressionAccuracy, ModelMetadata, Recipe, TrainingData
 from pdl1es.model.training_reach import TrainingReach
 from training.errors import FailedError
 from training.network import FusionNetwork, Preprocessor, ServingGraph
@@ -59,6 +59,7 @@ def model_metadata(
     fusion_cut_off: CutOff | None = None,
     training_reach: TrainingReach | None = None,
     expression_accuracy: ExpressionAccuracy | None = None,
+    recipe: Recipe = "paper",
 ) -> ModelMetadata:
     """Describe a network, with this version's method and the fitted values.
 
@@ -76,6 +77,8 @@ def model_metadata(
         How far the training patients lie; None where it was not measured.
     expression_accuracy
         At the expression cut-off; None where it was not measured.
+    recipe
+        By which it was trained.
 
     Returns
     -------
@@ -106,6 +109,7 @@ def model_metadata(
         fusion_cut_off=fusion_cut_off,
         training_reach=training_reach,
         expression_accuracy=expression_accuracy,
+        recipe=recipe,
     )
 
 

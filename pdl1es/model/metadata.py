@@ -12,6 +12,7 @@ METADATA_KEY: Final = "pdl1es"
 """Key of this document, as JSON, among the ONNX file's own metadata."""
 
 TrainingData = Literal["untrained", "synthetic", "patients"]
+Recipe = Literal["paper", "label-free"]
 
 
 class CutOff(BaseModel):
@@ -103,6 +104,9 @@ class ModelMetadata(BaseModel):
         How far the training patients lie; None where it was not measured.
     expression_accuracy
         At the expression cut-off; None where it was not measured.
+    recipe
+        ``paper``: every weight was trained on the labels. ``label-free``: the network was pretrained without labels, and
+        only the linear layer was fitted on them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -126,6 +130,7 @@ class ModelMetadata(BaseModel):
     fusion_cut_off: CutOff | None = None
     training_reach: TrainingReach | None = None
     expression_accuracy: ExpressionAccuracy | None = None
+    recipe: Recipe = "paper"
 
     def __repr__(self) -> str:
         """Name the model, not its features: there are 1316."""

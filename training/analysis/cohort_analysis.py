@@ -124,6 +124,7 @@ def analyse_cohort(
         cut_off=options.cut_off,
         cut_off_source=options.cut_off_source,
         controls=scored.controls,
+        cross_fitted=scored.cross_fitted,
     )
     followed: FollowedCohort | NotEstimable = NotEstimable("it was not asked for")
     if progression:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -30,6 +30,14 @@ def train(
             help="JSON with any fields of the training's configuration; options below win.",
             exists=True,
             dir_okay=False,
+        ),
+    ] = None,
+    recipe: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--recipe",
+            help="`paper` (default): every weight is trained on the labels; `label-free`: the network stays as it was "
+            "pretrained (`pretrain`), and only the linear layer is fitted.",
         ),
     ] = None,
     seed: Annotated[Optional[int], typer.Option("--seed", min=0, help="Default 0.")] = None,  # noqa: UP045
@@ -65,7 +73,7 @@ def train(
         Optional[Path],  # noqa: UP045
         typer.Option(
             "--pretrained",
-            help="ImageNet weights of DenseNet121 that you have (torchvision's or MONAI's .pth).",
+            help="Weights of DenseNet121: of `pretrain`, or ImageNet's that you have (torchvision's or MONAI's .pth).",
             exists=True,
             dir_okay=False,
         ),
@@ -94,7 +102,7 @@ def train(
     \f
     Parameters
     ----------
-    prepared, out, config, seed, epochs, patience, augmentation, redivisions, correction, layers, pretrained,
+    prepared, out, config, recipe, seed, epochs, patience, augmentation, redivisions, correction, layers, pretrained,
     accelerator, devices, nodes, strategy, precision, threads, compiled, workers, side_by_side
         As their help texts say.
 
@@ -109,6 +117,7 @@ def train(
     from training.train.run import train as train_all
 
     given = {
+        "recipe": recipe,
         "seed": seed,
         "patience": patience,
         "augmentation": augmentation,
@@ -139,12 +148,24 @@ def train(
         _show(summary)
 
 
+def _fitted(document: dict[str, Any]) -> str:
+    """Say how a network came to its weights."""
+    if document.get("recipe") == "label-free":
+        from training.train.summary import strengths_in_words
+
+        return f"ridge: {strengths_in_words(document)}; train and validation out of fold"
+    return (
+        f"{document['epochs']} of {document['epochs_planned']} epochs, {document['patches_per_second']:.0f} patches/s, "
+        f"{100 * document['waiting_for_data']:.1f} % of it waiting for data"
+    )
+
+
 def _show(summary: dict[str, object]) -> None:
     """Print a table of areas."""
     from rich.table import Table
 
     table = Table(title="AUC with 95 % interval (DeLong), patients")
-    for column in ("model", "train", "validation", "test", "epochs", "patches/s", "waiting for data"):
+    for column in ("model", "train", "validation", "test", "fitted"):
         table.add_column(column)
     networks: dict[str, dict] = dict(summary["networks"])  # type: ignore[call-overload]  # a document
     for number, again in summary["redivisions"].items():  # type: ignore[attr-defined]  # a document
@@ -157,8 +178,6 @@ def _show(summary: dict[str, object]) -> None:
         table.add_row(
             name,
             *cells,
-            f"{document['epochs']} of {document['epochs_planned']}",
-            f"{document['patches_per_second']:.0f}",
-            f"{100 * document['waiting_for_data']:.1f} %",
+            _fitted(document),
         )
     standard_output().print(table)

@@ -38,6 +38,7 @@ from training.statistics.strata import Stratification, stratify, stratify_by_cut
 
 AGE_CUT_YEARS: Final = 65.0
 YOUDEN_ON_VALIDATION: Final = "Youden on validation"
+YOUDEN_OUT_OF_FOLD: Final = "Youden on out-of-fold scores"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ def evaluate(
     cut_off: float | None = None,
     cut_off_source: str = "given",
     controls: Sequence[str] = (),
+    cross_fitted: bool = False,
 ) -> Evaluation:
     """Evaluate any scored cohort.
 
@@ -74,6 +76,9 @@ def evaluate(
         Where a given cut-off comes from, in words.
     controls
         Models among the predictions that are PD-L1ES itself on disturbed inputs.
+    cross_fitted
+        Whether the scores of training and validation patients are by models fitted without them: then both cohorts
+        show performance, and Youden's cut-off is found on both.
 
     Returns
     -------
@@ -93,17 +98,19 @@ def evaluate(
     signature = scores.probability[SIGNATURE]
     if not (~np.isnan(labels) & ~np.isnan(signature)).any():
         raise ValueError("no patient has both a label and a score")
-    members = _cohorts(cases, ~np.isnan(labels))
-    operating_point = _operating_point(members, labels, signature)
+    members = _cohorts(cases, ~np.isnan(labels), cross_fitted)
+    operating_point = _operating_point(members, labels, signature, cross_fitted)
+    own_source = YOUDEN_OUT_OF_FOLD if cross_fitted else YOUDEN_ON_VALIDATION
     used: float | NotEstimable
     if cut_off is not None:
         used = cut_off
     elif isinstance(operating_point, YoudenCutOff):
-        used, cut_off_source = operating_point.cut_off, YOUDEN_ON_VALIDATION
+        used, cut_off_source = operating_point.cut_off, own_source
     else:
         used, cut_off_source = operating_point, "none"
     return Evaluation(
         operating_point=operating_point,
+        operating_point_source=own_source,
         cut_off=used,
         cut_off_source=cut_off_source,
         cohorts={
@@ -135,18 +142,20 @@ def evaluate(
     )
 
 
-def _cohorts(cases: pd.DataFrame, labelled: NDArray[np.bool_]) -> dict[str, _Members]:
+def _cohorts(cases: pd.DataFrame, labelled: NDArray[np.bool_], cross_fitted: bool) -> dict[str, _Members]:
     split = cases["split"].astype(object).to_numpy() if "split" in cases else np.full(len(cases), None, dtype=object)
     found: dict[str, _Members] = {}
     for name, cohort in SPLITS.items():
         rows = labelled & (split == name)
         if rows.any():
-            found[cohort] = _Members(rows, name == "train")
+            found[cohort] = _Members(rows, name == "train" and not cross_fitted)
     if not found:
         return {EXTERNAL: _Members(labelled, False)}
     three = [found[name] for name in (TRAINING, VALIDATION, TEST) if name in found]
     if len(three) > 1:
-        found[POOLED] = _Members(np.any([m.rows for m in three], axis=0), TRAINING in found)
+        found[POOLED] = _Members(
+            np.any([m.rows for m in three], axis=0), TRAINING in found and found[TRAINING].fitted_here
+        )
     if VALIDATION in found and TEST in found:
         found[HELD_OUT] = _Members(found[VALIDATION].rows | found[TEST].rows, False)
     if GATE in found:
@@ -159,11 +168,15 @@ def _columns(scores: Predictions, rows: NDArray[np.bool_]) -> dict[str, NDArray[
 
 
 def _operating_point(
-    members: Mapping[str, _Members], labels: NDArray[np.float64], signature: NDArray[np.float64]
+    members: Mapping[str, _Members],
+    labels: NDArray[np.float64],
+    signature: NDArray[np.float64],
+    cross_fitted: bool,
 ) -> YoudenCutOff | NotEstimable:
-    if VALIDATION not in members:
+    chosen = [name for name in ((TRAINING, VALIDATION) if cross_fitted else (VALIDATION,)) if name in members]
+    if not chosen:
         return NotEstimable("there is no validation cohort")
-    rows = members[VALIDATION].rows & ~np.isnan(signature)
+    rows = np.any([members[name].rows for name in chosen], axis=0) & ~np.isnan(signature)
     return estimated(youden_cut_off, labels[rows], signature[rows]) if rows.any() else NotEstimable("no score")
 
 

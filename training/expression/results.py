@@ -139,7 +139,10 @@ class Evaluation:
     Attributes
     ----------
     operating_point
-        Youden's, found on validation; not estimable where that cohort is missing.
+        Youden's, found on validation, or on out-of-fold scores of training and validation; not estimable where these
+        cohorts are missing.
+    operating_point_source
+        Which of the two, in words.
     cut_off
         The cut-off that is used: the operating point, or the given one.
     cut_off_source
@@ -159,6 +162,7 @@ class Evaluation:
     """
 
     operating_point: YoudenCutOff | NotEstimable
+    operating_point_source: str
     cut_off: float | NotEstimable
     cut_off_source: str
     cohorts: dict[str, CohortEvaluation]

@@ -12,6 +12,7 @@ from training.release.bundle import DEMONSTRATION, REFERENCE
 from training.release.calibration_claim import CalibrationClaim
 from training.release.performance import IMMUNOTHERAPY, Performance
 from training.train.config import PAPER_STAGES
+from training.train.summary import strengths_in_words
 
 SPLITS: Final = {
     "train": "training",
@@ -22,6 +23,12 @@ SPLITS: Final = {
 }
 """Names on the card of the splits of a cohort."""
 
+_SPLITS_OF_RECIPE: Final = {
+    "paper": "Training values are optimistic, validation values too: they\nchose the epoch. Nothing was trained or chosen on "
+    "the patients of the other columns.",
+    "label-free": "Training and validation values are out of fold: of\nlayers that were fitted without the patients they are "
+    "of. Nothing was trained or chosen on the patients of the other columns.",
+}
 DIRECTION: Final = (
     "In the paper a higher score means shorter progression-free survival, which its authors call contrary to common sense.\n"
     "The direction of the groups here is the one that was found on this model's own cases; reports say it beside the groups."
@@ -68,7 +75,7 @@ def model_card(
         for name, count in ((name, counts[split]) for split, name in SPLITS.items() if split in counts)
     )
     low, high = metadata.window_hu
-    stages = ", ".join(f"{stage['learning_rate']:g}" for stage in config["stages"])
+    cross_fitted = config.get("recipe") == "label-free"
     notes = "\n".join(f"- {note}" for note in metadata.limitations)
     differences = "; ".join(
         f"{item['variable'].replace('_', ' ')} {item['mean']:.2g} (at most {item['largest']:.2g}) in {item['missing']} patients"
@@ -95,8 +102,7 @@ def model_card(
 
 ## Numbers
 
-AUC over patients with its 95 % interval (DeLong). Training values are optimistic, validation values too: they chose the
-epoch. Nothing was trained or chosen on the patients of the other columns.
+AUC over patients with its 95 % interval (DeLong). {_SPLITS_OF_RECIPE["label-free" if cross_fitted else "paper"]}
 
 {_area_table(summary)}
 
@@ -123,16 +129,7 @@ same cohort.
 {"DenseNet121" if config["layers"] == "densenet121" else "A small DenseNet, for tests of the mechanics only,"} on patches of {PATCH_SIZE} x {PATCH_SIZE} (HU window {low:g} to {high:g}), {fitted["selected_features"]} radiomic
 features of {fitted["tested_features"]} tested (Mann-Whitney U, P < {fitted["alpha"]:g}, correction {fitted["correction"]};
 {fitted["constant_features"]} were constant) and four clinical variables, in one linear layer, as Figure 1 of {REFERENCE}.
-Cross-entropy, Adam, learning rates {stages}, each from the best weights so far by validation AUC; a rate ends after
-{config["patience"]} epochs without a better one. Augmentation: {config["augmentation"]}. Batches of {config["batch_size"]}
-patches. Learning rate of the linear layer: {config["linear_rate_factor"]:g} times the network's. ImageNet weights:
-{"none" if config["pretrained"] is None else "from a file with SHA-256 " + config["pretrained"]}. Seed {config["seed"]}.
-
-{_epochs(summary)}
-
-| network | epochs of those planned | best | on | patches/s | waiting for data |
-|---|---|---|---|---|---|
-{_network_rows(summary)}
+{_by_ridge(summary) if cross_fitted else _by_epochs(summary)}
 
 Imputation from {fitted["profiles"]} profiles that at least five patients share ({fitted["patients_in_profiles"]} patients),
 so that no patient can be found in the file. Mean difference from the same rule over the patients themselves:
@@ -289,6 +286,43 @@ def _recipe(metadata: ModelMetadata, summary: dict[str, Any], with_cut_offs: boo
         name = f"--cut-offs REPORT/progression/cut_offs.json {name}"
     lines.append(f"pdl1es export RUN MODEL {name}")
     return "\n".join(f"    {line}" for line in lines)
+
+
+def _by_epochs(summary: dict[str, Any]) -> str:
+    """Say how the weights were trained by the paper's recipe."""
+    config = summary["config"]
+    stages = ", ".join(f"{stage['learning_rate']:g}" for stage in config["stages"])
+    return f"""Recipe `paper`: every weight was trained on the labels.
+Cross-entropy, Adam, learning rates {stages}, each from the best weights so far by validation AUC; a rate ends after
+{config["patience"]} epochs without a better one. Augmentation: {config["augmentation"]}. Batches of {config["batch_size"]}
+patches. Learning rate of the linear layer: {config["linear_rate_factor"]:g} times the network's. Weights to start from:
+{_start(config)}. Seed {config["seed"]}.
+
+{_epochs(summary)}
+
+| network | epochs of those planned | best | on | patches/s | waiting for data |
+|---|---|---|---|---|---|
+{_network_rows(summary)}"""
+
+
+def _by_ridge(summary: dict[str, Any]) -> str:
+    """Say how the linear layer was fitted by the recipe without labels for the network."""
+    config = summary["config"]
+    rows = "\n".join(
+        f"| {name} | {strengths_in_words(document)} | {document['deviance']:.4f} | {document['out_of_fold_auc']:.3f} |"
+        for name, document in _all_networks(summary)
+    )
+    return f"""Recipe `label-free`: no label changed the network. Its weights are {_start(config)}.
+The linear layer was fitted by logistic regression with a ridge strength for each part, chosen by the deviance of patients
+who were held out in {config["folds"]} folds; training and validation patients were fitted on together. Seed {config["seed"]}.
+
+| network | ridge strengths | deviance, out of fold | AUC, out of fold |
+|---|---|---|---|
+{rows}"""
+
+
+def _start(config: dict[str, Any]) -> str:
+    return "none" if config["pretrained"] is None else f"those of a file with SHA-256 {config['pretrained']}"
 
 
 def _network_rows(summary: dict[str, Any]) -> str:

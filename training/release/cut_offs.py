@@ -157,7 +157,7 @@ def model_cut_offs(
     elif isinstance(evaluation.operating_point, YoudenCutOff):
         expression = CutOff(
             value=evaluation.operating_point.cut_off,
-            method="Youden on validation",
+            method=evaluation.operating_point_source,
             above="high expression",
             below="not high expression",
         )

@@ -17,12 +17,14 @@ from pdl1es.model.folder import METADATA_FILE, MODEL_FILE
 from pdl1es.model.metadata import CutOff
 from training.errors import validation_reasons
 from training.export import CHECKED_CASES, export_model, model_digest, model_metadata
+from training.expression.evaluate import YOUDEN_ON_VALIDATION, YOUDEN_OUT_OF_FOLD
 from training.progress import Count
 from training.release.bundle import bundle_metadata
 from training.release.calibration_claim import CalibrationClaim, calibration_claim
 from training.release.card import model_card
 from training.release.cut_offs import ModelCutOffs, read_cut_offs
 from training.release.reader_words import expression_accuracy, limitations, told
+from training.scoring.predictions import OUT_OF_FOLD, judged
 from training.statistics.classification import youden_cut_off
 from training.statistics.estimability import NotEstimable
 from training.train.config import ModelName
@@ -90,7 +92,7 @@ def release(
         For the model.
     cut_offs_file
         ``cut_offs.json`` of the prognosis, found with this run's own scores. Without it, or where it lacks a part: the
-        cut-off of expression is Youden's on the run's validation patients, that of progression is marked as a
+        cut-off of expression is Youden's on patients that the weights were not fitted on, that of progression is marked as a
         placeholder, and there is no Cox model.
     name, version
         The model's.
@@ -142,6 +144,7 @@ def release(
             clinical_cut_off=None if given.clinical is None else in_words(given.clinical.cut_off),
             fusion_cut_off=None if given.fusion is None else in_words(given.fusion.cut_off),
             training_reach=read_reach(run),
+            recipe=record.config.recipe,
             expression_accuracy=expression_accuracy(given.performance, synthetic=synthetic),
         )
     except ValidationError as error:
@@ -180,14 +183,18 @@ def _own_cut_offs(run: Path, file: Path) -> ModelCutOffs:
 
 
 def _youden(run: Path) -> CutOff:
-    """Find the operating point on the run's validation patients."""
-    table = pd.read_parquet(run / PREDICTIONS_FILE)
-    rows = table[(table["model"] == SIGNATURE) & (table["split"] == VALIDATION) & table["probability"].notna()]
+    """Find the operating point on patients that the weights were not fitted on."""
+    table = judged(pd.read_parquet(run / PREDICTIONS_FILE))
+    table = table[(table["model"] == SIGNATURE) & table["probability"].notna()]
+    cross_fitted = OUT_OF_FOLD in table and table[OUT_OF_FOLD].notna().any()
+    rows = table[table[OUT_OF_FOLD].notna()] if cross_fitted else table[table["split"] == VALIDATION]
     try:
         value = youden_cut_off(rows["label"], rows["probability"]).cut_off
     except ValueError as error:
-        raise TrainingError(f"no cut-off of expression can be found on the validation patients: {error}") from error
-    return CutOff(value=value, method="Youden on validation", above="high expression", below="not high expression")
+        where = "from the out-of-fold scores" if cross_fitted else "on the validation patients"
+        raise TrainingError(f"no cut-off of expression can be found {where}: {error}") from error
+    method = YOUDEN_OUT_OF_FOLD if cross_fitted else YOUDEN_ON_VALIDATION
+    return CutOff(value=value, method=method, above="high expression", below="not high expression")
 
 
 def _calibration(given: ModelCutOffs, synthetic: bool) -> CalibrationClaim:
@@ -232,4 +239,9 @@ def cohort_sentence(summary: dict[str, Any], synthetic: bool, cohort: str | None
     high = sum(count["high"] for count in counts.values())
     everyone = sum(count["patients"] for count in counts.values())
     sentence = f"{everyone} {kind} ({numbers} training / validation / test; {high} with high expression)"
-    return f"{sentence}. {cohort}" if cohort else sentence
+    sentence = f"{sentence}. {cohort}" if cohort else sentence
+    if summary["config"].get("recipe") == "label-free":
+        sentence += (
+            f"{'' if sentence.endswith('.') else '.'} Recipe label-free: no label changed the network's weights."
+        )
+    return sentence

@@ -63,7 +63,7 @@ def limitations(
             break
     if not claim.holds:
         found.append(claim.reason)
-    if network["epochs"] < network["epochs_planned"]:
+    if network.get("epochs", 0) < network.get("epochs_planned", 0):
         found.append(
             f"Trained for {network['epochs']} of {network['epochs_planned']} planned epochs: each learning rate ends when "
             "validation no longer improves."
@@ -133,6 +133,9 @@ def told(cut_off: CutOff, summary: dict[str, Any], performance: Performance | No
     method = cut_off.method
     if method == "Youden on validation":
         method = f"Youden on {summary['counts']['validation']['patients']} validation phantoms"
+    elif method == "Youden on out-of-fold scores":
+        number = summary["counts"]["train"]["patients"] + summary["counts"]["validation"]["patients"]
+        method = f"Youden on out-of-fold scores of {number} phantoms"
     elif method == "X-tile on the immunotherapy cohort":
         with_progression = (
             (s.patients for s in performance.statements if s.cohort == IMMUNOTHERAPY) if performance else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from training.expression.evaluate import YOUDEN_ON_VALIDATION
 from training.expression.results import EXTERNAL, GATE, HELD_OUT, POOLED, TEST, TRAINING, VALIDATION, Evaluation
 from training.figures.decision import calibration_figure, decision_figure
 from training.figures.discrimination import roc_figure, strata_figure
@@ -20,7 +21,10 @@ def evaluation_figures(evaluation: Evaluation) -> dict[str, Drawn]:
     """Draw ROC and decision curves, calibration, strata and controls, by file name; what is not estimable is left out."""
     drawn: dict[str, Drawn] = {}
     shown = [name for name in (TRAINING, VALIDATION, TEST, EXTERNAL) if name in evaluation.cohorts]
-    point = evaluation.operating_point if isinstance(evaluation.operating_point, YoudenCutOff) else None
+    youden = evaluation.operating_point
+    # A point that was found on training and validation together lies on neither curve.
+    own = evaluation.operating_point_source == YOUDEN_ON_VALIDATION
+    point = youden if own and isinstance(youden, YoudenCutOff) else None
     rocs = _rocs(evaluation, shown, (SIGNATURE, *COMPARATORS))
     if rocs:
         drawn["figure-2-roc"] = Drawn(

@@ -22,6 +22,8 @@ VOLUME: Final = "volume"
 """Name of the model that uses the tumour's volume only."""
 BAYES: Final = "Bayes"
 """Name of the score that uses a synthetic cohort's truth; no model can do better."""
+OUT_OF_FOLD: Final = "out_of_fold"
+"""Column of predictions; `judged`."""
 _SMALLEST: Final = 1e-12
 
 
@@ -92,6 +94,31 @@ class Predictions:
         if probability.shape != (len(self.case_ids),):
             raise PredictionsError(f"{model} has {probability.shape} scores of {len(self.case_ids)} patients")
         return Predictions(self.case_ids, {**self.probability, model: probability.astype(np.float64)})
+
+
+def judged(table: pd.DataFrame) -> pd.DataFrame:
+    """Return predictions by which a model may be judged.
+
+    Parameters
+    ----------
+    table
+        Of predictions. A run of the recipe ``label-free`` has a column ``out_of_fold``: the probability of each patient
+        that was fitted on, by a layer that was fitted without them.
+
+    Returns
+    -------
+    pd.DataFrame
+        The same, with these as ``probability`` and ``logit``.
+    """
+    if OUT_OF_FOLD not in table or table[OUT_OF_FOLD].isna().all():
+        return table
+    apart = table[OUT_OF_FOLD].to_numpy(dtype=np.float64)
+    held = ~np.isnan(apart)
+    found = table.copy()
+    found["probability"] = np.where(held, apart, table["probability"].to_numpy(dtype=np.float64))
+    clipped = np.clip(np.where(held, apart, 0.5), _SMALLEST, 1 - _SMALLEST)
+    found["logit"] = np.where(held, logit(clipped), table["logit"].to_numpy(dtype=np.float64))
+    return found
 
 
 def predictions_of(table: pd.DataFrame) -> Predictions:

@@ -12,7 +12,17 @@ from scipy.special import expit
 
 from pdl1es.clinical import VARIABLES
 from training.cohort.prepared import PreparedCohort
-from training.scoring.predictions import BAYES, PARTS, SIGNATURE, VOLUME, Predictions, PredictionsError, predictions_of
+from training.scoring.predictions import (
+    BAYES,
+    OUT_OF_FOLD,
+    PARTS,
+    SIGNATURE,
+    VOLUME,
+    Predictions,
+    PredictionsError,
+    judged,
+    predictions_of,
+)
 from training.scoring.volume import volume_alone
 from training.statistics.estimability import NotEstimable, estimated
 
@@ -44,6 +54,8 @@ class ScoredCohort:
         Columns deep, radiomic and clinical of PD-L1ES in log-odds, and label; None where the predictions lack them.
     truth
         Columns of ``truth.csv``, or None where the truth is not known.
+    cross_fitted
+        Whether the scores of the training and validation patients are out-of-fold: by models fitted without them.
     """
 
     cases: pd.DataFrame
@@ -54,6 +66,7 @@ class ScoredCohort:
     risks: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     parts: pd.DataFrame | None = None
     truth: pd.DataFrame | None = None
+    cross_fitted: bool = False
 
     @property
     def signature(self) -> NDArray[np.float64]:
@@ -89,6 +102,8 @@ def scored_cohort(prepared: PreparedCohort, table: pd.DataFrame, controls: tuple
         The table holds no predictions, or no PD-L1ES of these patients.
     """
     cases = prepared.cases.copy()
+    cross_fitted = OUT_OF_FOLD in table and bool(table[OUT_OF_FOLD].notna().any())
+    table = judged(table)
     own = table[table["model"] == SIGNATURE].drop_duplicates("case_id").set_index("case_id") if len(table) else table
     if "split" in own and own["split"].notna().any():
         cases["split"] = own["split"].reindex(cases["case_id"]).to_numpy(dtype=object)
@@ -114,7 +129,17 @@ def scored_cohort(prepared: PreparedCohort, table: pd.DataFrame, controls: tuple
     parts = None
     if set(PARTS) <= set(own.columns):
         parts = own[list(PARTS)].reindex(cases["case_id"]).assign(label=cases["label"].to_numpy())
-    return ScoredCohort(cases, predictions, imputed, controls, prepared.synthetic, risks, parts=parts, truth=truth)
+    return ScoredCohort(
+        cases,
+        predictions,
+        imputed,
+        controls,
+        prepared.synthetic,
+        risks,
+        parts=parts,
+        truth=truth,
+        cross_fitted=cross_fitted,
+    )
 
 
 def _truth(prepared: PreparedCohort) -> pd.DataFrame | None:

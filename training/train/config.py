@@ -7,10 +7,11 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from pdl1es.model.metadata import Recipe
 from training.errors import UsageError, validation_reasons
 from training.fit import ALPHA, Correction
 from training.network import CM, DEFAULT_WINDOW_HU, DENSENET121, DLM, PDL1ES, RM, SMALL, Layers, Parts
@@ -21,6 +22,7 @@ PARTS: Final[dict[ModelName, Parts]] = {"PD-L1ES": PDL1ES, "DLM": DLM, "RM": RM,
 """The signature and the paper's comparators."""
 Augmentation = Literal["off", "modest"]
 Precision = Literal["auto", "32-true", "bf16-mixed"]
+Strengths = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 LAYERS: Final[dict[str, Layers]] = {"densenet121": DENSENET121, "small": SMALL}
 
 
@@ -44,6 +46,8 @@ class Stage(BaseModel):
     epochs: int = Field(ge=1)
 
 
+LABEL_FREE_ALPHA: Final = 0.1
+"""False discovery rate of the selection in the recipe ``label-free``, where the configuration names none."""
 PAPER_STAGES: Final = tuple(Stage(learning_rate=rate, epochs=20) for rate in (1e-4, 1e-5, 1e-6))
 """Paper, Methods."""
 
@@ -101,6 +105,10 @@ class TrainingConfig(BaseModel):
 
     Attributes
     ----------
+    recipe
+        ``paper``: every weight is trained on the labels. ``label-free``: the DenseNet stays as it was pretrained, and only
+        the linear layer is fitted, by logistic regression with a ridge strength for each part; ``stages``,
+        ``batch_size``, ``patience``, ``augmentation``, ``linear_rate_factor`` and ``weight_decay`` have no effect.
     seed
         Of division, initial weights, order of the samples and augmentation.
     stages
@@ -128,10 +136,15 @@ class TrainingConfig(BaseModel):
     redivided_models
         Which are trained again on each of them (paper: PD-L1ES).
     pretrained
-        SHA-256 of the file of ImageNet weights that the DenseNet starts from, or None.
+        SHA-256 of the file of weights that the DenseNet starts from (ImageNet's, or of ``pdl1es pretrain``), or None.
+    deep_strengths, radiomic_strengths, clinical_strengths
+        Ridge strengths that ``label-free`` tries; all combinations are.
+    folds
+        In which ``label-free`` chooses among them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    recipe: Recipe = "paper"
     seed: int = Field(default=0, ge=0)
     stages: tuple[Stage, ...] = Field(default=PAPER_STAGES, min_length=1)
     batch_size: int = Field(default=32, ge=2)
@@ -147,6 +160,18 @@ class TrainingConfig(BaseModel):
     redivisions: int = Field(default=2, ge=0)
     redivided_models: tuple[ModelName, ...] = ("PD-L1ES",)
     pretrained: str | None = None
+    deep_strengths: Strengths = (1.0, 3.0, 10.0, 30.0)
+    radiomic_strengths: Strengths = (0.1, 0.3, 1.0, 3.0)
+    clinical_strengths: Strengths = (0.1, 0.3)
+    folds: int = Field(default=5, ge=2, le=100)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _selection_of_the_recipe(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("recipe") == "label-free":
+            # A ridge bears features that tell little, and pays for those that tell nothing.
+            return {"alpha": LABEL_FREE_ALPHA, "correction": "benjamini-hochberg", **given}
+        return given
 
     @field_validator("window_hu")
     @classmethod

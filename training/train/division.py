@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from training.errors import UsageError
+from training.train.config import TrainingConfig
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 DIVIDED: Final = (TRAIN, VALIDATION, TEST)
@@ -62,6 +63,25 @@ def divide(cases: pd.DataFrame, seed: int) -> Division:
         division[np.isin(given, DIVIDED) & np.isnan(labels)] = None
     _check(division, labels, cases["content_digest"])
     return division
+
+
+def fitted_on(division: Division, config: TrainingConfig) -> NDArray[np.bool_]:
+    """Tell whose data are fitted on.
+
+    Parameters
+    ----------
+    division
+        As `divide` gives it.
+    config
+        The recipe ``label-free`` chooses no epoch, so that validation patients join the training patients.
+
+    Returns
+    -------
+    NDArray[np.bool_]
+        Shape (n,).
+    """
+    joined = (TRAIN, VALIDATION) if config.recipe == "label-free" else (TRAIN,)
+    return np.asarray(np.isin(division.astype(str), joined))
 
 
 def redivide(cases: pd.DataFrame, division: Division, seed: int, number: int) -> Division:

@@ -24,9 +24,11 @@ from training.network import FusionNetwork
 from training.preprocessing import FittedPreprocessing
 from training.reach import fit_reach
 from training.scoring.cohort_scores import score_cohort
+from training.scoring.predictions import OUT_OF_FOLD
 from training.train.config import LAYERS, PARTS, Hardware, ModelName, TrainingConfig
 from training.train.data import NetworkInputs
-from training.train.division import TRAIN, VALIDATION, Division, divide, redivide
+from training.train.division import TRAIN, VALIDATION, Division, divide, fitted_on, redivide
+from training.train.label_free import fit_linear_layer
 from training.train.pretrained import file_digest, load_pretrained
 from training.train.progress import Observer, Silent
 from training.train.run_folder import (
@@ -45,7 +47,7 @@ from training.train.run_folder import (
 )
 from training.train.side_by_side import run_side_by_side
 from training.train.stages import first_process, quiet, train_network
-from training.train.summary import network_document, sentence, summarise
+from training.train.summary import layer_document, layer_sentence, network_document, sentence, summarise
 
 NO_CUT_OFF: Final = CutOff(
     value=0.5, method="none: a file of a training run, before its export", above="upper half", below="lower half"
@@ -75,7 +77,8 @@ def train(
     hardware
         Where.
     pretrained
-        File of ImageNet weights; its digest becomes part of the configuration. A configuration that names one needs it.
+        File of weights (`training.train.pretrained`); its digest becomes part of the configuration. A configuration that
+        names one needs it, and so does the recipe ``label-free``.
     observer
         Called for every epoch.
 
@@ -105,7 +108,7 @@ def train(
     fitted = fit_on_training(prepared, first, config)
     if first_process():
         write_fitted(out / FITTED_FILE, fitted)
-        if (reach := reach_of_training(prepared, first, fitted)) is not None:
+        if (reach := reach_of_training(prepared, first, fitted, config)) is not None:
             write_atomically(out / REACH_FILE, (reach.model_dump_json() + "\n").encode("utf-8"))
         columns = {f"division_{number}": division for number, division in divisions.items()}
         table = pd.DataFrame({"case_id": prepared.cases["case_id"], **columns})
@@ -117,9 +120,12 @@ def train(
             untrained["RM"] = "no feature was selected, so there is nothing to train on"
             observer.say(f"RM is not trained: {untrained['RM']}")
         elif not unit.whole:
-            tasks[unit.title] = UnitTraining(
-                unit, prepared, divisions[unit.number], fitted, config, hardware.of_each(), pretrained
+            division = divisions[unit.number]
+            # Validation patients who are fitted on differ between the re-divisions.
+            own = (
+                fitted if unit.number == 0 or config.recipe == "paper" else fit_on_training(prepared, division, config)
             )
+            tasks[unit.title] = UnitTraining(unit, prepared, division, own, config, hardware.of_each(), pretrained)
     if hardware.side_by_side > 1:
         run_side_by_side(tasks, hardware.side_by_side, observer)
     else:
@@ -132,7 +138,7 @@ def train(
 
 
 def fit_on_training(prepared: PreparedCohort, division: Division, config: TrainingConfig) -> FittedPreprocessing:
-    """Fit what comes before the network on the training patients alone.
+    """Fit what comes before the network on the patients that are fitted on alone (`division.fitted_on`).
 
     Parameters
     ----------
@@ -141,7 +147,7 @@ def fit_on_training(prepared: PreparedCohort, division: Division, config: Traini
     division
         Who is where.
     config
-        Significance and correction of the selection.
+        Recipe, significance and correction of the selection.
 
     Returns
     -------
@@ -152,7 +158,7 @@ def fit_on_training(prepared: PreparedCohort, division: Division, config: Traini
     TrainingError
         The training patients cannot be fitted.
     """
-    training = prepared.subset(division == TRAIN)
+    training = prepared.subset(fitted_on(division, config))
     try:
         return fit_preprocessing(
             training.clinical,
@@ -167,7 +173,7 @@ def fit_on_training(prepared: PreparedCohort, division: Division, config: Traini
 
 
 def reach_of_training(
-    prepared: PreparedCohort, division: Division, fitted: FittedPreprocessing
+    prepared: PreparedCohort, division: Division, fitted: FittedPreprocessing, config: TrainingConfig
 ) -> TrainingReach | None:
     """Measure how far the training patients lie (`training.reach.fit_reach`).
 
@@ -179,13 +185,15 @@ def reach_of_training(
         Who is where.
     fitted
         What comes before the network: it standardises.
+    config
+        Its recipe says who is fitted on.
 
     Returns
     -------
     TrainingReach or None
         None where the training patients are too few.
     """
-    training = prepared.subset(division == TRAIN)
+    training = prepared.subset(fitted_on(division, config))
     values = training.radiomics[:, list(fitted.selected)]
     values = np.where(np.isfinite(values), values, np.nan)
     return fit_reach(
@@ -292,6 +300,9 @@ class UnitTraining:
         unit, prepared, fitted, config = self.unit, self.prepared, self.fitted, self.config
         started = time.perf_counter()
         network = initial_network(fitted, unit.name, config, unit.number, self.pretrained)
+        if config.recipe == "label-free":
+            self._fit_layer(network, started, observer)
+            return
         training, validation = prepared.subset(self.division == TRAIN), prepared.subset(self.division == VALIDATION)
         trained = train_network(
             network,
@@ -307,24 +318,46 @@ class UnitTraining:
         )
         if not first_process():
             return
-        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stub lacks it
-        weights = io.BytesIO()
-        torch.save(network.state_dict(), weights)
-        write_atomically(unit.folder / WEIGHTS_FILE, weights.getvalue())
-        metadata = _working_metadata(network, fitted, unit)
-        with quiet():
-            difference = export_model(network, fitted, metadata, unit.folder / MODEL_FILE, cases=10)
-        scored = score_cohort(
-            unit.folder,
-            prepared,
-            name=unit.name,
-            progress=lambda done, cases: observer.scored(unit.title, done, cases),
-        )
-        scored["split"] = self.division
+        difference, scored = self._scored(network, observer)
         write_atomically(unit.folder / PREDICTIONS_FILE, parquet_bytes(scored))
         document = network_document(trained, difference, time.perf_counter() - started, config)
         write_atomically(unit.folder / NETWORK_FILE, (json.dumps(document, indent=1) + "\n").encode("utf-8"))
         observer.say(sentence(unit, trained, document))
+
+    def _fit_layer(self, network: FusionNetwork, started: float, observer: Observer) -> None:
+        """Fit the linear layer alone; a stopped fit begins anew."""
+        if not first_process():
+            return
+        chosen = fitted_on(self.division, self.config)
+        patients = self.prepared.subset(chosen)
+        seed = int(np.random.SeedSequence([self.config.seed, 12, self.unit.number]).generate_state(1)[0])
+        found = fit_linear_layer(network, patients, self.fitted, self.config, seed)
+        difference, scored = self._scored(network, observer)
+        scored[OUT_OF_FOLD] = np.nan
+        scored.loc[chosen, OUT_OF_FOLD] = found.out_of_fold
+        write_atomically(self.unit.folder / PREDICTIONS_FILE, parquet_bytes(scored))
+        document = layer_document(self.unit, found, patients.labels, difference, time.perf_counter() - started)
+        write_atomically(self.unit.folder / NETWORK_FILE, (json.dumps(document, indent=1) + "\n").encode("utf-8"))
+        observer.say(layer_sentence(self.unit, document))
+
+    def _scored(self, network: FusionNetwork, observer: Observer) -> tuple[float, pd.DataFrame]:
+        """Write weights and ONNX file, and score the cohort; return onnxruntime's difference from torch, and the scores."""
+        unit = self.unit
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stub lacks it
+        weights = io.BytesIO()
+        torch.save(network.state_dict(), weights)
+        write_atomically(unit.folder / WEIGHTS_FILE, weights.getvalue())
+        metadata = _working_metadata(network, self.fitted, unit)
+        with quiet():
+            difference = export_model(network, self.fitted, metadata, unit.folder / MODEL_FILE, cases=10)
+        scored = score_cohort(
+            unit.folder,
+            self.prepared,
+            name=unit.name,
+            progress=lambda done, cases: observer.scored(unit.title, done, cases),
+        )
+        scored["split"] = self.division
+        return difference, scored
 
 
 def _working_metadata(network: FusionNetwork, fitted: FittedPreprocessing, unit: Unit) -> ModelMetadata:
@@ -357,7 +390,12 @@ def _with_pretrained(config: TrainingConfig, file: Path | None) -> TrainingConfi
     if config.pretrained not in (None, digest):
         given = "none was given" if digest is None else f"the given one has {digest}"
         raise TrainingError(
-            f"the configuration starts from ImageNet weights with SHA-256 {config.pretrained}, and {given}: "
-            "choose that file with --pretrained"
+            f"the configuration starts from weights with SHA-256 {config.pretrained}, and {given}: choose that file with "
+            "--pretrained"
+        )
+    if config.recipe == "label-free" and digest is None and any(PARTS[name].deep for name in config.models):
+        raise TrainingError(
+            "the recipe label-free does not train the network, so that it needs weights: make them with `pdl1es pretrain`, "
+            "and give the file with --pretrained"
         )
     return config.model_copy(update={"pretrained": digest})

@@ -10,14 +10,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from numpy.typing import NDArray
 
 from pdl1es.atomic import write_atomically
 from training.cohort.prepared import PreparedCohort, parquet_bytes
 from training.fit import imputation_difference, select_features
 from training.preprocessing import FittedPreprocessing
+from training.scoring.predictions import judged
 from training.statistics.discrimination import auc
 from training.train.config import TrainingConfig
-from training.train.division import DIVIDED, TRAIN, Division
+from training.train.division import DIVIDED, Division, fitted_on
+from training.train.label_free import FittedLayer
 from training.train.run_folder import NETWORK_FILE, PREDICTIONS_FILE, REDIVISIONS, Unit, units
 from training.train.stages import TrainedNetwork, first_process
 
@@ -52,7 +56,7 @@ def summarise(
     dict[str, Any]
         The whole run, ready for JSON.
     """
-    training = prepared.subset(divisions[0] == TRAIN)
+    training = prepared.subset(fitted_on(divisions[0], config))
     selection = select_features(training.radiomics, training.labels, alpha=config.alpha, correction=config.correction)
     networks: dict[int, dict[str, Any]] = {number: {} for number in divisions}
     tables: dict[int, list[pd.DataFrame]] = {number: [] for number in divisions}
@@ -151,6 +155,77 @@ def network_document(
     }
 
 
+def layer_document(
+    unit: Unit, found: FittedLayer, labels: NDArray[np.float64], difference: float, seconds: float
+) -> dict[str, Any]:
+    """Return ``network.json`` of a network whose linear layer alone was fitted.
+
+    Parameters
+    ----------
+    unit
+        Which network.
+    found
+        What its fit came to.
+    labels
+        Of the patients that it was fitted on, shape (n,).
+    difference
+        Largest difference of onnxruntime from torch.
+    seconds
+        Of the call.
+
+    Returns
+    -------
+    dict[str, Any]
+        Ready for JSON.
+    """
+    return {
+        "recipe": "label-free",
+        "strengths": found.chosen.strengths,
+        "deviance": found.chosen.deviance,
+        "tried": [{**strengths, "deviance": deviance} for strengths, deviance in found.chosen.tried],
+        "out_of_fold_auc": auc(labels, found.out_of_fold).value,
+        "precision": "32-true",
+        "device": f"cpu, {torch.get_num_threads()} threads",
+        "seconds_in_the_last_call": seconds,
+        "torch_against_onnxruntime": difference,
+    }
+
+
+def layer_sentence(unit: Unit, document: dict[str, Any]) -> str:
+    """Return the result of a linear layer's fit as a sentence.
+
+    Parameters
+    ----------
+    unit
+        Which network.
+    document
+        As of `layer_document`.
+
+    Returns
+    -------
+    str
+    """
+    return (
+        f"{unit.title}: ridge strengths {strengths_in_words(document)}; deviance {document['deviance']:.4f} and AUC "
+        f"{document['out_of_fold_auc']:.3f} out of fold; {document['seconds_in_the_last_call']:.0f} s"
+    )
+
+
+def strengths_in_words(document: dict[str, Any]) -> str:
+    """Return the strengths of ``network.json``, as ``deep 3, radiomic 0.1``.
+
+    Parameters
+    ----------
+    document
+        As of `layer_document`.
+
+    Returns
+    -------
+    str
+    """
+    return ", ".join(f"{name} {value:g}" for name, value in document["strengths"].items())
+
+
 def sentence(unit: Unit, trained: TrainedNetwork, document: dict[str, Any]) -> str:
     """Return the result of a network's training as a sentence.
 
@@ -176,8 +251,9 @@ def sentence(unit: Unit, trained: TrainedNetwork, document: dict[str, Any]) -> s
 
 
 def areas(scored: pd.DataFrame) -> dict[str, dict[str, float | int]]:
-    """Return the AUC with its 95 % interval (DeLong) in every split that holds both classes twice."""
+    """Return the AUC with its 95 % interval (DeLong) in every split that holds both classes twice, out-of-fold where it can."""
     found: dict[str, dict[str, float | int]] = {}
+    scored = judged(scored)
     usable = scored[scored["label"].notna() & scored["logit"].notna() & scored["split"].notna()]
     for name, rows in usable.groupby("split"):
         if rows["label"].value_counts().reindex([0.0, 1.0], fill_value=0).min() >= 2:

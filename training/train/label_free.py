@@ -1,0 +1,224 @@
+"""The recipe ``label-free``: a frozen, pretrained network, and one linear layer with a ridge strength per part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from training.cohort.prepared import PreparedCohort
+from training.fit import coded_clinical, fit_preprocessing
+from training.network import FusionNetwork, Preprocessor
+from training.preprocessing import FittedPreprocessing
+from training.statistics.grouped_ridge import ChosenStrengths, HeldOutFold, choose_strengths, fit_grouped_ridge
+from training.train.config import TrainingConfig
+from training.train.run_folder import TrainingError
+
+_PATIENTS_AT_ONCE: Final = 32
+Variables = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedLayer:
+    """Result of the recipe; the network's linear layer holds the weights.
+
+    Attributes
+    ----------
+    out_of_fold
+        float64, shape (n,): each patient's probability by a layer that was fitted without them, at the chosen strengths.
+    chosen
+        Strengths, with the deviance of each combination.
+    """
+
+    out_of_fold: NDArray[np.float64]
+    chosen: ChosenStrengths
+
+
+def fit_linear_layer(
+    network: FusionNetwork, patients: PreparedCohort, fitted: FittedPreprocessing, config: TrainingConfig, seed: int
+) -> FittedLayer:
+    """Fit the network's linear layer, and nothing else.
+
+    Parameters
+    ----------
+    network
+        With its pretrained DenseNet; on the CPU. Its linear layer gets the weights, and it is left in evaluation mode.
+    patients
+        Labelled: training and validation patients together, since no epoch is chosen.
+    fitted
+        What comes before the network, fitted on these patients.
+    config
+        Strengths to try, folds, and how features are selected.
+    seed
+        Of the folds.
+
+    Returns
+    -------
+    FittedLayer
+
+    Raises
+    ------
+    TrainingError
+        The patients are too few for the folds.
+
+    Notes
+    -----
+    Imputation, selection and z-scores are fitted anew in every fold, on its own patients. The three strengths are chosen
+    by the same folds as the out-of-fold scores come from.
+    """
+    network.eval()
+    deep = deep_features(network, patients.patches) if network.parts.deep else None
+    places = folds_of(patients.labels, config.folds, seed)
+    folds, rows = [], []
+    for number in range(config.folds):
+        inside, outside = places != number, places == number
+        part = patients.subset(inside)
+        try:
+            own = fit_preprocessing(
+                part.clinical,
+                part.radiomics,
+                part.labels,
+                part.smoking_graded,
+                alpha=config.alpha,
+                correction=config.correction,
+            )
+        except ValueError as error:
+            raise TrainingError(f"fold {number + 1} of {config.folds} cannot be fitted: {error}") from error
+        standardise = _DeepScale.of(None if deep is None else deep[inside])
+        everyone = _variables(network, patients, own, standardise.z(deep))
+        folds.append(
+            HeldOutFold(
+                {name: values[inside] for name, values in everyone.items()},
+                patients.labels[inside],
+                {name: values[outside] for name, values in everyone.items()},
+                patients.labels[outside],
+            )
+        )
+        rows.append(np.flatnonzero(outside))
+    grid = {
+        "deep": config.deep_strengths,
+        "radiomic": config.radiomic_strengths,
+        "clinical": config.clinical_strengths,
+    }
+    chosen = choose_strengths(folds, {name: grid[name] for name in folds[0].training})
+    out_of_fold = np.full(len(patients), np.nan)
+    for fold, outside_rows in zip(folds, rows, strict=True):
+        model = fit_grouped_ridge(fold.training, fold.labels, chosen.strengths)
+        out_of_fold[outside_rows] = expit(model.logit(fold.held_out))
+
+    scale = _DeepScale.of(deep)
+    model = fit_grouped_ridge(_variables(network, patients, fitted, scale.z(deep)), patients.labels, chosen.strengths)
+    weights, intercept = [], model.intercept
+    if network.parts.deep:
+        folded = model.weights["deep"] * scale.factor
+        intercept -= float(folded @ scale.mean)
+        weights.append(folded)
+    weights += [model.weights[name] for name in ("radiomic", "clinical") if name in model.weights]
+    _set_logit(network, np.concatenate(weights), intercept)
+    return FittedLayer(out_of_fold, chosen)
+
+
+def deep_features(network: FusionNetwork, patches: NDArray[np.int16]) -> NDArray[np.float64]:
+    """Return the mean of the three slices' features.
+
+    Parameters
+    ----------
+    network
+        With a deep part, in evaluation mode.
+    patches
+        int16 whole HU, shape (n, 3, 112, 112).
+
+    Returns
+    -------
+    NDArray[np.float64]
+        Shape (n, 1024) for DenseNet121; computed in float32.
+    """
+    found = []
+    with torch.inference_mode():
+        for first in range(0, len(patches), _PATIENTS_AT_ONCE):
+            some = torch.from_numpy(patches[first : first + _PATIENTS_AT_ONCE].astype(np.float32))
+            pooled = network.feature_maps(some.flatten(0, 1).unsqueeze(1)).mean((2, 3))
+            found.append(pooled.reshape(len(some), some.shape[1], -1).mean(1).to(torch.float64).numpy())
+    return np.concatenate(found)
+
+
+def folds_of(labels: NDArray[np.float64], folds: int, seed: int) -> NDArray[np.intp]:
+    """Draw each patient's fold, within each class.
+
+    Parameters
+    ----------
+    labels
+        Shape (n,), 0 and 1.
+    folds
+        How many.
+    seed
+        Of the draw.
+
+    Returns
+    -------
+    NDArray[np.intp]
+        Shape (n,), 0 to ``folds - 1``.
+
+    Raises
+    ------
+    TrainingError
+        A class has fewer patients than there are folds.
+    """
+    rng = np.random.default_rng([seed, 11])
+    places = np.zeros(len(labels), dtype=np.intp)
+    for label in (0.0, 1.0):
+        members = np.flatnonzero(labels == label)
+        if len(members) < folds:
+            raise TrainingError(
+                f"{len(members)} patients with label {label:g} cannot be divided into {folds} folds: set `folds` lower"
+            )
+        places[rng.permutation(members)] = np.arange(len(members)) % folds
+    return places
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _DeepScale:
+    """Standardisation of the deep features: ``(x - mean) * factor``; the factor of a constant feature is 0."""
+
+    mean: NDArray[np.float64]
+    factor: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, deep: NDArray[np.float64] | None) -> _DeepScale:
+        if deep is None:
+            return cls(np.zeros(0), np.zeros(0))
+        sd = deep.std(axis=0)
+        # A channel that no patch excites differs by rounding alone.
+        varies = sd > 1e-6 * np.abs(deep).max(axis=0, initial=0.0)
+        return cls(deep.mean(axis=0), np.divide(1.0, sd, out=np.zeros_like(sd), where=varies & (sd > 0)))
+
+    def z(self, deep: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+        return None if deep is None else (deep - self.mean) * self.factor
+
+
+def _variables(
+    network: FusionNetwork, patients: PreparedCohort, fitted: FittedPreprocessing, deep: NDArray[np.float64] | None
+) -> Variables:
+    """Return the linear layer's inputs by part, of the parts that the network has."""
+    preprocessor = Preprocessor(fitted)
+    coded = coded_clinical(patients.clinical, patients.smoking_graded, fitted.smoker_grade)
+    found: Variables = {} if deep is None else {"deep": deep}
+    with torch.inference_mode():
+        if network.parts.radiomics:
+            radiomic = preprocessor.clipped(preprocessor.radiomic_z(torch.from_numpy(patients.radiomics)))
+            found["radiomic"] = radiomic.numpy()
+        if network.parts.clinical:
+            found["clinical"] = preprocessor.clinical_z(preprocessor.impute(torch.from_numpy(coded))).numpy()
+    return found
+
+
+def _set_logit(network: FusionNetwork, weights: NDArray[np.float64], intercept: float) -> None:
+    """Give the layer's two outputs half of the logit each, with opposite signs."""
+    half = torch.from_numpy(weights / 2).to(network.classifier.weight.dtype)
+    with torch.no_grad():
+        network.classifier.weight.copy_(torch.stack([-half, half]))
+        network.classifier.bias.copy_(torch.tensor([-intercept / 2, intercept / 2]))
