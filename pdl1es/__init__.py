@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         read_tumour,
         score_study,
     )
+    from pdl1es.perturbation.perturbation import Perturbation, perturbations
+    from pdl1es.perturbed_study import PerturbedTumour, StudySource, perturb, read_source_tumour
     from pdl1es.phantom.dicom import make_phantom_study
     from pdl1es.settings import Settings
 
@@ -36,25 +38,37 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Inspection",
+    "Perturbation",
+    "PerturbedTumour",
     "Refusal",
     "RefusalCode",
     "Settings",
     "StudyResult",
+    "StudySource",
     "__version__",
     "extract_features",
     "inspect_study",
     "load_model",
     "make_phantom_study",
+    "perturb",
+    "perturbations",
+    "read_source_tumour",
     "read_tumour",
     "score_study",
 ]
 
 _MODULES = {
     "Inspection": "inspection",
+    "Perturbation": "perturbation.perturbation",
+    "PerturbedTumour": "perturbed_study",
     "Refusal": "errors",
     "RefusalCode": "errors",
     "Settings": "settings",
+    "StudySource": "perturbed_study",
     "make_phantom_study": "phantom.dicom",
+    "perturb": "perturbed_study",
+    "perturbations": "perturbation.perturbation",
+    "read_source_tumour": "perturbed_study",
 }
 """Where the names lie that are not the library's own."""
 

@@ -33,7 +33,7 @@ from pdl1es.features.memory import estimated_bytes
 from pdl1es.features.radiomic_features import RadiomicFeatures
 from pdl1es.grid.measurement import TumourMeasurement, measure_tumour, roi_slice_reference
 from pdl1es.grid.patches import RoiPatches, extract_patches
-from pdl1es.grid.placement import PlacedMask, place_mask
+from pdl1es.grid.placement import PlacedMask
 from pdl1es.grid.resample import CROP_MARGIN_MM, SliceReader, TumourVolume, tumour_volume
 from pdl1es.model.fusion import FusionModel
 from pdl1es.model.prediction import Prediction
@@ -41,7 +41,7 @@ from pdl1es.plausibility.check import Plausibility, check_plausibility
 from pdl1es.plausibility.extent import crumbs
 from pdl1es.plausibility.hounsfield import HounsfieldSurvey
 from pdl1es.plausibility.rules import PlausibilityRules
-from pdl1es.plausibility.specks import Removed, cleaned
+from pdl1es.plausibility.specks import Removed, placed_clean
 from pdl1es.report import build
 from pdl1es.report.delivery import BuiltReport
 from pdl1es.report.options import ReportOptions
@@ -300,10 +300,7 @@ def resample_tumour(
     Refusal
         As `place_mask` and `tumour_volume`.
     """
-    placed = place_mask(mask, ct)
-    clean, removed = cleaned(mask, placed, largest_body=largest_body)
-    if clean is not mask:
-        placed = place_mask(clean, ct)
+    placed, removed = placed_clean(mask, ct, largest_body=largest_body)
     survey = HounsfieldSurvey()
     volume = tumour_volume(placed, survey.reading(read_slice), margin_mm=margin_mm)
     # The interpolation of a thin part can leave isolated voxels, or cut the part in two.

@@ -33,7 +33,7 @@ EXTENT_TOLERANCE_MM: Final = 1e-3
 """A node this far beyond the last pixel centre counts as covered: positions are decimals, directions are rounded."""
 _AXES_DECIMALS: Final = 9
 """A decimal string has one digit less behind a minus sign: mirrored images' directions differ beyond this."""
-_THRESHOLD: Final = MASK_THRESHOLD - 2.0**-16
+TUMOUR_FROM: Final = MASK_THRESHOLD - 2.0**-16
 """Half-way nodes are tumour, although coordinates are rounded to about 1e-6 mm."""
 
 SliceReader = Callable[[CTSlice], NDArray[Any]]
@@ -120,7 +120,7 @@ def tumour_volume(placed: PlacedMask, read_slice: SliceReader, *, margin_mm: int
         raise ValueError(f"a margin of at least {CROP_MARGIN_MM} mm is needed, got {margin_mm}")
     stack, uid = placed.stack, placed.sop_instance_uid
     mask, low = _mask_on_grid(placed)
-    scan_z = _covered(stack.z)
+    scan_z = covered_nodes(stack.z)
     mask, low = _clipped(mask, low, (None, None, scan_z))
     mask, low = _shrunk(mask, low, uid)
     # The extent in the plane and missing slices are looked at within this margin, whatever ``margin_mm`` is: a larger box
@@ -145,7 +145,7 @@ def tumour_volume(placed: PlacedMask, read_slice: SliceReader, *, margin_mm: int
         hu=hu,
         mask=np.pad(mask, padding[::-1]),
         origin=(box[0][0], box[1][0], box[2][0]),
-        axes=np.round(stack.axes, _AXES_DECIMALS) + 0.0,
+        axes=grid_axes(stack),
         scan_low=(scan_x[0], scan_y[0], scan_z[0]),
         scan_high=(scan_x[1], scan_y[1], scan_z[1]),
         padding=padded,
@@ -153,10 +153,15 @@ def tumour_volume(placed: PlacedMask, read_slice: SliceReader, *, margin_mm: int
     )
 
 
+def grid_axes(stack: Stack) -> NDArray[np.float64]:
+    """Return a stack's axes as a volume on the grid states them, shape (3, 3), one axis a row."""
+    return np.round(stack.axes, _AXES_DECIMALS) + 0.0
+
+
 def _mask_on_grid(placed: PlacedMask) -> tuple[NDArray[np.bool_], Node]:
     """Interpolate the segment at every node within its lattice; return bool (z, y, x) and the first node."""
     x, y = placed.in_plane()
-    extents = [_covered(coordinates) for coordinates in (x, y, placed.z)]
+    extents = [covered_nodes(coordinates) for coordinates in (x, y, placed.z)]
     low = (extents[0][0], extents[1][0], extents[2][0])
     if any(first > last for first, last in extents):
         return np.zeros((0, 0, 0), dtype=np.bool_), low
@@ -171,7 +176,7 @@ def _mask_on_grid(placed: PlacedMask) -> tuple[NDArray[np.bool_], Node]:
     weights = linear_weights(placed.z, z_nodes)
     result = np.zeros((z_nodes.size, *empty.shape), dtype=np.bool_)
     for node, (lower, upper, fraction) in enumerate(zip(weights.lower, weights.upper, weights.fraction, strict=True)):
-        result[node] = between(in_plane[lower], in_plane[upper], float(fraction)) >= _THRESHOLD
+        result[node] = between(in_plane[lower], in_plane[upper], float(fraction)) >= TUMOUR_FROM
     return result, low
 
 
@@ -192,7 +197,7 @@ def _hu_on_grid(
     padded: dict[int, NDArray[np.bool_]] = {}
     for index in needed:
         ct_slice = stack.ct.slices[index]
-        image, padding = _without_padding(read_slice(ct_slice), ct_slice)
+        image, padding = without_padding(read_slice(ct_slice), ct_slice)
         x, y = stack.coordinates(index)
         x_weights, y_weights = linear_weights(x, x_nodes), linear_weights(y, y_nodes)
         canonical_image = to_canonical(image, ct_slice.plane, stack.axes)
@@ -206,30 +211,44 @@ def _hu_on_grid(
     hu = np.empty((z_nodes.size, y_nodes.size, x_nodes.size), dtype=np.int16)
     result = np.zeros(hu.shape, dtype=np.bool_) if padded else None
     for node, (lower, upper, fraction) in enumerate(zip(weights.lower, weights.upper, weights.fraction, strict=True)):
-        hu[node] = _whole_hu(between(planes[int(lower)], planes[int(upper)], float(fraction)))
+        hu[node] = whole_hu(between(planes[int(lower)], planes[int(upper)], float(fraction)))
         if result is not None:
             for index, weight in ((int(lower), 1 - fraction), (int(upper), fraction)):
                 if weight > 0 and index in padded:
                     result[node] |= padded[index]
     fraction = float(weights.fraction[whole_z - box[2][0]])
     whole = WholeSlice(
-        _whole_hu(between(whole_planes[of_whole[0]], whole_planes[of_whole[1]], fraction)),
+        whole_hu(between(whole_planes[of_whole[0]], whole_planes[of_whole[1]], fraction)),
         (scan_x[0], scan_y[0]),
         whole_z,
     )
     return hu, result if result is not None and result.any() else None, whole
 
 
-def _whole_hu(plane: NDArray[np.float64]) -> NDArray[np.int16]:
+def whole_hu(plane: NDArray[np.float64]) -> NDArray[np.int16]:
     """Round to whole HU, halves to the even number; what int16 cannot hold is clipped."""
     limits = np.iinfo(np.int16)
     return np.clip(np.rint(plane), limits.min, limits.max).astype(np.int16)
 
 
-def _without_padding(hu: NDArray[Any], ct_slice: CTSlice) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+def without_padding(hu: NDArray[Any], ct_slice: CTSlice) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Return a slice with padding and what is below air at -1024 HU, and where there is padding, if anywhere.
 
     Noise of air reaches to a little below -1024 HU, which is no padding.
+
+    Parameters
+    ----------
+    hu
+        Hounsfield units as they were read, shape (rows, columns).
+    ct_slice
+        The slice, whose header may state a padding value.
+
+    Returns
+    -------
+    hu
+        Same shape and type.
+    padding
+        bool, same shape; None where there is none.
     """
     if np.issubdtype(hu.dtype, np.unsignedinteger):
         return hu, None
@@ -246,7 +265,7 @@ def _nodes(extent: Extent) -> NDArray[np.float64]:
     return np.arange(extent[0], extent[1] + 1, dtype=np.float64)
 
 
-def _covered(coordinates: NDArray[np.float64]) -> Extent:
+def covered_nodes(coordinates: NDArray[np.float64]) -> Extent:
     """Return the first and the last whole millimetre between the smallest and the largest coordinate."""
     return (
         math.ceil(float(coordinates.min()) - EXTENT_TOLERANCE_MM),
@@ -257,7 +276,7 @@ def _covered(coordinates: NDArray[np.float64]) -> Extent:
 def _covered_in_plane(stack: Stack, slices: list[int]) -> tuple[Extent, Extent]:
     """Return the nodes along x and along y that at least one of the slices covers."""
     x, y = zip(*(stack.coordinates(index) for index in slices), strict=True)
-    return _covered(np.concatenate(x)), _covered(np.concatenate(y))
+    return covered_nodes(np.concatenate(x)), covered_nodes(np.concatenate(y))
 
 
 def _needed_slices(stack: Stack, extent: Extent) -> list[int]:

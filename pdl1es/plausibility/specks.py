@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from pdl1es.dicom.geometry import position_along
 from pdl1es.dicom.segment_mask import SegmentMask
+from pdl1es.dicom.series import CTSeries
 from pdl1es.grid.bounding_box import bounding_box
-from pdl1es.grid.placement import PlacedMask
+from pdl1es.grid.placement import PlacedMask, place_mask
 from pdl1es.method import MIN_TUMOUR_VOLUME_MM3
 from pdl1es.plausibility.filling import filled
 
@@ -65,6 +66,34 @@ def label_parts(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.
 def are_specks(volumes_mm3: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell for each part's volume, mm3, whether it is a speck: under 64 mm3 and under 1 % of the largest."""
     return (volumes_mm3 < MIN_TUMOUR_VOLUME_MM3) & (volumes_mm3 < SPECK_SHARE * volumes_mm3.max(initial=0.0))
+
+
+def placed_clean(mask: SegmentMask, ct: CTSeries, *, largest_body: bool = False) -> tuple[PlacedMask, Removed]:
+    """Place a segment along the axes of the grid, without its specks.
+
+    Parameters
+    ----------
+    mask
+        The segment.
+    ct
+        The series on which it is scored.
+    largest_body
+        Keep the largest part alone.
+
+    Returns
+    -------
+    PlacedMask
+        Of what is left of the segment.
+    Removed
+
+    Raises
+    ------
+    Refusal
+        As `place_mask`.
+    """
+    placed = place_mask(mask, ct)
+    clean, removed = cleaned(mask, placed, largest_body=largest_body)
+    return (placed if clean is mask else place_mask(clean, ct)), removed
 
 
 def cleaned(mask: SegmentMask, placed: PlacedMask, *, largest_body: bool = False) -> tuple[SegmentMask, Removed]:

@@ -35,9 +35,11 @@ from pdl1es.dicom.study import Study, scan_study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.grid.resample import CROP_MARGIN_MM, SliceReader
+from pdl1es.grid.source import TumourSource, read_source
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES
 from pdl1es.method_digest import method_digest
 from pdl1es.plausibility.rules import PlausibilityRules
+from pdl1es.plausibility.specks import placed_clean
 from pdl1es.score_warning import ScoreWarning
 from training.cohort.rim import rim_features
 from training.cohort.table import CohortRow
@@ -193,6 +195,11 @@ class ReadCase:
         return chain.resample_tumour(
             self.ct, self.mask, self.read_slice, largest_body=self.largest_body, margin_mm=margin_mm
         )
+
+    def source(self) -> TumourSource:
+        """Return the tumour on its own slices, read once, for `pdl1es.perturbation.volume.perturbed_volume`."""
+        placed, _ = placed_clean(self.mask, self.ct, largest_body=self.largest_body)
+        return read_source(placed, self.read_slice, largest_body=self.largest_body)
 
 
 def read_case(source: CaseSource, settings: PreparationSettings) -> ReadCase:
