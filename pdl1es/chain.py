@@ -846,7 +846,10 @@ def reports_in_order(
     Returns
     -------
     tuple of BuiltReport
+        Structured report and page refer to each other, where both are wanted.
     """
+    if sr is not None and pdf is not None:
+        sr, pdf = build.link(sr, pdf)
     return tuple(report for report in (sr, cam, pdf) if report is not None)
 
 

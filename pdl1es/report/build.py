@@ -126,6 +126,24 @@ def build_pdf(
     )
 
 
+def link(sr: BuiltReport, page: BuiltReport) -> tuple[BuiltReport, BuiltReport]:
+    """Let structured report and page of a run refer to each other.
+
+    Parameters
+    ----------
+    sr, page
+        As they were built.
+
+    Returns
+    -------
+    tuple of BuiltReport
+        Both with the reference, and with other SOP Instance UIDs.
+    """
+    from pdl1es.report.cross_reference import cross_referenced
+
+    return cross_referenced(sr, page)
+
+
 def build_fhir(assessment: Assessment, options: ReportOptions, reports: tuple[BuiltReport, ...]) -> bytes:
     """Build the FHIR Bundle.
 

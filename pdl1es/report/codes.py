@@ -97,6 +97,8 @@ SLICE_SCORE_HIGHEST: Final = _own("SLICE-HIGHEST", "Highest score of a single sl
 CONTOUR_SCORE_LOWEST: Final = _own("CONTOUR-LOWEST", "Lowest score with the contour changed by 1 mm")
 CONTOUR_SCORE_HIGHEST: Final = _own("CONTOUR-HIGHEST", "Highest score with the contour changed by 1 mm")
 
+PAGE: Final = _own("PAGE", "The same report as a page (PDF)")
+
 # Private: reasons
 CONTRIBUTION_DEEP: Final = _own("LOGODDS-DEEP", "Contribution to the score: deep features")
 CONTRIBUTION_RADIOMIC: Final = _own("LOGODDS-RADIOMIC", "Contribution to the score: radiomic features")

@@ -151,7 +151,7 @@ class StudyContext:
             whole.TimezoneOffsetFromUTC = self.offset
         whole.ContributingEquipmentSequence = [_contributing_equipment(self, contribution)]
         whole.CodingSchemeIdentificationSequence = coding_scheme_identification(self.input_schemes, _designators(whole))
-        return _identified(whole)
+        return identified(whole)
 
 
 def scored_study(assessment: Assessment, options: ReportOptions) -> StudyContext:
@@ -253,8 +253,25 @@ def _designators(report: Dataset) -> set[str]:
     return {str(element.value) for element in report.iterall() if element.keyword == "CodingSchemeDesignator"}
 
 
-def _identified(whole: Dataset) -> Dataset:
-    """Give the object the SOP Instance UID that follows from its content, and its file meta information."""
+def identified(whole: Dataset, sop_instance_uid: UID | None = None) -> Dataset:
+    """Give an object its SOP Instance UID and its file meta information.
+
+    Parameters
+    ----------
+    whole
+        The object; it is changed. Its own SOP Instance UID, where it has one, does not count.
+    sop_instance_uid
+        Without, the UID follows from the object's content.
+
+    Returns
+    -------
+    Dataset
+        The same object.
+    """
+    if sop_instance_uid is not None:
+        whole.SOPInstanceUID = sop_instance_uid
+        whole.file_meta = _file_meta(whole.SOPClassUID, sop_instance_uid)
+        return whole
     if "SOPInstanceUID" in whole:
         del whole.SOPInstanceUID
     whole.file_meta = _file_meta(whole.SOPClassUID, None)
