@@ -137,13 +137,16 @@ def _text(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, *, ancho
 
 
 def _heading(draw: ImageDraw.ImageDraw, assessment: Assessment, index: int) -> None:
-    """Write which slice it is between the upper corners, and the notice below them."""
+    """Write which slice it is between the upper corners, and the notice below them.
+
+    Between the two a viewer may lay its buttons to play the frames (OHIF 3.13).
+    """
     count = len(assessment.prediction.cam)
     middle, room = WIDTH // 2, WIDTH - 2 * CORNER[0]
     beside = index - count // 2
     where = "ROI slice (largest tumour area)" if beside == 0 else _side(beside)
-    draw.text((middle, 24), where, font=fitting([where], room, 26), fill=TEXT, anchor="mm")
-    _text(draw, (middle, 53), f"picture {frame_order(count).index(index) + 1} of {count}", anchor="mm")
+    title = f"{where}, picture {frame_order(count).index(index) + 1} of {count}"
+    draw.text((middle, 22), title, font=fitting([title], room, 26), fill=TEXT, anchor="mm")
     top, bottom = BANNER
     draw.rectangle([(0, top), (WIDTH, bottom)], fill=NOTICE_FILL)
     banner, notice = wording.banner(assessment.model), wording.notice(assessment.model)

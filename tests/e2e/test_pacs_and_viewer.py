@@ -20,7 +20,8 @@ from tests.e2e.written_reports import Line, Written, lines, one_line
 
 RequireTool = Callable[[str], str]
 README_PICTURE = {"x": 286, "y": 50, "width": 1276, "height": 945}
-"""The viewport without the viewer's own bars: ``docs/images/report.png`` is this artefact."""
+"""The viewport without the viewer's own bars: ``docs/images/report.png`` is this artefact; ``picture.png`` and ``page.png``
+beside it are further ones, in 256 colours."""
 WAIT = 45_000
 """Milliseconds that the viewer may take for one view on a slow machine."""
 
@@ -158,6 +159,7 @@ def test_the_viewer_draws_the_class_activation_map(page: Any, seen: str, written
         if red.sum() > 20_000:
             break
     page.screenshot(path=artefacts / "cam_in_viewer.png")
+    Image.fromarray(cam.pixel_array[0]).save(artefacts / "picture.png")
     assert red.sum() > 20_000, "the notice's band is not on the screen"
 
 
