@@ -23,6 +23,7 @@ from pydicom.dataset import Dataset
 from pdl1es.assessment import Assessment
 from pdl1es.dicom.coded_concept import Code
 from pdl1es.dicom.free_text import shown_words
+from pdl1es.dicom.segmentation import LABEL_MAP_SEGMENTATION_STORAGE
 from pdl1es.report import codes as concept
 from pdl1es.report.content_items import (
     CONTAINS,
@@ -167,13 +168,15 @@ def _drawn(assessment: Assessment) -> list[ContentItem]:
 
     (The first not from a segmentation with a single segment, the second not at all.) An item names one object; a
     segmentation that is stored in several has as many items.
+
+    A label map is referred to as a region in space too: dcmtk 3.6.7 does not know its SOP class as an image's and reads
+    nothing of a report with an IMAGE item on it. The segment's number stands in the contour's text.
     """
     selection = assessment.selection
-    if selection.segmentation.kind == "RTSTRUCT":
-        structure_set = selection.segmentation.instance
-        return [composite_item(concept.REGION_IN_SPACE, structure_set.sop_class_uid, structure_set.sop_instance_uid)]
     return [
-        image_item(
+        composite_item(concept.REGION_IN_SPACE, part.sop_class_uid, part.sop_instance_uid)
+        if selection.segmentation.kind == "RTSTRUCT" or part.sop_class_uid == LABEL_MAP_SEGMENTATION_STORAGE
+        else image_item(
             concept.REFERENCED_SEGMENT, part.sop_class_uid, part.sop_instance_uid, segment=selection.segment.number
         )
         for part in selection.segmentation.instances

@@ -12,11 +12,12 @@ import pydicom
 import pytest
 
 from pdl1es.dicom.header import read_instance
+from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.structure_set import parse_structure_set
 from pdl1es.model.metadata import CutOff
 from pdl1es.report.build import build_sr
 from tests.e2e.dicom_tools import codes_and_texts, numbers, rendered, run
-from tests.report_cases import OPTIONS, SMOOTH, Case, metadata, prediction, report_case
+from tests.report_cases import OPTIONS, SMOOTH, Case, as_read, metadata, prediction, report_case
 from tests.structure_sets import Drawn, Region, circle, structure_set
 from tests.structure_sets import write as write_structure_set
 
@@ -106,6 +107,32 @@ def test_dciodvfy_finds_no_error_and_no_warning_that_is_not_explained(files: Fil
     assert not [line for line in lines if line.startswith("Error")]
     others = [line for line in lines if not any(known.search(line) for known in EXPLAINED_WARNINGS)]
     assert others == ["ComprehensiveSR"]
+
+
+def test_a_comprehensive_3d_report_is_valid_and_shows_the_same(
+    plain: Files, tmp_path: Path, require_tool: RequireTool
+) -> None:
+    report = tmp_path / "3d.dcm"
+    report.write_bytes(build_sr(plain.case.assessment, replace(OPTIONS, comprehensive_3d=True)).data)
+    lines = run(require_tool("dciodvfy"), report).splitlines()
+    assert "Comprehensive3DSR" in lines
+    assert not [line for line in lines if line.startswith("Error")]
+    assert rendered(require_tool, report).replace("Comprehensive 3D SR", "Comprehensive SR") == rendered(
+        require_tool, plain.report
+    )
+
+
+def test_dcmtk_reads_a_report_on_a_label_map(plain: Files, tmp_path: Path, require_tool: RequireTool) -> None:
+    """Version 3.6.7 reads nothing of a report with an IMAGE item on one."""
+    selection = plain.case.assessment.selection
+    header = as_read(plain.case.segmentation)
+    header.SOPClassUID = "1.2.840.10008.5.1.4.1.1.66.7"
+    drawn = replace(selection.segmentation, instance=Instance(plain.segmentation, header))
+    assessment = replace(plain.case.assessment, selection=replace(selection, segmentation=drawn))
+    report = tmp_path / "label_map.dcm"
+    report.write_bytes(build_sr(assessment, OPTIONS).data)
+    assert f"{assessment.prediction.score:.3f}" in run(require_tool("dsrdump"), report)
+    assert not [line for line in run(require_tool("dciodvfy"), report).splitlines() if line.startswith("Error")]
 
 
 def test_the_fixtures_own_ct_and_seg_are_valid(plain: Files, require_tool: RequireTool) -> None:

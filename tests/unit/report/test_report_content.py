@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,24 @@ from pydicom.dataset import Dataset
 from pdl1es.assessment import Assessment
 from pdl1es.clinical import ClinicalValue
 from pdl1es.dicom.coded_concept import Code
+from pdl1es.dicom.instance import Instance
 from pdl1es.model.metadata import CutOff
 from pdl1es.report.build import build_sr
 from pdl1es.report.kinds import REPORT_KINDS
 from pdl1es.report.software import SOFTWARE
 from pdl1es.report.wording import log_odds_text, series_description
-from tests.report_cases import CLINICAL, OPTIONS, ROOT, SMOOTH, Case, metadata, prediction, report_case, with_segment
+from tests.report_cases import (
+    CLINICAL,
+    OPTIONS,
+    ROOT,
+    SMOOTH,
+    Case,
+    as_read,
+    metadata,
+    prediction,
+    report_case,
+    with_segment,
+)
 
 SCORE = "PD-L1ES score (0 to 1; not a probability)"
 EXPRESSION = "Estimated PD-L1 expression"
@@ -312,6 +325,18 @@ def test_lesion_segment_series_and_slice_can_be_found(case: Case, report: Datase
     assert references["Referenced Segment"].ReferencedSOPInstanceUID == f"{ROOT}.5"
     assert references["Referenced Segment"].ReferencedSegmentNumber == 1
     assert references["Illustration of ROI"].ReferencedSOPInstanceUID == case.ct[3].SOPInstanceUID
+
+
+def test_a_label_map_is_referred_to_as_a_region_because_dcmtk_reads_no_image_item_on_it(case: Case) -> None:
+    selection = case.assessment.selection
+    header = as_read(case.segmentation)
+    header.SOPClassUID = "1.2.840.10008.5.1.4.1.1.66.7"
+    drawn = replace(selection.segmentation, instance=Instance(Path("seg.dcm"), header))
+    report = written(replace(case.assessment, selection=replace(selection, segmentation=drawn)))
+    (region,) = [node for node in nodes(report) if node.get("ValueType") == "COMPOSITE"]
+    assert region.ConceptNameCodeSequence[0].CodeMeaning == "Region in Space"
+    assert region.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == f"{ROOT}.5"
+    assert "Segment 1 of the DICOM SEG" in dict(lines(report))["Contour"]
 
 
 def test_a_frame_of_an_enhanced_image_is_named_as_such(case: Case) -> None:
