@@ -157,6 +157,10 @@ class ObjectStore(ReceptionStore):
         """Return where an object's file lies."""
         return self.folder / stored.path
 
+    def study_folder(self, study: StudyKey) -> Path:
+        """Return where a study's objects lie; a file that is not in the index yet may lie there too."""
+        return self.folder / STUDIES_FOLDER / study.study_instance_uid
+
     def objects_of(self, study: StudyKey) -> tuple[StoredObject, ...]:
         """Return a study's objects in the order of their SOP Instance UIDs."""
         return self.index.objects_of(study)

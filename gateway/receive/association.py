@@ -40,7 +40,7 @@ from gateway.receive.upper_layer import (
 from pdl1es.dicom.header_elements import MALFORMED
 from pdl1es.report.software import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
-LOG: Final = logging.getLogger(__name__)
+LOG: Final = logging.getLogger("pdl1es.gateway.receive")
 _CLOSING_SECONDS: Final = 2.0
 _BROKEN_PDU: Final = (*MALFORMED, RecursionError, AttributeError, IndexError, AssertionError)
 """What pynetdicom raises on a request that is no request."""

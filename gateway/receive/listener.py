@@ -31,7 +31,7 @@ from gateway.receive.settings import DimseSource
 from gateway.receive.storage import StoringUser
 from pdl1es.dicom.silence import silenced_pydicom
 
-LOG: Final = logging.getLogger(__name__)
+LOG: Final = logging.getLogger("pdl1es.gateway.receive")
 BACKLOG: Final = 128
 
 

@@ -26,7 +26,7 @@ from gateway.receive.commands import Command, Status
 from gateway.records import StudyKey
 from pdl1es.report.software import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
-LOG: Final = logging.getLogger(__name__)
+LOG: Final = logging.getLogger("pdl1es.gateway.receive")
 MARK_AFTER_SECONDS: Final = 1.0
 """An object that takes longer than this marks its study as in flight, again and again while it comes."""
 
@@ -177,9 +177,7 @@ class ObjectSink:
             return Answer(Status.OUT_OF_RESOURCES, error.reason)
         self._user.has_stored = True
         if isinstance(outcome, Conflict):
-            LOG.warning(
-                "SOP Instance UID %s came again with other bytes; the first stays", outcome.object.sop_instance_uid
-            )
+            LOG.warning("an object came again with other bytes; the first stays", extra={"study": outcome.object.study})
             return Answer(Status.STORED_OTHERWISE, "other bytes are stored under this UID; kept aside")
         return Answer(Status.SUCCESS)
 

@@ -1,0 +1,285 @@
+"""Studies that arrive in any order, over any associations: run when they are whole, not before, and not twice."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from gateway.arrival.digest import objects_digest
+from gateway.arrival.judge import ArrivalJudge
+from gateway.arrival.settings import ArrivalRules
+from gateway.clock import utc_now
+from gateway.database import create_tables, open_database
+from gateway.objects.in_flight import InFlight
+from gateway.objects.reception import ObjectOrigin
+from gateway.objects.store import ObjectStore
+from gateway.records import Complete, Refused, StudyKey, Waiting
+from pdl1es.phantom.dicom import make_phantom_study
+from pdl1es.settings import Settings
+from tests.gateway.made_objects import made_object
+
+MARGIN_MM = 10.0
+
+
+@dataclass(frozen=True)
+class Made:
+    """A study's files: the SEG, the CT by position, and which of the CT has to be there for a run."""
+
+    study: StudyKey
+    seg: bytes
+    ct: tuple[bytes, ...]
+    needed: frozenset[str]
+
+    @property
+    def everything(self) -> list[bytes]:
+        return [self.seg, *self.ct]
+
+
+def read(data: bytes) -> pydicom.Dataset:
+    return pydicom.dcmread(io.BytesIO(data))
+
+
+def changed(data: bytes, change: Callable[[pydicom.Dataset], None]) -> bytes:
+    made = read(data)
+    change(made)
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    buffer = io.BytesIO()
+    made.save_as(buffer)
+    return buffer.getvalue()
+
+
+def frame_positions(seg: pydicom.Dataset) -> list[float]:
+    frames = seg.PerFrameFunctionalGroupsSequence
+    return [float(frame.PlanePositionSequence[0].ImagePositionPatient[2]) for frame in frames]
+
+
+def made_study(files: list[bytes]) -> Made:
+    """What the files are, by what pydicom reads of them."""
+    headers = [(read(data), data) for data in files]
+    (seg,) = [pair for pair in headers if pair[0].Modality == "SEG"]
+    ct = sorted(
+        (pair for pair in headers if pair[0].Modality == "CT"), key=lambda pair: pair[0].ImagePositionPatient[2]
+    )
+    tumour = frame_positions(seg[0])
+    near = {
+        str(header.SOPInstanceUID)
+        for header, _ in ct
+        if min(tumour) - MARGIN_MM <= header.ImagePositionPatient[2] <= max(tumour) + MARGIN_MM
+    }
+    return Made(StudyKey(str(seg[0].StudyInstanceUID)), seg[1], tuple(data for _, data in ct), frozenset(near))
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> tuple[Made, Made]:
+    """Two studies of 32 slices of 3 mm, alike but for their UIDs."""
+    folder = tmp_path_factory.mktemp("phantom") / "study"
+    make_phantom_study(folder, seed=0, matrix=128, slices=(24, 56))
+    files = [path.read_bytes() for path in sorted(folder.rglob("*.dcm"))]
+    return made_study(files), made_study([data.replace(b"2.25.", b"2.24.") for data in files])
+
+
+@dataclass
+class Gateway:
+    """A store with its judge, and what it would have run."""
+
+    store: ObjectStore
+    in_flight: InFlight
+    judge: ArrivalJudge
+
+    def put(self, data: bytes, holder: str = "") -> None:
+        self.store.put(io.BytesIO(data), ObjectOrigin("pacs", "dimse", "SENDER", holder))
+
+    def there(self, study: StudyKey) -> set[str]:
+        return {stored.sop_instance_uid for stored in self.store.objects_of(study)}
+
+
+@contextmanager
+def opened(folder: Path, rules: ArrivalRules | None = None) -> Iterator[Gateway]:
+    folder.mkdir(parents=True, exist_ok=True)
+    engine = open_database(f"sqlite:///{folder / 'gateway.sqlite'}")
+    create_tables(engine)
+    with ObjectStore(folder / "objects", engine) as store:
+        in_flight = InFlight(engine, grace=timedelta(minutes=10))
+        yield Gateway(store, in_flight, ArrivalJudge(store, in_flight, Settings(), rules or ArrivalRules()))
+    engine.dispose()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway with nothing in it."""
+    with opened(tmp_path / "gateway") as made:
+        yield made
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_shuffled_arrivals_over_several_associations_are_run_once_and_whole(
+    gateway: Gateway, studies: tuple[Made, Made], seed: int
+) -> None:
+    """Both studies are dealt out to up to four associations, each of which ends after its own last object."""
+    chance = random.Random(seed)
+    objects = [data for made in studies for data in made.everything]
+    chance.shuffle(objects)
+    count = chance.randint(1, 4)
+    dealt = [(data, f"pacs:1:{chance.randrange(count)}") for data in objects]
+    asked: dict[StudyKey, list[str]] = {made.study: [] for made in studies}
+    for at, (data, holder) in enumerate(dealt):
+        gateway.put(data, holder)
+        if all(later != holder for _, later in dealt[at + 1 :]):
+            gateway.in_flight.release(holder)
+        for made in studies:
+            found = gateway.judge(made.study, utc_now())
+            if isinstance(found, Complete):
+                assert made.needed | set(found.contour) <= gateway.there(made.study)
+                asked[made.study].append(found.digest)
+            else:
+                assert isinstance(found, Waiting)
+    for made in studies:
+        assert set(asked[made.study]) == {objects_digest(gateway.store.objects_of(made.study))}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_run_is_premature_where_every_object_has_an_association_of_its_own(
+    gateway: Gateway, studies: tuple[Made, Made], seed: int
+) -> None:
+    """Then geometry alone decides: the contour, all that it references, no gap, 10 mm beyond it."""
+    made = studies[0]
+    objects = made.everything
+    random.Random(seed).shuffle(objects)
+    for data in objects:
+        gateway.put(data)
+        found = gateway.judge(made.study, utc_now())
+        if isinstance(found, Complete):
+            assert made.needed | set(found.contour) <= gateway.there(made.study)
+    assert isinstance(gateway.judge(made.study, utc_now()), Complete)
+
+
+@pytest.mark.parametrize("kept", ["every second slice", "from one end", "without one in the middle"])
+def test_part_of_a_ct_waits_and_the_rest_completes_it(gateway: Gateway, studies: tuple[Made, Made], kept: str) -> None:
+    made = studies[0]
+    seg = changed(made.seg, _without_references)
+    middle = len(made.ct) // 2
+    part = {
+        "every second slice": made.ct[::2],
+        "from one end": made.ct[middle:],
+        "without one in the middle": made.ct[:middle] + made.ct[middle + 1 :],
+    }[kept]
+    for data in (seg, *part):
+        gateway.put(data)
+    found = gateway.judge(made.study, utc_now())
+    assert isinstance(found, Waiting)
+    assert found.until is not None
+    for data in made.ct:
+        gateway.put(data)
+    assert isinstance(gateway.judge(made.study, utc_now()), Complete)
+
+
+def _without_references(seg: pydicom.Dataset) -> None:
+    """A SEG that names its series and no image: geometry alone can tell what is missing."""
+    for series in seg.ReferencedSeriesSequence:
+        series.ReferencedInstanceSequence = series.ReferencedInstanceSequence[:1]
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        del frame.DerivationImageSequence
+
+
+def test_a_contour_alone_waits_and_is_refused_after_the_quiet_time(
+    gateway: Gateway, studies: tuple[Made, Made]
+) -> None:
+    made = studies[0]
+    gateway.put(made.seg)
+    assert isinstance(gateway.judge(made.study, utc_now()), Waiting)
+    late = gateway.judge(made.study, utc_now() + timedelta(hours=1))
+    assert isinstance(late, Refused)
+    assert late.code == "NO_CT"
+
+
+def test_own_results_that_come_back_change_nothing(gateway: Gateway, studies: tuple[Made, Made]) -> None:
+    made = studies[0]
+    for data in made.everything:
+        gateway.put(data)
+    before = gateway.judge(made.study, utc_now())
+    gateway.put(made_object("1.2.3.4", study=made.study.study_instance_uid, sop_class="1.2.840.10008.5.1.4.1.1.88.34"))
+    assert gateway.judge(made.study, utc_now()) == before
+
+
+def test_a_corrected_contour_takes_the_place_of_the_former_one(gateway: Gateway, studies: tuple[Made, Made]) -> None:
+    made = studies[0]
+    for data in made.everything:
+        gateway.put(data)
+    first = gateway.judge(made.study, utc_now())
+
+    def correct(seg: pydicom.Dataset) -> None:
+        seg.SOPInstanceUID = "2.25.1"
+        for segment in seg.SegmentSequence:
+            if "TrackingUID" in segment:
+                segment.TrackingUID = "2.25.2"
+
+    gateway.put(changed(made.seg, correct))
+    second = gateway.judge(made.study, utc_now())
+    assert isinstance(first, Complete)
+    assert isinstance(second, Complete)
+    assert second.contour == ("2.25.1",)
+    assert second.digest != first.digest
+
+
+def test_a_contour_of_another_lesion_is_no_correction(gateway: Gateway, studies: tuple[Made, Made]) -> None:
+    """Nothing says which one is meant: the chain's rule refuses to guess."""
+    made = studies[0]
+
+    def move(seg: pydicom.Dataset) -> None:
+        seg.SOPInstanceUID = "2.25.1"
+        for segment in seg.SegmentSequence:
+            if "TrackingUID" in segment:
+                segment.TrackingUID = "2.25.2"
+        for frame in seg.PerFrameFunctionalGroupsSequence:
+            position = frame.PlanePositionSequence[0].ImagePositionPatient
+            frame.PlanePositionSequence[0].ImagePositionPatient = [position[0] + 60, position[1], position[2]]
+
+    for data in (*made.everything, changed(made.seg, move)):
+        gateway.put(data)
+    late = gateway.judge(made.study, utc_now() + timedelta(hours=1))
+    assert isinstance(late, Refused)
+    assert late.code == "SEVERAL_TUMOUR_SEGMENTS"
+
+
+def test_the_digest_is_of_content_and_not_of_order_time_or_sender(tmp_path: Path, studies: tuple[Made, Made]) -> None:
+    digests = []
+    for number, objects in enumerate((studies[0].everything, studies[0].everything[::-1])):
+        with opened(tmp_path / str(number)) as gateway:
+            for data in objects:
+                gateway.store.put(io.BytesIO(data), ObjectOrigin(f"source-{number}", "folder", f"SENDER{number}"))
+            found = gateway.judge(studies[0].study, utc_now())
+            assert isinstance(found, Complete)
+            digests.append(found.digest)
+    assert digests[0] == digests[1]
+
+
+def test_the_real_case_whose_contour_names_28_of_99_images_waits_for_all_that_is_looked_at(
+    gateway: Gateway, shared_data: Path
+) -> None:
+    folder = shared_data / "ct_4dlung113"
+    files = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".md"]
+    objects = [data for data in files if data[128:132] == b"DICM"]
+    made = {str(read(data).Modality): data for data in objects}
+    if "SEG" not in made and "RTSTRUCT" not in made:
+        pytest.skip("the case has no contour")
+    contours = [data for data in objects if read(data).Modality in ("SEG", "RTSTRUCT")]
+    ct = sorted((d for d in objects if read(d).Modality == "CT"), key=lambda d: float(read(d).ImagePositionPatient[2]))
+    gateway.put(contours[0])
+    study = StudyKey(str(read(contours[0]).StudyInstanceUID))
+    middle = len(ct) // 2
+    inner = sorted(range(len(ct)), key=lambda at: abs(at - middle))
+    complete_at = None
+    for count, at in enumerate(inner, start=1):
+        gateway.put(ct[at])
+        if count % 7 == 0 and isinstance(gateway.judge(study, utc_now()), Complete):
+            complete_at = complete_at or count
+    assert isinstance(gateway.judge(study, utc_now()), Complete)
+    assert complete_at is None or complete_at > 28
