@@ -224,3 +224,25 @@ class ResultDelivery:
     attempts: int = 0
     last_error: str = ""
     next_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CurrentIdentity:
+    """Who a study's patient is for an archive now.
+
+    Attributes
+    ----------
+    patient_id, issuer_of_patient_id, patient_name, birth_date, sex, accession_number
+        The values of the attributes; empty where the archive has none.
+    """
+
+    patient_id: str
+    issuer_of_patient_id: str
+    patient_name: str
+    birth_date: str
+    sex: str
+    accession_number: str
+
+    def __repr__(self) -> str:
+        """Show nothing of the patient."""
+        return "<CurrentIdentity>"

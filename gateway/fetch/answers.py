@@ -9,8 +9,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-from gateway.fetch.archive import CurrentIdentity
 from gateway.peers.failures import PeerError, PeerFailure
+from gateway.records import CurrentIdentity
 from pdl1es.dicom.header_elements import MALFORMED
 
 IDENTITY_KEYWORDS: Final = (

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
+from gateway.records import CurrentIdentity
+
 Put = Callable[[BinaryIO], None]
 """Takes one fetched object as a file, which is closed after the call."""
 
@@ -27,28 +29,6 @@ class ArchivedSeries:
     series_instance_uid: str
     modality: str
     images: int | None
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class CurrentIdentity:
-    """Who a study's patient is for an archive now.
-
-    Attributes
-    ----------
-    patient_id, issuer_of_patient_id, patient_name, birth_date, sex, accession_number
-        The values of the attributes; empty where the archive has none.
-    """
-
-    patient_id: str
-    issuer_of_patient_id: str
-    patient_name: str
-    birth_date: str
-    sex: str
-    accession_number: str
-
-    def __repr__(self) -> str:
-        """Show nothing of the patient."""
-        return "<CurrentIdentity>"
 
 
 class Archive(Protocol):

@@ -29,11 +29,12 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from gateway.fetch.answers import IDENTITY_KEYWORDS, identity_of, number_of, require_series
-from gateway.fetch.archive import ArchivedSeries, CurrentIdentity, Put
+from gateway.fetch.archive import ArchivedSeries, Put
 from gateway.fetch.settings import DicomArchive
 from gateway.peers.association import accepts, associated, require_success
 from gateway.peers.failures import PeerError, PeerFailure
 from gateway.peers.query import PENDING, find, find_context
+from gateway.records import CurrentIdentity
 
 FETCHED: Final = (
     CTImageStorage,

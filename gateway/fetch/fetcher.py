@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.clock import utc_now
-from gateway.fetch.archive import Archive, CurrentIdentity
+from gateway.fetch.archive import Archive
 from gateway.fetch.dicom_archive import DimseArchive
 from gateway.fetch.drawn_on import CONTOUR_CLASSES, DrawnOn, read_drawn_on, series_to_fetch
 from gateway.fetch.notes import FetchNotes
@@ -28,7 +28,7 @@ from gateway.objects.in_flight import InFlight
 from gateway.objects.reception import ObjectOrigin
 from gateway.objects.store import ObjectStore
 from gateway.peers.failures import PeerError, PeerFailure
-from gateway.records import StoredObject, StudyKey
+from gateway.records import CurrentIdentity, StoredObject, StudyKey
 from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError
 from pdl1es.dicom.header import read_instance
 from pdl1es.errors import Refusal

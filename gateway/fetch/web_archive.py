@@ -7,11 +7,12 @@ from typing import Any, BinaryIO, Final
 from pydicom.dataset import Dataset
 
 from gateway.fetch.answers import identity_of, number_of, require_series
-from gateway.fetch.archive import ArchivedSeries, CurrentIdentity, Put
+from gateway.fetch.archive import ArchivedSeries, Put
 from gateway.fetch.multipart import boundary_of, read_parts
 from gateway.fetch.settings import WebArchive
 from gateway.peers.failures import PeerError, PeerFailure
 from gateway.peers.web import open_client, open_session, reasons, status_error
+from gateway.records import CurrentIdentity
 
 MOST_JSON_BYTES: Final = 64 * 2**20
 """Largest answer to a query."""

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Engine
 
 from gateway.clock import utc_now
-from gateway.peers.failures import PeerError
-from gateway.records import ResultDelivery, StoredResult
+from gateway.peers.failures import PeerError, PeerFailure
+from gateway.records import CurrentIdentity, ResultDelivery, StoredResult, StudyKey
 from gateway.send.breaker import after_failure, after_start, after_success, may_send
 from gateway.send.c_store import StoreDestination
 from gateway.send.commitment import CommitmentBook
 from gateway.send.delivery import DeliveryBook, DeliveryDetail
 from gateway.send.destination import Confirmation, Destination
 from gateway.send.drop_folder import DropFolder
+from gateway.send.reconcile import has_moved, refiled
 from gateway.send.retry import next_attempt, scatter
 from gateway.send.rules import SendPlan, shipped_part
 from gateway.send.settings import DestinationSettings, DicomDestination, SendSettings, WebDestination
 from gateway.send.stow import StowDestination
+
+logger = logging.getLogger("pdl1es.gateway.send")
 
 ASK_AGAIN: Final = timedelta(seconds=15)
 """Between two looks whether a peer has answered to a request for storage commitment."""
@@ -41,6 +46,8 @@ class Sender:
         engine: Engine,
         *,
         destinations: Mapping[str, Destination] | None = None,
+        identity_of: Callable[[StudyKey], CurrentIdentity | None] | None = None,
+        copies: Path | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         """Make the destinations of the settings.
@@ -53,6 +60,10 @@ class Sender:
             The gateway's database, with its tables.
         destinations
             In place of those of the settings, by name.
+        identity_of
+            Asks an archive whose a study is now, for destinations with ``reconcile``.
+        copies
+            Folder for the copies that are filed under other values (`gateway.send.reconcile`).
         clock
             Gives the time in UTC.
         """
@@ -65,6 +76,8 @@ class Sender:
             else dict(destinations)
         )
         self._clock = clock
+        self._identity_of = identity_of
+        self._copies = copies
 
     def destination(self, name: str) -> Destination:
         """Return a destination by its name; KeyError where there is none."""
@@ -127,15 +140,36 @@ class Sender:
             spread = timedelta(seconds=rules.pause_seconds * scatter(part.digest, name, detail.delivery.attempts))
             self.book.postpone(part.digest, name, (breaker.open_until or now) + spread / 4)
             return
-        self.book.set_breaker(name, after_start(breaker, rules, now))
         attempt = self.book.record_attempt(part.digest, name)
         try:
-            receipt = self._destinations[name].deliver(part, attempt)
+            sent = self._under_current_values(part, name)
+        except PeerError as error:  # the archive's fault, or a file's: it says nothing of the destination
+            self._give_back(detail, error, attempt)
+            return
+        self.book.set_breaker(name, after_start(breaker, rules, now))
+        try:
+            receipt = self._destinations[name].deliver(sent, attempt)
         except PeerError as error:
             self._failed(detail, error, attempt)
         else:
             self.book.set_breaker(name, after_success())
             self.book.record_sent(receipt, self._clock())
+
+    def _under_current_values(self, part: StoredResult, name: str) -> StoredResult:
+        """Return what is sent: the result, or its copy under the values that the archive has now."""
+        if not self._settings[name].reconcile or self._identity_of is None or self._copies is None:
+            return part
+        identity = self._identity_of(part.study)
+        if identity is None or not has_moved(part, identity):
+            return part
+        copy = refiled(part, identity, self._clock(), self._copies)
+        logger.warning(
+            "%d objects go to %s under the values that the archive has now; %d files stay behind",
+            len(copy.files), name, len(part.files) - len(copy.files), extra={"study": part.study},
+        )  # fmt: skip
+        if not copy.files:
+            raise PeerError(PeerFailure.NOT_ACCEPTED, "the patient's values are printed on all that would be sent")
+        return copy
 
     def _failed(self, detail: DeliveryDetail, error: PeerError, attempt: int) -> None:
         name, now = detail.delivery.destination, self._clock()
@@ -145,8 +179,12 @@ class Sender:
             self.book.set_breaker(name, after_failure(breaker, settings.breaker, now))
         else:  # it answered
             self.book.set_breaker(name, after_success())
+        self._give_back(detail, error, attempt)
+
+    def _give_back(self, detail: DeliveryDetail, error: PeerError, attempt: int) -> None:
+        name, now = detail.delivery.destination, self._clock()
         following = next_attempt(
-            settings.retry,
+            self._settings[name].retry,
             failures=detail.failures + 1,
             first_at=detail.created_at,
             now=now,

@@ -20,6 +20,11 @@ class _Destination(BaseModel):
     name: PeerName = Field(description="by which rules and commands call it")
     retry: RetrySchedule = Field(default_factory=RetrySchedule, description="when a failed delivery is tried again")
     breaker: BreakerRules = Field(default_factory=BreakerRules, description="when it counts as down")
+    reconcile: bool = Field(
+        default=False,
+        description="ask the archive (`fetch.archives`) before each sending for the study's Patient ID and Accession Number, and "
+        "file the result under them where they have changed; a page (`pdf`) has them printed and stays behind then",
+    )
 
 
 class CommitmentRules(BaseModel):

@@ -14,14 +14,14 @@ from pydicom.uid import ComprehensiveSRStorage
 from sqlalchemy import Engine
 
 import gateway.fetch.notes  # noqa: F401 - its table is among those that are made
-from gateway.fetch.archive import ArchivedSeries, CurrentIdentity, Put
+from gateway.fetch.archive import ArchivedSeries, Put
 from gateway.fetch.fetcher import Fetcher
 from gateway.fetch.settings import FetchSettings
 from gateway.objects.in_flight import InFlight
 from gateway.objects.reception import ObjectOrigin
 from gateway.objects.store import ObjectStore
 from gateway.peers.failures import PeerError, PeerFailure
-from gateway.records import StudyKey
+from gateway.records import CurrentIdentity, StudyKey
 from pdl1es.report.software import SOFTWARE
 from tests.gateway.made_objects import made_object
 from tests.gateway.peers.stand_in import until
