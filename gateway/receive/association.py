@@ -12,7 +12,7 @@ import logging
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -24,6 +24,7 @@ from pynetdicom.pdu_primitives import (
     ImplementationClassUIDNotification,
     ImplementationVersionNameNotification,
     MaximumLengthNotification,
+    SCP_SCU_RoleSelectionNegotiation,
 )
 from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 
@@ -91,6 +92,22 @@ class AssociationUser(Protocol):
 
     def store(self, command: Command, context: AcceptedContext) -> DataSink:
         """Begin to take an object.
+
+        Parameters
+        ----------
+        command
+            The request.
+        context
+            In which it came.
+
+        Returns
+        -------
+        DataSink
+        """
+        ...
+
+    def report(self, command: Command, context: AcceptedContext) -> DataSink:
+        """Begin to take what an N-EVENT-REPORT says.
 
         Parameters
         ----------
@@ -204,18 +221,28 @@ class AcceptedAssociation:
             LOG.warning("association rejected: %s", rejection.word)
             self._reject(rejection)
             return None
-        results, _ = negotiate_as_acceptor(request.presentation_context_definition_list, list(self._acceptor.contexts))
+        roles = [item for item in request.user_information if isinstance(item, SCP_SCU_RoleSelectionNegotiation)]
+        results, agreed = negotiate_as_acceptor(
+            request.presentation_context_definition_list,
+            list(self._acceptor.contexts),
+            {UID(item.sop_class_uid or ""): (bool(item.scu_role), bool(item.scp_role)) for item in roles},
+        )
         self._contexts = {
             context.context_id: AcceptedContext(str(context.abstract_syntax), str(context.transfer_syntax[0]))
             for context in results
             if context.result == 0 and context.context_id is not None
         }
         self._peer_pdu_bytes = request.maximum_length_received or 0
-        self._send(self._acceptance(request, results))
+        self._send(self._acceptance(request, results, agreed))
         self._stream.deadline = time.monotonic() + self._limits.total_seconds
         return self._acceptor.serve(request.calling_ae_title.strip())
 
-    def _acceptance(self, request: A_ASSOCIATE, results: list[PresentationContext]) -> bytes:
+    def _acceptance(
+        self,
+        request: A_ASSOCIATE,
+        results: list[PresentationContext],
+        roles: Sequence[SCP_SCU_RoleSelectionNegotiation],
+    ) -> bytes:
         made = A_ASSOCIATE()
         made.application_context_name = UID(APPLICATION_CONTEXT_NAME)
         made.calling_ae_title, made.called_ae_title = request.calling_ae_title, request.called_ae_title
@@ -227,7 +254,7 @@ class AcceptedAssociation:
         implementation.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         version = ImplementationVersionNameNotification()
         version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        made.user_information = [length, implementation, version]
+        made.user_information = [length, implementation, version, *roles]
         return A_ASSOCIATE_AC(made).encode()
 
     def _reject(self, rejection: Rejection) -> None:
@@ -250,6 +277,8 @@ class AcceptedAssociation:
                 if not command.has_data_set:
                     raise ProtocolError("a C-STORE without a data set")
                 answer = self._take(user.store(command, context), context_id)
+            elif command.field == CommandField.N_EVENT_REPORT and command.has_data_set:
+                answer = self._take(user.report(command, context), context_id)
             elif command.field == CommandField.C_CANCEL:
                 continue
             else:

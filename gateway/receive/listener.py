@@ -26,6 +26,7 @@ from gateway.objects.store import ObjectStore
 from gateway.receive.access import LIMIT_REACHED, AccessRules, Rejection
 from gateway.receive.association import AcceptedAssociation, Acceptor
 from gateway.receive.presentation import accepted_contexts
+from gateway.receive.reports import CommitmentAnswer
 from gateway.receive.server_tls import server_context
 from gateway.receive.settings import DimseSource
 from gateway.receive.storage import StoringUser
@@ -50,6 +51,8 @@ class DimseListener:
         Where associations say which studies they bring.
     shared
         Whether other processes listen on the same port.
+    answered
+        Takes what a peer answers to a request for storage commitment; None where none is ever made.
 
     Raises
     ------
@@ -57,10 +60,19 @@ class DimseListener:
         The port is taken, or a certificate cannot be read.
     """
 
-    def __init__(self, settings: DimseSource, store: ObjectStore, in_flight: InFlight, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        settings: DimseSource,
+        store: ObjectStore,
+        in_flight: InFlight,
+        *,
+        shared: bool = False,
+        answered: CommitmentAnswer | None = None,
+    ) -> None:
         self._settings = settings
         self._store = store
         self._in_flight = in_flight
+        self._answered = answered
         self._access = AccessRules(settings.ae_title, settings.senders)
         self._tls = server_context(settings.tls) if settings.tls is not None else None
         self._process = f"{settings.name}:{os.getpid()}"
@@ -219,7 +231,9 @@ class DimseListener:
             judge=judge,
             contexts=accepted_contexts(),
             limits=self._settings.limits,
-            serve=lambda calling: StoringUser(self._store, self._in_flight, replace(origin, calling_ae_title=calling)),
+            serve=lambda calling: StoringUser(
+                self._store, self._in_flight, replace(origin, calling_ae_title=calling), self._answered
+            ),
         )
 
     def take_slot(self) -> bool:

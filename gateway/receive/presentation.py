@@ -10,6 +10,7 @@ from pynetdicom import ALL_TRANSFER_SYNTAXES
 from pynetdicom.presentation import PresentationContext, build_context
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
+STORAGE_COMMITMENT: Final = "1.2.840.10008.1.20.1"
 STORAGE_CLASSES: Final = (
     uids.CTImageStorage,
     uids.EnhancedCTImageStorage,
@@ -39,10 +40,14 @@ _FIRST: Final = (
 
 @cache
 def accepted_contexts() -> tuple[PresentationContext, ...]:
-    """Return what is accepted: storage in every transfer syntax, those without loss of the sender's choice first, and C-ECHO.
+    """Return what is accepted: storage in every transfer syntax, those without loss of the sender's choice first, C-ECHO, and
+    answers to requests for storage commitment.
 
     Where a sender proposes several transfer syntaxes for one context, it is asked for an uncompressed one.
     """
     others = [syntax for syntax in ALL_TRANSFER_SYNTAXES if syntax not in _FIRST]
     storage = [build_context(sop_class, [*_FIRST, *others]) for sop_class in STORAGE_CLASSES]
-    return (build_context(VERIFICATION, list(_FIRST)), *storage)
+    # A peer that answers to a request for storage commitment opens its association in the role of the SCP (PS3.4 J.3.3).
+    commitment = build_context(STORAGE_COMMITMENT, list(_FIRST[:2]))
+    commitment.scu_role = commitment.scp_role = True
+    return (build_context(VERIFICATION, list(_FIRST)), commitment, *storage)

@@ -23,6 +23,8 @@ from gateway.objects.reception import ObjectOrigin, Reception
 from gateway.objects.store import ObjectStore
 from gateway.receive.association import AcceptedContext, Answer
 from gateway.receive.commands import Command, Status
+from gateway.receive.presentation import STORAGE_COMMITMENT
+from gateway.receive.reports import CommitmentAnswer, ReportSink
 from gateway.records import StudyKey
 from pdl1es.report.software import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -43,11 +45,14 @@ class StoringUser:
         Where it says which studies it brings.
     origin
         Source and calling AE title; its holder is this association.
+    answered
+        Takes what a peer answers to a request for storage commitment; None where none is ever made.
     """
 
     objects: ObjectStore
     in_flight: InFlight
     origin: ObjectOrigin
+    answered: CommitmentAnswer | None = None
     has_stored: bool = field(default=False, init=False)
 
     def store(self, command: Command, context: AcceptedContext) -> ObjectSink:
@@ -65,6 +70,23 @@ class StoringUser:
         ObjectSink
         """
         return ObjectSink(self, command, context)
+
+    def report(self, command: Command, context: AcceptedContext) -> ReportSink:
+        """Begin to take what an N-EVENT-REPORT says.
+
+        Parameters
+        ----------
+        command
+            The request.
+        context
+            In which it came.
+
+        Returns
+        -------
+        ReportSink
+        """
+        is_commitment = context.abstract_syntax == STORAGE_COMMITMENT
+        return ReportSink(self.answered if is_commitment else None, context.transfer_syntax)
 
     def ended(self) -> None:
         """Note that the association brings nothing more."""

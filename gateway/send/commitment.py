@@ -6,12 +6,12 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 from pynetdicom import evt
-from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModel,
     StorageCommitmentPushModelInstance,
@@ -144,27 +144,6 @@ class CommitmentBook:
 def transaction_uid_of(receipt: Receipt) -> str:
     """Return the Transaction UID of a request about a set: always the same, so that one that was interrupted is not repeated anew."""
     return generate_uid(entropy_srcs=[receipt.digest, receipt.destination, str(receipt.attempt)])
-
-
-def commitment_context() -> PresentationContext:
-    """Return the presentation context that a listener accepts, so that peers can answer on an association of their own.
-
-    They open it in the role of an SCP (PS3.4 J.3.3).
-    """
-    context = build_context(StorageCommitmentPushModel)
-    context.scu_role = context.scp_role = True
-    return context
-
-
-def commitment_handlers(book: CommitmentBook) -> list[Any]:
-    """Return the handlers by which an association takes answers to requests.
-
-    Parameters
-    ----------
-    book
-        Where they are recorded.
-    """
-    return [(evt.EVT_N_EVENT_REPORT, lambda event: (record_answer(event.event_information, book), None))]
 
 
 def record_answer(information: Dataset, book: CommitmentBook) -> int:

@@ -11,12 +11,12 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pydicom
 import pytest
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, evt
 from sqlalchemy import Engine
 
 from gateway.database import create_tables, open_database
@@ -25,15 +25,20 @@ from gateway.fetch.dicom_archive import DimseArchive
 from gateway.fetch.fetcher import Fetcher, is_ours
 from gateway.fetch.settings import DicomArchive, FetchSettings, WebArchive
 from gateway.fetch.web_archive import DicomWebArchive
+from gateway.objects.in_flight import InFlight
 from gateway.objects.reception import ObjectOrigin
 from gateway.objects.store import ObjectStore
 from gateway.peers.failures import PeerError, PeerFailure
-from gateway.records import ResultDelivery, ResultFile, StoredResult, StudyKey
-from gateway.send.commitment import CommitmentBook, commitment_context, commitment_handlers
+from gateway.receive.listener import DimseListener
+from gateway.receive.settings import DimseSource
+from gateway.records import CurrentIdentity, ResultDelivery, ResultFile, StoredResult, StudyKey
+from gateway.send.commitment import CommitmentBook, record_answer
+from gateway.send.reconcile import has_moved, refiled
 from gateway.send.rules import SendPlan, Shipment
 from gateway.send.sender import Sender
 from gateway.send.settings import SendSettings
 from tests.e2e.dicom_archives import QR_TITLE, QueryArchive, running_archive
+from tests.e2e.dicom_tools import run
 from tests.e2e.pacs import AE_TITLE, LOOPBACK, Pacs, running_pacs
 from tests.e2e.written_reports import Written
 
@@ -44,44 +49,37 @@ pytestmark = pytest.mark.xdist_group("gateway_peers")
 
 
 @dataclass
-class Listener:
-    """A listener on the gateway's port: it takes answers to requests for storage commitment, and what is moved to it."""
+class Receiver:
+    """The gateway's receiver: it takes answers to requests for storage commitment, and what is moved to it."""
 
     port: int
     engine: Engine
-    moved: dict[str, bytes]
+    objects: ObjectStore
 
 
 @pytest.fixture(scope="module")
-def listener(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listener]:
+def listener(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
     """It runs."""
-    engine = open_database(f"sqlite:///{tmp_path_factory.mktemp('gateway') / 'gateway.sqlite'}")
+    folder = tmp_path_factory.mktemp("gateway")
+    engine = open_database(f"sqlite:///{folder / 'gateway.sqlite'}")
     create_tables(engine)
-    entity = AE(GATEWAY_TITLE)
-    context = commitment_context()
-    entity.add_supported_context(context.abstract_syntax or "", scu_role=True, scp_role=True)
-    for sop_class in ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.88.33"):
-        entity.add_supported_context(sop_class, ALL_TRANSFER_SYNTAXES)
-    moved: dict[str, bytes] = {}
-
-    def take(event: Any) -> int:
-        moved[str(event.request.AffectedSOPInstanceUID)] = event.encoded_dataset()
-        return 0x0000
-
-    server = entity.start_server(
-        (LOOPBACK, 0),
-        block=False,
-        evt_handlers=[*commitment_handlers(CommitmentBook(engine)), (evt.EVT_C_STORE, take)],
-    )
-    assert server is not None
-    yield Listener(server.server_address[1], engine, moved)
-    server.shutdown()
+    book = CommitmentBook(engine)
+    with (
+        ObjectStore(folder / "objects", engine) as objects,
+        DimseListener(
+            DimseSource(name="pacs", ae_title=GATEWAY_TITLE, port=0),
+            objects,
+            InFlight(engine),
+            answered=lambda said: record_answer(said, book),
+        ) as running,
+    ):
+        yield Receiver(running.port, engine, objects)
     engine.dispose()
 
 
 @pytest.fixture(scope="module")
 def orthanc(
-    listener: Listener, require_tool: RequireTool, written: Written, tmp_path_factory: pytest.TempPathFactory
+    listener: Receiver, require_tool: RequireTool, written: Written, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pacs]:
     """An Orthanc that knows the gateway and has the study's CT."""
     require_tool("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -93,7 +91,7 @@ def orthanc(
 
 @pytest.fixture(scope="module")
 def dcmqrscp(
-    listener: Listener, require_tool: RequireTool, written: Written, tmp_path_factory: pytest.TempPathFactory
+    listener: Receiver, require_tool: RequireTool, written: Written, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[QueryArchive]:
     """A dcmqrscp that has the study's CT."""
 
@@ -151,7 +149,7 @@ def dicom(port: int, title: str, **settings: Any) -> dict[str, Any]:
 
 
 def test_orthanc_takes_the_set_and_commits_on_a_new_association(
-    orthanc: Pacs, listener: Listener, written: Written, study_uid: str
+    orthanc: Pacs, listener: Receiver, written: Written, study_uid: str
 ) -> None:
     result = stored(written, study_uid, "01")
     delivery, sender = delivered(dicom(orthanc.dicom_port, AE_TITLE), result, listener.engine)
@@ -163,7 +161,7 @@ def test_orthanc_takes_the_set_and_commits_on_a_new_association(
 
 
 def test_orthanc_says_no_for_what_it_does_not_have(
-    orthanc: Pacs, listener: Listener, written: Written, study_uid: str
+    orthanc: Pacs, listener: Receiver, written: Written, study_uid: str
 ) -> None:
     """The objects are deleted between C-STORE and the request: the answer names them, and they are sent again."""
     result = stored(written, study_uid, "02")
@@ -195,7 +193,7 @@ def delete(orthanc: Pacs, uid: str) -> None:
 
 
 def test_orthanc_takes_the_set_by_stow_and_finds_it_by_qido(
-    orthanc: Pacs, listener: Listener, written: Written, study_uid: str
+    orthanc: Pacs, listener: Receiver, written: Written, study_uid: str
 ) -> None:
     result = stored(written, study_uid, "03")
     delivery, sender = delivered({"kind": "stow", "service": {"url": orthanc.web}}, result, listener.engine)
@@ -204,13 +202,36 @@ def test_orthanc_takes_the_set_by_stow_and_finds_it_by_qido(
 
 
 def test_dcmqrscp_does_not_commit_and_is_queried(
-    dcmqrscp: QueryArchive, listener: Listener, written: Written, study_uid: str
+    dcmqrscp: QueryArchive, listener: Receiver, written: Written, study_uid: str
 ) -> None:
     result = stored(written, study_uid, "04")
     destination = dicom(dcmqrscp.port, QR_TITLE, query=True)
     delivery, sender = delivered(destination, result, listener.engine, "sr")
     assert (delivery.state, delivery.attempts) == ("committed", 1), delivery.last_error
     assert sender.book.detail(result.digest, "peer").confirmed_by == "query"
+
+
+def test_a_study_that_the_pacs_has_merged_gets_its_report_under_the_new_values(
+    orthanc: Pacs, listener: Receiver, written: Written, study_uid: str, tmp_path: Path, require_tool: RequireTool
+) -> None:
+    """The copies are as valid as the reports, and a PACS takes them."""
+    dciodvfy = require_tool("dciodvfy")
+    identity = CurrentIdentity("MERGED-1", "", "Merged^Patient", "", "", "ACC-2")
+    result = stored(written, study_uid, "06")
+    assert has_moved(result, identity)
+    copy = refiled(result, identity, datetime(2026, 3, 1, tzinfo=UTC), tmp_path / "copies")
+    assert [file.kind for file in copy.files] == ["sr", "cam"]
+    for file in copy.files:
+        before = next(one for one in result.files if one.kind == file.kind)
+        said = [run(dciodvfy, path) for path in (result.folder / before.name, copy.folder / file.name)]
+        errors = [[line for line in text.splitlines() if line.startswith("Error")] for text in said]
+        assert errors == [[], []]
+    delivery, _ = delivered({"kind": "stow", "service": {"url": orthanc.web}}, copy, listener.engine, "cam", "sr")
+    assert delivery.state == "committed", delivery.last_error
+    there = pydicom.dcmread(io.BytesIO(orthanc.file(copy.files[0].sop_instance_uid)))
+    assert there.PatientID == "MERGED-1"
+    for file in copy.files:  # for Orthanc they are another patient's study of the same UID
+        delete(orthanc, file.sop_instance_uid)
 
 
 @contextmanager
@@ -233,10 +254,10 @@ KINDS = ["dicomweb", "orthanc move", "orthanc get", "dcmqrscp move", "dcmqrscp g
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_series_comes_whole_and_as_it_is_stored(
-    kind: str, orthanc: Pacs, dcmqrscp: QueryArchive, listener: Listener, written: Written, study_uid: str, ct_uid: str
+    kind: str, orthanc: Pacs, dcmqrscp: QueryArchive, listener: Receiver, written: Written, study_uid: str, ct_uid: str
 ) -> None:
     fetched: list[bytes] = []
-    listener.moved.clear()
+    listener.objects.purge(StudyKey(study_uid))
 
     def put(file: BinaryIO) -> None:
         fetched.append(file.read())
@@ -248,7 +269,8 @@ def test_a_series_comes_whole_and_as_it_is_stored(
         assert found.images in (len(written.ct), None)
         assert archive.fetch_series(study_uid, ct_uid, put) == len(written.ct)
         assert archive.sends_to_receiver is kind.endswith("move")
-    came = list(listener.moved.values()) if kind.endswith("move") else fetched
+    moved = [listener.objects.path_of(one).read_bytes() for one in listener.objects.objects_of(StudyKey(study_uid))]
+    came = moved if kind.endswith("move") else fetched
     assert {_content(data) for data in came} == {_content(path.read_bytes()) for path in written.ct}
     if kind != "dcmqrscp move":  # its C-MOVE proposes implicit VR alone
         assert {_syntax(data) for data in came} == {_syntax(path.read_bytes()) for path in written.ct}
@@ -319,7 +341,7 @@ def test_only_the_contour_arrives_and_the_gateway_fetches_the_ct(
 
 
 def test_earlier_reports_come_from_the_archive_and_nothing_else_does(
-    orthanc: Pacs, listener: Listener, written: Written, study_uid: str, tmp_path: Path
+    orthanc: Pacs, listener: Receiver, written: Written, study_uid: str, tmp_path: Path
 ) -> None:
     delivered({"kind": "stow", "service": {"url": orthanc.web}}, stored(written, study_uid, "05"), listener.engine)
     engine = open_database(f"sqlite:///{tmp_path / 'gateway.sqlite'}")

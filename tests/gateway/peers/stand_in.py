@@ -37,6 +37,7 @@ class StandIn:
     slow_seconds: float = 0.0
     commits: Commits = "same"
     listener_port: int = 0
+    listener_title: str = "ANY-SCP"
     hidden: bool = False
     transactions: list[str] = field(default_factory=list)
 
@@ -160,6 +161,7 @@ def _association_of_its_own(peer: StandIn) -> Any:
     association = entity.associate(
         LOOPBACK,
         peer.listener_port,
+        ae_title=peer.listener_title,
         ext_neg=[build_role(StorageCommitmentPushModel, scu_role=False, scp_role=True)],
     )
     assert association.is_established

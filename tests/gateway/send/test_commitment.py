@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from pynetdicom import AE
 from sqlalchemy import Engine, update
 
 from gateway.clock import utc_now
@@ -21,13 +18,11 @@ from gateway.send.commitment import (
     COMMITMENTS,
     UNKNOWN_TRANSACTION,
     CommitmentBook,
-    commitment_context,
-    commitment_handlers,
     record_answer,
     transaction_uid_of,
 )
 from gateway.send.destination import Confirmation
-from tests.gateway.peers.stand_in import LOOPBACK, StandIn, free_port, stand_in, until
+from tests.gateway.peers.stand_in import StandIn, free_port, stand_in
 from tests.gateway.send.dicom_results import SOP_CLASSES, stored_result
 from tests.gateway.send.test_c_store import to
 
@@ -38,20 +33,6 @@ SR = [SOP_CLASSES["sr"]]
 def result(tmp_path: Path) -> StoredResult:
     """A report."""
     return stored_result(tmp_path / "result", "sr")
-
-
-@contextmanager
-def listening(engine: Engine) -> Iterator[int]:
-    """A listener as the receiver has one; gives its port."""
-    entity = AE("PDL1ES")
-    context = commitment_context()
-    entity.add_supported_context(context.abstract_syntax or "", scu_role=context.scu_role, scp_role=context.scp_role)
-    server = entity.start_server((LOOPBACK, 0), block=False, evt_handlers=commitment_handlers(CommitmentBook(engine)))
-    assert server is not None
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
 
 
 def confirmed(peer: StandIn, engine: Engine, result: StoredResult, **settings: Any) -> tuple[StoreDestination, Any]:
@@ -65,15 +46,6 @@ def test_the_answer_on_the_same_association_confirms(result: StoredResult, engin
         destination, receipt = confirmed(peer, engine, result)
         assert destination.confirm(receipt) == Confirmation(True, "commitment")
         assert peer.transactions == [transaction_uid_of(receipt)]
-
-
-def test_the_answer_on_a_new_association_confirms(result: StoredResult, engine: Engine) -> None:
-    with listening(engine) as port, stand_in(SR, commitment=True) as peer:
-        peer.commits, peer.listener_port = "new", port
-        destination, receipt = confirmed(peer, engine, result, commitment={"same_association_seconds": 0})
-        assert destination.confirm(receipt) == Confirmation(None, "commitment")
-        assert until(lambda: destination.confirm(receipt).has_them is True)
-        assert len(peer.transactions) == 1, "the peer is asked once"
 
 
 def test_a_peer_that_does_not_keep_them_is_told(result: StoredResult, engine: Engine) -> None:
