@@ -21,7 +21,7 @@ from tests.e2e.written_reports import Line, Written, lines, one_line
 RequireTool = Callable[[str], str]
 README_PICTURE = {"x": 286, "y": 50, "width": 1276, "height": 945}
 """The viewport without the viewer's own bars: ``docs/images/report.png`` is this artefact; ``picture.png`` and ``page.png``
-beside it are further ones, in 256 colours."""
+beside it are further ones."""
 WAIT = 45_000
 """Milliseconds that the viewer may take for one view on a slow machine."""
 
