@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import Final, Protocol, Self
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -54,6 +54,14 @@ class _Received:
     stored: StoredObject
     folders: frozenset[Path]
     holder: str
+
+
+class ReadableStream(Protocol):
+    """Gives bytes once, as a file that is open for reading does."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return so many bytes, less only at the end."""
+        ...
 
 
 class ObjectStore(ReceptionStore):
@@ -118,7 +126,7 @@ class ObjectStore(ReceptionStore):
             raise StoreUnavailableError("the disk is nearly full")
         return Reception(self, self._incoming / secrets.token_hex(8))
 
-    def put(self, stream: BinaryIO, origin: ObjectOrigin) -> PutOutcome:
+    def put(self, stream: ReadableStream, origin: ObjectOrigin) -> PutOutcome:
         """Store a file with File Meta Information as it is.
 
         Parameters

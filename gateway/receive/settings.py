@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from gateway.peers.settings import AETitle, ClientTls, PeerName, Seconds
+from gateway.peers.settings import AETitle, ClientTls, PeerName, Seconds, is_loopback_host
 
 
 def _address_range(text: str) -> str:
@@ -109,6 +109,8 @@ class OrthancSource(_Section):
             raise ValueError("url: http://HOST:PORT or https://HOST:PORT, without user, query or fragment")
         if (self.user is None) != (self.password_file is None):
             raise ValueError("user and password_file belong together: give both, or none")
+        if self.user is not None and parts.scheme == "http" and not is_loopback_host(parts.hostname):
+            raise ValueError("a password is not sent without TLS: use https")
         return self
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-import gateway.objects.tables  # noqa: F401 - its tables are among those that are made
+import gateway.objects.tables
+import gateway.receive.orthanc  # noqa: F401 - their tables are made
 from gateway.database import create_tables, open_database
 from gateway.objects.store import ObjectStore
 

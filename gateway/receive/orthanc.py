@@ -1,0 +1,195 @@
+"""An Orthanc that the site has, as a source: what is stored there is fetched in the order of its changes (REST ``/changes``).
+
+The number of the last change that was dealt with is kept in the database after the objects of its page were stored. So a page may be
+fetched twice, which the store makes nothing of, and none is left out.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from typing import Any, Final
+
+import requests
+from sqlalchemy import BigInteger, Column, Engine, String, Table, select
+
+from gateway.database import METADATA, read_only
+from gateway.objects.errors import NotStorableError
+from gateway.objects.in_flight import InFlight
+from gateway.objects.index import upsert_into
+from gateway.objects.reception import ObjectOrigin
+from gateway.objects.store import ObjectStore
+from gateway.peers.failures import PeerError, PeerFailure
+from gateway.peers.settings import WebService
+from gateway.peers.web import open_session, reasons, status_error
+from gateway.receive.presentation import STORAGE_CLASSES
+from gateway.receive.settings import OrthancSource
+from pdl1es.regular_file import read_regular_file
+
+LOG: Final = logging.getLogger("pdl1es.gateway.receive")
+PAGE: Final = 100
+_MOST_PASSWORD_BYTES: Final = 4096
+_NOT_FOUND: Final = 404
+
+ORTHANC_CHANGES: Final = Table(
+    "orthanc_changes",
+    METADATA,
+    Column("source", String(64), primary_key=True),
+    Column("url", String(1024), primary_key=True),
+    Column("last", BigInteger, nullable=False),
+)
+"""The last change of each Orthanc that was dealt with."""
+
+
+class OrthancChanges:
+    """Fetches what is new in an Orthanc.
+
+    Parameters
+    ----------
+    settings
+        The source.
+    store
+        Where objects go.
+    in_flight
+        Where it says which studies it brings.
+    """
+
+    def __init__(self, settings: OrthancSource, store: ObjectStore, in_flight: InFlight) -> None:
+        self._settings = settings
+        self._store = store
+        self._in_flight = in_flight
+        self._engine: Engine = store.index.engine
+        self._holder = f"{settings.name}:changes"
+        self._classes = {str(uid) for uid in STORAGE_CLASSES}
+
+    def look(self) -> bool:
+        """Store what one page of changes names, and tell whether there is another page.
+
+        Raises
+        ------
+        gateway.peers.failures.PeerError
+            Orthanc does not answer as it should.
+        gateway.objects.errors.StoreUnavailableError
+            The store takes nothing now.
+        """
+        with self._session() as session:
+            last = self._known()
+            if last is None:
+                last = self._json(session, "/changes?last")["Last"] if self._settings.from_now else 0
+                self._remember(int(last))
+            page = self._json(session, f"/changes?since={int(last)}&limit={PAGE}")
+            for change in page["Changes"]:
+                if change.get("ChangeType") == "NewInstance":
+                    self._fetch(session, str(change["ID"]))
+            done = bool(page["Done"])
+            if page["Changes"]:
+                self._remember(int(page["Last"]))
+            elif done and int(self._json(session, "/changes?last")["Last"]) < int(last):
+                LOG.warning(
+                    "source %s: Orthanc counts from the beginning again; all of it is looked at", self._settings.name
+                )
+                self._remember(0)
+                return True
+        if done:
+            self._in_flight.release(self._holder)
+        return not done
+
+    def _fetch(self, session: requests.Session, identifier: str) -> None:
+        address = f"/instances/{identifier}"
+        if not identifier.replace("-", "").isalnum():
+            raise PeerError(PeerFailure.BAD_ANSWER, "a change of Orthanc names no instance")
+        kind = self._get(session, f"{address}/metadata/SopClassUid")
+        if kind is not None and kind.text.strip() not in self._classes:
+            return
+        file = self._get(session, f"{address}/file", stream=True)
+        if file is None:
+            return  # removed since
+        origin = ObjectOrigin(self._settings.name, "orthanc", holder=self._holder)
+        try:
+            with file, reasons("an object of Orthanc"):
+                self._store.put(_Stream(file.iter_content(2**18)), origin)
+        except NotStorableError as error:
+            LOG.warning("source %s: an object was not stored: %s", self._settings.name, error.reason)
+
+    def _session(self) -> requests.Session:
+        settings = self._settings
+        service = WebService(url=settings.url, tls=settings.tls, response_seconds=settings.response_seconds)
+        session = open_session(service, self._store.limits.max_object_bytes)
+        if settings.user is not None and settings.password_file is not None:
+            session.auth = (settings.user, _password(settings))
+        return session
+
+    def _get(self, session: requests.Session, address: str, *, stream: bool = False) -> requests.Response | None:
+        """Ask Orthanc; None where it does not have what is asked for."""
+        with reasons("a request to Orthanc"):
+            answer = session.get(
+                self._settings.url.rstrip("/") + address, stream=stream, timeout=self._settings.response_seconds
+            )
+        if answer.status_code == _NOT_FOUND:
+            answer.close()
+            return None
+        if answer.status_code != requests.codes.ok:
+            answer.close()
+            raise status_error("a request to Orthanc", answer.status_code)
+        return answer
+
+    def _json(self, session: requests.Session, address: str) -> dict[str, Any]:
+        answer = self._get(session, address)
+        try:
+            found = answer.json() if answer is not None else None
+        except ValueError:
+            found = None
+        wanted = {"Last"} if address.endswith("?last") else {"Last", "Changes", "Done"}
+        if not isinstance(found, dict) or not wanted <= found.keys():
+            raise PeerError(PeerFailure.BAD_ANSWER, "the answer about changes is not Orthanc's")
+        return found
+
+    def _known(self) -> int | None:
+        table, settings = ORTHANC_CHANGES, self._settings
+        query = select(table.c.last).where(table.c.source == settings.name, table.c.url == settings.url)
+        with read_only(self._engine).connect() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    def _remember(self, last: int) -> None:
+        values = {"source": self._settings.name, "url": self._settings.url, "last": last}
+        insert = upsert_into(self._engine, ORTHANC_CHANGES)
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert.on_conflict_do_update(index_elements=["source", "url"], set_={"last": insert.excluded.last}),
+                values,
+            )
+
+
+class _Stream(io.RawIOBase):
+    """Parts of a body as a stream that is read once."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return so many bytes, less only at the end; all where none are said."""
+        found = bytearray()
+        while size < 0 or len(found) < size:
+            if not self._left:
+                part = next(self._parts, b"")
+                if not part:
+                    break
+                self._left = memoryview(part)
+            take = len(self._left) if size < 0 else min(size - len(found), len(self._left))
+            found += self._left[:take]
+            self._left = self._left[take:]
+        return bytes(found)
+
+
+def _password(settings: OrthancSource) -> str:
+    assert settings.password_file is not None
+    try:
+        return read_regular_file(settings.password_file, _MOST_PASSWORD_BYTES).decode("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PeerError(PeerFailure.NOT_AUTHORISED, "the file of the password cannot be read") from error
