@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from docs import chain_diagram
+from gateway.peers.failures import peer_failure_table
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 PAGES: Final = ("README.md", "docs/*.md")
@@ -185,6 +186,7 @@ FACTS: Final[dict[str, Callable[[], str]]] = {
     "steps": chain_diagram.steps_table,
     "core": lambda: rooms("pdl1es"),
     "gateway": lambda: rooms("gateway"),
+    "peer-failures": peer_failure_table,
     "training": lambda: rooms("training"),
 }
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pydicom.dataset import Dataset
 from pydicom.uid import (
+    Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
@@ -41,6 +42,7 @@ FETCHED: Final = (
     EnhancedCTImageStorage,
     LegacyConvertedEnhancedCTImageStorage,
     ComprehensiveSRStorage,
+    Comprehensive3DSRStorage,
 )
 """SOP classes that are taken by C-GET."""
 SYNTAXES: Final = (

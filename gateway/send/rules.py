@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.peers.settings import PeerName
 from gateway.records import StoredResult
 from pdl1es.report.kinds import REPORT_KINDS
+from pdl1es.settings import OutputKind
 
 SENDER: Final = "sender"
 """In a rule: the destination that has the AE title from which the study came."""
-JSON: Final = "json"
-"""The kind of ``result.json``, which only a folder takes."""
+NO_DICOM: Final = ("fhir", "json")
+"""Kinds of outputs that are no DICOM objects, which only a folder takes: the FHIR bundle and ``result.json``."""
 
-OutputKind = Literal["sr", "cam", "pdf", "json"]
 ResultStatus = Literal["scored", "refused"]
 
 
@@ -63,14 +63,14 @@ class Address:
     ----------
     ae_title
         Its AE title; empty where it has none.
-    takes_json
+    takes_any
         Whether it takes files that are no DICOM objects.
     is_loopback
         Whether what is sent there stays on this machine.
     """
 
     ae_title: str
-    takes_json: bool
+    takes_any: bool
     is_loopback: bool
 
 
@@ -83,7 +83,7 @@ class Shipment:
     destination
         Its name.
     kinds
-        Kinds of outputs, in the order of `REPORT_KINDS`, ``json`` last.
+        Kinds of outputs, in the order of `REPORT_KINDS`, then those of `NO_DICOM`.
     """
 
     destination: str
@@ -194,7 +194,7 @@ def shipped_part(result: StoredResult, kinds: tuple[str, ...]) -> StoredResult:
         Pictures and pages first, the structured report after them: where a connection breaks in the middle, no report is there
         that names a picture which is not.
     """
-    order = ("cam", "pdf", "sr", JSON)
+    order = ("cam", "pdf", "sr", *NO_DICOM)
     files = sorted(
         (file for file in result.files if file.kind in kinds), key=lambda file: (order.index(file.kind), file.name)
     )
@@ -215,5 +215,5 @@ def _senders(origin: Origin, addresses: Mapping[str, Address]) -> tuple[str, ...
 
 def _kinds(result: StoredResult, wanted: set[str], address: Address) -> tuple[str, ...]:
     there = {file.kind for file in result.files}
-    kinds = (*REPORT_KINDS, JSON) if address.takes_json else REPORT_KINDS
+    kinds = (*REPORT_KINDS, *NO_DICOM) if address.takes_any else REPORT_KINDS
     return tuple(kind for kind in kinds if kind in wanted & there)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from gateway.peers.settings import AETitle, DicomNode, PeerName, Seconds, WebService
 from gateway.send.breaker import BreakerRules
 from gateway.send.retry import RetrySchedule
-from gateway.send.rules import JSON, SENDER, Address, SendRule
+from gateway.send.rules import NO_DICOM, SENDER, Address, SendRule
 
 
 class _Destination(BaseModel):
@@ -107,8 +107,8 @@ class SendSettings(BaseModel):
         ]
         no_folder = {destination.name for destination in self.destinations if destination.kind != "folder"}
         for rule in self.rules:
-            if set(rule.outputs) == {JSON} and (asked := no_folder & set(rule.to)):
-                wrong.append(f"{', '.join(sorted(asked))} takes DICOM objects alone, and a rule sends it {JSON} alone")
+            if set(rule.outputs) <= set(NO_DICOM) and (asked := no_folder & set(rule.to)):
+                wrong.append(f"{', '.join(sorted(asked))} takes DICOM objects alone, and a rule sends it none")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
@@ -121,7 +121,7 @@ class SendSettings(BaseModel):
 def _address(destination: DicomDestination | WebDestination | FolderDestination) -> Address:
     # A folder may be a share of the network that other machines read.
     if isinstance(destination, DicomDestination):
-        return Address(destination.node.ae_title, takes_json=False, is_loopback=destination.node.is_loopback)
+        return Address(destination.node.ae_title, takes_any=False, is_loopback=destination.node.is_loopback)
     if isinstance(destination, WebDestination):
-        return Address("", takes_json=False, is_loopback=destination.service.is_loopback)
-    return Address("", takes_json=True, is_loopback=False)
+        return Address("", takes_any=False, is_loopback=destination.service.is_loopback)
+    return Address("", takes_any=True, is_loopback=False)

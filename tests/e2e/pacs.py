@@ -98,8 +98,12 @@ class Pacs:
 
 
 @contextmanager
-def running_pacs(orthanc: str, folder: Path, modalities: dict[str, dict[str, Any]] | None = None) -> Iterator[Pacs]:
-    """Start Orthanc, wait until it answers, and end it. It knows the modalities that are given beside that of the tests.
+def running_pacs(
+    orthanc: str, folder: Path, modalities: dict[str, dict[str, Any]] | None = None, script: Path | None = None
+) -> Iterator[Pacs]:
+    """Start Orthanc, wait until it answers, and end it.
+
+    It knows the modalities that are given beside that of the tests, and runs the script in Lua.
 
     Orthanc 1.10.1 has no setting for the address it listens on and takes all of the machine's; so remote HTTP requests
     are refused by its own setting, and DICOM ones by the check of the calling host.
@@ -121,6 +125,8 @@ def running_pacs(orthanc: str, folder: Path, modalities: dict[str, dict[str, Any
         "DicomAlwaysAllowStore": False,
         "DicomModalities": {"tests": {"AET": "STORESCU", "Host": LOOPBACK, "Port": free_port()}} | (modalities or {}),
         "StorageCompression": False,
+        "StableAge": 1,
+        "LuaScripts": [] if script is None else [str(script)],
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": True, "WadoRoot": "/wado", "Ssl": False},
     }
     (folder / "orthanc.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")

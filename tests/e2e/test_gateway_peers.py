@@ -362,3 +362,30 @@ def test_earlier_reports_come_from_the_archive_and_nothing_else_does(
     assert is_ours(report)
     assert report == pydicom.dcmread(written.reports["sr"])
     engine.dispose()
+
+
+@pytest.mark.parametrize("script", ["orthanc-contours.lua", "orthanc-studies.lua"])
+def test_orthanc_routes_by_the_scripts_of_the_documentation(
+    script: str, listener: Receiver, written: Written, study_uid: str, require_tool: RequireTool, repository: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """The CT is stored first, then the contour: the gateway gets what the script says, and fetches the rest."""
+    require_tool("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+    study = StudyKey(study_uid)
+    listener.objects.purge(study)
+    gateway = {"AET": GATEWAY_TITLE, "Host": LOOPBACK, "Port": listener.port}
+    path = repository / "docs" / "examples" / script
+    with running_pacs(require_tool("Orthanc"), tmp_path, {"pdl1es": gateway}, path) as pacs:
+        pacs.store(require_tool("storescu"), list(written.ct))
+        time.sleep(1.5)
+        assert listener.objects.objects_of(study) == (), "a CT without contour is not routed"
+        pacs.store(require_tool("storescu"), [written.segmentation])
+        routed = 1 if script == "orthanc-contours.lua" else len(written.ct) + 1
+        end = time.monotonic() + 30
+        while len(listener.objects.objects_of(study)) < routed and time.monotonic() < end:
+            time.sleep(0.2)
+        assert len(listener.objects.objects_of(study)) == routed
+        settings = {"archives": [{"name": "web", "kind": "dicomweb", "service": {"url": pacs.web}}], "after_seconds": 0}
+        fetched = Fetcher(FetchSettings.model_validate(settings), listener.engine, listener.objects).complete(study)
+        assert fetched == len(written.ct) + 1 - routed
+    listener.objects.purge(study)
