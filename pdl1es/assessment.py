@@ -185,7 +185,8 @@ def assess(
     Assessment
         Groups are withheld where a warning says so. Warnings come in the order in which a reader needs them: imputed
         clinical values, slices that disagree, a contour that decides, what is implausible, the protocol's, then the
-        features' and the files'.
+        features' and the files'. Where the groups are withheld, nothing is said of what would turn them over: there is no
+        cut-off to lie on a side of.
     """
     questions = (
         (model.expression_cut_off, "high PD-L1 expression"),
@@ -210,15 +211,17 @@ def assess(
     )
     implausible = plausibility.warnings if plausibility is not None else ()
     optional = [
-        imputation_warning(prediction),
-        *spread,
         *implausible,
         *selection.warnings,
         missing_features_warning(prediction),
         unlike_training_warning(unlike, rules.unlike_training),
+        *further_warnings,
+        files,
     ]
-    warnings = tuple(warning for warning in [*optional, *further_warnings, files] if warning is not None)
-    withheld = withheld_because(warnings) is not None
+    of_the_input = tuple(warning for warning in optional if warning is not None)
+    withheld = withheld_because(of_the_input) is not None
+    of_the_score = [imputation_warning(prediction), *([] if withheld else spread)]
+    warnings = (*(warning for warning in of_the_score if warning is not None), *of_the_input)
     return Assessment(
         selection=selection,
         tumour=tumour,

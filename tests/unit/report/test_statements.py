@@ -84,6 +84,21 @@ def test_a_withheld_result_gives_its_reason_once_and_no_cut_off_anywhere() -> No
         assert cut_off not in everything, cut_off
 
 
+def test_where_groups_are_withheld_nothing_is_said_of_what_would_turn_them_over() -> None:
+    """Such a warning names the cut-off."""
+    spread = prediction(slice_scores=np.array([0.4, 0.73, 0.8]))
+    given, withheld = (
+        {warning.code for warning in report_case(warnings=warnings, predicted=spread).assessment.warnings}
+        for warnings in ((), (SMOOTH,))
+    )
+    assert "SLICES_DISAGREE" in given
+    assert withheld == {"SMOOTH_KERNEL", "CLINICAL_VALUES_IMPUTED"}
+    everything = " ".join(
+        s.words for s in report_statements(report_case(warnings=(SMOOTH,), predicted=spread).assessment)
+    )
+    assert "0.660" not in everything
+
+
 @pytest.mark.parametrize(("warnings", "count"), [((), "1 warning below."), ((THICK,), "2 warnings below."),
                                                  ((THICK, SMOOTH), "2 other warnings below.")])  # fmt: skip
 def test_the_summary_counts_the_warnings_that_follow(warnings: tuple[ScoreWarning, ...], count: str) -> None:
