@@ -50,6 +50,37 @@ def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any
             yield key, field.get_default(call_default_factory=True), _meaning(model, name)
 
 
+def gateway_settings_table() -> str:
+    """Return every key of ``gateway.yaml`` with its default, what is allowed and what it means."""
+    from gateway.settings.file import GatewaySettings
+
+    lines = ["| key | default | meaning |", "|---|---|---|"]
+    lines += [f"| `{key}` | {default} | {meaning} |" for key, default, meaning in _nested_fields(GatewaySettings)]
+    return "\n".join(lines)
+
+
+def _nested_fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Give every key of a model and of those within it: ``[]`` stands for each of a list, ``[kind]`` for those of one kind."""
+    for name, field in model.model_fields.items():
+        within = list(_models_within(field.annotation))
+        is_list = get_origin(field.annotation) is tuple
+        if not within or is_list or len(within) > 1:
+            default = field.get_default(call_default_factory=True)
+            shown = "must be given" if field.is_required() else "" if default in (None, ()) else _value(default)
+            yield f"{prefix}{name}", shown, _meaning(model, name)
+        for one in within:
+            kinds = get_args(one.model_fields["kind"].annotation) if "kind" in one.model_fields else ()
+            several = f"[{kinds[0]}]" if kinds and len(within) > 1 else "[]" if is_list else ""
+            yield from _nested_fields(one, f"{prefix}{name}{several}.")
+
+
+def _models_within(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_within(part)
+
+
 def _meaning(model: type[BaseModel], name: str) -> str:
     schema = model.model_json_schema()["properties"][name if not (a := model.model_fields[name].alias) else a]
     meaning = schema.get("description", "")
@@ -74,6 +105,17 @@ def command_reference() -> str:
 
     group: Any = typer.main.get_command(app)
     return "\n\n".join(_command(name, group.commands[name]) for name in run_time_commands())
+
+
+def gateway_command_reference() -> str:
+    """Return every command of the gateway with its arguments and options, as its help has them."""
+    from gateway.steer.cli import app
+
+    group: Any = typer.main.get_command(app)
+    steer = group.commands["gateway"]
+    parts = [_command("serve", group.commands["serve"])]
+    parts += [_command(f"gateway {name}", command) for name, command in steer.commands.items()]
+    return "\n\n".join(parts).replace("\n## ", "\n### ").replace("## `pdl1es serve`", "### `pdl1es serve`", 1)
 
 
 def run_time_commands() -> list[str]:
@@ -181,6 +223,8 @@ def rooms(folder: str) -> str:
 FACTS: Final[dict[str, Callable[[], str]]] = {
     "settings": settings_table,
     "commands": command_reference,
+    "gateway-settings": gateway_settings_table,
+    "gateway-commands": gateway_command_reference,
     "inspection": inspection_keys,
     "model": shipped_model,
     "steps": chain_diagram.steps_table,

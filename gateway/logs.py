@@ -30,6 +30,7 @@ _LIBRARIES: Final = {
     "httpx": logging.WARNING,
     "urllib3": logging.WARNING,
     "dicomweb_client": logging.WARNING,
+    "py.warnings": logging.CRITICAL,
     "uvicorn": logging.WARNING,
     "sqlalchemy": logging.WARNING,
 }
@@ -102,10 +103,10 @@ class JsonLines(logging.Formatter):
     process
         Name of the process.
     study_hash
-        Names studies.
+        Names studies; None for a process that knows of none.
     """
 
-    def __init__(self, process: str, study_hash: StudyHash) -> None:
+    def __init__(self, process: str, study_hash: StudyHash | None) -> None:
         super().__init__()
         self._process = process
         self._hash = study_hash
@@ -120,7 +121,7 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
         }
         study = getattr(record, "study", None)
-        if isinstance(study, StudyKey):
+        if self._hash is not None and isinstance(study, StudyKey):
             line["study"] = self._hash.of(study)
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
@@ -131,7 +132,7 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=True)
 
 
-def log_as_json(process: str, level: str, study_hash: StudyHash, stream: TextIO | None = None) -> None:
+def log_as_json(process: str, level: str, study_hash: StudyHash | None, stream: TextIO | None = None) -> None:
     """Let this process log JSON lines.
 
     Parameters
@@ -141,13 +142,14 @@ def log_as_json(process: str, level: str, study_hash: StudyHash, stream: TextIO 
     level
         The least that is logged.
     study_hash
-        Names studies.
+        Names studies; None for a process that knows of none.
     stream
         Where to; standard error where it is left out.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines(process, study_hash))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(True)
     for name, least in _LIBRARIES.items():
         library = logging.getLogger(name)
         library.handlers.clear()

@@ -18,6 +18,9 @@ SENDER: Final = "sender"
 NO_DICOM: Final = ("fhir", "json")
 """Kinds of outputs that are no DICOM objects, which only a folder takes: the FHIR bundle and ``result.json``."""
 
+NOTHING_TO_SEND: Final = "the result has none of the outputs that the rules send there"
+"""Why a destination gets nothing of a refused study without a report: nothing is kept from it."""
+
 ResultStatus = Literal["scored", "refused"]
 
 
@@ -172,7 +175,7 @@ def plan_sending(
         if demonstration and not allow_demonstration and not address.is_loopback:
             withheld[name] = "the model was not trained on patients, and allow_demonstration is not set"
         elif not kinds:
-            withheld[name] = "the result has none of the outputs that the rules send there"
+            withheld[name] = NOTHING_TO_SEND
         else:
             shipments.append(Shipment(name, kinds))
     return SendPlan(tuple(shipments), tuple(Withheld(name, withheld[name]) for name in sorted(withheld)))

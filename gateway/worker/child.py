@@ -159,6 +159,7 @@ def main() -> None:
     # What a library prints does not get between the replies.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
+    from gateway.logs import log_as_json
     from gateway.worker.messages import WorkerReady
     from pdl1es.errors import Refusal
     from pdl1es.model.folder import model_folder_of
@@ -167,6 +168,7 @@ def main() -> None:
 
     settings = load_settings(given.config)
     prepare_process(settings.log.level)
+    log_as_json("worker", settings.log.level, None)
     with os.fdopen(given.replies, "wb") as replies, os.fdopen(given.tasks, "rb") as tasks:
         try:
             model = FusionModel.load(

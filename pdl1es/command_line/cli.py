@@ -377,6 +377,17 @@ def attach_training() -> None:
         app.add_typer(training)
 
 
+def attach_gateway() -> None:
+    """Add the gateway's commands where it is installed (the extra ``gateway``)."""
+    package = find_spec("gateway")
+    if package is None or package.origin is None or not Path(package.origin).with_name("steer").is_dir():
+        return
+    if find_spec("dbos"):
+        from gateway.steer.cli import app as gateway
+
+        app.add_typer(gateway)
+
+
 def command_line(arguments: list[str], *, name: str = "pdl1es", execute: Execute | None = None) -> None:
     """Run a command and end the process.
 
@@ -403,7 +414,7 @@ def command_line(arguments: list[str], *, name: str = "pdl1es", execute: Execute
 
 
 def main() -> None:
-    """Run the command line ``pdl1es``, with the training's commands where they are installed."""
+    """Run the command line ``pdl1es``, with the training's and the gateway's commands where they are installed."""
     limit_blas_threads()
     arguments = sys.argv[1:]
     if command_names().intersection(arguments[:1]):
@@ -411,6 +422,7 @@ def main() -> None:
         leave_out_what_is_not_used()
     else:
         attach_training()
+        attach_gateway()
     command_line(arguments)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -24,6 +25,7 @@ def stream() -> Iterator[StringIO]:
     log_as_json("executor", "INFO", StudyHash(b"k" * 32), written)
     yield written
     root.handlers[:], root.level = before
+    logging.captureWarnings(False)
 
 
 def lines(stream: StringIO) -> list[dict[str, object]]:
@@ -53,6 +55,11 @@ def test_an_exception_is_told_by_kind_and_place_and_never_by_its_text(stream: St
 @pytest.mark.parametrize("library", ["pynetdicom", "pydicom", "dbos", "sqlalchemy.engine", "uvicorn.access"])
 def test_a_library_says_nothing_below_a_warning(stream: StringIO, library: str) -> None:
     logging.getLogger(library).info("INSERT INTO studies VALUES ('Doe')")
+    assert stream.getvalue() == ""
+
+
+def test_a_warning_that_quotes_a_value_is_not_logged(stream: StringIO) -> None:
+    warnings.warn("Invalid value for VR PN: 'Doe^Jane'", stacklevel=1)
     assert stream.getvalue() == ""
 
 

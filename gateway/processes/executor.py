@@ -1,0 +1,236 @@
+"""The executor: ``python -m gateway.processes.executor``. It judges what arrived, has it scored, stores the results and sends them.
+
+One of them runs for a gateway; a lock in the gateway's folder sees to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.arrival.digest import objects_digest
+from gateway.arrival.judge import ArrivalJudge
+from gateway.fetch.fetcher import Fetcher
+from gateway.health.heartbeat import Heartbeat
+from gateway.objects.in_flight import InFlight
+from gateway.objects.store import ObjectStore
+from gateway.processes.arrivals import header_of
+from gateway.processes.deliveries import DeliveryThreads, sending_plan
+from gateway.processes.setup import (
+    CLINICAL_FOLDER,
+    OBJECTS_FOLDER,
+    RESULTS_FOLDER,
+    WORK_FOLDER,
+    ProcessParts,
+    begin_process,
+    keep_doing,
+)
+from gateway.records import StoredResult
+from gateway.retention.removal import remove_old_tables, remove_what_may_go
+from gateway.send.rules import NOTHING_TO_SEND
+from gateway.send.sender import Sender
+from gateway.worker.messages import WorkerReady
+from gateway.worker.pool import WorkerError, WorkerPool
+from gateway.workflow.clinical_table import ClinicalWatch
+from gateway.workflow.digest import settings_digest
+from gateway.workflow.durable import RunContext, RunExecutor, RunQueue
+from gateway.workflow.results import ResultStore
+from gateway.workflow.runner import RunServices
+from gateway.workflow.runs import RunLedger
+from gateway.workflow.watch import StudyWatch, WatchParts, clinical_part
+from pdl1es.exit_code import ExitCode
+from pdl1es.settings import load_settings
+
+logger = logging.getLogger("pdl1es.gateway.executor")
+
+LOCK_FILE: Final = "executor.lock"
+_WATCH_SECONDS: Final = 0.2
+_RETENTION_SECONDS: Final = 60.0
+
+
+class _Executor:
+    """Everything that the executor's threads share."""
+
+    def __init__(self, parts: ProcessParts, ready: WorkerReady, pool: WorkerPool) -> None:
+        settings, engine = parts.settings, parts.engine
+        self.parts, self.pool, self.ready = parts, pool, ready
+        self.objects = ObjectStore(settings.folder / OBJECTS_FOLDER, engine, settings.storage.limits)
+        self.results = ResultStore(engine, settings.folder / RESULTS_FOLDER)
+        self.ledger = RunLedger(engine)
+        self.sender = Sender(settings.send, engine)
+        self.clinical = ClinicalWatch(engine, settings.folder / CLINICAL_FOLDER, settings.clinical)
+        self.application = load_settings(settings.application.config_file)
+        self.judge = ArrivalJudge(self.objects, InFlight(engine), self.application, settings.arrival)
+        self.fetcher = Fetcher(settings.fetch, engine, self.objects)
+        self.deliveries = DeliveryThreads(self.sender, self.results, settings.send)
+        self.dbos = RunExecutor(settings.workflow_database_url)
+        self._retained = time.monotonic()
+
+    def watch(self, queue: RunQueue) -> StudyWatch:
+        """Return the watch over what arrives."""
+        return StudyWatch(
+            WatchParts(
+                index=self.objects.index,
+                judge=self.judge,
+                objects_of=self.objects.objects_of,
+                header_of=partial(header_of, self.objects),
+                ledger=self.ledger,
+                queue=queue,
+                clinical=self.clinical,
+                rules=self.parts.settings.runs,
+                model_sha256=self.ready.model_sha256,
+                settings=settings_digest(self.application),
+                waiting=lambda arrival: self.fetcher.ask(arrival.study),
+            )
+        )
+
+    def context(self) -> RunContext:
+        """Return what the durable steps work with."""
+        work = self.parts.settings.folder / WORK_FOLDER
+        work.mkdir(exist_ok=True)
+        services = RunServices(
+            objects=self.objects,
+            results=self.results,
+            scorer=self.pool,
+            work_folder=work,
+            objects_digest=objects_digest,
+            earlier_reports=self.fetcher.earlier_reports if self.parts.settings.fetch.archives else None,
+        )
+        return RunContext(
+            services=services,
+            ledger=self.ledger,
+            rules=self.parts.settings.runs,
+            training_data=self.ready.training_data,
+            clinical=lambda study: clinical_part(self.clinical, header_of(self.objects, study)),
+            hand_over=self.hand_over,
+        )
+
+    def hand_over(self, stored: StoredResult) -> None:
+        """Plan a result's deliveries; what is withheld is told in the log and kept with the result."""
+        settings = self.parts.settings
+        plan = sending_plan(
+            stored,
+            self.objects.objects_of(stored.study),
+            settings.send,
+            training_data=self.ready.training_data,
+            allow_demonstration=settings.allow_demonstration,
+        )
+        self.sender.begin(stored, plan)
+        withheld = [f"{one.destination}: {one.reason}" for one in plan.withheld if one.reason != NOTHING_TO_SEND]
+        self.results.handed_over(stored.digest, withheld)
+        logger.info("a result goes to %d destinations", len(plan.shipments), extra={"study": stored.study})
+        for line in withheld:
+            logger.warning("nothing is sent to %s", line, extra={"study": stored.study})
+
+    def detail(self) -> Mapping[str, Any]:
+        """Return what the heartbeat says."""
+        alive, busy = self.pool.alive, self.pool.busy
+        problems = [] if alive else ["no worker can be started; the log says why"]
+        return {
+            "workers": {"busy": busy, "idle": max(0, alive - busy)},
+            "worker_restarts": dict(self.pool.restarts),
+            "model": f"{self.ready.model_name} {self.ready.model_version}",
+            "training_data": self.ready.training_data,
+            "clinical_problem": self.clinical.problem,
+            "problems": problems,
+        }
+
+    def look(self, watch: StudyWatch) -> bool:
+        """Do once what the watch does, and now and then what retention does."""
+        asked = watch.look()
+        if time.monotonic() - self._retained > _RETENTION_SECONDS:
+            self._retained = time.monotonic()
+            rules = self.parts.settings.retention
+            remove_what_may_go(self.parts.engine, self.objects, self.results, rules)
+            if self.clinical.current is not None and isinstance(rules.delivered_days, float):
+                remove_old_tables(
+                    self.parts.settings.folder / CLINICAL_FOLDER,
+                    self.clinical.current.sha256,
+                    older_than=time.time() - rules.delivered_days * 86400,
+                )
+        return asked > 0
+
+
+def _lock(folder: Path) -> int:
+    """Take the lock; the operating system gives it back when this process ends, however it does."""
+    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def _workers(parts: ProcessParts) -> tuple[WorkerPool, WorkerReady] | None:
+    """Start the workers; where they cannot load, say so and try again until they can, or the process is stopped."""
+    application = parts.settings.application
+    pause = 1.0
+    while not parts.ended.is_set():
+        pool = WorkerPool(parts.settings.workers, application.config_file, application.model_folder)
+        try:
+            return pool, pool.start()
+        except WorkerError as error:
+            logger.error("%s; tried again", error)
+            pool.stop()
+            with Heartbeat(
+                parts.engine, parts.name, lambda: {"problems": ["the workers cannot load; the log says why"]}
+            ):
+                parts.ended.wait(pause)
+            pause = min(60.0, pause * 2)
+    return None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the executor until SIGTERM.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    parts = begin_process(arguments, "executor")
+    if parts is None:
+        return ExitCode.REPORT_WRITTEN
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.callback(os.close, _lock(parts.settings.folder))
+        except BlockingIOError:
+            logger.error("another executor works in this folder")
+            return ExitCode.USAGE
+        found = _workers(parts)
+        if found is None:
+            return ExitCode.REPORT_WRITTEN
+        executor = _Executor(parts, found[1], found[0])
+        stack.callback(executor.objects.close)
+        stack.enter_context(Heartbeat(parts.engine, parts.name, executor.detail))
+        _execute(executor, parts.ended)
+    return ExitCode.REPORT_WRITTEN
+
+
+def _execute(executor: _Executor, ended: threading.Event) -> None:
+    settings = executor.parts.settings
+    executor.dbos.launch(executor.context(), at_once=settings.workers.count)
+    queue = RunQueue(settings.workflow_database_url)
+    watch = executor.watch(queue)
+    executor.deliveries.start()
+    executor.fetcher.start()
+    logger.info("ready: the model was trained on %s data", executor.ready.training_data)
+    keep_doing("looking at what arrived", lambda: executor.look(watch), ended, _WATCH_SECONDS)
+    logger.info("stopping: what runs may finish within %d s", settings.stop_seconds)
+    executor.fetcher.stop(settings.stop_seconds)
+    executor.deliveries.stop(settings.stop_seconds)
+    executor.dbos.stop(settings.stop_seconds)
+    executor.pool.stop()
+    queue.close()
+
+
+if __name__ == "__main__":
+    code = main()
+    logging.shutdown()
+    # A run that did not finish in time holds its thread: it is gone on with after the next start.
+    os._exit(code)

@@ -1,0 +1,66 @@
+"""A receiver: ``python -m gateway.processes.receiver``. It takes objects from the sources and stores them; it runs nothing.
+
+Several of them share the ports. What only one may do (an Orthanc's changes, a folder) does the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from gateway.health.heartbeat import Heartbeat
+from gateway.objects.in_flight import InFlight
+from gateway.objects.store import ObjectStore
+from gateway.processes.setup import OBJECTS_FOLDER, begin_process
+from gateway.receive.listener import DimseListener
+from gateway.receive.settings import DimseSource
+from pdl1es.exit_code import ExitCode
+
+logger = logging.getLogger("pdl1es.gateway.receiver")
+
+FIRST: Final = "receiver-1"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Receive until SIGTERM.
+
+    Returns
+    -------
+    int
+        Exit code: 2 where a port is taken or a certificate cannot be read.
+    """
+    parts = begin_process(arguments, FIRST)
+    if parts is None:
+        return ExitCode.REPORT_WRITTEN
+    settings = parts.settings
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(
+            ObjectStore(settings.folder / OBJECTS_FOLDER, parts.engine, settings.storage.limits)
+        )
+        in_flight = InFlight(parts.engine)
+        sources: list[DimseListener] = []
+        try:
+            for source in settings.sources:
+                if isinstance(source, DimseSource):
+                    sources.append(DimseListener(source, store, in_flight, shared=settings.receivers > 1))
+        except OSError as error:
+            logger.error("a source cannot be opened: %s", error.strerror or type(error).__name__)
+            return ExitCode.USAGE
+
+        def detail() -> Mapping[str, Any]:
+            return {"associations": sum(listener.associations for listener in sources)}
+
+        stack.enter_context(Heartbeat(parts.engine, parts.name, detail))
+        for listener in sources:
+            stack.enter_context(listener)
+        logger.info("ready: %d sources", len(sources))
+        parts.ended.wait()
+        logger.info("stopping: no new association is taken")
+    return ExitCode.REPORT_WRITTEN
+
+
+if __name__ == "__main__":
+    sys.exit(main())

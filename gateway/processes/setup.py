@@ -1,0 +1,145 @@
+"""What every process of the gateway does first: settings, log, database, stores."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.database import create_tables, open_database
+from gateway.health.readiness import Expected
+from gateway.logs import StudyHash, log_as_json, read_log_key
+from gateway.settings.file import GatewaySettings, load_gateway_settings
+from pdl1es.command_line.supervision import die_with_parent
+
+logger = logging.getLogger("pdl1es.gateway")
+
+RESULTS_FOLDER: Final = "results"
+WORK_FOLDER: Final = "work"
+OBJECTS_FOLDER: Final = "objects"
+CLINICAL_FOLDER: Final = "clinical"
+_LONGEST_PAUSE: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessParts:
+    """What a process works with.
+
+    Attributes
+    ----------
+    name
+        Of the process.
+    settings
+        ``gateway.yaml``.
+    engine
+        The gateway's database, with its tables.
+    ended
+        Is set when the process is to stop.
+    """
+
+    name: str
+    settings: GatewaySettings
+    engine: Engine
+    ended: threading.Event
+
+
+def process_names(settings: GatewaySettings) -> tuple[str, ...]:
+    """Return the names of the processes that a gateway consists of."""
+    return (*(f"receiver-{number}" for number in range(1, settings.receivers + 1)), "executor", "web")
+
+
+def what_is_expected(settings: GatewaySettings) -> Expected:
+    """Return what has to be there for the gateway to be ready."""
+    return Expected(
+        processes=process_names(settings),
+        folder=settings.folder,
+        reserve_bytes=settings.storage.reserve_bytes,
+        destinations=tuple(destination.name for destination in settings.send.destinations),
+    )
+
+
+def begin_process(
+    arguments: Sequence[str] | None, default_name: str, declare: Callable[[], None] = lambda: None
+) -> ProcessParts | None:
+    """Read the arguments, log as JSON, and wait for the database.
+
+    Parameters
+    ----------
+    arguments
+        Of the command line; those of the process where None.
+    default_name
+        Of the process, where none is given.
+    declare
+        Imports what declares further tables.
+
+    Returns
+    -------
+    ProcessParts or None
+        None where the process was stopped while it waited for the database.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--name", default=default_name)
+    parser.add_argument("--parent", type=int)
+    given = parser.parse_args(arguments)
+    if given.parent is not None:
+        die_with_parent(given.parent)
+    os.umask(0o027)
+    settings = load_gateway_settings(given.config)
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    log_as_json(given.name, settings.log_level, StudyHash(read_log_key(settings.folder)))
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    declare()
+    engine = open_database(settings.database_url)
+    pause = 0.5
+    while not ended.is_set():
+        try:
+            create_tables(engine)
+        except SQLAlchemyError as error:
+            logger.warning("the database does not answer (%s); tried again", type(error).__name__)
+            ended.wait(pause)
+            pause = min(_LONGEST_PAUSE, pause * 2)
+        else:
+            return ProcessParts(given.name, settings, engine, ended)
+    return None
+
+
+def keep_doing(what: str, step: Callable[[], bool], ended: threading.Event, pause_seconds: float) -> None:
+    """Repeat a step until the process is to stop; a defect in it is logged, and the next time comes.
+
+    Parameters
+    ----------
+    what
+        The step's name in the log.
+    step
+        Returns whether there was something to do: then it is called again at once.
+    ended
+        Is set when the process is to stop.
+    pause_seconds
+        Between two calls where there was nothing to do, s.
+    """
+    failed = 0
+    while not ended.is_set():
+        try:
+            busy = step()
+            failed = 0
+        except SQLAlchemyError as error:
+            logger.warning("%s: the database does not answer (%s); tried again", what, type(error).__name__)
+            busy, failed = False, failed + 1
+        except Exception:
+            # One study's defect does not end the work on all the others.
+            logger.exception("%s failed", what)
+            busy, failed = False, failed + 1
+        if not busy:
+            ended.wait(min(_LONGEST_PAUSE, pause_seconds * 2**failed) if failed else pause_seconds)

@@ -1,0 +1,111 @@
+"""Starts the gateway's processes, starts anew what ends by itself, and stops all in order. What ``pdl1es serve`` runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from gateway.logs import StudyHash, log_as_json, read_log_key
+from gateway.processes.setup import process_names
+from gateway.settings.file import GatewaySettings
+from pdl1es.exit_code import ExitCode
+
+logger = logging.getLogger("pdl1es.gateway.serve")
+
+_ROOT: Final = Path(__file__).resolve().parent.parent.parent
+_LOOK_SECONDS: Final = 0.2
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 30.0
+_WELL_SECONDS: Final = 60.0
+"""A process that lived so long starts anew at once."""
+_MORE_SECONDS: Final = 30.0
+
+
+@dataclass
+class _Child:
+    """One process of the gateway, however often it was started."""
+
+    name: str
+    command: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    start_at: float = 0.0
+    pause: float = field(default=_FIRST_PAUSE)
+
+    def start(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
+        # A group of its own: a terminal's Ctrl-C reaches this process alone, which stops the others in order.
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, env=environment, process_group=0)
+        self.started = time.monotonic()
+
+    def look(self, now: float) -> None:
+        """Start the process where it is time, and set the time of the next start where it has ended."""
+        if self.process is None:
+            if now >= self.start_at:
+                self.start()
+            return
+        code = self.process.poll()
+        if code is None:
+            return
+        self.pause = _FIRST_PAUSE if now - self.started > _WELL_SECONDS else min(_LONGEST_PAUSE, self.pause * 2)
+        logger.error("process %s ended (%d); it is started anew in %.1f s", self.name, code, self.pause)
+        self.process, self.start_at = None, now + self.pause
+
+    def stop(self, seconds: float) -> None:
+        """Ask the process to end, and end it where it does not."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            logger.error("process %s did not stop within %.0f s and is killed", self.name, seconds)
+            self.process.kill()
+            self.process.wait()
+
+
+def serve_gateway(config: Path, settings: GatewaySettings) -> int:
+    """Run the gateway until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    config
+        ``gateway.yaml``.
+    settings
+        What stands in it.
+
+    Returns
+    -------
+    int
+        Exit code: 0 after an orderly stop.
+    """
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    log_as_json("serve", settings.log_level, StudyHash(read_log_key(settings.folder)))
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    children = [_Child(name, _command(name, config)) for name in process_names(settings)]
+    logger.info("the gateway starts with %d processes", len(children))
+    while not ended.is_set():
+        now = time.monotonic()
+        for child in children:
+            child.look(now)
+        ended.wait(_LOOK_SECONDS)
+    logger.info("the gateway stops: first what receives, then what runs")
+    for child in children:
+        child.stop(settings.stop_seconds + _MORE_SECONDS)
+    return ExitCode.REPORT_WRITTEN
+
+
+def _command(name: str, config: Path) -> list[str]:
+    module = name.partition("-")[0]
+    arguments = ["--config", str(config.absolute()), "--name", name, "--parent", str(os.getpid())]
+    return [sys.executable, "-m", f"gateway.processes.{module}", *arguments]

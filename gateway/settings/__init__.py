@@ -1,0 +1,1 @@
+"""``gateway.yaml``: every section's model put together, read once and checked whole."""

@@ -1,0 +1,381 @@
+"""The commands `pdl1es serve` and `pdl1es gateway ...`, as `pdl1es.command_line.cli` attaches them.
+
+Names, options and help need only typer; a command imports everything else when it runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from pdl1es.console import ended, say, usage_error
+from pdl1es.exit_code import ExitCode
+
+if TYPE_CHECKING:
+    from gateway.settings.file import GatewaySettings
+    from gateway.steer.overview import Overview, StudyOverview
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+gateway_app = typer.Typer(
+    no_args_is_help=True,
+    help="Steer the gateway: what it does with its studies, and what it should do with one. A study is named by its Study "
+    "Instance UID or by the hash that stands in the log.",
+)
+app.add_typer(gateway_app, name="gateway")
+
+Config = Annotated[
+    Path,
+    typer.Option("--config", envvar="PDL1ES_GATEWAY_CONFIG", help="The gateway's settings.", dir_okay=False),
+]
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Study Instance UID, or the hash of the log.")]
+_DEFAULT_CONFIG = Path("gateway.yaml")
+
+
+def _settings(config: Path) -> GatewaySettings:
+    from gateway.settings.file import load_gateway_settings
+    from pdl1es.settings_file import SettingsError
+
+    try:
+        return load_gateway_settings(config)
+    except SettingsError as error:
+        raise usage_error(str(error)) from error
+
+
+def _overview(settings: GatewaySettings) -> Overview:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from gateway.database import create_tables, open_database
+    from gateway.logs import StudyHash, read_log_key
+    from gateway.processes.setup import RESULTS_FOLDER
+    from gateway.steer.overview import Overview
+
+    if not settings.folder.is_dir():
+        raise usage_error(f"{settings.folder} is not there: the gateway was never started")
+    try:
+        engine = open_database(settings.database_url)
+        create_tables(engine)
+        return Overview(engine, settings.folder / RESULTS_FOLDER, StudyHash(read_log_key(settings.folder)))
+    except (SQLAlchemyError, OSError) as error:
+        raise ended(
+            f"the gateway's database or folder cannot be read ({type(error).__name__})", ExitCode.DEFECT
+        ) from error
+
+
+def _study(overview: Overview, name: str) -> StudyOverview:
+    from gateway.steer.overview import UnknownStudyError
+
+    try:
+        return overview.study(overview.named(name))
+    except UnknownStudyError as error:
+        raise usage_error(str(error)) from error
+
+
+@app.command(name="serve")
+def serve_command(config: Config = _DEFAULT_CONFIG) -> None:
+    """Run the gateway: receive studies, score them, send the reports. Ends in order on SIGTERM.
+
+    \f
+    Raises
+    ------
+    typer.Exit
+        Always, with an exit code: 0 after an orderly stop, 2 for wrong settings.
+    """
+    from gateway.processes.supervisor import serve_gateway
+
+    raise typer.Exit(serve_gateway(config, _settings(config)))
+
+
+@gateway_app.command()
+def status(config: Config = _DEFAULT_CONFIG) -> None:
+    """Show whether the gateway is ready, its processes, runs and deliveries.
+
+    Exit codes: 0 it is ready; 1 it is not.
+
+    \f
+    Raises
+    ------
+    typer.Exit
+        With exit code 1 where it is not ready.
+    """
+    from gateway.clock import utc_now
+    from gateway.health.heartbeat import read_processes
+    from gateway.health.readiness import obstacles
+    from gateway.processes.setup import what_is_expected
+
+    settings = _settings(config)
+    overview = _overview(settings)
+    found = obstacles(overview.engine, what_is_expected(settings))
+    say("ready" if not found else "NOT ready")
+    for obstacle in found:
+        say(f"  {obstacle}")
+    for note in read_processes(overview.engine):
+        state = "silent" if note.is_silent(utc_now()) else "lives"
+        say(f"process {note.name}: {state}, started {note.started_at.isoformat(timespec='seconds')}")
+        if problem := note.detail.get("clinical_problem"):
+            say(f"  {problem}")
+    for run_state, count in overview.ledger.counts().items():
+        if count:
+            say(f"runs {run_state}: {count}")
+    for delivery_state in ("waiting", "sent", "committed", "dead"):
+        if deliveries := overview.book.in_state(delivery_state):
+            say(f"deliveries {delivery_state}: {len(deliveries)}")
+    raise typer.Exit(ExitCode.DEFECT if found else ExitCode.REPORT_WRITTEN)
+
+
+@gateway_app.command()
+def studies(
+    config: Config = _DEFAULT_CONFIG,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, what came last first.")] = 50,
+) -> None:
+    """List the studies: hash, objects, state, result.
+
+    \f
+    Parameters
+    ----------
+    config, limit
+        As their help texts say.
+    """
+    for one in _overview(_settings(config)).studies(limit):
+        received = "" if one.last_received_at is None else one.last_received_at.isoformat(timespec="seconds")
+        say(f"{one.hash}  {received}  {one.objects:5d} objects  {one.state:24s}  {one.result}")
+
+
+@gateway_app.command()
+def show(study: StudyName, config: Config = _DEFAULT_CONFIG) -> None:
+    """Show everything that is known of a study, but nothing of the patient.
+
+    \f
+    Parameters
+    ----------
+    study, config
+        As their help texts say.
+    """
+    one = _study(_overview(_settings(config)), study)
+    say(f"study {one.study.study_instance_uid}")
+    say(f"hash in the log {one.hash}")
+    say(f"{one.objects} objects, {one.conflicts} kept aside; state: {one.state}")
+    for run in one.runs:
+        took = "" if run.seconds is None else f", {run.seconds:.2f} s"
+        say(
+            f"run {run.input.digest[:12]}: {run.state}, round {run.round}, {run.attempts} tries{took} {run.reason}".rstrip()
+        )
+    for note in one.results:
+        current = f"superseded by {note.superseded_by[:12]}" if note.superseded_by else "current"
+        gone = ", files removed by retention" if note.purged else ""
+        say(f"result {note.result.digest[:12]}: {note.result.refusal or 'scored'}, {current}{gone}")
+        for line in note.withheld:
+            say(f"  withheld from {line}")
+    for detail in one.deliveries:
+        sent = detail.delivery
+        say(
+            f"delivery {sent.digest[:12]} to {sent.destination}: {sent.state}, {sent.attempts} attempts {sent.last_error}".rstrip()
+        )
+
+
+@gateway_app.command()
+def retry(
+    study: StudyName,
+    config: Config = _DEFAULT_CONFIG,
+    stat: Annotated[bool, typer.Option("--stat", help="Before all others.")] = False,
+) -> None:
+    """Run a parked study again; the executor takes it up within seconds.
+
+    \f
+    Parameters
+    ----------
+    study, config, stat
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 2 where no run of it is parked.
+    """
+    overview = _overview(_settings(config))
+    one = _study(overview, study)
+    asked = [
+        overview.ledger.asked_again(run.input.digest, urgent=stat or None) for run in one.runs if run.state == "parked"
+    ]
+    if not asked:
+        raise usage_error("no run of this study is parked")
+    say(f"{len(asked)} run(s) back in the queue")
+
+
+@gateway_app.command()
+def park(study: StudyName, config: Config = _DEFAULT_CONFIG) -> None:
+    """Take a waiting study out of the queue until it is asked for by `retry`.
+
+    \f
+    Parameters
+    ----------
+    study, config
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 2 where no run of it waits.
+    """
+    overview = _overview(_settings(config))
+    one = _study(overview, study)
+    parked = [run for run in one.runs if overview.ledger.park(run.input.digest, "PARKED: a person asked for it")]
+    if not parked:
+        raise usage_error("no run of this study waits; one that is in a worker ends first")
+    say(f"{len(parked)} run(s) parked")
+
+
+@gateway_app.command()
+def resend(
+    study: StudyName,
+    config: Config = _DEFAULT_CONFIG,
+    to: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer reads it
+        typer.Option("--to", help="A destination; all of the result's where it is left out.", show_default=False),
+    ] = None,
+) -> None:
+    """Send a study's current result again: the same bytes under the same UIDs.
+
+    \f
+    Parameters
+    ----------
+    study, config, to
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 2 where there is no result, its files were removed, or it was never to go there.
+    """
+    from gateway.clock import utc_now
+
+    overview = _overview(_settings(config))
+    one = _study(overview, study)
+    if not one.results:
+        raise usage_error("this study has no result")
+    note = one.results[-1]
+    if note.purged:
+        raise usage_error("the result's files were removed by the retention rules")
+    there = [sent.delivery.destination for sent in one.deliveries if sent.delivery.digest == note.result.digest]
+    wanted = to or there
+    if not wanted or (unknown := set(wanted) - set(there)):
+        told = ", ".join(sorted(unknown)) if wanted else "any destination"
+        raise usage_error(f"the rules never sent this result to {told}")
+    for destination in wanted:
+        overview.book.resend(note.result.digest, destination, utc_now())
+        say(f"sent again to {destination}")
+
+
+@gateway_app.command()
+def purge(
+    study: StudyName,
+    config: Config = _DEFAULT_CONFIG,
+    yes: Annotated[bool, typer.Option("--yes", help="Also where its result is not confirmed everywhere.")] = False,
+) -> None:
+    """Remove a study's objects and results. That it existed stays known, so that a resend is not run again.
+
+    \f
+    Parameters
+    ----------
+    study, config, yes
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 2 where it is not delivered and `--yes` is missing.
+    """
+    from gateway.objects.store import ObjectStore
+    from gateway.processes.setup import OBJECTS_FOLDER
+    from gateway.retention.removal import remove_study, stored_studies
+
+    settings = _settings(config)
+    overview = _overview(settings)
+    one = _study(overview, study)
+    ends = {stored.study: stored.end for stored in stored_studies(overview.engine)}
+    if ends.get(one.study, "delivered") != "delivered" and not yes:
+        raise usage_error("its result is not confirmed everywhere that it had to go; --yes removes it all the same")
+    with ObjectStore(settings.folder / OBJECTS_FOLDER, overview.engine, settings.storage.limits) as objects:
+        say(f"{remove_study(one.study, objects, overview.results)} objects removed")
+
+
+@gateway_app.command(name="check-config")
+def check_config(config: Config = _DEFAULT_CONFIG) -> None:
+    """Check `gateway.yaml`, `app.yaml` and the model, and say what each rule would do with a received study.
+
+    Exit codes: 0 all is well; 2 something is wrong: every mistake is told.
+
+    \f
+    Raises
+    ------
+    typer.Exit
+        With exit code 2 where something is wrong.
+    """
+    from gateway.steer.preview import previewed_rules
+    from pdl1es.errors import Refusal
+    from pdl1es.model.folder import model_folder_of
+    from pdl1es.model.fusion import FusionModel
+    from pdl1es.settings import load_settings
+    from pdl1es.settings_file import SettingsError
+
+    settings = _settings(config)
+    try:
+        application = load_settings(settings.application.config_file)
+        model = FusionModel.load(model_folder_of(settings.application.model_folder), threads=application.model.threads)
+    except SettingsError as error:
+        raise usage_error(str(error)) from error
+    except Refusal as refusal:
+        raise usage_error(f"application.model: {refusal}") from refusal
+    data = model.metadata.training_data
+    say(f"{config}: no mistake found")
+    say(f"model: {model.metadata.name} {model.metadata.version}, trained on {data} data")
+    if data != "patients":
+        say(
+            "  a demonstration: its reports leave this machine only with allow_demonstration: true, and say what they are"
+        )
+    for line in previewed_rules(settings, application, data):
+        say(line)
+
+
+@gateway_app.command(name="send-test")
+def send_test(
+    config: Config = _DEFAULT_CONFIG,
+    to: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer reads it
+        typer.Option("--to", help="A destination; all where it is left out.", show_default=False),
+    ] = None,
+) -> None:
+    """Ask each destination whether it would take something; nothing is sent.
+
+    Exit codes: 0 all would; 1 one would not; 2 there is no such destination.
+
+    \f
+    Parameters
+    ----------
+    config, to
+        As their help texts say.
+
+    Raises
+    ------
+    typer.Exit
+        With exit code 1 or 2.
+    """
+    from gateway.peers.failures import PeerError
+    from gateway.send.sender import Sender
+
+    settings = _settings(config)
+    names = [destination.name for destination in settings.send.destinations]
+    if unknown := set(to or ()) - set(names):
+        raise usage_error(f"no destination is called {', '.join(sorted(unknown))}")
+    sender = Sender(settings.send, _overview(settings).engine)
+    failed = False
+    for name in to or names:
+        try:
+            sender.destination(name).test()
+        except PeerError as error:
+            failed = True
+            say(f"{name}: {error}")
+        else:
+            say(f"{name}: would take results")
+    raise typer.Exit(ExitCode.DEFECT if failed else ExitCode.REPORT_WRITTEN)

@@ -1,0 +1,167 @@
+"""What the gateway knows of its studies, put together for a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, Table, func, select
+
+from gateway.database import read_only
+from gateway.logs import StudyHash
+from gateway.objects.tables import CONFLICTS, OBJECTS, STUDIES
+from gateway.records import StudyKey
+from gateway.send.delivery import DeliveryBook, DeliveryDetail
+from gateway.workflow.results import ResultNote, ResultStore
+from gateway.workflow.runs import RUN_STATES, RunLedger, RunNote
+
+HASH_DIGITS = 16
+
+
+class UnknownStudyError(LookupError):
+    """No study has this UID or hash, or several have."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyOverview:
+    """A study.
+
+    Attributes
+    ----------
+    study
+        Which.
+    hash
+        By which the log names it.
+    objects, conflicts
+        On disk, and kept aside.
+    last_received_at
+        UTC; None where its objects were removed.
+    runs, results, deliveries
+        All of them, oldest first.
+    """
+
+    study: StudyKey
+    hash: str
+    objects: int
+    conflicts: int
+    last_received_at: datetime | None
+    runs: tuple[RunNote, ...]
+    results: tuple[ResultNote, ...]
+    deliveries: tuple[DeliveryDetail, ...]
+
+    @property
+    def state(self) -> str:
+        """In one word: what it waits for, or how it ended."""
+        if not self.runs:
+            return "arriving"
+        last = self.runs[-1]
+        if last.state != "done":
+            return {"again": "waits for its next try", "stale": "arriving"}.get(last.state, last.state)
+        current = [
+            one for one in self.deliveries if self.results and one.delivery.digest == self.results[-1].result.digest
+        ]
+        states = {one.delivery.state for one in current}
+        if self.results and self.results[-1].withheld and not states:
+            return "withheld"
+        if not states:
+            return "stored"
+        return next(state for state in ("dead", "waiting", "sent", "committed") if state in states)
+
+    @property
+    def result(self) -> str:
+        """The current result in a word: ``scored``, or the refusal's code."""
+        return "" if not self.results else self.results[-1].result.refusal or "scored"
+
+
+class Overview:
+    """Reads the gateway's database.
+
+    Parameters
+    ----------
+    engine
+        The database.
+    results_folder
+        Where the results lie.
+    study_hash
+        Names studies as the log does.
+    """
+
+    def __init__(self, engine: Engine, results_folder: Path, study_hash: StudyHash) -> None:
+        self.engine = engine
+        self.results = ResultStore(engine, results_folder)
+        self.ledger = RunLedger(engine)
+        self.book = DeliveryBook(engine)
+        self._hash = study_hash
+
+    def studies(self, limit: int) -> tuple[StudyOverview, ...]:
+        """Return the studies, what came last first.
+
+        Parameters
+        ----------
+        limit
+            At most so many.
+
+        Returns
+        -------
+        tuple of StudyOverview
+        """
+        query = select(STUDIES.c.study_instance_uid).order_by(STUDIES.c.last_received_at.desc()).limit(limit)
+        with read_only(self.engine).connect() as connection:
+            uids = connection.execute(query).scalars().all()
+        return tuple(self.study(StudyKey(uid)) for uid in uids)
+
+    def study(self, study: StudyKey) -> StudyOverview:
+        """Return one study."""
+        uid = study.study_instance_uid
+        with read_only(self.engine).connect() as connection:
+            objects = _count(connection, OBJECTS, uid)
+            conflicts = _count(connection, CONFLICTS, uid)
+            received = connection.execute(
+                select(STUDIES.c.last_received_at).where(STUDIES.c.study_instance_uid == uid)
+            ).scalar_one_or_none()
+        return StudyOverview(
+            study,
+            self._hash.of(study),
+            objects,
+            conflicts,
+            received,
+            self.ledger.of_study(study),
+            self.results.of_study(study),
+            self.book.of_study(uid),
+        )
+
+    def named(self, name: str) -> StudyKey:
+        """Return the study of a UID, or of the hash that the log has.
+
+        Parameters
+        ----------
+        name
+            Study Instance UID, or 16 hexadecimal digits.
+
+        Returns
+        -------
+        StudyKey
+
+        Raises
+        ------
+        UnknownStudyError
+            There is none.
+        """
+        with read_only(self.engine).connect() as connection:
+            known = set(connection.execute(select(STUDIES.c.study_instance_uid)).scalars())
+        known |= {note.input.study.study_instance_uid for note in self.ledger.in_states(*RUN_STATES)}
+        if name in known:
+            return StudyKey(name)
+        found = [uid for uid in known if self._hash.of(StudyKey(uid)) == name.lower()]
+        if len(name) != HASH_DIGITS or len(found) != 1:
+            raise UnknownStudyError(f"no study has the UID or the hash {name}")
+        return StudyKey(found[0])
+
+
+def _count(connection: Connection, table: Table, uid: str) -> int:
+    return int(
+        connection.execute(
+            select(func.count()).select_from(table).where(table.c.study_instance_uid == uid)
+        ).scalar_one()
+    )

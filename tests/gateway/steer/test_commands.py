@@ -1,0 +1,167 @@
+"""The commands: what is asked for is done, and what is shown names no patient."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from gateway.database import create_tables, open_database
+from gateway.logs import StudyHash, read_log_key
+from gateway.objects.reception import ObjectOrigin
+from gateway.objects.store import ObjectStore, StoreLimits
+from gateway.send.delivery import DeliveryBook
+from gateway.send.rules import Shipment
+from gateway.steer.cli import app
+from gateway.workflow.results import ResultStore
+from gateway.workflow.runs import RunLedger
+from pdl1es.run import run_study
+from pdl1es.settings import DEFAULT_FILE, load_settings
+from tests.gateway.workflow.stand_ins import NOW, STUDY, some_run
+
+if TYPE_CHECKING:
+    from pdl1es.phantom.dicom import PhantomStudy
+
+
+class Steered:
+    """A gateway's folder, and its commands."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "gateway"
+        self.folder.mkdir()
+        self.config = folder / "gateway.yaml"
+        self.document: dict[str, Any] = {
+            "folder": str(self.folder),
+            "sources": [
+                {"kind": "dimse", "name": "ct", "senders": [{"ae_title": "CT1"}]},
+                {"kind": "dimse", "name": "drop", "port": 11113},
+            ],
+            "send": {
+                "destinations": [
+                    {"kind": "folder", "name": "disk", "path": str(folder / "out")},
+                    {"kind": "dicom", "name": "pacs", "node": {"ae_title": "P", "host": "127.0.0.1", "port": 1}},
+                ],
+                "rules": [
+                    {"to": ["disk"], "outputs": ["sr", "json"]},
+                    {"to": ["pacs"], "results": ["scored"], "senders": ["CT1"]},
+                ],
+            },
+        }
+        self.write()
+        self.engine = open_database(f"sqlite:///{self.folder / 'gateway.sqlite'}")
+        create_tables(self.engine)
+        self.ledger, self.book = RunLedger(self.engine), DeliveryBook(self.engine)
+        self.results = ResultStore(self.engine, self.folder / "results")
+
+    def write(self) -> None:
+        self.config.write_text(yaml.safe_dump(self.document))
+
+    def run(self, *arguments: str) -> Result:
+        return CliRunner().invoke(app, ["gateway", *arguments, "--config", str(self.config)])
+
+    def hash(self) -> str:
+        return StudyHash(read_log_key(self.folder)).of(STUDY)
+
+
+@pytest.fixture
+def steered(tmp_path: Path) -> Steered:
+    return Steered(tmp_path)
+
+
+def test_a_parked_study_is_retried_by_its_hash_or_uid(steered: Steered) -> None:
+    steered.ledger.enter(some_run("d1"))
+    for name, stat in ((steered.hash(), True), (STUDY.study_instance_uid, False)):
+        assert steered.run("park", name).exit_code == 0
+        assert steered.ledger.counts()["parked"] == 1
+        assert steered.run("retry", name, *(["--stat"] if stat else [])).exit_code == 0
+        note = steered.ledger.find("d1")
+        assert note is not None
+        assert (note.state, note.input.urgent) == ("queued", True)
+
+
+@pytest.mark.parametrize("command", ["retry", "resend"])
+def test_what_cannot_be_done_is_said_with_exit_code_2(steered: Steered, command: str) -> None:
+    steered.ledger.enter(some_run("d1"))
+    done = steered.run(command, STUDY.study_instance_uid)
+    assert done.exit_code == 2
+    assert done.stderr
+    assert steered.run(command, "1.9.9").exit_code == 2
+
+
+def test_a_result_is_sent_again_to_one_destination_or_all(steered: Steered, repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    settings = load_settings(DEFAULT_FILE)
+    run_study(tmp_path / "empty", tmp_path / "built", settings=settings, model_folder=repository / "models", when=NOW)
+    steered.ledger.enter(some_run("d1"))
+    steered.results.keep(STUDY, "d1", tmp_path / "built", training_data="synthetic")
+    shipments = [Shipment(name, ("json",)) for name in ("disk", "pacs")]
+    steered.book.begin("d1", STUDY.study_instance_uid, shipments, NOW)
+    for name in ("disk", "pacs"):
+        steered.book.record_failure("d1", name, error="PEER_DOWN: x", next_at=None, now=NOW)
+    assert steered.run("resend", steered.hash(), "--to", "disk").exit_code == 0
+    assert [one.delivery.state for one in steered.book.of_result("d1")] == ["waiting", "dead"]
+    assert steered.run("resend", steered.hash()).exit_code == 0
+    assert [one.delivery.state for one in steered.book.of_result("d1")] == ["waiting", "waiting"]
+    assert steered.run("resend", steered.hash(), "--to", "other").exit_code == 2
+    shown = steered.run("show", steered.hash()).stdout
+    assert "result d1: NO_CT, current" in shown
+    assert "delivery d1 to pacs: waiting" in shown
+
+
+def test_the_check_says_what_each_rule_would_do_and_what_a_demonstration_may_not(steered: Steered) -> None:
+    done = steered.run("check-config")
+    assert done.exit_code == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "  a demonstration: its reports leave this machine only with allow_demonstration: true" in done.stdout
+    withheld = "nothing to disk (the model was not trained on patients, and allow_demonstration is not set)"
+    assert f"a study from ct, sent by CT1, scored: sr to pacs; {withheld}" in lines
+    assert f"a study from drop, refused: {withheld}" in lines
+    steered.document["allow_demonstration"] = True
+    steered.write()
+    lines = steered.run("check-config").stdout.splitlines()
+    assert "a study from ct, sent by CT1, scored: sr, json to disk; sr to pacs" in lines
+    assert "a study from drop, refused: json to disk" in lines
+
+
+def test_the_check_tells_every_mistake_with_exit_code_2(steered: Steered) -> None:
+    steered.document |= {"worker": 1, "receivers": 0}
+    steered.write()
+    done = steered.run("check-config")
+    assert done.exit_code == 2
+    assert "did you mean 'workers'" in done.stderr
+    assert "receivers = 0" in done.stderr
+
+
+def test_a_destination_that_would_take_nothing_is_told(steered: Steered) -> None:
+    done = steered.run("send-test")
+    assert done.exit_code == 1
+    assert "disk: would take results" in done.stdout.splitlines()
+    assert any(line.startswith("pacs: ") and "would" not in line for line in done.stdout.splitlines())
+    assert steered.run("send-test", "--to", "disk").exit_code == 0
+    assert steered.run("send-test", "--to", "nobody").exit_code == 2
+
+
+def test_the_status_of_a_gateway_that_does_not_run_says_what_is_missing(steered: Steered) -> None:
+    steered.ledger.enter(some_run("d1"))
+    done = steered.run("status")
+    assert done.exit_code == 1
+    assert "  process executor is not running" in done.stdout.splitlines()
+    assert "runs queued: 1" in done.stdout.splitlines()
+
+
+def test_a_study_that_is_not_delivered_is_purged_only_with_yes(steered: Steered, phantom_study: PhantomStudy) -> None:
+    with ObjectStore(steered.folder / "objects", steered.engine, StoreLimits(reserve_bytes=0)) as objects:
+        file = min(phantom_study.folder.rglob("*.dcm"))
+        objects.put(BytesIO(file.read_bytes()), ObjectOrigin("ct", "dimse", "CT1"))
+        (study,) = objects.index.studies()
+        uid = study.study_instance_uid
+        assert uid not in steered.run("studies").stdout
+        assert "1 objects" in steered.run("studies").stdout
+        assert steered.run("purge", uid).exit_code == 2
+        assert objects.objects_of(study)
+        assert steered.run("purge", uid, "--yes").exit_code == 0
+        assert objects.objects_of(study) == ()
