@@ -7,10 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
-import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pydicom
@@ -18,83 +15,32 @@ import pytest
 from pydicom.uid import (
     UID,
     CTImageStorage,
-    DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
     JPEG2000Lossless,
     PositronEmissionTomographyImageStorage,
     RTStructureSetStorage,
     SegmentationStorage,
 )
-from pynetdicom import AE
-from pynetdicom.association import Association
 from sqlalchemy import text
 
 from gateway.clock import utc_now
 from gateway.objects.in_flight import InFlight
 from gateway.objects.store import ObjectStore
-from gateway.receive.listener import DimseListener
-from gateway.receive.settings import AllowedSender, ServerTls
+from gateway.receive.settings import AllowedSender
 from gateway.records import StudyKey
 from tests.gateway.made_objects import made_object
 from tests.gateway.receive.certificates import Certificates
 from tests.gateway.receive.conftest import Listen
-
-SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, JPEG2000Lossless)
-
-
-@contextmanager
-def associated(
-    listener: DimseListener,
-    *,
-    calling: str = "SENDER",
-    called: str = "PDL1ES",
-    tls: ssl.SSLContext | None = None,
-    pdu_bytes: int = 16382,
-) -> Iterator[Association]:
-    """An association of pynetdicom's, whether or not it was established."""
-    entity = AE(ae_title=calling)
-    for sop_class in (
-        CTImageStorage,
-        SegmentationStorage,
-        RTStructureSetStorage,
-        PositronEmissionTomographyImageStorage,
-    ):
-        for syntax in SYNTAXES:
-            entity.add_requested_context(sop_class, syntax)
-    entity.add_requested_context("1.2.840.10008.1.1")
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = 20
-    association = entity.associate(
-        "127.0.0.1", listener.port, ae_title=called, max_pdu=pdu_bytes, tls_args=(tls, "127.0.0.1") if tls else None
-    )
-    try:
-        yield association
-    finally:
-        if association.is_established:
-            association.release()
-
-
-def send(association: Association, data: bytes) -> int:
-    """Send a file as it is, and return the status."""
-    return int(association.send_c_store(pydicom.dcmread(io.BytesIO(data))).Status)
-
-
-def await_true(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread does; the time is only the test's own limit."""
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
-def await_rejection(association: Association) -> None:
-    """Wait until pynetdicom has noted the rejection: its `associate` may return before."""
-    await_true(lambda: bool(association.is_rejected))
-
-
-def data_set(data: bytes) -> bytes:
-    """A file's bytes behind its File Meta Information."""
-    return data[132 + 12 + pydicom.dcmread(io.BytesIO(data)).file_meta.FileMetaInformationGroupLength :]
+from tests.gateway.receive.senders import (
+    SYNTAXES,
+    associated,
+    await_rejection,
+    await_true,
+    data_set,
+    send,
+    sender_context,
+    tls_settings,
+)
 
 
 def test_c_echo_is_answered(listen: Listen) -> None:
@@ -284,21 +230,6 @@ def test_stopping_answers_the_object_that_is_coming_and_then_ends(listen: Listen
 
 
 # --- TLS ------------------------------------------------------------------------------------------------------------
-
-
-def tls_settings(certificates: Certificates) -> ServerTls:
-    return ServerTls(
-        certificate=certificates.certificate("server"),
-        key=certificates.key("server"),
-        ca_file=certificates.certificate("ca"),
-    )
-
-
-def sender_context(certificates: Certificates, name: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(certificates.certificate("ca")))
-    if name is not None:
-        context.load_cert_chain(certificates.certificate(name), certificates.key(name))
-    return context
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

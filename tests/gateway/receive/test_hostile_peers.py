@@ -2,91 +2,27 @@
 
 from __future__ import annotations
 
-import random
-import resource
-import socket
 import struct
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
-from pydicom.uid import CTImageStorage
-from pynetdicom.pdu import A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import (
-    A_ASSOCIATE,
-    ImplementationClassUIDNotification,
-    MaximumLengthNotification,
-)
-from pynetdicom.presentation import build_context
 
 from gateway.objects.store import ObjectStore
-from gateway.receive.commands import Command, response
-from gateway.receive.listener import DimseListener
 from tests.gateway.made_objects import made_object
 from tests.gateway.receive.certificates import Certificates
 from tests.gateway.receive.conftest import Listen
-from tests.gateway.receive.test_dimse import associated, await_true, send, sender_context, tls_settings
-
-
-def request_pdu(calling: str = "SENDER", called: str = "PDL1ES") -> bytes:
-    """An A-ASSOCIATE-RQ for CT images and C-ECHO, as pynetdicom writes it."""
-    made = A_ASSOCIATE()
-    made.application_context_name = "1.2.840.10008.3.1.1.1"
-    made.calling_ae_title, made.called_ae_title = calling, called
-    contexts = [build_context(CTImageStorage, "1.2.840.10008.1.2.1"), build_context("1.2.840.10008.1.1")]
-    for number, context in enumerate(contexts):
-        context.context_id = 2 * number + 1
-    made.presentation_context_definition_list = contexts
-    length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
-    length.maximum_length_received = 16382
-    implementation.implementation_class_uid = "1.2.3"
-    made.user_information = [length, implementation]
-    return bytes(A_ASSOCIATE_RQ(made).encode())
-
-
-def store_request(uid: str) -> bytes:
-    """The command set of a C-STORE-RQ: a response's with another field."""
-    command = response(Command(0x0001, 1, CTImageStorage, uid, True), 0)
-    return command.replace(
-        b"\x00\x00\x00\x01\x02\x00\x00\x00\x01\x80", b"\x00\x00\x00\x01\x02\x00\x00\x00\x01\x00"
-    ).replace(b"\x00\x00\x00\x08\x02\x00\x00\x00\x01\x01", b"\x00\x00\x00\x08\x02\x00\x00\x00\x01\x00")
-
-
-def p_data(data: bytes, *, command: bool, last: bool, context: int = 1) -> bytes:
-    item = struct.pack(">LBB", len(data) + 2, context, (1 if command else 0) | (2 if last else 0)) + data
-    return struct.pack(">BBL", 4, 0, len(item)) + item
-
-
-def conversation(uid: str = "1.2.3.4") -> list[bytes]:
-    """The PDUs of a sender that stores one object and releases."""
-    data_set = made_object(uid, study="1.2", pixels=4096)
-    data_set = data_set[data_set.index(b"\x08\x00\x16\x00UI", 132 + 100) :]
-    return [
-        request_pdu(),
-        p_data(store_request(uid), command=True, last=True),
-        p_data(data_set[:3000], command=False, last=False),
-        p_data(data_set[3000:], command=False, last=True),
-        struct.pack(">BBL", 5, 0, 4) + b"\0\0\0\0",
-    ]
-
-
-@contextmanager
-def connected(listener: DimseListener) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", listener.port), 20) as made:
-        yield made
-
-
-def read_all(connection: socket.socket) -> bytes:
-    """All that comes until the gateway closes the connection."""
-    found = b""
-    try:
-        while data := connection.recv(65536):
-            found += data
-    except ConnectionResetError:
-        pass
-    return found
+from tests.gateway.receive.conversations import (
+    connected,
+    conversation,
+    mutate_conversations,
+    p_data,
+    pdus,
+    read_all,
+    request_pdu,
+    store_request,
+)
+from tests.gateway.receive.senders import associated, await_true, send, sender_context, tls_settings
 
 
 def test_the_conversation_of_these_tests_is_one(listen: Listen, store: ObjectStore) -> None:
@@ -94,15 +30,6 @@ def test_the_conversation_of_these_tests_is_one(listen: Listen, store: ObjectSto
         connection.sendall(b"".join(conversation()))
         assert [pdu[0] for pdu in pdus(read_all(connection))] == [2, 4, 6]
     assert store.index.count() == 1
-
-
-def pdus(data: bytes) -> list[bytes]:
-    found = []
-    while data:
-        (length,) = struct.unpack(">L", data[2:6])
-        found.append(data[: 6 + length])
-        data = data[6 + length :]
-    return found
 
 
 @pytest.mark.parametrize("with_tls", [False, True], ids=["plain", "TLS"])
@@ -210,54 +137,13 @@ def test_what_is_no_dicom_is_aborted(
     assert store.index.count() == 1
 
 
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    """The bytes with a few of them changed, removed, repeated or cut off."""
-    made = bytearray(data)
-    for _ in range(chance.randint(1, 4)):
-        at = chance.randrange(len(made))
-        match chance.randrange(5):
-            case 0:
-                made[at] = chance.randrange(256)
-            case 1:
-                del made[at : at + chance.randint(1, 40)]
-            case 2:
-                made[at:at] = made[at : at + chance.randint(1, 40)]
-            case 3:
-                made[at : at + 4] = struct.pack(">L", chance.choice([0, 1, 2**16, 2**31, 2**32 - 1]))
-            case 4:
-                del made[at:]
-        made = made or bytearray(b"\0")
-    return bytes(made)
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_mutated_conversations_end_and_the_gateway_goes_on(listen: Listen, store: ObjectStore, seed: int) -> None:
     """No thread dies of an error that nobody foresaw, no connection stays, memory does not grow."""
-    failed: list[threading.ExceptHookArgs] = []
-    before = threading.excepthook
-    threading.excepthook = failed.append
     listener = listen(limits={"idle_seconds": 0.2, "handshake_seconds": 0.2})
-    chance = random.Random(seed)
-    try:
-        peak = 0
-        for number in range(120):
-            if number == 20:
-                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            with connected(listener) as connection:
-                whole = conversation(f"1.2.{seed}.{number}")
-                broken = chance.randrange(len(whole))
-                try:
-                    for at, data in enumerate(whole):
-                        connection.sendall(mutated(data, chance) if at == broken else data)
-                    connection.shutdown(socket.SHUT_WR)
-                    read_all(connection)
-                except OSError:
-                    pass  # the gateway hung up first
-        await_true(lambda: listener.connections == 0)
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 64 * 1024  # KiB
-        with associated(listener) as association:
-            assert send(association, made_object("1.9.9")) == 0
-    finally:
-        threading.excepthook = before
-    assert failed == []
+    found = mutate_conversations(listener, 120, seed)
+    assert found.unforeseen == ()
+    assert found.grown_kib < 64 * 1024
+    with associated(listener) as association:
+        assert send(association, made_object("1.9.9")) == 0
     assert list(store.missing_files()) == []
