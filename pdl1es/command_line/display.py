@@ -52,6 +52,8 @@ def show_reports(result: ResultDocument, folder: Path, console: Console) -> None
     """
     for report in result.reports:
         console.print(f"{report.kind.upper()}: {folder / report.file}", highlight=False, soft_wrap=True, markup=False)
+    if result.fhir is not None:
+        console.print(f"FHIR: {folder / result.fhir}", highlight=False, soft_wrap=True, markup=False)
 
 
 def show_result(result: ResultDocument, folder: Path, console: Console) -> None:

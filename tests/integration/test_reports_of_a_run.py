@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pydicom
@@ -64,6 +66,29 @@ def test_a_second_run_gives_the_same_bytes_of_every_object(
     again = score(phantom_study.folder, outputs=ALL)
     for kind, path in kinds(everything).items():
         assert kinds(again)[kind].read_bytes() == path.read_bytes(), kind
+
+
+def test_a_run_writes_fhir_beside_its_reports_and_replaces_an_earlier_report_that_lies_elsewhere(
+    everything: Scored, phantom_study: PhantomStudy, repository: Path, tmp_path: Path
+) -> None:
+    earlier = kinds(everything)["sr"]
+    outcome = run_study(
+        phantom_study.folder,
+        tmp_path / "out",
+        settings=Settings(outputs=("sr", "fhir"), contour_stability="off"),
+        model_folder=repository / "models",
+        earlier_files=[earlier],
+        when=WHEN + timedelta(hours=1),
+    )
+    assert outcome.result is not None
+    (report,) = outcome.result.reports
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {report.file, "fhir.json", "result.json"}
+    bundle = json.loads((tmp_path / "out" / "fhir.json").read_bytes())
+    assert bundle["entry"][0]["resource"]["identifier"][0]["value"] == f"urn:oid:{report.sop_instance_uid}"
+    sr = pydicom.dcmread(tmp_path / "out" / report.file)
+    (replaced,) = sr.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
+    assert replaced.ReferencedSOPInstanceUID == pydicom.dcmread(earlier).SOPInstanceUID
 
 
 def test_the_picture_is_the_result_files_map(everything: Scored) -> None:
