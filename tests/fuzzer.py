@@ -143,11 +143,13 @@ def _scored(
     """Run the chain; features are computed only where the tumour is another one than the whole study's."""
     original = chain.compute_features
 
-    def features(volume: chain.TumourVolume, *, memory_bytes: int | None = None) -> RadiomicFeatures:
+    def features(
+        volume: chain.TumourVolume, *, memory_bytes: int | None = None, threads: int | None = None
+    ) -> RadiomicFeatures:
         content = _volume_bytes(volume)
         if base is not None and content == base.volume:
             return base.features
-        found = original(volume, memory_bytes=memory_bytes)
+        found = original(volume, memory_bytes=memory_bytes, threads=threads)
         kept.append((content, found))
         return found
 
