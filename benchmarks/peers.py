@@ -216,7 +216,20 @@ PACKAGES = ("mirp", "nyxus", "flash-radiomics", "numpyradiomics", "z-rad")
 
 
 def equal_values(case: Case, found: Values) -> str:
-    """Say how many of the values that bear pyradiomics' names are ours, to 1e-6; "-" where none does."""
+    """Say how many of a package's values are ours, to 1e-6.
+
+    Parameters
+    ----------
+    case
+        Image and mask.
+    found
+        What the package gave; values that do not bear one of pyradiomics' names are left out.
+
+    Returns
+    -------
+    str
+        "-" where none bears such a name.
+    """
     ours = dict(zip(FEATURE_NAMES, extract_radiomics(case.hu, case.mask).values, strict=True))
     common = [name for name in found if name in ours]
     if not common:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import SimpleITK
 from numpy.typing import NDArray
 from radiomics.glcm import RadiomicsGLCM
 
-from pdl1es.features.cooccurrence import GLCM
+from pdl1es.features.cooccurrence import GLCM, maximal_correlation
 from pdl1es.features.discretisation import discretise
 from pdl1es.features.matrices import texture_matrices
 from pdl1es.features.names import FEATURES_BY_CLASS
@@ -85,3 +86,22 @@ def test_diagonals_are_summed_as_pyradiomics_sums_them() -> None:
         for label, found in zip(ours.coefficients[sums], ours.coefficients[values][0], strict=True):
             assert np.allclose(theirs.pop(label), found, rtol=1e-13, atol=0)
         assert not np.any(list(theirs.values()))
+
+
+def test_the_second_eigenvalue_is_that_of_pyradiomics_matrix_where_levels_are_rare() -> None:
+    """Beside levels of one pair in 10^8, eps in the divisor of Q counts."""
+    random = np.random.default_rng(5)
+    for n in (2, 3, 7, 40):
+        near = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
+        rarity = 10.0 ** -random.uniform(0, 4, n)
+        counts = random.random((4, n, n)) * np.exp(-near / 3) * np.outer(rarity, rarity)
+        counts += counts.transpose(0, 2, 1)
+        matrix = counts / counts.sum(axis=(1, 2), keepdims=True)
+        marginal = matrix.sum(axis=2)
+        px = marginal.T[None, :, None, :]
+        stock = SimpleNamespace(
+            P_glcm=matrix.transpose(1, 2, 0)[None],
+            coefficients={"px": px, "py": px.transpose(0, 2, 1, 3), "eps": np.spacing(1)},
+        )
+        expected = float(np.squeeze(RadiomicsGLCM.getMCCFeatureValue(stock)))
+        assert maximal_correlation(matrix, marginal) == pytest.approx(expected, rel=1e-9)
