@@ -26,6 +26,7 @@ from gateway.processes.arrivals import header_of
 from gateway.processes.deliveries import DeliveryThreads, sending_plan
 from gateway.processes.setup import (
     CLINICAL_FOLDER,
+    COPIES_FOLDER,
     OBJECTS_FOLDER,
     RESULTS_FOLDER,
     WORK_FOLDER,
@@ -65,11 +66,12 @@ class _Executor:
         self.objects = ObjectStore(settings.folder / OBJECTS_FOLDER, engine, settings.storage.limits)
         self.results = ResultStore(engine, settings.folder / RESULTS_FOLDER)
         self.ledger = RunLedger(engine)
-        self.sender = Sender(settings.send, engine)
         self.clinical = ClinicalWatch(engine, settings.folder / CLINICAL_FOLDER, settings.clinical)
         self.application = load_settings(settings.application.config_file)
         self.judge = ArrivalJudge(self.objects, InFlight(engine), self.application, settings.arrival)
         self.fetcher = Fetcher(settings.fetch, engine, self.objects)
+        self.copies = settings.folder / COPIES_FOLDER
+        self.sender = Sender(settings.send, engine, identity_of=self.fetcher.current_identity, copies=self.copies)
         self.deliveries = DeliveryThreads(self.sender, self.results, settings.send)
         self.dbos = RunExecutor(settings.workflow_database_url)
         self._retained = time.monotonic()
@@ -149,7 +151,7 @@ class _Executor:
         if time.monotonic() - self._retained > _RETENTION_SECONDS:
             self._retained = time.monotonic()
             rules = self.parts.settings.retention
-            remove_what_may_go(self.parts.engine, self.objects, self.results, rules)
+            remove_what_may_go(self.parts.engine, self.objects, self.results, self.copies, rules)
             if self.clinical.current is not None and isinstance(rules.delivered_days, float):
                 remove_old_tables(
                     self.parts.settings.folder / CLINICAL_FOLDER,

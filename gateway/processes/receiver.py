@@ -9,14 +9,19 @@ import contextlib
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from gateway.health.heartbeat import Heartbeat
 from gateway.objects.in_flight import InFlight
 from gateway.objects.store import ObjectStore
 from gateway.processes.setup import OBJECTS_FOLDER, begin_process
+from gateway.receive.drop_folder_source import DroppedFiles
 from gateway.receive.listener import DimseListener
-from gateway.receive.settings import DimseSource
+from gateway.receive.orthanc import OrthancChanges
+from gateway.receive.polling import PollingSource
+from gateway.receive.settings import DimseSource, FolderSource, OrthancSource
+from gateway.send.commitment import CommitmentBook, record_answer
 from pdl1es.exit_code import ExitCode
 
 logger = logging.getLogger("pdl1es.gateway.receiver")
@@ -41,25 +46,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ObjectStore(settings.folder / OBJECTS_FOLDER, parts.engine, settings.storage.limits)
         )
         in_flight = InFlight(parts.engine)
-        sources: list[DimseListener] = []
+        listeners: list[DimseListener] = []
+        polled: list[PollingSource] = []
+        answered = partial(record_answer, book=CommitmentBook(parts.engine))
         try:
             for source in settings.sources:
                 if isinstance(source, DimseSource):
-                    sources.append(DimseListener(source, store, in_flight, shared=settings.receivers > 1))
+                    shared = settings.receivers > 1
+                    listeners.append(DimseListener(source, store, in_flight, shared=shared, answered=answered))
+                elif parts.name == FIRST:
+                    polled.append(_polling(source, store, in_flight))
         except OSError as error:
             logger.error("a source cannot be opened: %s", error.strerror or type(error).__name__)
             return ExitCode.USAGE
 
         def detail() -> Mapping[str, Any]:
-            return {"associations": sum(listener.associations for listener in sources)}
+            return {"associations": sum(listener.associations for listener in listeners)}
 
         stack.enter_context(Heartbeat(parts.engine, parts.name, detail))
-        for listener in sources:
+        for listener in listeners:
             stack.enter_context(listener)
-        logger.info("ready: %d sources", len(sources))
+        for looking in polled:
+            stack.enter_context(looking)
+        logger.info("ready: %d sources", len(listeners) + len(polled))
         parts.ended.wait()
         logger.info("stopping: no new association is taken")
     return ExitCode.REPORT_WRITTEN
+
+
+def _polling(source: OrthancSource | FolderSource, store: ObjectStore, in_flight: InFlight) -> PollingSource:
+    """Return a source that looks for objects itself."""
+    if isinstance(source, OrthancSource):
+        return PollingSource(source.name, OrthancChanges(source, store, in_flight).look, source.poll_seconds)
+    return PollingSource(source.name, DroppedFiles(source, store, in_flight).look, source.poll_seconds)
 
 
 if __name__ == "__main__":

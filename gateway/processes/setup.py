@@ -27,6 +27,7 @@ RESULTS_FOLDER: Final = "results"
 WORK_FOLDER: Final = "work"
 OBJECTS_FOLDER: Final = "objects"
 CLINICAL_FOLDER: Final = "clinical"
+COPIES_FOLDER: Final = "refiled"
 _LONGEST_PAUSE: Final = 15.0
 
 

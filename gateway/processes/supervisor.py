@@ -13,8 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.database import create_tables, open_database
 from gateway.logs import StudyHash, log_as_json, read_log_key
-from gateway.processes.setup import process_names
+from gateway.objects.store import ObjectStore
+from gateway.processes.setup import OBJECTS_FOLDER, process_names
 from gateway.settings.file import GatewaySettings
 from pdl1es.exit_code import ExitCode
 
@@ -92,6 +96,7 @@ def serve_gateway(config: Path, settings: GatewaySettings) -> int:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    _recover(settings)
     children = [_Child(name, _command(name, config)) for name in process_names(settings)]
     logger.info("the gateway starts with %d processes", len(children))
     while not ended.is_set():
@@ -103,6 +108,19 @@ def serve_gateway(config: Path, settings: GatewaySettings) -> int:
     for child in children:
         child.stop(settings.stop_seconds + _MORE_SECONDS)
     return ExitCode.REPORT_WRITTEN
+
+
+def _recover(settings: GatewaySettings) -> None:
+    """Remove what a crash left half received, before anything receives; where the database is down, the next start does it."""
+    try:
+        engine = open_database(settings.database_url)
+        create_tables(engine)
+        with ObjectStore(settings.folder / OBJECTS_FOLDER, engine, settings.storage.limits) as store:
+            removed = store.recover()
+    except (SQLAlchemyError, OSError) as error:
+        logger.warning("the object store cannot be looked through now (%s)", type(error).__name__)
+    else:
+        logger.info("object store: %d files removed that a crash left half received", removed)
 
 
 def _command(name: str, config: Path) -> list[str]:

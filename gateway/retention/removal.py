@@ -14,6 +14,7 @@ from gateway.objects.tables import OBJECTS, STUDIES
 from gateway.records import StudyKey
 from gateway.retention.rules import RetentionRules, StoredStudy, StudyEnd, studies_to_remove
 from gateway.send.delivery import DELIVERIES
+from gateway.send.reconcile import remove_refiled
 from gateway.workflow.results import ResultStore
 from gateway.workflow.runs import ACTIVE
 from gateway.workflow.tables import RESULTS, RUNS
@@ -64,7 +65,7 @@ def stored_studies(engine: Engine) -> tuple[StoredStudy, ...]:
     return tuple(StoredStudy(StudyKey(row[0]), row[1], int(row[2]), end(row[0])) for row in sizes)
 
 
-def remove_study(study: StudyKey, objects: ObjectStore, results: ResultStore) -> int:
+def remove_study(study: StudyKey, objects: ObjectStore, results: ResultStore, copies: Path) -> int:
     """Remove a study's objects and results; that they existed stays known, so that a resend is not run again.
 
     Parameters
@@ -73,6 +74,8 @@ def remove_study(study: StudyKey, objects: ObjectStore, results: ResultStore) ->
         Which.
     objects, results
         The stores.
+    copies
+        Where the copies lie that were filed under other values (`gateway.send.reconcile`).
 
     Returns
     -------
@@ -82,10 +85,13 @@ def remove_study(study: StudyKey, objects: ObjectStore, results: ResultStore) ->
     for note in results.of_study(study):
         if not note.purged:
             results.purge(note.result.digest)
+            remove_refiled(note.result.digest, copies)
     return objects.purge(study)
 
 
-def remove_what_may_go(engine: Engine, objects: ObjectStore, results: ResultStore, rules: RetentionRules) -> int:
+def remove_what_may_go(
+    engine: Engine, objects: ObjectStore, results: ResultStore, copies: Path, rules: RetentionRules
+) -> int:
     """Remove the studies that may go now.
 
     Parameters
@@ -94,6 +100,8 @@ def remove_what_may_go(engine: Engine, objects: ObjectStore, results: ResultStor
         The gateway's database.
     objects, results
         The stores.
+    copies
+        As for `remove_study`.
     rules
         Section ``retention``.
 
@@ -104,7 +112,7 @@ def remove_what_may_go(engine: Engine, objects: ObjectStore, results: ResultStor
     """
     going = studies_to_remove(stored_studies(engine), rules, now=utc_now(), free=objects.space.free_bytes())
     for study in going:
-        count = remove_study(study, objects, results)
+        count = remove_study(study, objects, results, copies)
         logger.info("a study of %d objects was removed by the retention rules", count, extra={"study": study})
     return len(going)
 

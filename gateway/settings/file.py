@@ -90,11 +90,6 @@ class GatewaySettings(BaseModel):
     def _sections_fit(self) -> GatewaySettings:
         names = Counter(source.name for source in self.sources)
         wrong = [f"two sources are called {name}" for name, count in names.items() if count > 1]
-        wrong += [
-            f"the source {source.name} is of the kind {source.kind}, which no receiver can open yet: only dimse"
-            for source in self.sources
-            if source.kind != "dimse"
-        ]
         for number, rule in enumerate(self.send.rules, start=1):
             wrong += [
                 f"send.rules[{number}] names the source {name}, and no source is called so"

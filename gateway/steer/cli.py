@@ -287,7 +287,7 @@ def purge(
         With exit code 2 where it is not delivered and `--yes` is missing.
     """
     from gateway.objects.store import ObjectStore
-    from gateway.processes.setup import OBJECTS_FOLDER
+    from gateway.processes.setup import COPIES_FOLDER, OBJECTS_FOLDER
     from gateway.retention.removal import remove_study, stored_studies
 
     settings = _settings(config)
@@ -297,7 +297,7 @@ def purge(
     if ends.get(one.study, "delivered") != "delivered" and not yes:
         raise usage_error("its result is not confirmed everywhere that it had to go; --yes removes it all the same")
     with ObjectStore(settings.folder / OBJECTS_FOLDER, overview.engine, settings.storage.limits) as objects:
-        say(f"{remove_study(one.study, objects, overview.results)} objects removed")
+        say(f"{remove_study(one.study, objects, overview.results, settings.folder / COPIES_FOLDER)} objects removed")
 
 
 @gateway_app.command(name="check-config")

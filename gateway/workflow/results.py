@@ -245,6 +245,8 @@ def _described(study: StudyKey, digest: str, folder: Path) -> StoredResult:
             ResultFile(report.file, report.sop_instance_uid, _sha256(folder / report.file), report.kind)
             for report in document.reports
         ]
+        if document.fhir is not None:
+            files.append(ResultFile(document.fhir, "", _sha256(folder / document.fhir), "fhir"))
     except (OSError, ValueError) as error:
         raise ResultDamagedError(f"run {digest[:12]} left no whole result: {type(error).__name__}") from error
     assessment = document.assessment

@@ -71,7 +71,12 @@ class ServedGateway:
         """Start it, and wait until it is ready."""
         command = [sys.executable, "-m", "pdl1es.command_line.cli", "serve", "--config", str(self.config)]
         self.process = subprocess.Popen(command, cwd=self.repository, stderr=self.log)
-        until(lambda: self.health("ready")[0] == 200)
+        until(lambda: self.health("ready")[0] == 200 or not self.runs())
+        assert self.runs(), self.logged()
+
+    def runs(self) -> bool:
+        """Tell whether the supervisor lives."""
+        return self.process is not None and self.process.poll() is None
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal to the supervisor and return its exit code."""

@@ -71,6 +71,19 @@ def test_a_study_that_was_sent_before_an_orderly_stop_is_reported_after_the_next
     until(lambda: len(gateway.delivered()) == 1)
 
 
+def test_a_study_that_is_dropped_into_a_folder_is_reported_too(
+    serve: Serve, phantom_study: PhantomStudy, tmp_path: Path
+) -> None:
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    source = {"kind": "folder", "name": "drop", "folder": str(drop), "settle_seconds": 0.5, "poll_seconds": 0.2}
+    gateway = serve(sources=[source])
+    for file in phantom_study.folder.rglob("*.dcm"):
+        (drop / file.name).write_bytes(file.read_bytes())
+    until(lambda: len(gateway.delivered()) == 1)
+    assert list(drop.iterdir()) == []
+
+
 def test_a_demonstration_leaves_the_machine_only_where_the_site_allows_it(
     serve: Serve, phantom_study: PhantomStudy
 ) -> None:

@@ -81,6 +81,7 @@ class Kept:
         create_tables(self.engine)
         self.objects = ObjectStore(folder / "objects", self.engine, StoreLimits(reserve_bytes=0))
         self.results = ResultStore(self.engine, folder / "results")
+        self.copies = folder / "refiled"
         self.ledger, self.book = RunLedger(self.engine), DeliveryBook(self.engine)
         file = sorted(file for file in phantom.folder.rglob("*.dcm"))[0]
         self.objects.put(BytesIO(file.read_bytes()), ObjectOrigin("pacs", "dimse", "CT1"))
@@ -141,11 +142,11 @@ def test_a_result_that_was_withheld_or_not_handed_over_yet_keeps_its_study(
 def test_a_removed_study_leaves_no_file_and_stays_known_as_run(kept: Kept) -> None:
     kept.scored([])
     rules = RetentionRules(free_bytes=2**60)
-    assert remove_what_may_go(kept.engine, kept.objects, kept.results, rules) == 1
+    assert remove_what_may_go(kept.engine, kept.objects, kept.results, kept.copies, rules) == 1
     assert kept.objects.objects_of(kept.study) == ()
     assert not (kept.results.folder / "d1").exists()
     assert not kept.ledger.enter(replace(some_run("d1"), study=kept.study))
-    assert remove_what_may_go(kept.engine, kept.objects, kept.results, rules) == 0
+    assert remove_what_may_go(kept.engine, kept.objects, kept.results, kept.copies, rules) == 0
 
 
 def test_old_versions_of_the_clinical_table_go_and_the_one_in_use_stays(tmp_path: Path) -> None:

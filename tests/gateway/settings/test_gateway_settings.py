@@ -62,7 +62,6 @@ def test_names_that_do_not_fit_each_other_are_told() -> None:
         }
     )
     assert "two sources are called ct" in text
-    assert "the source ct is of the kind folder, which no receiver can open yet" in text
     assert "send.rules[1] names the source mr, and no source is called so" in text
     assert "database is no URL of a database" in text
 
