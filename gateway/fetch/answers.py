@@ -7,11 +7,13 @@ from typing import BinaryIO, Final
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
+from gateway.objects.identity import is_uid
 from gateway.peers.failures import PeerError, PeerFailure
 from gateway.records import CurrentIdentity
 from pdl1es.dicom.header_elements import MALFORMED
+from pdl1es.dicom.silence import silenced_pydicom
+from pdl1es.report.software import SOFTWARE
 
 IDENTITY_KEYWORDS: Final = (
     "PatientID",
@@ -21,6 +23,10 @@ IDENTITY_KEYWORDS: Final = (
     "PatientSex",
     "AccessionNumber",
 )
+
+NO_OBJECT: Final = (*MALFORMED, RecursionError)
+"""What pydicom raises on bytes that are no DICOM object."""
+_OWN: Final = ("SOPInstanceUID", "Manufacturer", "ManufacturerModelName")
 
 
 def number_of(item: Dataset, keyword: str) -> int | None:
@@ -95,10 +101,48 @@ def require_series(file: BinaryIO, study_instance_uid: str, series_instance_uid:
         ``BAD_ANSWER``: it is another, or no DICOM object.
     """
     try:
-        header = dcmread(file, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "SeriesInstanceUID"])
-        found = (str(header.get("StudyInstanceUID", "")), str(header.get("SeriesInstanceUID", "")))
-    except (InvalidDicomError, RecursionError, *MALFORMED) as error:
-        raise PeerError(PeerFailure.BAD_ANSWER, "the archive gave a part that is no DICOM object") from error
+        with silenced_pydicom():
+            header = dcmread(file, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "SeriesInstanceUID"])
+            found = (str(header.get("StudyInstanceUID", "")), str(header.get("SeriesInstanceUID", "")))
+    except NO_OBJECT as error:
+        raise no_object() from error
     if found != (study_instance_uid, series_instance_uid):
         raise PeerError(PeerFailure.BAD_ANSWER, "the archive gave an object of another series than was asked for")
     file.seek(0)
+
+
+def own_report(file: BinaryIO) -> str:
+    """Return the SOP Instance UID of a report of this software; the file is left at its start.
+
+    Parameters
+    ----------
+    file
+        At its start.
+
+    Returns
+    -------
+    str
+        Empty where the report is another software's, by the manufacturer and the model name that it states.
+
+    Raises
+    ------
+    PeerError
+        ``BAD_ANSWER``: it is no DICOM object, or has no such UID.
+    """
+    try:
+        with silenced_pydicom():
+            header = dcmread(file, stop_before_pixels=True, specific_tags=list(_OWN))
+            uid, *stated = (str(header.get(keyword, "") or "") for keyword in _OWN)
+    except NO_OBJECT as error:
+        raise no_object() from error
+    file.seek(0)
+    if stated != [SOFTWARE.manufacturer, SOFTWARE.name]:
+        return ""
+    if not is_uid(uid):
+        raise PeerError(PeerFailure.BAD_ANSWER, "the archive gave a report without SOP Instance UID")
+    return uid
+
+
+def no_object() -> PeerError:
+    """Return the error of an answer that is no DICOM object."""
+    return PeerError(PeerFailure.BAD_ANSWER, "the archive gave a part that is no DICOM object")

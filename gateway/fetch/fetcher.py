@@ -11,12 +11,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from pydicom import dcmread
-from pydicom.dataset import Dataset
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.clock import utc_now
+from gateway.fetch.answers import own_report
 from gateway.fetch.archive import Archive
 from gateway.fetch.dicom_archive import DimseArchive
 from gateway.fetch.drawn_on import CONTOUR_CLASSES, DrawnOn, read_drawn_on, series_to_fetch
@@ -32,7 +31,6 @@ from gateway.records import CurrentIdentity, StoredObject, StudyKey
 from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError
 from pdl1es.dicom.header import read_instance
 from pdl1es.errors import Refusal
-from pdl1es.report.software import SOFTWARE
 
 logger = logging.getLogger("pdl1es.gateway.fetch")
 
@@ -167,14 +165,15 @@ class Fetcher:
         if not self._settings.earlier_reports:
             return 0
         uid = study.study_instance_uid
-        seen = {str(dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID) for path in folder.glob("*.dcm")}
+        seen = set()
+        for path in folder.glob("*.dcm"):
+            with path.open("rb") as file:
+                seen.add(own_report(file))
         count = 0
 
         def keep(file: BinaryIO) -> None:
             nonlocal count
-            report = dcmread(file)
-            if is_ours(report) and (sop_uid := str(report.SOPInstanceUID)) not in seen:
-                file.seek(0)
+            if (sop_uid := own_report(file)) and sop_uid not in seen:
                 (folder / f"{sop_uid}.dcm").write_bytes(file.read())
                 seen.add(sop_uid)
                 count += 1
@@ -300,12 +299,6 @@ class Fetcher:
             except SQLAlchemyError:
                 # The study waits on, and is asked for again when it is judged again.
                 logger.warning("the database does not answer; nothing is fetched", extra={"study": study})
-
-
-def is_ours(report: Dataset) -> bool:
-    """Return whether a report is of this software, by the manufacturer and the model name that it states."""
-    stated = (str(report.get("Manufacturer", "") or ""), str(report.get("ManufacturerModelName", "") or ""))
-    return stated == (SOFTWARE.manufacturer, SOFTWARE.name)
 
 
 def open_archive(settings: ArchiveSettings) -> Archive:

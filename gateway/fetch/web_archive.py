@@ -13,9 +13,13 @@ from gateway.fetch.settings import WebArchive
 from gateway.peers.failures import PeerError, PeerFailure
 from gateway.peers.web import open_client, open_session, reasons, status_error
 from gateway.records import CurrentIdentity
+from pdl1es.dicom.header_elements import MALFORMED
+from pdl1es.dicom.silence import silenced_pydicom
 
 MOST_JSON_BYTES: Final = 64 * 2**20
 """Largest answer to a query."""
+_NO_DICOM_JSON: Final = (*MALFORMED, RecursionError)
+"""What pydicom raises on JSON that is no data set."""
 ACCEPT: Final = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 """Objects in the transfer syntax in which they are stored: nothing is transcoded."""
 
@@ -148,6 +152,10 @@ class DicomWebArchive:
 
 def _matches(found: list[dict[str, Any]]) -> list[Dataset]:
     try:
-        return [Dataset.from_json(item) for item in found]
-    except (AttributeError, KeyError, TypeError, NotImplementedError) as error:
+        with silenced_pydicom():
+            matches = [Dataset.from_json(item) for item in found]
+            for match in matches:
+                match.decode()
+    except _NO_DICOM_JSON as error:
         raise PeerError(PeerFailure.BAD_ANSWER, "QIDO-RS: the answer is no DICOM JSON") from error
+    return matches

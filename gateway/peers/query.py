@@ -12,6 +12,8 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # t
 
 from gateway.peers.association import accepts, require_success
 from gateway.peers.failures import PeerError, PeerFailure
+from pdl1es.dicom.header_elements import MALFORMED
+from pdl1es.dicom.silence import silenced_pydicom
 
 QueryLevel = Literal["STUDY", "SERIES", "IMAGE"]
 MOST_MATCHES: Final = 10_000
@@ -65,6 +67,11 @@ def find(
             break
         if identifier is None:
             raise PeerError(PeerFailure.BAD_ANSWER, f"C-FIND at level {level}: a match that cannot be decoded")
+        try:
+            with silenced_pydicom():
+                identifier.decode()
+        except (*MALFORMED, RecursionError) as error:
+            raise PeerError(PeerFailure.BAD_ANSWER, f"C-FIND at level {level}: a match that cannot be read") from error
         found.append(identifier)
         if len(found) > MOST_MATCHES:
             association.abort()

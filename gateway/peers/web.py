@@ -178,7 +178,7 @@ def reasons(what: str) -> Iterator[None]:
         raise PeerError(PeerFailure.ABORTED, what) from error
     except requests.exceptions.ConnectionError as error:
         raise PeerError(_kind_of_connection_error(error), what) from error
-    except (requests.exceptions.RequestException, ValueError) as error:
+    except (requests.exceptions.RequestException, ValueError, RecursionError) as error:
         raise PeerError(PeerFailure.BAD_ANSWER, f"{what}: {type(error).__name__}") from error
 
 

@@ -32,6 +32,7 @@ class StandIn:
     port: int = 0
     stored: dict[str, bytes] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
+    versions: dict[str, int] = field(default_factory=dict)
     echoes: int = 0
     store_status: Callable[[str], int] = lambda _uid: 0x0000
     slow_seconds: float = 0.0
@@ -87,7 +88,9 @@ def stand_in(
         uid = str(event.request.AffectedSOPInstanceUID)
         status = peer.store_status(uid)
         if status in (0x0000, 0xB000):
-            peer.stored[uid] = event.request.DataSet.getvalue()
+            data = event.request.DataSet.getvalue()
+            peer.versions[uid] = peer.versions.get(uid, 0) + (peer.stored.get(uid) != data)
+            peer.stored[uid] = data
             peer.order.append(uid)
         return status
 

@@ -1,0 +1,61 @@
+"""A sender that is killed again and again, by a peer that fails now and then: all arrives, and nothing in two versions."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from gateway.send.delivery import DeliveryBook
+from tests.gateway.peers.stand_in import stand_in
+from tests.gateway.send.dicom_results import SOP_CLASSES, stored_result
+
+RESULTS, KILLS = 20, 8
+
+
+def test_a_sender_killed_at_random_moments_delivers_everything(
+    engine: Engine, tmp_path: Path, repository: Path
+) -> None:
+    """Seeded moments; the peer refuses or is full for one object in ten."""
+    draw = random.Random(7)
+    url = str(engine.url)
+    with stand_in([SOP_CLASSES["sr"], SOP_CLASSES["cam"]], commitment=True, query=True) as peer:
+        peer.slow_seconds = 0.02
+        peer.store_status = lambda _uid: draw.choice([0x0000] * 9 + [0xA700])
+        command = [
+            sys.executable,
+            "-m",
+            "tests.gateway.send.endless_sender",
+            url,
+            str(peer.port),
+            str(tmp_path / "results"),
+        ]
+        killed = 0
+        for number in range(KILLS + 1):
+            process = subprocess.Popen([*command, str(RESULTS)], cwd=repository)
+            try:
+                if number == KILLS:
+                    assert process.wait(timeout=120) == 0
+                else:
+                    target = len(peer.order) + draw.randint(0, 4)
+                    while len(peer.order) < target and process.poll() is None:
+                        time.sleep(0.005)
+                    time.sleep(draw.uniform(0.0, 0.05))
+                    killed += process.poll() is None
+            finally:
+                process.kill()
+                process.wait(timeout=20)
+        assert killed == KILLS, "it was killed at work"
+        deliveries = DeliveryBook(engine).in_state("waiting", "sent", "committed", "dead")
+        assert [one.delivery.state for one in deliveries] == ["committed"] * RESULTS
+        # The answer to a request of a sender that was killed reaches nobody; the peer is queried then.
+        assert {one.confirmed_by for one in deliveries} <= {"commitment", "query"}
+        results = [
+            stored_result(tmp_path / "again" / str(number), "cam", "sr", seed=str(number)) for number in range(RESULTS)
+        ]
+        assert peer.stored.keys() == {file.sop_instance_uid for one in results for file in one.files}
+        assert peer.versions == dict.fromkeys(peer.stored, 1), "one UID, one content, however often it was sent"
