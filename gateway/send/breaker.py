@@ -20,7 +20,7 @@ class BreakerRules(BaseModel):
         default=60.0, gt=0, le=86_400, description="pause before one delivery tries it again, s"
     )
     probe_seconds: float = Field(
-        default=900.0, gt=0, le=86_400, description="how long that one may take before another may try, s"
+        default=120.0, gt=0, le=86_400, description="how long that one may take before another may try, s"
     )
 
 
