@@ -16,11 +16,10 @@ from gateway.health.heartbeat import Heartbeat
 from gateway.objects.in_flight import InFlight
 from gateway.objects.store import ObjectStore
 from gateway.processes.setup import OBJECTS_FOLDER, begin_process
-from gateway.receive.drop_folder_source import DroppedFiles
 from gateway.receive.listener import DimseListener
-from gateway.receive.orthanc import OrthancChanges
 from gateway.receive.polling import PollingSource
-from gateway.receive.settings import DimseSource, FolderSource, OrthancSource
+from gateway.receive.settings import DimseSource
+from gateway.receive.sources import polling_source
 from gateway.send.commitment import CommitmentBook, record_answer
 from pdl1es.exit_code import ExitCode
 
@@ -55,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     shared = settings.receivers > 1
                     listeners.append(DimseListener(source, store, in_flight, shared=shared, answered=answered))
                 elif parts.name == FIRST:
-                    polled.append(_polling(source, store, in_flight))
+                    polled.append(polling_source(source, store, in_flight))
         except OSError as error:
             logger.error("a source cannot be opened: %s", error.strerror or type(error).__name__)
             return ExitCode.USAGE
@@ -72,13 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parts.ended.wait()
         logger.info("stopping: no new association is taken")
     return ExitCode.REPORT_WRITTEN
-
-
-def _polling(source: OrthancSource | FolderSource, store: ObjectStore, in_flight: InFlight) -> PollingSource:
-    """Return a source that looks for objects itself."""
-    if isinstance(source, OrthancSource):
-        return PollingSource(source.name, OrthancChanges(source, store, in_flight).look, source.poll_seconds)
-    return PollingSource(source.name, DroppedFiles(source, store, in_flight).look, source.poll_seconds)
 
 
 if __name__ == "__main__":

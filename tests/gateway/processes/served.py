@@ -124,8 +124,8 @@ class ServedGateway:
         return RunLedger(self.engine)
 
     def delivered(self) -> list[Path]:
-        """Return the folders of delivered results."""
-        return sorted(path.parent for path in self.out.glob("*/result.json")) if self.out.is_dir() else []
+        """Return the folders of delivered results; one that is being delivered has a hidden name."""
+        return sorted(path.parent for path in self.out.glob("[!.]*/result.json"))
 
     def logged(self) -> str:
         """Return what it logged."""

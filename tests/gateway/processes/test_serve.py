@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydicom import dcmread
+from pydicom.uid import generate_uid
 
 from tests.gateway.processes.served import ServedGateway, copy_with_other_uids, parts_of, until
 
@@ -35,8 +36,8 @@ def serve(tmp_path: Path, repository: Path) -> Iterator[Serve]:
         gateway.close()
 
 
-def test_ct_and_later_its_contour_give_one_report_and_a_resend_gives_none(
-    serve: Serve, phantom_study: PhantomStudy
+def test_ct_and_later_its_contour_give_one_report_a_resend_none_and_a_correction_one_that_names_it(
+    serve: Serve, phantom_study: PhantomStudy, tmp_path: Path
 ) -> None:
     gateway = serve()
     ct, contour = parts_of(phantom_study.folder)
@@ -53,6 +54,15 @@ def test_ct_and_later_its_contour_give_one_report_and_a_resend_gives_none(
     assert set(gateway.send([*ct, *contour, report])) == {0}
     time.sleep(3)
     assert len(gateway.ledger.in_states("done", "queued", "running", "again")) == 1
+    corrected = dcmread(contour[0])
+    corrected.SOPInstanceUID = corrected.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    corrected.save_as(tmp_path / "corrected.dcm")
+    assert gateway.send([tmp_path / "corrected.dcm"]) == [0]
+    until(lambda: len(gateway.delivered()) == 2)
+    (later,) = (found for other in gateway.delivered() if other != folder for found in other.glob("*.dcm"))
+    (study,) = dcmread(later).PredecessorDocumentsSequence
+    named = study.ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+    assert named == dcmread(report).SOPInstanceUID
     assert gateway.end() == 0
     logged = gateway.logged()
     values = [str(header.get(name)) for name in ("PatientID", "PatientName", "AccessionNumber", "StudyInstanceUID")]
