@@ -8,6 +8,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -47,6 +48,7 @@ from training.cohort.volumes import ACQUISITION, is_volume, read_ct_volume, read
 
 CACHE_FORMAT: Final = 2
 _BLOCK: Final = 1 << 20
+_READERS: Final = 8
 _PATCH_SHAPE: Final = (PATCH_SLICES, PATCH_SIZE, PATCH_SIZE)
 
 
@@ -284,8 +286,12 @@ def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedC
 
 
 def content_digest(source: CaseSource) -> str:
-    """Return the SHA-256 of a case's files, whatever their names and order, and of its acquisition where that counts."""
-    digests = sorted(_file_digest(path) for path in source_files(source))
+    """Return the SHA-256 of a case's files, whatever their names and order, and of its acquisition where that counts.
+
+    Several threads read, because a file server answers each opening only after a while.
+    """
+    with ThreadPoolExecutor(_READERS) as readers:
+        digests = sorted(readers.map(_file_digest, source_files(source)))
     acquisition = dict(source.acquisition) if is_volume(source.ct) else {}
     document = {"files": digests, "acquisition": acquisition}
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode("utf-8")).hexdigest()

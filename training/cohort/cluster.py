@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 Item = TypeVar("Item")
@@ -14,7 +15,9 @@ Result = TypeVar("Result")
 ENVIRONMENT: Final = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), "1"
 )
-"""Environment of every worker: one process per core, one thread per process. Libraries read it at their first import."""
+"""Environment of every worker: one process per core, one thread per library. Libraries read it at their first import."""
+IN_FLIGHT: Final = 1000
+"""Items that the scheduler knows at a time: so many keep any cluster busy, and 100,000 would fill its memory."""
 DEATHS: Final = 2
 """Workers that may die over one patient beyond the first; after that the patient counts as failed."""
 
@@ -25,6 +28,7 @@ def run_on_cluster(
     *,
     scheduler: str | None = None,
     workers: int | None = None,
+    threads: int = 1,
 ) -> Iterator[tuple[str, Result | BaseException]]:
     """Yield every item's result, or the error that it ended with, as they come.
 
@@ -39,6 +43,8 @@ def run_on_cluster(
         this machine where None.
     workers
         Processes of this machine; one for each core where None.
+    threads
+        Of each process of this machine: items that it works on at a time.
 
     Yields
     ------
@@ -51,22 +57,38 @@ def run_on_cluster(
     """
     if not items:
         return
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
 
-    with _client(scheduler, min(workers or os.cpu_count() or 1, len(items))) as client:
-        futures = {
-            client.submit(function, item, key=f"{name}-{id(items)}", pure=False): name for name, item in items.items()
-        }
-        waiting = as_completed(list(futures))
+    alone: dict[str, Item] = {}
+    with _client(scheduler, min(workers or os.cpu_count() or 1, len(items)), threads) as client:
+        names: dict[Any, str] = {}
+        further = iter(items.items())
+
+        def submitted(count: int) -> list[Any]:
+            """Submit the next items, as many as that at most."""
+            futures = []
+            for name, item in islice(further, count):
+                future = client.submit(function, item, key=f"{name}-{id(items)}", pure=False)
+                names[future] = name
+                futures.append(future)
+            return futures
+
+        waiting = as_completed(submitted(IN_FLIGHT))
         for future in waiting:
-            name = futures.pop(future)
+            name = names.pop(future)
             error = future.exception()
-            yield name, (future.result() if error is None else error)
+            result = future.result() if error is None else error
             future.release()
+            waiting.update(submitted(1))
+            if threads > 1 and isinstance(result, KilledWorker):
+                alone[name] = items[name]  # perhaps the item beside it killed the worker
+            else:
+                yield name, result
+    yield from run_on_cluster(function, alone, scheduler=scheduler, workers=workers)
 
 
 @contextmanager
-def _client(scheduler: str | None, workers: int) -> Iterator[Any]:
+def _client(scheduler: str | None, workers: int, threads: int) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
@@ -85,7 +107,7 @@ def _client(scheduler: str | None, workers: int) -> Iterator[Any]:
         with (
             LocalCluster(
                 n_workers=workers,
-                threads_per_worker=1,
+                threads_per_worker=threads,
                 processes=True,
                 dashboard_address="127.0.0.1:0",  # any free port: two runs may share a machine
                 silence_logs=logging.ERROR,

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pdl1es.atomic import write_atomically
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method import PATCH_SIZE, PATCH_SLICES
+from pdl1es.score_warning import ScoreWarning
 from training.cohort.case import (
     CaseSource,
     PreparationSettings,
@@ -28,10 +30,15 @@ from training.cohort.cluster import run_on_cluster
 from training.cohort.prepared import FAILURE_COLUMNS, SPLITS, PreparedCohort, case_table, write_prepared_cohort
 from training.cohort.table import CheckedTable, CohortRow
 from training.cohort.volumes import VolumeError
+from training.errors import FailedError
 from training.progress import Count
 
 CACHE_FOLDER: Final = "cache"
 TRUTH_FILES: Final = ("truth.json", "truth.csv")
+PATIENTS_AT_A_TIME: Final = 2
+"""Patients of a worker: the files of one are read while the other is computed."""
+FILES: Final = "files"
+"""Step of a failure: the files cannot be listed or opened, which another run may not meet."""
 WITHHELD: Final = "protocol"
 """Step of a failure: the paper's inclusion rule leaves the CT out (a smooth kernel)."""
 _MAY_PASS: Final = frozenset({RefusalCode.LIMIT_EXCEEDED.name})
@@ -88,6 +95,15 @@ class _Done:
 
 
 @dataclass(frozen=True, slots=True)
+class _Kept:
+    """A prepared case without its arrays: they stay in the cache until the cohort is written."""
+
+    content: str
+    facts: Mapping[str, str | float | None]
+    warnings: tuple[ScoreWarning, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Cache:
     """Prepared cases by the digests of their content and of the configuration; failures that cannot change as well.
 
@@ -103,6 +119,10 @@ class Cache:
 
     folder: Path
     configuration: str
+
+    def is_begun(self) -> bool:
+        """Tell whether anything was kept."""
+        return (self.folder / "content").is_dir()
 
     def known_content(self, stat: str) -> str | None:
         """Return the content digest of files that were read before, and have not changed since."""
@@ -124,7 +144,7 @@ class Cache:
 
     def keep(self, done: _Done) -> None:
         """Keep a result, but no error that another run may not meet."""
-        if done.case is None and (done.failure is None or done.failure.code in _MAY_PASS):
+        if done.case is None and (done.failure is None or done.failure.code in _MAY_PASS or done.failure.step == FILES):
             return
         # The content's digest comes first: a run that ends between the two lines computes again and loses nothing.
         write_atomically(self.folder / "content" / done.stat_digest, done.content_digest.encode("ascii"))
@@ -184,34 +204,34 @@ def prepare_cohort(
     ------
     ValueError
         The table has faults.
+    FailedError
+        Something else removed entries of the cache meanwhile.
     """
     if table.faults:
         raise ValueError(f"the table has {len(table.faults)} faults")
     cache = Cache(cache_folder or output / CACHE_FOLDER, settings.digest())
     cases, failures = _prepared(table.rows, cache, settings, scheduler, workers, progress)
     if not keep_withheld:
-        for case_id, (_, case) in list(cases.items()):
+        for case_id, case in list(cases.items()):
             withheld = next((warning for warning in case.warnings if warning.effect == "withhold_group"), None)
             if withheld is not None:
                 failures[case_id] = Failure(WITHHELD, withheld.code, withheld.message)
                 del cases[case_id]
     rows = {row.id: row for row in table.rows if row.id in cases}
-    frame = case_table([_case_row(row, *cases[row.id]) for row in rows.values()])
-    order = [cases[case_id][1] for case_id in frame["case_id"]]
+    frame = case_table([_case_row(row, cases[row.id]) for row in rows.values()])
+    patches, masks, radiomics = _arrays(cache, [cases[case_id].content for case_id in frame["case_id"]])
     manifest = {
         "config_digest": settings.digest(),
         "flow_chart": flow_chart_counts(table, failures, frame),
         "sources": sorted(sources),
         **_copied_truth(truth, output),
     }
-    patch = (PATCH_SLICES, PATCH_SIZE, PATCH_SIZE)
     return write_prepared_cohort(
         output,
         frame,
-        np.array([case.patches for case in order], np.int16).reshape(-1, *patch),
-        np.array([case.mask for case in order], np.bool_).reshape(-1, *patch),
-        np.array([case.radiomics for case in order], np.float64).reshape(-1, len(FEATURE_NAMES)),
-        rim=np.array([case.rim for case in order], np.float64).reshape(-1, len(FEATURE_NAMES)),
+        patches,
+        masks,
+        radiomics,
         failures=_failure_table(failures),
         manifest=manifest,
     )
@@ -252,9 +272,9 @@ def _prepared(
     scheduler: str | None,
     workers: int | None,
     progress: Count,
-) -> tuple[dict[str, tuple[str, PreparedCase]], dict[str, Failure]]:
-    """Return the cases (content digest, case) and the failures by case_id: from the cache, else computed and kept."""
-    cases: dict[str, tuple[str, PreparedCase]] = {}
+) -> tuple[dict[str, _Kept], dict[str, Failure]]:
+    """Return the cases and the failures by case_id: from the cache, else computed and kept."""
+    cases: dict[str, _Kept] = {}
     failures: dict[str, Failure] = {}
     missing: dict[str, _PreparationTask] = {}
 
@@ -262,23 +282,27 @@ def _prepared(
         if isinstance(result, Failure):
             failures[case_id] = result
         else:
-            cases[case_id] = (content, result)
+            cases[case_id] = _Kept(content, result.facts, result.warnings)
         progress(len(cases) + len(failures), len(rows))
 
     progress(0, len(rows))
+    begun = cache.is_begun()
     for row in rows:
         source = CaseSource.of(row)
         try:
-            content = cache.known_content(stat_digest(source))
+            # An empty cache knows nothing, and looking at each file of 100,000 patients takes long.
+            content = cache.known_content(stat_digest(source)) if begun else None
         except OSError as error:
-            settle(row.id, "", Failure("files", type(error).__name__, error.strerror or "the files cannot be listed"))
+            settle(row.id, "", _unlisted(error))
             continue
         known = None if content is None else cache.read(content)
         if content is not None and known is not None:
             settle(row.id, content, known)
         else:
             missing[row.id] = _PreparationTask(source, settings)
-    for case_id, outcome in run_on_cluster(_work, missing, scheduler=scheduler, workers=workers):
+    for case_id, outcome in run_on_cluster(
+        _work, missing, scheduler=scheduler, workers=workers, threads=PATIENTS_AT_A_TIME
+    ):
         if isinstance(outcome, BaseException):
             settle(
                 case_id, "", Failure("worker", type(outcome).__name__, "the step ended with a defect, not a refusal")
@@ -290,15 +314,35 @@ def _prepared(
     return cases, failures
 
 
+def _arrays(cache: Cache, contents: Sequence[str]) -> tuple[NDArray[np.int16], NDArray[np.bool_], NDArray[np.float64]]:
+    """Return patches, masks and features of cases by the digests of their content, in this order."""
+    shape = (len(contents), PATCH_SLICES, PATCH_SIZE, PATCH_SIZE)
+    patches, masks = np.empty(shape, np.int16), np.empty(shape, np.bool_)
+    radiomics = np.empty((len(contents), len(FEATURE_NAMES)), np.float64)
+    for place, content in enumerate(contents):
+        case = cache.read(content)
+        if not isinstance(case, PreparedCase):
+            raise FailedError("the cache was changed by something else while the cohort was prepared: prepare it again")
+        patches[place], masks[place], radiomics[place] = case.patches, case.mask, case.radiomics
+    return patches, masks, radiomics
+
+
 def _work(task: _PreparationTask) -> _Done:
-    """Prepare one patient (on a worker)."""
-    stat, content = stat_digest(task.source), content_digest(task.source)
+    """Prepare one patient (on a worker); its digest reads every file, while another patient is computed."""
+    try:
+        stat, content = stat_digest(task.source), content_digest(task.source)
+    except OSError as error:
+        return _Done("", "", None, _unlisted(error))
     try:
         return _Done(stat, content, prepare_case(task.source, task.settings).to_bytes(), None)
     except Refusal as refusal:
         return _Done(stat, content, None, Failure(refusal.code.row.stage, refusal.code.name, refusal.found))
     except VolumeError as error:
         return _Done(stat, content, None, Failure("volume", "VOLUME", str(error)))
+
+
+def _unlisted(error: OSError) -> Failure:
+    return Failure(FILES, type(error).__name__, error.strerror or "the files cannot be listed")
 
 
 def _exclusion(failure: Failure) -> str:
@@ -310,7 +354,7 @@ def _exclusion(failure: Failure) -> str:
     return "Volume files that cannot be used" if failure.step == "volume" else "Defect while preparing"
 
 
-def _case_row(row: CohortRow, content: str, case: PreparedCase) -> dict[str, Any]:
+def _case_row(row: CohortRow, case: _Kept) -> dict[str, Any]:
     return {
         "case_id": row.id,
         "split": row.split,
@@ -325,7 +369,7 @@ def _case_row(row: CohortRow, content: str, case: PreparedCase) -> dict[str, Any
         "treatment": row.treatment,
         **case.facts,
         "warnings": [warning.code for warning in case.warnings],
-        "content_digest": content,
+        "content_digest": case.content,
     }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from distributed.scheduler import KilledWorker
 
+from training.cohort import cluster
 from training.cohort.cluster import run_on_cluster
 
 
@@ -14,6 +16,21 @@ def test_an_item_that_kills_its_workers_is_an_error_and_the_others_have_results(
     assert outcomes["lives"] == 42
     assert isinstance(outcomes["fails"], ZeroDivisionError)
     assert isinstance(outcomes["dies"], KilledWorker)
+
+
+def test_an_item_beside_one_that_kills_their_worker_has_its_result_all_the_same() -> None:
+    """One process with two threads: both items die with it, as often as an item may."""
+    beside = "__import__('time').sleep(0.5) or 42"
+    items = {"dies": "__import__('time').sleep(0.2) or __import__('os')._exit(1)", "lives": beside}
+    outcomes = dict(run_on_cluster(eval, items, workers=1, threads=2))
+    assert outcomes["lives"] == 42
+    assert isinstance(outcomes["dies"], KilledWorker)
+
+
+def test_more_items_than_the_scheduler_is_told_of_at_a_time_all_have_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "IN_FLIGHT", 3)
+    items = {str(number): str(number) for number in range(10)}
+    assert dict(run_on_cluster(eval, items, workers=1)) == {str(number): number for number in range(10)}
 
 
 def test_libraries_on_a_worker_have_one_thread() -> None:
