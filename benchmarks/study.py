@@ -72,7 +72,7 @@ def our_job() -> Job:
     from pdl1es.settings import DEFAULT_FILE, load_settings
 
     prepare_process("ERROR")
-    settings = load_settings(DEFAULT_FILE)
+    settings = load_settings(DEFAULT_FILE).model_copy(update={"contour_stability": "off"})  # the stock way has none
 
     def run(study: Path, output: Path) -> dict[str, float]:
         outcome = run_study(study, output, settings=settings, model_folder=REPOSITORY / "models")
@@ -229,11 +229,12 @@ def worker(way: str, study: Path, repeats: int, started: float) -> None:
         job = our_job() if way == "ours" else stock_job()
         job.run(study, Path(folder))
         cold = time.time() - started
-        warm, read, steps = [], [], []
+        warm, processor, read, steps = [], [], [], []
         for _ in range(repeats):
-            before, clock = bytes_read(), time.perf_counter()
+            before, clock, used = bytes_read(), time.perf_counter(), time.process_time()
             steps.append(job.run(study, Path(folder)))
             warm.append(time.perf_counter() - clock)
+            processor.append(time.process_time() - used)
             read.append(bytes_read() - before)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     median = {name: statistics.median(step.get(name, 0.0) for step in steps) for name in steps[0]}
@@ -242,6 +243,7 @@ def worker(way: str, study: Path, repeats: int, started: float) -> None:
             {
                 "cold": cold,
                 "warm": statistics.median(warm),
+                "processor": statistics.median(processor),
                 "read": statistics.median(read),
                 "peak_kib": peak,
                 "steps": median,
@@ -335,20 +337,28 @@ def study_table(results: dict[str, dict[str, Measured]], processes: int, repeats
         "# The whole chain, side by side with the stock way",
         "",
         f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}. Medians of {processes} processes a row, alternating; "
-        f"warm: the median of {repeats} runs in a process that has scored the study once. Written by `python -m benchmarks.study`.",
+        f"warm: the median of {repeats} runs in a process that has scored the study once, in wall time and in processor time of "
+        f"all its threads. Load at the end {os.getloadavg()[0]:.1f}. Written by `python -m benchmarks.study`.",
         "",
-        "| study | way | cold, s | warm, s | peak memory, MiB | read warm, MiB |",
-        "|---|---|---:|---:|---:|---:|",
+        "| study | way | cold, s | warm, s | warm, processor s | peak memory, MiB | read warm, MiB |",
+        "|---|---|---:|---:|---:|---:|---:|",
     ]
     for study, ways in results.items():
         lines += [
-            f"| {study} | {way} | {m.median('cold'):.2f} | {m.median('warm'):.2f} | {m.median('peak_kib') / 1024:.0f} | {m.median('read') / 2**20:.1f} |"
+            f"| {study} | {way} | {m.median('cold'):.2f} | {m.median('warm'):.2f} | {m.median('processor'):.2f} | {m.median('peak_kib') / 1024:.0f} | {m.median('read') / 2**20:.1f} |"
             for way, m in ways.items()
         ]
+        if len(ways) < 2:
+            continue
         ratios = [
-            ways["stock"].median(name) / ways["ours"].median(name) for name in ("cold", "warm", "peak_kib", "read")
+            ways["stock"].median(name) / ways["ours"].median(name)
+            for name in ("cold", "warm", "processor", "peak_kib", "read")
         ]
         lines.append(f"| {study} | **stock / ours** | " + " | ".join(f"**{ratio:.1f}**" for ratio in ratios) + " |")
+    longer, study = (list(results.values())[place].get("ours") for place in (1, 0))
+    if longer and study:
+        ratio = longer.median("processor") / study.median("processor")
+        lines += ["", f"Ours with {MORE_SLICES} more slices takes {ratio:.2f} times the processor time."]
     lines += ["", "## Warm, by operator, s", ""]
     names = list(
         dict.fromkeys(
@@ -374,6 +384,7 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("--processes", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--ways", nargs="+", choices=("ours", "stock"), default=["ours", "stock"])
     parser.add_argument("--output", type=Path, default=REPOSITORY / "benchmarks" / "results" / "study.md")
     parser.add_argument("--worker", choices=("ours", "stock"), help=argparse.SUPPRESS)
     parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
@@ -388,7 +399,9 @@ def main() -> None:
             "the study": arguments.study,
             f"with {MORE_SLICES} more slices": with_more_slices(arguments.study, longer, MORE_SLICES),
         }
-        results: dict[str, dict[str, Measured]] = {name: {"ours": Measured(), "stock": Measured()} for name in studies}
+        results: dict[str, dict[str, Measured]] = {
+            name: {way: Measured() for way in arguments.ways} for name in studies
+        }
         for _ in range(arguments.processes):
             for name, study in studies.items():
                 for way, measured in results[name].items():
