@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import subprocess
+import threading
 import time
 import warnings
 import zlib
@@ -22,6 +23,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from pdl1es.dicom import study as study_module
+from pdl1es.dicom.header import FileHead, read_head
 from pdl1es.dicom.limits import ScanLimits
 from pdl1es.dicom.study import Study, scan_study
 from pdl1es.errors import Refusal, RefusalCode
@@ -52,6 +55,27 @@ def test_nesting_and_names_of_files_do_not_matter(tmp_path: Path) -> None:
     assert [i.sop_instance_uid for i in study.instances] == ["1.2.3.0", "1.2.3.1", "1.2.3.2"]
     assert study.unreadable == ()
     assert study.ignored_files == 0
+
+
+def test_a_study_on_slow_storage_is_the_study_that_it_is_on_a_fast_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        write(tmp_path / f"{number}", ct_dataset(f"1.2.3.{number}", InstanceNumber=number))
+    fast = scan_study(tmp_path)
+    threads = set()
+
+    def slowly(path: Path) -> FileHead | OSError:
+        threads.add(threading.current_thread())
+        time.sleep(0.003)
+        return read_head(path)
+
+    monkeypatch.setattr(study_module, "read_head", slowly)
+    slow = scan_study(tmp_path)
+    assert len(threads) > 1
+    assert [(i.path, i.header, i.pixel_data_offset) for i in slow.instances] == [
+        (i.path, i.header, i.pixel_data_offset) for i in fast.instances
+    ]
 
 
 def test_what_is_not_dicom_is_ignored_and_counted(tmp_path: Path) -> None:
