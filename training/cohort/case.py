@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import time
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,6 +50,7 @@ from training.cohort.volumes import ACQUISITION, is_volume, read_ct_volume, read
 CACHE_FORMAT: Final = 2
 _BLOCK: Final = 1 << 20
 _READERS: Final = 8
+_SLOW_SECONDS: Final = 0.002
 _PATCH_SHAPE: Final = (PATCH_SLICES, PATCH_SIZE, PATCH_SIZE)
 
 
@@ -288,10 +290,11 @@ def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedC
 def content_digest(source: CaseSource) -> str:
     """Return the SHA-256 of a case's files, whatever their names and order, and of its acquisition where that counts.
 
-    Several threads read, because a file server answers each opening only after a while.
+    Several threads read where files are slow to open, as those of a file server are.
     """
-    with ThreadPoolExecutor(_READERS) as readers:
-        digests = sorted(readers.map(_file_digest, source_files(source)))
+    files = source_files(source)
+    with ThreadPoolExecutor(_READERS if _open_slowly(files[:_READERS]) else 1) as readers:
+        digests = sorted(readers.map(_file_digest, files))
     acquisition = dict(source.acquisition) if is_volume(source.ct) else {}
     document = {"files": digests, "acquisition": acquisition}
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode("utf-8")).hexdigest()
@@ -311,6 +314,14 @@ def source_files(source: CaseSource) -> list[Path]:
         if place is not None:
             files |= {place} if place.is_file() else {path for path in place.rglob("*") if path.is_file()}
     return sorted(files)
+
+
+def _open_slowly(files: Sequence[Path]) -> bool:
+    """Tell whether opening takes milliseconds: several threads would only disturb each other where it does not."""
+    started = time.monotonic()
+    for path in files:
+        path.open("rb").close()
+    return time.monotonic() - started > _SLOW_SECONDS * len(files)
 
 
 def _file_digest(path: Path) -> str:

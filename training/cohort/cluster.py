@@ -12,10 +12,16 @@ from typing import Any, Final, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-ENVIRONMENT: Final = dict.fromkeys(
-    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), "1"
-)
-"""Environment of every worker: one process per core, one thread per library. Libraries read it at their first import."""
+ENVIRONMENT: Final = {
+    **dict.fromkeys(
+        ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), "1"
+    ),
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+}
+"""Environment of every worker: one process per core, one thread per library. Libraries read it at their first import.
+
+glibc's heaps, else one for each thread, would grow over the patients: it keeps few, and gives back what is free."""
 IN_FLIGHT: Final = 1000
 """Items that the scheduler knows at a time: so many keep any cluster busy, and 100,000 would fill its memory."""
 DEATHS: Final = 2
