@@ -186,7 +186,17 @@ def resident_mib(process: int) -> float:
 
 
 def prepare_here(table: Path, workers: int, output: Path) -> None:
-    """Prepare a cohort, and print what it took as JSON."""
+    """Prepare a cohort, and print what it took as JSON.
+
+    Parameters
+    ----------
+    table
+        Of the cohort.
+    workers
+        Processes.
+    output
+        For the prepared cohort.
+    """
     from training.cohort.prepare import prepare_cohort
     from training.cohort.sources import preparation_settings
     from training.cohort.table import read_cohort
@@ -275,7 +285,20 @@ def main() -> None:
 
 
 def report(asked: Any, bases: list[Path]) -> list[str]:
-    """Run everything, and return the tables as Markdown."""
+    """Run everything.
+
+    Parameters
+    ----------
+    asked
+        The command's arguments.
+    bases
+        Studies to which the patients' files are links.
+
+    Returns
+    -------
+    list of str
+        The tables as lines of Markdown.
+    """
     model = next(
         (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
          if line.startswith("model name")), platform.processor(),
