@@ -140,6 +140,11 @@ def prepared(table: Path, wait_ms: float, workers: int, output: Path) -> Ran:
     Returns
     -------
     Ran
+
+    Raises
+    ------
+    SystemExit
+        The preparation failed.
     """
     with tempfile.TemporaryDirectory() as shim:
         (Path(shim) / "sitecustomize.py").write_text(DELAYED_OPEN, encoding="utf-8")
