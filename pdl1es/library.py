@@ -24,7 +24,7 @@ from pdl1es.grid.resample import TumourVolume
 from pdl1es.inspection import Inspection, inspect_folder
 from pdl1es.model.folder import DEFAULT_MODELS, model_folder_of
 from pdl1es.model.fusion import FusionModel
-from pdl1es.report.build import build_fhir
+from pdl1es.report.build import build_fhir, with_key_objects
 from pdl1es.report.clock import report_time
 from pdl1es.report.delivery import FHIR_FILE, Delivery
 from pdl1es.report.result import scored_result
@@ -116,7 +116,7 @@ class StudyResult:
             Made where it is missing.
         kinds
             ``"sr"``: the structured report; ``"cam"``: the picture of the class activation map; ``"pdf"``: the page;
-            ``"fhir"``: a Bundle of FHIR R4; ``"json"``: ``result.json``. Default: what the settings want (``outputs``), and
+            ``"kos"``: a Key Object Selection; ``"fhir"``: a Bundle of FHIR R4; ``"json"``: ``result.json``. Default: what the settings want (``outputs``), and
             ``result.json``.
 
         Returns
@@ -140,8 +140,11 @@ class StudyResult:
         options = self.request.report_options
         with silenced_pydicom():
             reports = chain.build_reports(self.assessment, self.study, options, wanted, Stopwatch())
+            built = reports
+            if "kos" in wanted:
+                built = with_key_objects(self.assessment, options, reports, study=self.study)
             with Delivery(Path(folder), mode=self.request.settings.report.mode) as delivery:
-                files = tuple(delivery.deliver(report) for report in reports)
+                files = tuple(delivery.deliver(report) for report in built)
                 written = tuple(delivery.folder / file.file for file in files)
                 bundle = None
                 if "fhir" in wanted:

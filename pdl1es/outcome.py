@@ -14,7 +14,7 @@ from pdl1es.dicom.selection.left_out import with_left_out
 from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.exit_code import ExitCode
-from pdl1es.report.build import build_fhir, build_refusal_sr
+from pdl1es.report.build import build_fhir, build_refusal_sr, with_key_objects
 from pdl1es.report.delivery import FHIR_FILE, Delivery
 from pdl1es.report.result import failed_result, refused_result, scored_result
 from pdl1es.report.result_schema import ReportFile, ResultDocument
@@ -89,10 +89,13 @@ def _scored(end: ChainEnd, request: RunRequest, delivery: Delivery, seconds: Map
     if end.error is not None:
         raise end.error
     assert end.assessment is not None  # a chain ends with an assessment or an error
-    reports = tuple(delivery.deliver(report) for report in end.reports)
+    options, built = request.report_options, end.reports
+    if "kos" in request.settings.outputs:
+        built = with_key_objects(end.assessment, options, built, study=end.study)
+    reports = tuple(delivery.deliver(report) for report in built)
     bundle = None
     if "fhir" in request.settings.outputs:
-        bundle = delivery.deliver_document(FHIR_FILE, build_fhir(end.assessment, request.report_options, end.reports))
+        bundle = delivery.deliver_document(FHIR_FILE, build_fhir(end.assessment, options, end.reports))
     result = scored_result(
         end.assessment,
         study=end.study,

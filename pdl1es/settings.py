@@ -22,7 +22,7 @@ DEFAULT_FILE: Final = shipped_path("app.yaml")
 
 RESOURCES: Final[dict[str, int | str]] = {"cpu": 2, "gpu": 0, "memory": "4Gi", "gpuMemory": "0Gi"}
 
-OutputKind = Literal["sr", "cam", "pdf", "fhir", "json"]
+OutputKind = Literal["sr", "cam", "pdf", "kos", "fhir", "json"]
 StabilityMode = Literal["on", "borderline", "off"]
 """When a tumour is scored again with contours that differ by 1 mm."""
 
@@ -117,8 +117,8 @@ class Settings(BaseModel):
     model: ModelSettings = ModelSettings()
     outputs: tuple[OutputKind, ...] = Field(
         default=("sr", "json"),
-        description="sr: structured report; cam: class activation map; pdf: one page; fhir: a Bundle of FHIR R4; json is always "
-        "written",
+        description="sr: structured report; cam: class activation map; pdf: one page; kos: Key Object Selection; fhir: a Bundle of "
+        "FHIR R4; json is always written",
     )
     report_refusals: bool = Field(
         default=False, description="a refused study yields a short SR that says so, and exit code 0 instead of 3"

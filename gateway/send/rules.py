@@ -33,7 +33,7 @@ class SendRule(BaseModel):
         description="names of destinations; `sender`: the one that has the AE title from which the study came"
     )
     outputs: Annotated[tuple[OutputKind, ...], Field(min_length=1)] = Field(
-        default=("sr", "cam", "pdf"), description="kinds of outputs that are sent, as far as the result has them"
+        default=("sr", "cam", "pdf", "kos"), description="kinds of outputs that are sent, as far as the result has them"
     )
     results: Annotated[tuple[ResultStatus, ...], Field(min_length=1)] = Field(
         default=("scored", "refused"), description="which results it is for: with a score, or the report of a refusal"
@@ -194,10 +194,10 @@ def shipped_part(result: StoredResult, kinds: tuple[str, ...]) -> StoredResult:
     Returns
     -------
     StoredResult
-        Pictures and pages first, the structured report after them: where a connection breaks in the middle, no report is there
+        Pictures and pages first, then the structured report, then the selection of key objects that names them all: where a connection breaks in the middle, no report is there
         that names a picture which is not.
     """
-    order = ("cam", "pdf", "sr", *NO_DICOM)
+    order = ("cam", "pdf", "sr", "kos", *NO_DICOM)
     files = sorted(
         (file for file in result.files if file.kind in kinds), key=lambda file: (order.index(file.kind), file.name)
     )

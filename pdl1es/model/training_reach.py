@@ -131,7 +131,10 @@ def remoteness(
         )
     if reach is not None:
         if distance is not None and distance > reach.distance:
-            beyond.append(f"its distance is {distance:.1f}, and that of 99.9 % of them at most {reach.distance:.1f}")
+            beyond.append(
+                f"its features lie {distance:.1f} standard deviations from their mean (Mahalanobis distance), and those of "
+                f"99.9 % of them at most {reach.distance:.1f}"
+            )
         for value, unit, (low, high) in (
             (tumour.volume_ml, "mL", reach.volume_ml),
             (tumour.longest_diameter_mm, "mm", reach.longest_diameter_mm),

@@ -144,6 +144,37 @@ def link(sr: BuiltReport, page: BuiltReport) -> tuple[BuiltReport, BuiltReport]:
     return cross_referenced(sr, page)
 
 
+def with_key_objects(
+    assessment: Assessment,
+    options: ReportOptions,
+    reports: tuple[BuiltReport, ...],
+    *,
+    study: Study | None = None,
+) -> tuple[BuiltReport, ...]:
+    """Add a Key Object Selection to the reports of a run.
+
+    Parameters
+    ----------
+    assessment
+        What is reported.
+    options
+        How.
+    reports
+        As they are written.
+    study
+        What the input held: earlier selections are counted.
+
+    Returns
+    -------
+    tuple of BuiltReport
+        The reports, and the selection that names them.
+    """
+    from pdl1es.report.key_objects import build_key_object_selection
+
+    study = _with_earlier(study, options)
+    return (*reports, BuiltReport("kos", build_key_object_selection(assessment, options, reports, study=study)))
+
+
 def build_fhir(assessment: Assessment, options: ReportOptions, reports: tuple[BuiltReport, ...]) -> bytes:
     """Build the FHIR Bundle.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
-ReportKind = Literal["sr", "cam", "pdf"]
-"""Structured report, picture of the class activation map, page."""
+ReportKind = Literal["sr", "cam", "pdf", "kos"]
+"""Structured report, picture of the class activation map, page, Key Object Selection."""
 REPORT_KINDS: Final[tuple[ReportKind, ...]] = get_args(ReportKind)
 """In the order in which ``result.json`` lists them, and of their series numbers."""
 DEFAULT_SERIES_NUMBER: Final = 9601
@@ -20,7 +20,7 @@ def series_number_of(kind: ReportKind, first: int) -> int:
     kind
         Of the reports.
     first
-        Number of the structured reports' series; pictures and pages follow with the next two.
+        Number of the structured reports' series; pictures, pages and key objects follow with the next three.
 
     Returns
     -------

@@ -22,7 +22,12 @@ READING_OF_CONTRIBUTIONS: Final = (
 )
 TREATMENT_UNKNOWN: Final = "not reported: first-line pembrolizumab is not known to be this patient's treatment"
 WITHHELD: Final = "withheld (reason: see the summary)"
-SERIES_NAMES: Final[dict[ReportKind, str]] = {"sr": "PD-L1ES report", "cam": "PD-L1ES map", "pdf": "PD-L1ES page"}
+SERIES_NAMES: Final[dict[ReportKind, str]] = {
+    "sr": "PD-L1ES report",
+    "cam": "PD-L1ES map",
+    "pdf": "PD-L1ES page",
+    "kos": "PD-L1ES key objects",
+}
 """With ``DEMO`` before them the kinds differ within 16 characters, which is what lists and thumbnails of viewers show."""
 TRAINING_DATA: Final = {
     "untrained": "random weights: the score means nothing",

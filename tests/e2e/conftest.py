@@ -76,7 +76,7 @@ def written(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Writt
     folder = tmp_path_factory.mktemp("written")
     study = make_phantom_study(folder / "study", seed=3, matrix=256, slice_thickness=6.0, slices=(6, 40))
     (study.folder / "clinical.json").unlink()
-    settings = load_settings(DEFAULT_FILE).model_copy(update={"outputs": ("sr", "cam", "pdf", "json")})
+    settings = load_settings(DEFAULT_FILE).model_copy(update={"outputs": ("sr", "cam", "pdf", "kos", "json")})
     outcome = run_study(
         study.folder, folder / "report", settings=settings, model_folder=repository / "models", when=WHEN
     )

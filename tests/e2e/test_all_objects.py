@@ -25,7 +25,12 @@ EXPLAINED_WARNINGS = (
     # What the images themselves lack.
     re.compile(r"Missing attribute or value that would be needed to build DICOMDIR"),
 )
-IOD = {"sr": "ComprehensiveSR", "cam": "MultiframeTrueColorSCImage", "pdf": "EncapsulatedPDF"}
+IOD = {
+    "sr": "ComprehensiveSR",
+    "cam": "MultiframeTrueColorSCImage",
+    "pdf": "EncapsulatedPDF",
+    "kos": "KeyObjectSelectionDocument",
+}
 
 
 def said(*command: str | Path) -> list[str]:
@@ -56,7 +61,7 @@ def refusal(written: Written, repository: Path, tmp_path_factory: pytest.TempPat
     return folder / "out" / report.file
 
 
-@pytest.mark.parametrize("kind", ["sr", "cam", "pdf"])
+@pytest.mark.parametrize("kind", ["sr", "cam", "pdf", "kos"])
 def test_dciodvfy_finds_no_error_and_no_warning_that_is_not_explained(
     kind: str, written: Written, require_tool: RequireTool
 ) -> None:
@@ -79,6 +84,42 @@ def test_dsr2html_shows_why_a_study_was_not_analysed(refusal: Path, require_tool
     assert "PD-L1ES did not analyse this study: there is no score." in page
     assert "Reason: NO_SEG" in page
     assert "Summary of Analyses: Not Attempted" in page
+
+
+def test_the_selection_names_the_roi_image_first_and_every_report(written: Written) -> None:
+    selection = pydicom.dcmread(written.reports["kos"])
+    reports = {kind: pydicom.dcmread(path, stop_before_pixels=True) for kind, path in written.reports.items()}
+    named = [
+        (item.ValueType, item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+        for item in selection.ContentSequence
+        if "ReferencedSOPSequence" in item
+    ]
+    # The page refers to the image of the ROI slice first.
+    roi = reports["pdf"].SourceInstanceSequence[0].ReferencedSOPInstanceUID
+    assert named == [
+        ("IMAGE", roi),
+        ("COMPOSITE", reports["sr"].SOPInstanceUID),
+        ("IMAGE", reports["cam"].SOPInstanceUID),
+        ("COMPOSITE", reports["pdf"].SOPInstanceUID),
+    ]
+    texts = {
+        kind: {
+            item.ConceptNameCodeSequence[0].CodeMeaning: item.TextValue
+            for item in document.ContentSequence
+            if item.ValueType == "TEXT"
+        }
+        for kind, document in (("sr", reports["sr"]), ("kos", selection))
+    }
+    described = texts["kos"]["Key Object Description"]
+    assert texts["sr"]["Summary"] in described
+    assert described.startswith("DEMONSTRATION MODEL")
+    evidence = {
+        item.ReferencedSOPInstanceUID
+        for study in selection.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for item in series.ReferencedSOPSequence
+    }
+    assert {uid for _, uid in named} <= evidence
 
 
 def test_the_page_has_its_fonts_within(written: Written, require_tool: RequireTool, tmp_path: Path) -> None:

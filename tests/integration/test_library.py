@@ -104,7 +104,7 @@ def test_only_the_kinds_that_are_asked_for_are_written(
 
 
 def test_an_unknown_kind_of_report_is_named(result: StudyResult, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="sr, cam, pdf, fhir, json, not docx"):
+    with pytest.raises(ValueError, match="sr, cam, pdf, kos, fhir, json, not docx"):
         result.save(tmp_path, kinds=["sr", "docx"])  # type: ignore[list-item]  # the fault under test
     with pytest.raises(ValueError, match="list"):
         result.save(tmp_path, kinds="sr")  # type: ignore[arg-type]  # the fault under test
