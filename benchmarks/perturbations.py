@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def _costs(study: Path, repeats: int) -> list[str]:
     source = read_source_tumour(study).tumour
     plain = perturbed_volume(source, Perturbation()).volume
     tasks: dict[str, Callable[[], Any]] = {
-        name: (lambda one=one: perturbed_volume(source, one)) for name, (one, _) in CASES.items()
+        name: partial(perturbed_volume, source, one) for name, (one, _) in CASES.items()
     }
     tasks["the 1316 features"] = lambda: chain.compute_features(plain, threads=1)
     lines = ["| what | wall, ms | processor, ms | load of the machine |", "|---|---:|---:|---:|"]

@@ -355,9 +355,9 @@ def study_table(results: dict[str, dict[str, Measured]], processes: int, repeats
             for name in ("cold", "warm", "processor", "peak_kib", "read")
         ]
         lines.append(f"| {study} | **stock / ours** | " + " | ".join(f"**{ratio:.1f}**" for ratio in ratios) + " |")
-    longer, study = (list(results.values())[place].get("ours") for place in (1, 0))
-    if longer and study:
-        ratio = longer.median("processor") / study.median("processor")
+    longer, shorter = (list(results.values())[place].get("ours") for place in (1, 0))
+    if longer and shorter:
+        ratio = longer.median("processor") / shorter.median("processor")
         lines += ["", f"Ours with {MORE_SLICES} more slices takes {ratio:.2f} times the processor time."]
     lines += ["", "## Warm, by operator, s", ""]
     names = list(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation, binary_erosion
@@ -24,7 +27,9 @@ def tissue(points: np.ndarray) -> np.ndarray:
     return np.where(sphere(CENTRE, 9.6)(points), 40, -800).astype(np.int16)
 
 
-def source_of(values=tissue, radius: float = 9.6, **scan_options) -> TumourSource:
+def source_of(
+    values: Callable[[np.ndarray], np.ndarray] = tissue, radius: float = 9.6, **scan_options: Any
+) -> TumourSource:
     scan = make_scan(values, Z, **scan_options)
     return read_source(place_mask(make_mask(sphere(CENTRE, radius), planes_of(scan)), scan.ct), scan.read_slice)
 
@@ -132,7 +137,12 @@ def test_where_the_image_has_no_edge_contours_drawn_anew_differ_but_keep_the_cor
 
 def test_the_same_perturbation_gives_the_same_bytes_and_another_seed_others() -> None:
     source = source_of()
-    everything = {"rotation_degrees": 4.0, "translation_mm": (0.25, 0.5, 0.75), "noise": True, "noise_hu": 12.0}
+    everything: dict[str, Any] = {
+        "rotation_degrees": 4.0,
+        "translation_mm": (0.25, 0.5, 0.75),
+        "noise": True,
+        "noise_hu": 12.0,
+    }
     one, again, other = (
         perturbed_volume(source, Perturbation(**everything, volume_share=0.1, redraw_contour=True, seed=seed)).volume
         for seed in (2, 2, 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -65,7 +66,7 @@ def panel(frame: np.ndarray, left: int) -> np.ndarray:
     return frame[PANEL_TOP : PANEL_TOP + PANEL, left : left + PANEL]
 
 
-def with_patches(assessment: Assessment, **changes: object) -> Assessment:
+def with_patches(assessment: Assessment, **changes: Any) -> Assessment:
     return replace(assessment, patches=replace(assessment.patches, **changes))
 
 
