@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from training.figures.drawing import BLUE, GREY, ORANGE, PALETTE, grid, new_figure, style
+from training.statistics.estimability import NotEstimable
 from training.statistics.prognosis import GroupComparison
 from training.statistics.survival import KaplanMeier
 from training.statistics.xtile import CutOffSearch
@@ -88,11 +89,11 @@ def notes_of(comparison: GroupComparison) -> tuple[str, ...]:
     """Return what stands in a panel of two groups: hazard ratio, log-rank P and the medians."""
     lines = []
     ratio = comparison.hazard_ratio
-    if ratio is None:
+    if isinstance(ratio, NotEstimable):
         lines.append("no finite hazard ratio")
     else:
         lines.append(f"HR {ratio.value:.2f} (95 % CI {ratio.lower:.2f}–{ratio.upper:.2f})")
-    if comparison.log_rank is not None:
+    if not isinstance(comparison.log_rank, NotEstimable):
         p = comparison.log_rank.test.p_value
         lines.append("log-rank P < 0.001" if p < 0.001 else f"log-rank P = {p:.3f}")
     medians = [_days(curve.median.value) for curve in (comparison.upper, comparison.lower)]

@@ -212,7 +212,7 @@ def panels(
 
 def upper_is_worse(comparison: GroupComparison | NotEstimable | None) -> bool | None:
     """Return whether the upper group had more events than expected: the direction is the data's, never a constant."""
-    if comparison is None or isinstance(comparison, NotEstimable) or comparison.log_rank is None:
+    if comparison is None or isinstance(comparison, NotEstimable) or isinstance(comparison.log_rank, NotEstimable):
         return None
     # groups sort as False, True
     return bool(comparison.log_rank.observed[1] > comparison.log_rank.expected[1])

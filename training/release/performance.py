@@ -202,12 +202,12 @@ def _groups(
     ]
 
 
-def _concordance(groups: GroupComparison) -> Estimate | None:
-    return None if groups.concordance is None else groups.concordance.c_index
+def _concordance(groups: GroupComparison) -> Estimate | NotEstimable:
+    return _of(groups.concordance, lambda found: found.c_index)
 
 
-def _log_rank(groups: GroupComparison) -> float | None:
-    return None if groups.log_rank is None else groups.log_rank.test.p_value
+def _log_rank(groups: GroupComparison) -> float | NotEstimable:
+    return _of(groups.log_rank, lambda found: found.test.p_value)
 
 
 def _of(found: Result | NotEstimable, choose: Callable[[Result], Chosen]) -> Chosen | NotEstimable:

@@ -205,20 +205,20 @@ def _search(found: CutOffSearch) -> str:
 
 
 def _held_out(held: HeldOutCutOff) -> str:
-    test = "all on one side" if held.test is None else f"log-rank {p_value(held.test.p_value)}"
-    ratio = "" if held.hazard_ratio is None else f", HR {interval(held.hazard_ratio)}"
-    if held.proportional_hazards is not None:
+    test = said(held.test, lambda found: f"log-rank {p_value(found.p_value)}")
+    ratio = "" if isinstance(held.hazard_ratio, NotEstimable) else f", HR {interval(held.hazard_ratio)}"
+    if not isinstance(held.proportional_hazards, NotEstimable):
         ratio += f", proportional hazards {p_value(held.proportional_hazards.overall.p_value)}"
     return f"{number(held.search.cut_off)}: {test}{ratio} (n = {held.n_lower + held.n_upper}, {held.n_events} events)"
 
 
 def _hazard_ratio(groups: GroupComparison) -> str:
-    return "no finite hazard ratio" if groups.hazard_ratio is None else interval(groups.hazard_ratio)
+    return said(groups.hazard_ratio, interval)
 
 
 def _p_values(groups: GroupComparison) -> str:
-    parts = ["no event" if groups.log_rank is None else f"log-rank {p_value(groups.log_rank.test.p_value)}"]
-    if groups.model is not None:
+    parts = [said(groups.log_rank, lambda found: f"log-rank {p_value(found.test.p_value)}")]
+    if not isinstance(groups.model, NotEstimable):
         parts.append(f"Wald {p_value(groups.model.terms[0].p_value)}")
     return "; ".join(parts)
 
@@ -250,7 +250,7 @@ def _log_rank(name: str, variable: ClinicalGrouping) -> str:
         parts[0] += f" {variable.found}"
     elif name == "smoking":
         parts[0] += f" between the levels {', '.join(variable.levels.groups)}"
-        if isinstance(variable.groups, GroupComparison) and variable.groups.log_rank is not None:
+        if isinstance(variable.groups, GroupComparison) and not isinstance(variable.groups.log_rank, NotEstimable):
             parts.append(
                 f"{p_value(variable.groups.log_rank.test.p_value)} of {variable.upper} against {variable.lower}, which "
                 "the figure shows"

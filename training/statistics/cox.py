@@ -15,12 +15,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2, norm
 
 from training.statistics.arrays import Estimate, Test, Z, finite_vector, follow_up
+from training.statistics.estimability import NotEstimable, estimated
 
 TimeTransform = Literal["km", "identity", "rank"]
 LINEAR_PREDICTOR: Final = "linear_predictor"
 _NEWTON_STEPS: Final = 30
 _FAR_APART: Final = 50.0
 """Beyond a hazard ratio of exp(50) the estimate counts as infinite: the likelihood has no maximum."""
+_SINGULAR: Final = 1e-10
+"""Smallest eigenvalue, of a matrix with ones on its diagonal, that rounding cannot have left of 0."""
 
 
 class NoFiniteEstimate(ValueError):
@@ -150,13 +153,15 @@ class CoxRefit:
         times, self._events = follow_up(time, event)
         if not self._events.any():
             raise ValueError("Cox's model needs an event, and nobody had one")
-        rows = []
-        for at in np.unique(times[self._events]):
-            dying = self._events & (times == at)
-            d = int(dying.sum())
-            # Efron: of d events at one time the l-th takes l/d of them out of the risk set
-            rows += [(times >= at) - step / d * dying for step in range(d)]
-        self._risk = np.array(rows)
+        at, died = np.unique(times[self._events], return_counts=True)
+        # from the last follow-up back, so that a risk set is a beginning of this order
+        self._order = np.argsort(-times, kind="stable")
+        self._at_risk = times.size - np.searchsorted(np.sort(times), at)
+        self._dying = np.flatnonzero(self._events)[np.argsort(times[self._events], kind="stable")]
+        self._first_dying = np.cumsum(died) - died
+        # Efron: of d events at one time the l-th takes l/d of them out of the risk set
+        self._step_time = np.repeat(np.arange(at.size), died)
+        self._taken = (np.arange(self._dying.size) - self._first_dying[self._step_time]) / died[self._step_time]
 
     def linear_predictor(self, covariates: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the fitted log hazard of each patient, shape (N,), up to a constant.
@@ -179,7 +184,7 @@ class CoxRefit:
             eta = x @ beta
             if np.ptp(eta) > _FAR_APART:
                 break
-            moments = self._risk @ (np.exp(eta - eta.max())[:, None] * sums)
+            moments = self._risk_sums(np.exp(eta - eta.max())[:, None] * sums)
             moments = moments[:, 1:] / moments[:, :1]
             mean, square = moments[:, :p], moments[:, p:].sum(axis=0).reshape(p, p)
             step = np.linalg.lstsq(square - mean.T @ mean, total - mean.sum(axis=0), rcond=1e-12)[0]
@@ -188,6 +193,12 @@ class CoxRefit:
             if np.abs(step).max() < 1e-9:
                 break
         return x @ beta
+
+    def _risk_sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sum of patients' values over each risk set of Efron's steps, one row per event."""
+        at_risk = np.cumsum(values[self._order], axis=0)[self._at_risk - 1]
+        dying = np.add.reduceat(values[self._dying], self._first_dying, axis=0)
+        return at_risk[self._step_time] - self._taken[:, None] * dying[self._step_time]
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +249,8 @@ def cox(time: ArrayLike, event: ArrayLike, covariates: Mapping[str, ArrayLike]) 
     fitter = _fit(times, events, (x - centre) / scale, names)
     beta = fitter.params_.to_numpy(dtype=np.float64) / scale
     covariance = fitter.variance_matrix_.to_numpy(dtype=np.float64) / np.outer(scale, scale)
-    errors = np.sqrt(np.diag(covariance))
+    with np.errstate(invalid="ignore"):  # without a maximum rounding may leave a variance below 0; it is refused next
+        errors = np.sqrt(np.diag(covariance))
     _refuse_infinite(names, errors * x.std(axis=0))
     at_zero = _deaths(times, events, x - centre, np.zeros(beta.size))
     at_fit = _deaths(times, events, x - centre, beta)
@@ -312,6 +324,8 @@ def proportional_hazards(
 
     Raises
     ------
+    NoFiniteEstimate
+        All events were at one time, or at all times but one the patients at risk had the same covariates.
     ValueError
         As `cox`.
 
@@ -338,11 +352,39 @@ def proportional_hazards(
 
     def test(added: list[int]) -> Test:
         kept = [*range(p), *(p + k for k in added)]
-        part = score[kept]
-        return _chi_square(float(part @ np.linalg.solve(information[np.ix_(kept, kept)], part)), len(added))
+        part, within = score[kept], information[np.ix_(kept, kept)]
+        if not _invertible(within):
+            raise NoFiniteEstimate(
+                f"nothing can be said of hazards of {', '.join(model.names[k] for k in added)} that change with time: "
+                "patients at risk differed at too few of the times of events"
+            )
+        return _chi_square(float(part @ np.linalg.solve(within, part)), len(added))
 
     by_term = {name: test([k]) for k, name in enumerate(model.names)}
     return ProportionalHazards(transform, by_term, test(list(range(p))))
+
+
+def hazards_of(
+    time: ArrayLike, event: ArrayLike, covariates: Mapping[str, ArrayLike], model: CoxModel | NotEstimable
+) -> ProportionalHazards | NotEstimable:
+    """Return `proportional_hazards` of a fitted model, or why there is none.
+
+    Parameters
+    ----------
+    time, event
+        Shape (N,).
+    covariates
+        Columns of shape (N,) by name.
+    model
+        `cox` of the same patients and covariates, or the reason why it has no fit.
+
+    Returns
+    -------
+    ProportionalHazards or NotEstimable
+    """
+    if isinstance(model, NotEstimable):
+        return model
+    return estimated(proportional_hazards, time, event, covariates, model=model)
 
 
 def _design(covariates: Mapping[str, ArrayLike], n: int) -> NDArray[np.float64]:
@@ -370,7 +412,8 @@ def _fit(
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", ConvergenceWarning)
         try:
-            fitter.fit(table, "time", "event", fit_options={"precision": 1e-12})
+            # lifelines' relative tolerance of the likelihood stops while a coefficient near 0 is off in its third digit
+            fitter.fit(table, "time", "event", fit_options={"precision": 1e-20, "r_precision": 0.0})
         except (ConvergenceError, ConvergenceWarning) as error:
             raise NoFiniteEstimate(
                 f"no finite hazard ratio of {', '.join(names)}: a group may have no events, or a covariate orders the "
@@ -420,6 +463,14 @@ def _deaths(
 
 def _moments(weight: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[np.float64, NDArray, NDArray]:
     return weight.sum(), weight @ x, (x * weight[:, None]).T @ x
+
+
+def _invertible(information: NDArray[np.float64]) -> bool:
+    """Return whether a positive semidefinite matrix has its full rank, whatever the units of its rows."""
+    scale = np.sqrt(np.diag(information))
+    if not (scale > 0).all():
+        return False
+    return bool(np.linalg.eigvalsh(information / np.outer(scale, scale))[0] > _SINGULAR)
 
 
 def _time_scale(

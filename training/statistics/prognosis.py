@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,8 @@ from scipy.stats import chi2
 from training.progress import Count
 from training.statistics.arrays import Estimate, Test, binary_vector, finite_vector, follow_up
 from training.statistics.concordance import Concordance, concordance
-from training.statistics.cox import CoxModel, CoxRefit, NoFiniteEstimate, ProportionalHazards, cox, proportional_hazards
+from training.statistics.cox import CoxModel, CoxRefit, ProportionalHazards, cox, hazards_of
+from training.statistics.estimability import NotEstimable, estimated
 from training.statistics.survival import KaplanMeier, LogRank, kaplan_meier, log_rank
 from training.statistics.xtile import CutOffSearch, search_cut_off
 
@@ -31,26 +31,26 @@ class GroupComparison:
     lower, upper
         Their Kaplan-Meier curves, with medians.
     log_rank
-        None where nobody had an event.
+        Not estimable where nobody had an event.
     model
-        Univariable Cox model of the group, or None where it has no finite hazard ratio (a group without events).
+        Univariable Cox model of the group; not estimable where it has no finite hazard ratio (a group without events).
     concordance
-        C-index of the group as a score, or None where no pair can be compared.
+        C-index of the group as a score; not estimable where no pair can be compared.
     proportional_hazards
-        None where there is no model.
+        Of the model; not estimable where there is none, or where events at too few times compare the groups.
     """
 
     lower: KaplanMeier
     upper: KaplanMeier
-    log_rank: LogRank | None
-    model: CoxModel | None
-    concordance: Concordance | None
-    proportional_hazards: ProportionalHazards | None
+    log_rank: LogRank | NotEstimable
+    model: CoxModel | NotEstimable
+    concordance: Concordance | NotEstimable
+    proportional_hazards: ProportionalHazards | NotEstimable
 
     @property
-    def hazard_ratio(self) -> Estimate | None:
+    def hazard_ratio(self) -> Estimate | NotEstimable:
         """Of the upper group, with Wald's interval."""
-        return None if self.model is None else self.model.terms[0].hazard_ratio
+        return self.model if isinstance(self.model, NotEstimable) else self.model.terms[0].hazard_ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class RiskModel:
     concordance
         Of the linear predictor, on the cohort that fitted it.
     proportional_hazards
-        Of the model.
+        Of the model; not estimable where events at too few times compare the patients.
     """
 
     model: CoxModel
@@ -99,7 +99,7 @@ class RiskModel:
     search: CutOffSearch
     groups: GroupComparison
     concordance: Concordance
-    proportional_hazards: ProportionalHazards
+    proportional_hazards: ProportionalHazards | NotEstimable
 
 
 def compare_groups(time: ArrayLike, event: ArrayLike, upper: ArrayLike) -> GroupComparison:
@@ -125,22 +125,14 @@ def compare_groups(time: ArrayLike, event: ArrayLike, upper: ArrayLike) -> Group
     above = binary_vector(upper, "upper", times.size)
     if above.all() or not above.any():
         raise ValueError(f"all {times.size} patients are in the {'upper' if above.all() else 'lower'} group")
-    model, hazards = None, None
-    if events.any():
-        with suppress(NoFiniteEstimate):
-            model = cox(times, events, {"upper": above})
-            hazards = proportional_hazards(times, events, {"upper": above}, model=model)
-    try:
-        index = concordance(times, events, above)
-    except ValueError:
-        index = None
+    model = estimated(cox, times, events, {"upper": above})
     return GroupComparison(
         lower=kaplan_meier(times[~above], events[~above]),
         upper=kaplan_meier(times[above], events[above]),
-        log_rank=log_rank(times, events, above) if events.any() else None,
+        log_rank=estimated(log_rank, times, events, above),
         model=model,
-        concordance=index,
-        proportional_hazards=hazards,
+        concordance=estimated(concordance, times, events, above),
+        proportional_hazards=hazards_of(times, events, {"upper": above}, model),
     )
 
 
@@ -245,7 +237,7 @@ def _cut(
         search=search,
         groups=compare_groups(times, events, risk > search.cut_off),
         concordance=concordance(times, events, risk),
-        proportional_hazards=proportional_hazards(times, events, covariates, model=model),
+        proportional_hazards=hazards_of(times, events, covariates, model),
     )
 
 

@@ -97,12 +97,12 @@ def c_index(found: Concordance) -> str:
 def comparison(groups: GroupComparison) -> str:
     """Return hazard ratio, P, C-index and medians of two groups, upper against lower."""
     ratio = groups.hazard_ratio
-    parts = ["no finite HR" if ratio is None else f"HR {interval(ratio)}"]
-    if groups.log_rank is not None:
+    parts = ["no finite HR" if isinstance(ratio, NotEstimable) else f"HR {interval(ratio)}"]
+    if not isinstance(groups.log_rank, NotEstimable):
         parts.append(f"log-rank {p_value(groups.log_rank.test.p_value)}")
-    if groups.model is not None:
+    if not isinstance(groups.model, NotEstimable):
         parts.append(f"Wald {p_value(groups.model.terms[0].p_value)}")
-    if groups.concordance is not None:
+    if not isinstance(groups.concordance, NotEstimable):
         parts.append(c_index(groups.concordance))
     parts.append(f"median PFS {days(groups.upper.median)} against {days(groups.lower.median)} days")
     return "; ".join(parts)

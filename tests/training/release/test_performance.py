@@ -20,10 +20,12 @@ from training.progression.results import Prognosis, PrognosisSettings, RiskModel
 from training.release.cut_offs import ModelCutOffs, model_cut_offs, read_cut_offs, write_cut_offs
 from training.release.performance import Statement, performance_of
 from training.scoring.predictions import BAYES, SIGNATURE, Predictions
+from training.statistics.arrays import Estimate
 from training.statistics.calibration import Calibration
 from training.statistics.classification import Classification
 from training.statistics.estimability import NotEstimable
 from training.statistics.prognosis import GroupComparison
+from training.statistics.survival import LogRank
 from training.statistics.xtile import CutOffSearch
 
 SIZES = {"train": 200, "validation": 60, "test": 80, "gate": 300, "prognosis": 94}
@@ -89,12 +91,12 @@ def test_hazard_ratios_come_with_both_p_values_and_c_indices(analysed: tuple[Eva
         ("fusion Cox model", prognosis.fusion.fit.groups, prognosis.fusion.fit.search),
     ):
         ratio = found[f"{name}: hazard ratio above {search.cut_off:.3g}"]
-        assert groups.hazard_ratio is not None
+        assert isinstance(groups.hazard_ratio, Estimate)
         assert ratio.value == groups.hazard_ratio.value
         assert (ratio.patients, ratio.events) == (prognosis.n, prognosis.n_events)
         naive = found[f"{name}: log-rank test, the search for the cut-off ignored"]
         after = found[f"{name}: log-rank test after the search"]
-        assert groups.log_rank is not None
+        assert isinstance(groups.log_rank, LogRank)
         assert (naive.value, after.value) == (groups.log_rank.test.p_value, search.p_permutation)
         assert naive.limits is after.limits is None
     assert found["PD-L1ES: C-index of the groups"].value != found["PD-L1ES: C-index of the score"].value

@@ -35,6 +35,7 @@ from training.scoring.predictions import Predictions
 from training.statistics.arrays import Estimate
 from training.statistics.estimability import NotEstimable, estimated
 from training.statistics.prognosis import GroupComparison
+from training.statistics.survival import LogRank
 from training.statistics.wording import days, interval, p_value
 from training.statistics.xtile import CutOffSearch
 
@@ -200,7 +201,7 @@ def test_the_cohorts_side_of_a_row_is_the_analyses_own_number(
     assert rows["Groups by X-tile: hazard ratio"].cohort == interval(grouping.groups.hazard_ratio)  # type: ignore[union-attr]
     alone = grouping.by_treatment.groups["pembrolizumab"]  # type: ignore[union-attr]
     assert isinstance(alone, GroupComparison)
-    assert alone.log_rank is not None
+    assert isinstance(alone.log_rank, LogRank)
     within = rows["Groups by X-tile, pembrolizumab"].cohort
     assert f"log-rank {p_value(alone.log_rank.test.p_value)}" in within
     assert f"{days(alone.upper.median)} against {days(alone.lower.median)} days" in within

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from training.statistics.cox import cox
+from training.statistics.arrays import Estimate
+from training.statistics.concordance import Concordance
+from training.statistics.cox import ProportionalHazards, cox
+from training.statistics.estimability import NotEstimable
 from training.statistics.prognosis import (
     compare_groups,
     compare_in_subgroups,
     fit_fusion_model,
     fit_risk_model,
 )
+from training.statistics.survival import LogRank
 from training.statistics.xtile import search_cut_off
 
 
 def test_groups_have_rs_hazard_ratio_medians_and_log_rank(lung: pd.DataFrame) -> None:
     """R 4.2.2, survival 3.5-3, lung by sex: HR 0.588 (0.424 to 0.816), 426 against 270 days, C-index 0.579 (se 0.021)."""
     found = compare_groups(lung["time"], lung["status"], lung["sex"] == 2)
-    assert found.hazard_ratio is not None
-    assert found.log_rank is not None
-    assert found.concordance is not None
-    assert found.proportional_hazards is not None
+    assert isinstance(found.hazard_ratio, Estimate)
+    assert isinstance(found.log_rank, LogRank)
+    assert isinstance(found.concordance, Concordance)
+    assert isinstance(found.proportional_hazards, ProportionalHazards)
     ratio = found.hazard_ratio
     r = [0.588002818564, 0.423717830354, 0.815984813171]
     assert [ratio.value, ratio.lower, ratio.upper] == pytest.approx(r, rel=1e-6)
@@ -34,20 +41,45 @@ def test_groups_have_rs_hazard_ratio_medians_and_log_rank(lung: pd.DataFrame) ->
 
 def test_a_group_without_events_keeps_its_curve_and_has_no_hazard_ratio() -> None:
     found = compare_groups([5, 6, 7, 8], [1, 1, 0, 0], [1, 1, 0, 0])
-    assert found.hazard_ratio is None
-    assert found.log_rank is not None
+    assert isinstance(found.hazard_ratio, NotEstimable)
+    assert "no finite hazard ratio" in found.hazard_ratio.reason
+    assert isinstance(found.log_rank, LogRank)
     assert found.lower.n_events == 0
 
 
 def test_events_at_one_time_have_a_hazard_ratio_and_no_check_of_its_constancy() -> None:
     found = compare_groups([5, 5, 6, 7, 8, 9], [1, 1, 0, 0, 0, 0], [1, 0, 1, 0, 1, 0])
-    assert found.hazard_ratio is not None
-    assert found.proportional_hazards is None
+    assert isinstance(found.hazard_ratio, Estimate)
+    assert isinstance(found.proportional_hazards, NotEstimable)
+
+
+def test_one_time_that_compares_the_groups_leaves_everything_but_the_check_of_proportional_hazards() -> None:
+    """At the later event one patient is left, whose share of the hazard no model can tell from another's."""
+    found = compare_groups([1, 1, 1, 2], [1, 1, 1, 1], [0, 0, 1, 1])
+    assert isinstance(found.hazard_ratio, Estimate)
+    assert isinstance(found.log_rank, LogRank)
+    assert isinstance(found.concordance, Concordance)
+    assert found.upper.median.value == 1.5
+    assert isinstance(found.proportional_hazards, NotEstimable)
+    assert "change with time" in found.proportional_hazards.reason
+
+
+def test_no_follow_up_of_four_patients_ends_a_comparison() -> None:
+    follow_ups = itertools.product(
+        itertools.combinations_with_replacement((1, 2), 4), itertools.product((0, 1), repeat=4)
+    )
+    for time, event in follow_ups:
+        for upper in ([0, 0, 0, 1], [0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 1, 0], [0, 1, 1, 1]):
+            found = compare_groups(time, event, upper)
+            assert found.lower.n + found.upper.n == 4
+            check = found.proportional_hazards
+            assert isinstance(check, NotEstimable) or math.isfinite(check.overall.statistic)
 
 
 def test_a_cohort_without_events_has_curves_only() -> None:
     found = compare_groups([5, 6], [0, 0], [1, 0])
-    assert (found.log_rank, found.model, found.concordance) == (None, None, None)
+    for missing in (found.log_rank, found.model, found.concordance, found.proportional_hazards):
+        assert isinstance(missing, NotEstimable)
 
 
 def test_everybody_on_one_side_is_refused() -> None:
@@ -93,7 +125,7 @@ def test_fusion_of_signature_and_clinical_model_finds_both_effects() -> None:
     assert own.lower < np.exp(1) < own.upper
     assert fusion.concordance.c_index.value > clinical.concordance.c_index.value
     assert fusion.risk.mean() == pytest.approx(0, abs=1e-12)
-    assert fusion.groups.hazard_ratio is not None
+    assert isinstance(fusion.groups.hazard_ratio, Estimate)
     assert fusion.groups.hazard_ratio.lower > 1
     assert fusion.groups.upper.n == fusion.search.n_upper
 
