@@ -161,12 +161,13 @@ def _fitted(document: dict[str, Any]) -> str:
 
 
 def _show(summary: dict[str, object]) -> None:
-    """Print a table of areas."""
+    """Print a table of areas, 80 columns wide at the most, and how each network came to its weights."""
     from rich.table import Table
 
-    table = Table(title="AUC with 95 % interval (DeLong), patients")
-    for column in ("model", "train", "validation", "test", "fitted"):
-        table.add_column(column)
+    table = Table(title="AUC with 95 % interval, patients")
+    table.add_column("model")
+    for column in ("train", "validation", "test"):
+        table.add_column(column, no_wrap=True)
     networks: dict[str, dict] = dict(summary["networks"])  # type: ignore[call-overload]  # a document
     for number, again in summary["redivisions"].items():  # type: ignore[attr-defined]  # a document
         networks |= {f"{name}, re-division {number}": document for name, document in again.items()}
@@ -175,9 +176,8 @@ def _show(summary: dict[str, object]) -> None:
         for split in ("train", "validation", "test"):
             area = document["auc"].get(split)
             cells.append(f"{area['value']:.2f} ({area['lower']:.2f}-{area['upper']:.2f})" if area else "-")
-        table.add_row(
-            name,
-            *cells,
-            _fitted(document),
-        )
-    standard_output().print(table)
+        table.add_row(name, *cells)
+    output = standard_output()
+    output.print(table)
+    for name, document in networks.items():
+        output.print(f"{name}: {_fitted(document)}", highlight=False)

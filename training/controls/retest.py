@@ -39,6 +39,10 @@ class Retest:
 
     Attributes
     ----------
+    case_ids
+        Pseudonyms of the pairs, in the order of the first occasion.
+    scores
+        PD-L1ES of each pair, first and second occasion, float64, shape (N, 2).
     n
         Pairs.
     unpaired
@@ -57,6 +61,8 @@ class Retest:
         Of all features, and of those that the model uses; NaN where there are none.
     """
 
+    case_ids: tuple[str, ...]
+    scores: NDArray[np.float64]
     n: int
     unpaired: int
     score: Repeatability | NotEstimable
@@ -114,6 +120,8 @@ def compare_occasions(
     chosen = np.isin(FEATURE_NAMES, list(selected))
     bands = {name: int(((icc >= low) & (icc < high)).sum()) for name, low, high in ICC_BANDS}
     return Retest(
+        case_ids=tuple(first.case_ids[row] for row in one),
+        scores=np.column_stack(scores),
         n=len(pairs),
         unpaired=len(first.case_ids) + len(second.case_ids) - 2 * len(pairs),
         score=estimated(repeatability, before, after),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from training.expression.results import EXTERNAL, SPLITS, TRAINING
 from training.statistics.table_one import Categorical, Continuous, TableOne, categorical, continuous, table_one
+
+OF_UNKNOWN_GRADE: Final = "smoker of unknown grade"
 
 
 def characteristics(cases: pd.DataFrame) -> TableOne:
@@ -33,12 +36,14 @@ def characteristics(cases: pd.DataFrame) -> TableOne:
     graded = chosen["smoking_graded"].to_numpy() if "smoking_graded" in chosen else np.ones(len(chosen), dtype=bool)
     smoking = levels(chosen["smoking"], {0.0: "never", 1.0: "occasionally", 2.0: "constantly"})
     smoking = [
-        "smoker of unknown grade" if level is None and known is not None and not pd.isna(known) and not known else level
+        OF_UNKNOWN_GRADE if level is None and known is not None and not pd.isna(known) and not known else level
         for level, known in zip(smoking, graded, strict=True)
     ]
     grades = ["never", "occasionally", "constantly"]
-    if "smoker of unknown grade" in smoking:
-        grades.append("smoker of unknown grade")
+    if OF_UNKNOWN_GRADE in smoking:
+        # where no grade is known of anybody, rows of grades would say that nobody smoked so
+        graded_smoker = any(level in grades[1:] for level in smoking)
+        grades = [*(grades if graded_smoker else grades[:1]), OF_UNKNOWN_GRADE]
     variables: list[Categorical | Continuous] = [
         continuous("Age, years", chosen["age"].to_numpy(dtype=np.float64), cohort, reference),
         categorical("Sex", levels(chosen["sex"], {0.0: "female", 1.0: "male"}), cohort, reference, ["female", "male"]),

@@ -17,7 +17,9 @@ from training.statistics.survival import KaplanMeier
 from training.statistics.xtile import CutOffSearch
 
 DAYS_BETWEEN_COUNTS: Final = 120
-"""Of the risk table."""
+"""Of the risk table, where follow-up is short enough; a multiple of it elsewhere."""
+_MOST_INTERVALS: Final = 6
+"""Counts and days of more intervals would touch in a panel's width."""
 
 
 def kaplan_meier_figure(
@@ -159,7 +161,7 @@ def _curves(axes: Axes, groups: Mapping[str, KaplanMeier]) -> None:
 
 def _risk_table(axes: Axes, groups: Mapping[str, KaplanMeier]) -> None:
     last = max(float(curve.times[-1]) for curve in groups.values())
-    at = np.arange(0, last + 1, DAYS_BETWEEN_COUNTS)
+    at = np.arange(0, last + 1, _days_between_counts(last))
     axes.set(xlim=(-0.02 * last, 1.02 * last), ylim=(len(groups) - 0.4, -1.2), yticks=range(len(groups)))
     axes.set_xticks(at)
     axes.set_yticklabels(list(groups))
@@ -172,6 +174,12 @@ def _risk_table(axes: Axes, groups: Mapping[str, KaplanMeier]) -> None:
     axes.tick_params(axis="y", pad=12)
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def _days_between_counts(last: float) -> int:
+    multiples = (1, 2, 3, 6, 9, 12, 18, 24, 30, 36, 48, 60, 90, 120)
+    fitting = (k for k in multiples if last <= k * DAYS_BETWEEN_COUNTS * _MOST_INTERVALS)
+    return DAYS_BETWEEN_COUNTS * next(fitting, math.ceil(last / (DAYS_BETWEEN_COUNTS * _MOST_INTERVALS)))
 
 
 def _days(value: float) -> str:

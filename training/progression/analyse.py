@@ -304,7 +304,11 @@ def _by_variable(
         upper = values > 0
         found = ""
         names = {"sex": ("male", "female"), "smoking": ("ever", "never"), "family_history": ("yes", "no")}[name]
-        levels = estimated(log_rank, time, event, [_LEVELS[name].get(float(v), OF_UNKNOWN_GRADE) for v in values])
+        words = np.array([_LEVELS[name].get(float(v), OF_UNKNOWN_GRADE) for v in values], dtype=object)
+        if name == "smoking" and cohort.ungraded is not None:
+            # their code may be that of a grade: without a graded smoker it is 'occasionally'
+            words[cohort.ungraded[known]] = OF_UNKNOWN_GRADE
+        levels = estimated(log_rank, time, event, words.tolist())
     return ClinicalGrouping(
         int(known.sum()), *names, found, levels, estimated(compare_groups, time, event, upper), search
     )

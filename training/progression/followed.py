@@ -46,6 +46,8 @@ class FollowedCohort:
         The four variables on the raw scale, imputed, shape (N, 4).
     known
         Which of them were measured, shape (N, 4): curves by a variable show these alone.
+    ungraded
+        Smokers of unknown grade, shape (N,): `clinical` holds a code for them that tells no grade; nobody where None.
     treatment
         None where it is not known.
     expression
@@ -63,6 +65,7 @@ class FollowedCohort:
     known: NDArray[np.bool_]
     treatment: tuple[str | None, ...]
     expression: NDArray[np.float64]
+    ungraded: NDArray[np.bool_] | None = None
     left_out: dict[str, int] = field(default_factory=dict)
     model_risks: Mapping[str, ModelRisk] = field(default_factory=dict)
 
@@ -107,9 +110,11 @@ def followed_cohort(
     if not kept.any():
         raise ValueError(_nobody(followed, complete & fitted_on))
     known = ~np.isnan(cases[list(VARIABLES)].to_numpy(dtype=np.float64, na_value=np.nan))
+    ungraded = np.zeros(len(cases), dtype=np.bool_)
     if "smoking_graded" in cases:
         # a smoker of unknown grade counts as a smoker
-        known[:, VARIABLES.index("smoking")] |= cases["smoking_graded"].eq(False).to_numpy(dtype=bool, na_value=False)
+        ungraded = cases["smoking_graded"].eq(False).to_numpy(dtype=bool, na_value=False)
+        known[:, VARIABLES.index("smoking")] |= ungraded
     treatment = [None if pd.isna(value) or not str(value) else str(value) for value in cases["treatment"]]
     return FollowedCohort(
         time=time[kept],
@@ -117,6 +122,7 @@ def followed_cohort(
         score=None if score is None else score[kept],
         clinical=imputed[kept],
         known=known[kept],
+        ungraded=ungraded[kept],
         treatment=tuple(treatment[k] for k in np.flatnonzero(kept)),
         expression=cases["label"].to_numpy(dtype=np.float64, na_value=np.nan)[kept],
         left_out={
@@ -162,6 +168,7 @@ def part_of(cohort: FollowedCohort, rows: NDArray[np.bool_]) -> FollowedCohort:
         score=None if cohort.score is None else cohort.score[rows],
         clinical=cohort.clinical[rows],
         known=cohort.known[rows],
+        ungraded=None if cohort.ungraded is None else cohort.ungraded[rows],
         treatment=tuple(cohort.treatment[k] for k in np.flatnonzero(rows)),
         expression=cohort.expression[rows],
     )

@@ -190,6 +190,8 @@ def panels(
 ) -> dict[str, GroupComparison]:
     """Return the comparisons that can be drawn: all patients first, then each treatment that has both groups.
 
+    A treatment that all of them had is left out: it would repeat the first.
+
     Parameters
     ----------
     whole
@@ -206,8 +208,14 @@ def panels(
     if isinstance(whole, GroupComparison):
         found[ALL] = whole
     if isinstance(by_treatment, SubgroupComparison):
-        found |= {name: group for name, group in by_treatment.groups.items() if group is not None}
+        drawn = {name: group for name, group in by_treatment.groups.items() if group is not None}
+        everybody = _patients(found[ALL]) if ALL in found else None
+        found |= {name: group for name, group in drawn.items() if _patients(group) != everybody}
     return found
+
+
+def _patients(groups: GroupComparison) -> int:
+    return groups.lower.n + groups.upper.n
 
 
 def upper_is_worse(comparison: GroupComparison | NotEstimable | None) -> bool | None:

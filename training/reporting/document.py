@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from pydantic import BaseModel
 
+from training.controls.retest import Retest
 from training.reporting.content import ReportContent
 from training.reporting.paper import not_in_this_report, rows_of
 from training.statistics.estimability import NotEstimable
@@ -22,6 +23,7 @@ SCHEMA_VERSION: Final = 2
 _OF_PATIENTS: Final[dict[type, frozenset[str]]] = {
     RiskModel: frozenset({"risk"}),
     HeldOutCutOff: frozenset({"first_half"}),
+    Retest: frozenset({"case_ids", "scores"}),
 }
 """Fields with one value per patient; a report holds groups."""
 

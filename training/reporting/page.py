@@ -12,12 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from training.attention import AttentionSummary
 from training.controls.retest import Retest
+from training.progression.analyse import NO_SCORE
 from training.reporting.content import ReportContent
 from training.reporting.expression_tables import expression_tables
 from training.reporting.known_truth_tables import gate_table, shortfall_tables
 from training.reporting.paper import not_in_this_report, rows_of
 from training.reporting.progression_tables import progression_tables
-from training.reporting.tables import Table
+from training.reporting.tables import Table, without_rows
 from training.statistics.estimability import NotEstimable
 from training.statistics.wording import interval, number, said
 
@@ -82,10 +83,15 @@ def _sections(content: ReportContent) -> dict[str, Any]:
 
 def _paper(content: ReportContent) -> _Paper:
     rows = ((row.what, row.paper, row.cohort) for row in rows_of(content))
-    return _Paper(
-        Table.of(("Analysis", "Paper", "This cohort"), rows),
-        not_in_this_report(content.evaluation, content.prognosis),
-    )
+    table = Table.of(("Analysis", "Paper", "This cohort"), rows)
+    shown = without_rows(table, NO_SCORE)
+    missing = not_in_this_report(content.evaluation, content.prognosis)
+    if folded := len(table.rows) - len(shown.rows):
+        missing = (
+            *missing,
+            f"{folded} values of the paper have no counterpart here: no model has scored these patients.",
+        )
+    return _Paper(shown, missing)
 
 
 def _retest(retest: Retest) -> Table:

@@ -67,7 +67,7 @@ def variable_rows(prognosis: Prognosis) -> list[PaperRow]:
             PaperRow(
                 f"PD-L1ES with {_words(name)}: P of {_words(name)}",
                 f"P = {paper}",
-                f"{by_group} (PD-L1ES by group), {as_number} (as a number)",
+                by_group if by_group == as_number else f"{by_group} (PD-L1ES by group), {as_number} (as a number)",
             )
         )
     age = prognosis.clinical_variables["age"]

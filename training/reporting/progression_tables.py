@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from training.progression.analyse import NO_SCORE
 from training.progression.results import Grouping, Prognosis, RiskModelResult
-from training.reporting.tables import Table
+from training.reporting.tables import Table, without_rows
 from training.statistics.concordance import Concordance, ConcordanceComparison
 from training.statistics.cox import CoxModel, CoxTerm, ProportionalHazards
 from training.statistics.estimability import NotEstimable
@@ -64,6 +65,8 @@ class ProgressionTables:
         Patients, their median follow-up, and the patients who are left out, with reasons.
     groups, cox, concordance
         Tables.
+    without_score
+        A sentence in place of the rows that only a score could fill; empty where there is one.
     exported
         None where no exported model was tested.
     """
@@ -75,19 +78,25 @@ class ProgressionTables:
     groups: Table
     cox: Table
     concordance: Table
+    without_score: str
     exported: ExportedTables | None
 
 
 def progression_tables(prognosis: Prognosis) -> ProgressionTables:
     """Put an analysis of progression into tables."""
+    tables = {"groups": _groups(prognosis), "Cox models": _cox(prognosis), "concordance": _concordance(prognosis)}
+    shown = {name: without_rows(table, NO_SCORE) for name, table in tables.items()}
+    folded = {name: len(table.rows) - len(shown[name].rows) for name, table in tables.items()}
+    said_once = ", ".join(f"{n} of {name}" for name, n in folded.items() if n)
     return ProgressionTables(
         n=prognosis.n,
         n_events=prognosis.n_events,
         follow_up=said(prognosis.follow_up, lambda e: interval(e, 0)),
         left_out="; ".join(f"{n} {reason}" for reason, n in prognosis.left_out.items() if n),
-        groups=_groups(prognosis),
-        cox=_cox(prognosis),
-        concordance=_concordance(prognosis),
+        groups=shown["groups"],
+        cox=shown["Cox models"],
+        concordance=shown["concordance"],
+        without_score=f"No model has scored these patients, so rows are left out: {said_once}." if said_once else "",
         exported=_exported(prognosis) if prognosis.exported else None,
     )
 

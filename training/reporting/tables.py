@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from training.statistics.estimability import NotEstimable
+from training.statistics.wording import said
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -34,3 +37,21 @@ class Table:
     def titled(self) -> bool:
         """Whether any column has a title."""
         return any(self.head)
+
+
+def without_rows(table: Table, why: NotEstimable) -> Table:
+    """Return a table without the rows that say nothing but that something is not estimable, for one reason.
+
+    Parameters
+    ----------
+    table
+        Of text.
+    why
+        The reason.
+
+    Returns
+    -------
+    Table
+    """
+    words = said(why, str)
+    return Table(table.head, [row for row in table.rows if words not in row])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit
 from scipy.stats import norm
 
 LEVEL = 0.95
@@ -35,6 +36,26 @@ class Test:
 
 
 NO_ESTIMATE = Estimate(float("nan"), float("nan"), float("nan"))
+
+
+def logit_interval(value: float, error: float, quantile: float = Z) -> tuple[float, float]:
+    """Return a 95 % interval that is normal on the scale of log-odds, so that it lies within 0 and 1.
+
+    Parameters
+    ----------
+    value
+        A share between 0 and 1, neither of them.
+    error
+        Its standard error, on its own scale.
+    quantile
+        Of the distribution that the interval is of; the normal one's by default.
+
+    Returns
+    -------
+    lower, upper
+    """
+    middle, half = float(logit(value)), quantile * error / (value * (1 - value))
+    return float(expit(middle - half)), float(expit(middle + half))
 
 
 def finite_vector(values: ArrayLike, name: str, length: int | None = None) -> NDArray[np.float64]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
+from scipy.stats import beta, norm
+from scipy.stats import t as student
 
-from training.statistics.arrays import Estimate, Z, finite_vector, follow_up
+from training.statistics.arrays import LEVEL, Estimate, Z, finite_vector, follow_up, logit_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,8 @@ class Concordance:
     Attributes
     ----------
     c_index
-        With its 95 % interval, normal and cut at 0 and 1.
+        With its 95 % interval: Student's (n - 1 degrees of freedom) on the scale of log-odds. An index without error, as
+        0 and 1, has the exact binomial interval of as many trials as there are comparable pairs without a common patient.
     standard_error
         Infinitesimal jackknife, as R's ``concordance`` reports.
     concordant, discordant, tied_risk
@@ -144,6 +146,33 @@ def _concordance(time: ArrayLike, event: ArrayLike, risk: ArrayLike) -> tuple[Co
     index = (somers + 1) / 2
     influence = (balance - somers * pairs) / (2 * total)
     error = math.sqrt(float((influence**2).sum()))
-    estimate = Estimate(index, max(index - Z * error, 0.0), min(index + Z * error, 1.0))
+    if error < 1e-12:
+        lower, upper = _binomial_interval(index, _disjoint_pairs(times, events))
+    else:
+        # the jackknife's error is of n values; with Student's quantile 8 to 30 patients had 94 to 99 % coverage
+        lower, upper = logit_interval(index, error, float(student.ppf(0.5 + LEVEL / 2, n - 1)))
+    estimate = Estimate(index, lower, upper)
     counts = (concordant, discordant, tied_risk, tied_time, tied_both)
     return Concordance(estimate, error, *counts, n=n, n_events=int(events.sum())), influence
+
+
+def _disjoint_pairs(times: NDArray[np.float64], events: NDArray[np.bool_]) -> int:
+    """Return the largest number of comparable pairs of which no two have a patient in common."""
+    order = np.lexsort((~events, times))
+    at, event = times[order], events[order]
+    progressed = np.flatnonzero(event)
+    for n in range(min(progressed.size, times.size // 2), 0, -1):
+        # if n pairs exist at all, the earliest n events go with the latest n others
+        first = progressed[:n]
+        later = np.setdiff1d(np.arange(times.size), first)[-n:]
+        if ((at[later] > at[first]) | ((at[later] == at[first]) & ~event[later])).all():
+            return n
+    return 0
+
+
+def _binomial_interval(share: float, trials: int) -> tuple[float, float]:
+    """Return Clopper and Pearson's interval (Biometrika 1934; 26: 404-413)."""
+    tail, successes = (1 - LEVEL) / 2, share * trials
+    lower = float(beta.ppf(tail, successes, trials - successes + 1)) if successes > 0 else 0.0
+    upper = float(beta.ppf(1 - tail, successes + 1, trials - successes)) if successes < trials else 1.0
+    return lower, upper

@@ -251,7 +251,7 @@ def sentence(unit: Unit, trained: TrainedNetwork, document: dict[str, Any]) -> s
 
 
 def areas(scored: pd.DataFrame) -> dict[str, dict[str, float | int]]:
-    """Return the AUC with its 95 % interval (DeLong) in every split that holds both classes twice, out-of-fold where it can."""
+    """Return the AUC with its 95 % interval in every split that holds both classes twice, out-of-fold where it can."""
     found: dict[str, dict[str, float | int]] = {}
     scored = judged(scored)
     usable = scored[scored["label"].notna() & scored["logit"].notna() & scored["split"].notna()]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from pdl1es.features.names import FEATURE_NAMES
+from training.cohort.prepared import PreparedCohort
 from training.controls.retest import Occasion, compare_occasions
 from training.reporting.document import report_json
+from training.reporting.retest_report import write_retest
 from training.scoring.predictions import PredictionsError
 from training.statistics.agreement import GroupRepeatability, Repeatability, icc
 
@@ -66,6 +71,19 @@ def test_patients_of_one_occasion_alone_are_counted_and_a_missing_score_leaves_i
     assert isinstance(found.score, Repeatability)
     assert found.score.n == 19
     assert b"case-" not in report_json(found)
+
+
+def test_the_scores_of_both_scans_are_kept_by_pseudonym_and_no_report_holds_them(
+    tmp_path: Path, cohort: PreparedCohort
+) -> None:
+    first, second = _pair(0.2)
+    found = compare_occasions(first, second, {"expression": 0.5})
+    write_retest(tmp_path, cohort, found, {"Model": "m"})
+    kept = pd.read_csv(tmp_path / "scores.csv", float_precision="round_trip").set_index("case_id")
+    for occasion, column in ((first, "first"), (second, "second")):
+        assert kept[column].loc[list(occasion.case_ids)].tolist() == occasion.score.tolist()
+    for name in ("report.json", "report.html"):
+        assert "case-0" not in (tmp_path / name).read_text()
 
 
 def test_nobody_scanned_twice_is_an_error_that_says_so() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import matplotlib as mpl
@@ -103,6 +104,20 @@ def test_risk_table_and_notes_are_rs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any("median 270 days against 426 days" in t for t in text)
     assert any("log-rank P = 0.001" in t for t in text)
     assert any("low risk (n = 90, 53 events)" in t for t in text)
+
+
+@pytest.mark.parametrize("last", [90.0, 719.0, 721.0, 1100.0, 2500.0, 40000.0])
+def test_days_never_touch_however_long_the_follow_up(last: float) -> None:
+    rng = np.random.default_rng(2)
+    time = np.append(rng.uniform(1, last, 59), last)
+    groups = compare_groups(time, np.ones(60), np.arange(60) % 2)
+    figure = kaplan_meier_figure({"All": group_panel(groups)})
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+    boxes = [box for box in boxes if box.x1 <= axes.get_window_extent().x1 + 60]
+    assert all(one.x1 + 4 < other.x0 for one, other in itertools.pairwise(boxes))
+    assert all(float(label.get_text()) % 120 == 0 for label in axes.get_xticklabels())
 
 
 def test_a_stratum_too_small_for_an_area_is_listed_all_the_same() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,17 @@ from lifelines.statistics import logrank_test
 from typer.testing import CliRunner
 
 from tests.training.drawn_patients import draw_cohort
+from training.cohort.prepared import case_table
 from training.cohort.table import read_cohort
 from training.commands.cli import app
+from training.expression.characteristics import characteristics
+from training.progression.analyse import analyse
+from training.progression.results import PrognosisSettings, panels
 from training.progression.unscored import followed_table
 from training.reporting.table_report import NO_SCORE
+from training.statistics.prognosis import compare_groups, compare_in_subgroups
+from training.statistics.survival import LogRank
+from training.statistics.table_one import Categorical
 
 pytestmark = pytest.mark.usefixtures("undrawn_figures")
 CLINICAL = ("age", "sex", "smoking", "family_history")
@@ -66,7 +74,11 @@ def test_a_table_is_analysed_and_the_report_says_that_there_is_no_score(tmp_path
     assert code == 0, output
     document = json.loads((tmp_path / "report" / "report.json").read_text())
     assert document["warning"] == NO_SCORE
-    assert NO_SCORE in (tmp_path / "report" / "report.html").read_text()
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert NO_SCORE in page
+    assert "no model has scored these patients" not in re.sub(r"<p.*?</p>", "", page, flags=re.DOTALL)
+    assert re.search(r"\d+ values of the paper have no counterpart here: no model has scored these patients", page)
+    assert re.search(r"rows are left out: 1 of groups, \d+ of Cox models, 4 of concordance\.", page)
     assert document["evaluation"] is None
     assert document["prognosis"]["n"] == 59
     assert "no model" in document["prognosis"]["search"]["not_estimable"]
@@ -95,6 +107,35 @@ def test_a_table_that_holds_no_progression_is_refused_in_a_sentence(tmp_path: Pa
     assert code == 2
     assert said in output
     assert not (tmp_path / "report").exists()
+
+
+def test_a_smoker_of_unknown_grade_is_never_called_occasional(tmp_path: Path) -> None:
+    """As in cBioPortal's tables, which know 'former' and 'current' alone."""
+    table = pd.read_csv(_drawn(tmp_path / "drawn.csv"))
+    table["smoking"] = table["smoking"].replace({"occasionally": "smoker", "constantly": "smoker"})
+    table.to_csv(tmp_path / "cohort.csv", index=False)
+    rows = read_cohort(tmp_path / "cohort.csv", without_images=True).rows
+    found = analyse(followed_table(rows), PrognosisSettings(permutations=2))
+    levels = found.clinical_variables["smoking"].levels
+    assert isinstance(levels, LogRank)
+    assert levels.groups == ("never", "smoker of unknown grade")
+    smokers = table[table["pfs_days"].notna() & (table["smoking"] == "smoker")]
+    assert levels.n[1] == len(smokers)
+    described = characteristics(
+        case_table([{"case_id": row.id, "label": row.high_expression, **row.clinical_codes()} for row in rows])
+    )
+    smoking = next(v for v in described.variables if v.name == "Smoking status")
+    assert isinstance(smoking, Categorical)
+    assert [level for level in smoking.levels if level != "Unknown"] == ["never", "smoker of unknown grade"]
+
+
+def test_one_treatment_of_everybody_is_drawn_once() -> None:
+    time, event, upper = [5, 6, 7, 8, 9, 10], [1, 1, 0, 1, 1, 0], [1, 0, 1, 0, 1, 0]
+    whole = compare_groups(time, event, upper)
+    same = compare_in_subgroups(time, event, upper, ["pembrolizumab"] * 6)
+    assert list(panels(whole, same)) == ["All"]
+    part = compare_in_subgroups(time, event, upper, ["pembrolizumab"] * 4 + [None] * 2)
+    assert list(panels(whole, part)) == ["All", "pembrolizumab"]
 
 
 def test_the_msk_patients_survive_as_lifelines_says(shared_data: Path, tmp_path: Path) -> None:

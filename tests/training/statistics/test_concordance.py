@@ -42,13 +42,33 @@ def test_turning_the_risk_round_turns_the_index_round(lung: pd.DataFrame) -> Non
     assert one.standard_error == pytest.approx(two.standard_error)
 
 
-def test_a_constant_risk_has_an_index_of_one_half() -> None:
+def test_a_constant_risk_has_an_index_of_one_half_and_an_interval() -> None:
     found = concordance([1, 2, 3], [1, 1, 0], [7, 7, 7])
     assert (found.c_index.value, found.standard_error, found.tied_risk) == (0.5, 0.0, 3)
+    assert found.c_index.lower < 0.5 < found.c_index.upper
 
 
-def test_a_perfect_order_has_an_index_of_one() -> None:
-    assert concordance([1, 2, 3], [1, 1, 1], [3, 2, 1]).c_index.value == 1
+def test_a_perfect_order_has_the_exact_interval_of_its_pairs_without_a_common_patient() -> None:
+    """Of k successes in k trials Clopper and Pearson's lower limit is the k-th root of 0.025."""
+    for n, pairs in ((3, 1), (4, 2), (11, 5), (40, 20)):
+        found = concordance(range(n), [1] * n, [-k for k in range(n)]).c_index
+        assert (found.value, found.upper) == (1, 1)
+        assert found.lower == pytest.approx(0.025 ** (1 / pairs))
+    # the three who progressed on day 5 cannot be compared with each other, only with those censored then or later
+    tied = concordance([5, 5, 5, 5, 9], [1, 1, 1, 0, 0], [2, 2, 2, 1, 1]).c_index
+    assert tied.lower == pytest.approx(0.025 ** (1 / 2))
+
+
+def test_the_interval_of_a_few_patients_covers_the_true_index() -> None:
+    """Twelve patients, about eight events; the normal interval on the index's own scale covers 87 of 100."""
+    rng = np.random.default_rng(9)
+    covered = []
+    for _ in range(500):
+        time, censored = rng.exponential(size=12), rng.exponential(2, size=12)
+        found = concordance(np.minimum(time, censored), time <= censored, rng.normal(size=12)).c_index
+        covered.append(found.lower <= 0.5 <= found.upper)
+        assert 0 <= found.lower <= found.value <= found.upper <= 1
+    assert 0.93 <= np.mean(covered) <= 0.985
 
 
 def test_the_same_risk_on_another_scale_does_not_differ(lung: pd.DataFrame) -> None:
