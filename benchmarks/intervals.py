@@ -52,6 +52,7 @@ def _introduction(samples: int) -> list[str]:
         "patients of a class or without variance; for the C-index, the jackknife's error on the scale of log-odds with Student's",
         "quantile, and an exact binomial interval without error. 'Own scale' is the normal interval of the same variance.",
         "A bootstrap was not taken: of a sample with an AUC of 1 every resample has 1 too.",
+        f"A share of 95 % of as many samples has a standard error of {100 * (0.95 * 0.05 / samples) ** 0.5:.1f} %.",
         "",
     ]
 

@@ -145,7 +145,7 @@ def train(
             summary = train_all(cohort, out, asked, hardware=hardware, pretrained=pretrained, observer=observer)
     # of several processes only one gathers the numbers
     if summary["networks"]:
-        _show(summary)
+        show_areas(summary)
 
 
 def _fitted(document: dict[str, Any]) -> str:
@@ -160,7 +160,7 @@ def _fitted(document: dict[str, Any]) -> str:
     )
 
 
-def _show(summary: dict[str, object]) -> None:
+def show_areas(summary: dict[str, object]) -> None:
     """Print a table of areas, 80 columns wide at the most, and how each network came to its weights."""
     from rich.table import Table
 

@@ -177,7 +177,7 @@ def _risk_table(axes: Axes, groups: Mapping[str, KaplanMeier]) -> None:
 
 
 def _days_between_counts(last: float) -> int:
-    multiples = (1, 2, 3, 6, 9, 12, 18, 24, 30, 36, 48, 60, 90, 120)
+    multiples = (1, 2, 3, 4, 6, 9, 12, 18, 24, 30, 36, 48, 60, 90, 120)
     fitting = (k for k in multiples if last <= k * DAYS_BETWEEN_COUNTS * _MOST_INTERVALS)
     return DAYS_BETWEEN_COUNTS * next(fitting, math.ceil(last / (DAYS_BETWEEN_COUNTS * _MOST_INTERVALS)))
 

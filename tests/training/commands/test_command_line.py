@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from training import reproduce
 from training.cohort.prepared import PreparedCohort
 from training.commands.cli import app
+from training.commands.train import show_areas
 from training.errors import FailedError, UsageError
 from training.export import ExportError
 from training.release import export_run
@@ -75,3 +76,22 @@ def test_help_and_options_need_no_library_that_the_commands_work_with() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[-2] == "[]"
+
+
+def test_the_table_of_areas_fits_a_terminal_of_80_columns_and_breaks_no_interval(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    area = {"value": 0.691, "lower": 0.587, "upper": 0.794}
+    document = {
+        "auc": dict.fromkeys(("train", "validation", "test"), area),
+        "epochs": 120,
+        "epochs_planned": 140,
+        "patches_per_second": 12.0,
+        "waiting_for_data": 0.013,
+    }
+    show_areas({"networks": {"PD-L1ES": document}, "redivisions": {"1": {"PD-L1ES": document}}})
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.count("0.69 (0.59-0.79)") for line in lines if "0.69" in line] == [3, 3]
+    assert sum("120 of 140 epochs" in line for line in lines) == 2
