@@ -102,7 +102,7 @@ def model_card(
 
 ## Numbers
 
-AUC over patients with its 95 % interval (DeLong). {_SPLITS_OF_RECIPE["label-free" if cross_fitted else "paper"]}
+AUC over patients with its 95 % interval. {_SPLITS_OF_RECIPE["label-free" if cross_fitted else "paper"]}
 
 {_area_table(summary)}
 

@@ -29,7 +29,7 @@ def evaluation_figures(evaluation: Evaluation) -> dict[str, Drawn]:
     if rocs:
         drawn["figure-2-roc"] = Drawn(
             "Figure 2 A–C: ROC curves",
-            "Area with DeLong's 95 % interval. The models were fitted on the training cohort, and the best epoch was "
+            "Area with its 95 % interval. The models were fitted on the training cohort, and the best epoch was "
             "chosen on validation.",
             roc_figure(rocs, point),
         )
