@@ -52,7 +52,8 @@ def logit_interval(value: float, error: float, quantile: float = Z) -> tuple[flo
 
     Returns
     -------
-    lower, upper
+    tuple of float
+        Lower and upper limit.
     """
     middle, half = float(logit(value)), quantile * error / (value * (1 - value))
     return float(expit(middle - half)), float(expit(middle + half))

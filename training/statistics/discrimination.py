@@ -234,7 +234,13 @@ def newcombe_interval(area: float, n_positive: int, n_negative: int) -> tuple[fl
 
     Returns
     -------
-    lower, upper
+    tuple of float
+        Lower and upper limit.
+
+    Raises
+    ------
+    ValueError
+        The area lies outside 0 to 1, or a class has no patient.
 
     Notes
     -----
