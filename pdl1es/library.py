@@ -24,7 +24,7 @@ from pdl1es.grid.resample import TumourVolume
 from pdl1es.inspection import Inspection, inspect_folder
 from pdl1es.model.folder import DEFAULT_MODELS, model_folder_of
 from pdl1es.model.fusion import FusionModel
-from pdl1es.report.build import build_fhir, with_key_objects
+from pdl1es.report.build import build_fhir, replaced_reports, with_key_objects
 from pdl1es.report.clock import report_time
 from pdl1es.report.delivery import FHIR_FILE, Delivery
 from pdl1es.report.result import scored_result
@@ -148,7 +148,8 @@ class StudyResult:
                 written = tuple(delivery.folder / file.file for file in files)
                 bundle = None
                 if "fhir" in wanted:
-                    bundle = delivery.deliver_document(FHIR_FILE, build_fhir(self.assessment, options, reports))
+                    content = build_fhir(self.assessment, options, reports, study=self.study)
+                    bundle = delivery.deliver_document(FHIR_FILE, content)
                     written += (delivery.folder / bundle,)
                 if "json" in wanted:
                     written += (delivery.deliver_result(self._document(files, bundle)),)
@@ -163,6 +164,7 @@ class StudyResult:
             when=self.request.when,
             show_clinical_values=self.request.settings.report.show_clinical_values,
             fhir=fhir,
+            predecessors=replaced_reports(self.assessment, self.request.report_options, self.study),
         )
 
     def __repr__(self) -> str:

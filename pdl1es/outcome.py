@@ -14,7 +14,7 @@ from pdl1es.dicom.selection.left_out import with_left_out
 from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.exit_code import ExitCode
-from pdl1es.report.build import build_fhir, build_refusal_sr, with_key_objects
+from pdl1es.report.build import build_fhir, build_refusal_sr, replaced_reports, with_key_objects
 from pdl1es.report.delivery import FHIR_FILE, Delivery
 from pdl1es.report.result import failed_result, refused_result, scored_result
 from pdl1es.report.result_schema import ReportFile, ResultDocument
@@ -95,7 +95,8 @@ def _scored(end: ChainEnd, request: RunRequest, delivery: Delivery, seconds: Map
     reports = tuple(delivery.deliver(report) for report in built)
     bundle = None
     if "fhir" in request.settings.outputs:
-        bundle = delivery.deliver_document(FHIR_FILE, build_fhir(end.assessment, options, end.reports))
+        content = build_fhir(end.assessment, options, end.reports, study=end.study)
+        bundle = delivery.deliver_document(FHIR_FILE, content)
     result = scored_result(
         end.assessment,
         study=end.study,
@@ -104,6 +105,7 @@ def _scored(end: ChainEnd, request: RunRequest, delivery: Delivery, seconds: Map
         seconds=seconds,
         when=request.when,
         show_clinical_values=request.settings.report.show_clinical_values,
+        predecessors=replaced_reports(end.assessment, options, end.study),
     )
     delivery.deliver_result(result)
     return Outcome(ExitCode.REPORT_WRITTEN, result)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pdl1es.assessment import Assessment
     from pdl1es.dicom.study import Study
     from pdl1es.errors import Refusal
+    from pdl1es.report.predecessors import Predecessor
 
 
 def draw_roi(assessment: Assessment) -> NDArray[np.uint8]:
@@ -56,16 +57,15 @@ def build_sr(
         Comprehensive SR, TID 1500.
     """
     from pdl1es.report.instance_number import next_instance_number
-    from pdl1es.report.predecessors import find_predecessors
     from pdl1es.report.structured_report import build_structured_report
     from pdl1es.report.uids import series_uid
 
+    predecessors = replaced_reports(assessment, options, study)
     study = _with_earlier(study, options)
-    study_instance_uid = assessment.selection.ct.study_instance_uid
     dataset = build_structured_report(
         assessment,
         options,
-        predecessors=find_predecessors(study, study_instance_uid) if study is not None else (),
+        predecessors=predecessors,
         cam=cam.dataset if cam is not None else None,
         instance_number=next_instance_number(study, series_uid(assessment, "sr")),
     )
@@ -175,7 +175,9 @@ def with_key_objects(
     return (*reports, BuiltReport("kos", build_key_object_selection(assessment, options, reports, study=study)))
 
 
-def build_fhir(assessment: Assessment, options: ReportOptions, reports: tuple[BuiltReport, ...]) -> bytes:
+def build_fhir(
+    assessment: Assessment, options: ReportOptions, reports: tuple[BuiltReport, ...], *, study: Study | None = None
+) -> bytes:
     """Build the FHIR Bundle.
 
     Parameters
@@ -186,6 +188,8 @@ def build_fhir(assessment: Assessment, options: ReportOptions, reports: tuple[Bu
         How.
     reports
         The DICOM reports of the same run.
+    study
+        What the input held: earlier reports in it are named as replaced.
 
     Returns
     -------
@@ -194,7 +198,30 @@ def build_fhir(assessment: Assessment, options: ReportOptions, reports: tuple[Bu
     """
     from pdl1es.report.fhir import fhir_bundle
 
-    return fhir_bundle(assessment, options, reports)
+    return fhir_bundle(assessment, options, reports, predecessors=replaced_reports(assessment, options, study))
+
+
+def replaced_reports(assessment: Assessment, options: ReportOptions, study: Study | None) -> tuple[Predecessor, ...]:
+    """Find the earlier reports that the reports on an assessment replace.
+
+    Parameters
+    ----------
+    assessment
+        What is reported.
+    options
+        With the reports that were named besides.
+    study
+        What the input held.
+
+    Returns
+    -------
+    tuple of Predecessor
+        As `predecessors.find_predecessors`.
+    """
+    from pdl1es.report.predecessors import find_predecessors
+
+    held = _with_earlier(study, options)
+    return find_predecessors(held, assessment.selection.ct.study_instance_uid) if held is not None else ()
 
 
 def build_refusal_sr(refusal: Refusal, study: Study, options: ReportOptions) -> BuiltReport | None:

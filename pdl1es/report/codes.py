@@ -98,6 +98,7 @@ SLICE_SCORE_LOWEST: Final = _own("SLICE-LOWEST", "Lowest score of a single slice
 SLICE_SCORE_HIGHEST: Final = _own("SLICE-HIGHEST", "Highest score of a single slice")
 CONTOUR_SCORE_LOWEST: Final = _own("CONTOUR-LOWEST", "Lowest score with the contour changed by 1 mm")
 CONTOUR_SCORE_HIGHEST: Final = _own("CONTOUR-HIGHEST", "Highest score with the contour changed by 1 mm")
+CONTOURS_TRIED: Final = _own("CONTOURS-TRIED", "Contours changed by 1 mm")
 
 PAGE: Final = _own("PAGE", "The same report as a page (PDF)")
 

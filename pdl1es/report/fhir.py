@@ -25,6 +25,7 @@ from pdl1es.report import codes as concept
 from pdl1es.report import wording
 from pdl1es.report.delivery import BuiltReport
 from pdl1es.report.options import ReportOptions
+from pdl1es.report.predecessors import Predecessor
 from pdl1es.report.statements import ReportStatement, Section, report_statements
 from pdl1es.report.study_context import copy_patient_and_study, scored_study
 from pdl1es.report.uids import derived_uid, lesion_key, tracking
@@ -55,7 +56,13 @@ _HEADINGS: Final[dict[Section, str]] = {
 _GENDERS: Final = {"M": "male", "F": "female", "O": "other"}
 
 
-def fhir_bundle(assessment: Assessment, options: ReportOptions, reports: tuple[BuiltReport, ...] = ()) -> bytes:
+def fhir_bundle(
+    assessment: Assessment,
+    options: ReportOptions,
+    reports: tuple[BuiltReport, ...] = (),
+    *,
+    predecessors: tuple[Predecessor, ...] = (),
+) -> bytes:
     """Return the Bundle.
 
     Parameters
@@ -66,6 +73,8 @@ def fhir_bundle(assessment: Assessment, options: ReportOptions, reports: tuple[B
         What the run's reports have in common.
     reports
         The DICOM reports of the run: the structured report's UID identifies the DiagnosticReport, the page is attached.
+    predecessors
+        Earlier reports that this one replaces.
 
     Returns
     -------
@@ -75,7 +84,9 @@ def fhir_bundle(assessment: Assessment, options: ReportOptions, reports: tuple[B
     study = scored_study(assessment, options)
     header = Dataset()
     copy_patient_and_study(study.header, header)
-    statements = report_statements(assessment, show_clinical_values=options.show_clinical_values)
+    statements = report_statements(
+        assessment, show_clinical_values=options.show_clinical_values, predecessors=predecessors
+    )
     key = (*lesion_key(assessment), assessment.prediction.model_sha256, study.when.isoformat())
     urls = {name: _url(name, key) for name in ("patient", "study", "device", "report")}
     observed = [statement for statement in statements if statement.section in OBSERVED]

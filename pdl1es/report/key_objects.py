@@ -17,6 +17,7 @@ from pdl1es.report.content_items import header_items
 from pdl1es.report.delivery import BuiltReport
 from pdl1es.report.instance_number import next_instance_number
 from pdl1es.report.options import ReportOptions
+from pdl1es.report.predecessors import find_predecessors
 from pdl1es.report.references import ObjectReference, hierarchical_references, sop_reference
 from pdl1es.report.statements import report_statements
 from pdl1es.report.study_context import plain, scored_study
@@ -46,6 +47,7 @@ def build_key_object_selection(
         the reports' summary says.
     """
     context = scored_study(assessment, options)
+    predecessors = find_predecessors(study, assessment.selection.ct.study_instance_uid) if study is not None else ()
     roi, segment = assessment.roi_slice, assessment.selection.segmentation
     references = [
         ObjectReference.of(roi.instance.header),
@@ -72,7 +74,8 @@ def build_key_object_selection(
     template = Dataset()
     template.MappingResource, template.TemplateIdentifier = "DCMR", "2010"
     document.ContentTemplateSequence = [template]
-    summary = " ".join(s.text for s in report_statements(assessment) if s.section == "summary")
+    statements = report_statements(assessment, predecessors=predecessors)
+    summary = " ".join(s.text for s in statements if s.section == "summary")
     notice = wording.notice(assessment.model)
     document.ContentSequence = [
         # Language and observer; a selection has no procedure of its own.

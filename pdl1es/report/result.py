@@ -20,6 +20,7 @@ from pdl1es.features import default_path
 from pdl1es.model.metadata import CutOff
 from pdl1es.model.prediction import Contribution
 from pdl1es.report import wording
+from pdl1es.report.predecessors import Predecessor
 from pdl1es.report.provenance import input_result, software_versions
 from pdl1es.report.result_schema import (
     AssessmentResult,
@@ -62,6 +63,7 @@ def scored_result(
     when: datetime,
     show_clinical_values: bool = True,
     fhir: str | None = None,
+    predecessors: tuple[Predecessor, ...] = (),
 ) -> ResultDocument:
     """Return the document of a scored study.
 
@@ -81,6 +83,8 @@ def scored_result(
         Whether the values of age, sex, smoking and family history stand in it; their sources always do.
     fhir
         Name of the FHIR Bundle, where one was written.
+    predecessors
+        Earlier reports that the run's replace.
 
     Returns
     -------
@@ -91,7 +95,7 @@ def scored_result(
         study,
         seconds,
         when,
-        assessment=_assessment(assessment, show_clinical_values),
+        assessment=_assessment(assessment, show_clinical_values, predecessors),
         warnings=tuple(WarningResult(code=f.code, message=f.message, effect=f.effect) for f in assessment.warnings),
         reports=reports,
         fhir=fhir,
@@ -217,7 +221,9 @@ def _notification(
     )
 
 
-def _assessment(assessment: Assessment, show_clinical_values: bool) -> AssessmentResult:
+def _assessment(
+    assessment: Assessment, show_clinical_values: bool, predecessors: tuple[Predecessor, ...]
+) -> AssessmentResult:
     model, prediction = assessment.model, assessment.prediction
     roi, patches = assessment.roi_slice, assessment.patches
     middle = len(prediction.slice_scores) // 2
@@ -225,7 +231,9 @@ def _assessment(assessment: Assessment, show_clinical_values: bool) -> Assessmen
         notice=wording.notice(model),
         statements=tuple(
             StatementResult(section=statement.section, label=statement.label, text=statement.words)
-            for statement in report_statements(assessment, show_clinical_values=show_clinical_values)
+            for statement in report_statements(
+                assessment, show_clinical_values=show_clinical_values, predecessors=predecessors
+            )
         ),
         score_name=wording.score_name(model),
         score=prediction.score,

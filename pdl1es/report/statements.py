@@ -169,6 +169,9 @@ def _result(assessment: Assessment) -> list[ReportStatement]:
             score(concept.CONTOUR_SCORE_LOWEST, assessment.contour_stability.lowest),
             score(concept.CONTOUR_SCORE_HIGHEST, assessment.contour_stability.highest),
         ]
+    tried = wording.contours_tried(assessment)
+    if tried is not None:
+        found.append(ReportStatement("result", concept.CONTOURS_TRIED, tried))
     return found
 
 

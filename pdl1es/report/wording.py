@@ -74,6 +74,18 @@ def series_description(model: ModelMetadata, kind: ReportKind) -> str:
     return f"DEMO {name}, not clinical" if is_demonstration(model) else f"{name}, research use only"
 
 
+def contours_tried(assessment: Assessment) -> str | None:
+    """Return what is missing of the other contours' scores; None where all could be scored."""
+    stability = assessment.contour_stability
+    if stability is None:
+        return "Other contours were not tried."
+    missing = [variant.contour for variant in stability.variants if variant.score is None]
+    if not missing:
+        return None
+    count = len(stability.variants)
+    return f"{count - len(missing)} of {count} could be scored; not the one {', '.join(missing)}."
+
+
 def replaces(predecessors: tuple[Predecessor, ...]) -> str:
     """Return the sentence that this report replaces earlier ones."""
     written = ", ".join(

@@ -6,20 +6,28 @@ import html
 import json
 import re
 from dataclasses import replace
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.dataset import Dataset
 
 from pdl1es.assessment import Assessment
+from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.study import Study
+from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.model.metadata import CutOff
+from pdl1es.report.build import build_fhir, build_refusal_sr, build_sr, replaced_reports
 from pdl1es.report.codes import group_code
-from pdl1es.report.fhir import fhir_bundle
 from pdl1es.report.result import scored_result
 from pdl1es.report.statements import ReportStatement, report_statements
 from pdl1es.score_warning import ScoreWarning
 from pdl1es.stability import ContourStability, VariantScore
-from tests.report_cases import CLINICAL, OPTIONS, SMOOTH, THICK, WHEN, metadata, prediction, report_case
-from tests.unit.report.test_report_content import lines, written
+from tests.report_cases import CLINICAL, OPTIONS, SMOOTH, THICK, WHEN, as_read, metadata, prediction, report_case
+from tests.unit.report.test_report_content import lines
 
 UNLIKE = ScoreWarning(
     "UNLIKE_TRAINING", "The tumour is unlike those of the training: 50 of 126 features lie < -5 & > 5 off."
@@ -51,10 +59,31 @@ def drawn_at_random(seed: int) -> Assessment:
     if random.random() < 0.5:
         names = ("eroded by 1 mm", "dilated by 1 mm", "shifted 1 mm to the left")
         scores = np.clip(score + random.normal(0, 0.1, 3), 0.001, 0.999).tolist()
+        first_is_too_small = random.random() < 0.3
         variants = tuple(VariantScore(name, value) for name, value in zip(names, scores, strict=True))
         stability = ContourStability(variants, min(score, *scores), max(score, *scores))
+        if first_is_too_small:
+            stability = replace(stability, variants=(VariantScore(names[0], None), *variants[1:]))
         assessment = replace(assessment, contour_stability=stability)
     return assessment
+
+
+def earlier_reports(seed: int, assessment: Assessment) -> tuple[Dataset, ...]:
+    """Every second assessment is the study's second; the first was scored, or refused."""
+    if seed % 2 == 0:
+        return ()
+    options = replace(OPTIONS, when=WHEN - timedelta(hours=1))
+    if seed % 4 == 1:
+        return (build_sr(assessment, options).dataset,)
+    refused = build_refusal_sr(Refusal(RefusalCode.NO_SEG, "none"), study_with(assessment), options)
+    assert refused is not None
+    return (refused.dataset,)
+
+
+def study_with(assessment: Assessment, *reports: Dataset) -> Study:
+    """What the input held: an image, and earlier reports."""
+    headers = [assessment.roi_slice.instance.header, *(as_read(report) for report in reports)]
+    return Study(Path("study"), tuple(Instance(Path(f"{n}.dcm"), header) for n, header in enumerate(headers)))
 
 
 def as_in_the_sr(statement: ReportStatement) -> str:
@@ -66,21 +95,23 @@ def as_in_the_sr(statement: ReportStatement) -> str:
 @pytest.mark.parametrize("seed", range(40))
 def test_every_statement_stands_in_every_report_and_no_other_result_does(seed: int) -> None:
     assessment = drawn_at_random(seed)
-    statements = report_statements(assessment)
-    said = [
-        (label, value[0] if isinstance(value, tuple) else str(value)) for label, value in lines(written(assessment))
-    ]
-    summary = " ".join(s.text for s in statements if s.section == "summary")
+    study = study_with(assessment, *earlier_reports(seed, assessment))
+    predecessors = replaced_reports(assessment, OPTIONS, study)
+    assert len(predecessors) == seed % 2
+    statements = report_statements(assessment, predecessors=predecessors)
+    sr = pydicom.dcmread(BytesIO(build_sr(assessment, OPTIONS, study=study).data))
+    said = [(label, value[0] if isinstance(value, tuple) else str(value)) for label, value in lines(sr)]
+    summary = " ".join(s.text for s in statements if s.label == "Summary")
     assert ("Summary", summary) in said
     for statement in statements:
-        if statement.section != "summary":
+        if statement.label != "Summary":
             assert (statement.label, as_in_the_sr(statement)) in said, statement
-    document = scored_result(assessment, study=None, reports=(), seconds={}, when=WHEN)
+    document = scored_result(assessment, study=None, reports=(), seconds={}, when=WHEN, predecessors=predecessors)
     assert document.assessment is not None
     assert [(s.section, s.label, s.text) for s in document.assessment.statements] == [
         (s.section, s.label, s.words) for s in statements
     ]
-    bundle = json.loads(fhir_bundle(assessment, OPTIONS))
+    bundle = json.loads(build_fhir(assessment, OPTIONS, (), study=study))
     (report,) = (e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == "DiagnosticReport")
     told = [html.unescape(part) for part in re.findall(r"<(?:li|p)>(.*?)</(?:li|p)>", report["text"]["div"], re.DOTALL)]
     assert told == [s.text if s.section in ("notice", "summary") else f"{s.label}: {s.words}" for s in statements]

@@ -68,6 +68,21 @@ def test_slices_that_turn_a_group_over_are_counted_beside_the_contours() -> None
     )
 
 
+def test_contours_that_could_not_be_scored_are_told_beside_the_interval() -> None:
+    assessment = with_contours(eroded_by_1_mm=0.7, dilated_by_1_mm=0.74)
+    assert "Contours changed by 1 mm" not in said(assessment, "result")
+    stability = assessment.contour_stability
+    assert stability is not None
+    too_small = replace(stability, variants=(VariantScore("eroded by 1 mm", None), stability.variants[1]))
+    assert said(replace(assessment, contour_stability=too_small), "result")["Contours changed by 1 mm"] == (
+        "1 of 2 could be scored; not the one eroded by 1 mm."
+    )
+
+
+def test_that_no_other_contours_were_tried_is_told() -> None:
+    assert said(report_case().assessment, "result")["Contours changed by 1 mm"] == "Other contours were not tried."
+
+
 def test_a_tumour_unlike_the_training_is_said_before_the_score() -> None:
     warning = ScoreWarning("UNLIKE_TRAINING", "The tumour is unlike those of the training: too large.")
     sentences = summary_sentences(report_case(warnings=(warning,)).assessment)
