@@ -45,9 +45,9 @@ from pdl1es.plausibility.specks import placed_clean
 from pdl1es.score_warning import ScoreWarning
 from training.cohort.rim import rim_features
 from training.cohort.table import CohortRow
-from training.cohort.volumes import ACQUISITION, is_volume, read_ct_volume, read_mask_volume
+from training.cohort.volumes import ACQUISITION, data_files, is_volume, other_grid, read_ct_volume, read_mask_volume
 
-CACHE_FORMAT: Final = 2
+CACHE_FORMAT: Final = 3
 _BLOCK: Final = 1 << 20
 _READERS: Final = 8
 _SLOW_SECONDS: Final = 0.002
@@ -131,9 +131,10 @@ class PreparedCase:
     facts: Mapping[str, str | float | None]
     warnings: tuple[ScoreWarning, ...]
 
-    def to_bytes(self) -> bytes:
-        """Return the case as an NPZ file; the same case gives the same bytes."""
+    def to_bytes(self, key: str) -> bytes:
+        """Return the case as an NPZ file that names the key under which it is kept; the same case gives the same bytes."""
         document = {
+            "key": key,
             "facts": dict(self.facts),
             "warnings": [[warning.code, warning.message, warning.effect] for warning in self.warnings],
         }
@@ -149,13 +150,13 @@ class PreparedCase:
         return file.getvalue()
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> PreparedCase:
+    def from_bytes(cls, content: bytes, key: str) -> PreparedCase:
         """Read what `to_bytes` wrote.
 
         Raises
         ------
         ValueError
-            The bytes are damaged.
+            The bytes are damaged, or name another key: they are another case's.
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
@@ -167,6 +168,8 @@ class PreparedCase:
                 facts = document["facts"]
         except (KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"a prepared case is damaged: {error}") from error
+        if document.get("key") != key:
+            raise ValueError("a prepared case was kept under another key: it is another case's")
         if patches.shape != _PATCH_SHAPE or not radiomics.shape == rim.shape == (len(FEATURE_NAMES),):
             raise ValueError("a prepared case is damaged: its arrays have other shapes")
         return cls(patches, mask, radiomics, rim, facts, warnings)
@@ -235,13 +238,15 @@ def read_case(source: CaseSource, settings: PreparationSettings) -> ReadCase:
         if source.seg is None or not is_volume(source.seg):
             raise Refusal(RefusalCode.NO_SEG, "a CT volume needs a mask volume")
         volume = read_ct_volume(source.ct, source.acquisition)
-        warnings = check_protocol(volume.ct, settings.protocol)
-        return ReadCase(volume.ct, read_mask_volume(source.seg), volume.read_slice, warnings, largest_body)
+        mask = read_mask_volume(source.seg)
+        warnings = (*check_protocol(volume.ct, settings.protocol), *other_grid(mask, volume.ct))
+        return ReadCase(volume.ct, mask, volume.read_slice, warnings, largest_body)
     study = chain.load_study(source.ct, settings.limits)
     if source.seg is not None and is_volume(source.seg):
         ct = _only_ct(study, settings)
-        warnings = check_protocol(ct, settings.protocol)
-        return ReadCase(ct, read_mask_volume(source.seg), read_ct_slice, warnings, largest_body)
+        mask = read_mask_volume(source.seg)
+        warnings = (*check_protocol(ct, settings.protocol), *other_grid(mask, ct))
+        return ReadCase(ct, mask, read_ct_slice, warnings, largest_body)
     if source.seg is not None and not source.seg.resolve().is_relative_to(source.ct.resolve()):
         study = _with_segmentation(study, source.seg, settings.limits)
     selection = chain.select_tumour(study, settings.selection, settings.protocol)
@@ -288,32 +293,43 @@ def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedC
 
 
 def content_digest(source: CaseSource) -> str:
-    """Return the SHA-256 of a case's files, whatever their names and order, and of its acquisition where that counts.
+    """Return the SHA-256 of a case's files by their role, whatever their names and order, and of its acquisition where that counts.
 
-    Several threads read where files are slow to open, as those of a file server are.
+    A CT and a tumour that change places give another digest. Several threads read where files are slow to open, as those of
+    a file server are.
     """
-    files = source_files(source)
-    with ThreadPoolExecutor(_READERS if _open_slowly(files[:_READERS]) else 1) as readers:
-        digests = sorted(readers.map(_file_digest, files))
+    files = {
+        role: None if place is None else _files_of(place) for role, place in (("ct", source.ct), ("seg", source.seg))
+    }
+    first = [path for paths in files.values() for path in (paths or [])][:_READERS]
+    with ThreadPoolExecutor(_READERS if _open_slowly(first) else 1) as readers:
+        roles = {
+            role: None if paths is None else sorted(readers.map(_file_digest, paths)) for role, paths in files.items()
+        }
+    # What a file is taken for is an input as well.
+    volumes = [place is not None and is_volume(place) for place in (source.ct, source.seg)]
     acquisition = dict(source.acquisition) if is_volume(source.ct) else {}
-    document = {"files": digests, "acquisition": acquisition}
+    document = {"files": roles, "volumes": volumes, "acquisition": acquisition}
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode("utf-8")).hexdigest()
 
 
 def stat_digest(source: CaseSource) -> str:
-    """Return a digest of the paths, sizes and times of a case's files. A known digest means unchanged content."""
-    facts = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in source_files(source)]
+    """Return a digest of the paths, sizes and times of a case's files, by role. A known digest means unchanged content."""
+    facts = [
+        [role, str(path), path.stat().st_size, path.stat().st_mtime_ns]
+        for role, place in (("ct", source.ct), ("seg", source.seg))
+        if place is not None
+        for path in _files_of(place)
+    ]
     document = {"files": facts, "acquisition": dict(source.acquisition)}
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode("utf-8")).hexdigest()
 
 
-def source_files(source: CaseSource) -> list[Path]:
-    """Return every file of a case, sorted."""
-    files: set[Path] = set()
-    for place in (source.ct, source.seg):
-        if place is not None:
-            files |= {place} if place.is_file() else {path for path in place.rglob("*") if path.is_file()}
-    return sorted(files)
+def _files_of(place: Path) -> list[Path]:
+    """Return every file of a CT or a tumour, sorted: a detached header's data as well."""
+    if not place.is_file():
+        return sorted(path for path in place.rglob("*") if path.is_file())
+    return sorted({place, *data_files(place)})
 
 
 def _open_slowly(files: Sequence[Path]) -> bool:

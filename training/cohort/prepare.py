@@ -27,6 +27,7 @@ from training.cohort.case import (
     stat_digest,
 )
 from training.cohort.cluster import run_on_cluster
+from training.cohort.identity import alike_pairs
 from training.cohort.prepared import FAILURE_COLUMNS, SPLITS, PreparedCohort, case_table, write_prepared_cohort
 from training.cohort.table import CheckedTable, CohortRow
 from training.cohort.volumes import VolumeError
@@ -71,9 +72,27 @@ class Failure:
     code: str
     message: str
 
-    def to_bytes(self) -> bytes:
-        """Return it as JSON."""
-        return json.dumps({"step": self.step, "code": self.code, "message": self.message}, sort_keys=True).encode()
+    def to_bytes(self, key: str) -> bytes:
+        """Return it as JSON that names the key under which it is kept."""
+        document = {"key": key, "step": self.step, "code": self.code, "message": self.message}
+        return json.dumps(document, sort_keys=True).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, key: str) -> Failure:
+        """Read what `to_bytes` wrote.
+
+        Raises
+        ------
+        ValueError
+            The bytes are damaged, or name another key.
+        """
+        try:
+            document = json.loads(content)
+            if document.pop("key") != key:
+                raise ValueError("a failure was kept under another key: it is another case's")
+            return cls(**document)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError("a kept failure is damaged") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +111,11 @@ class _Done:
     content_digest: str
     case: bytes | None
     failure: Failure | None
+
+
+def cache_key(content: str, configuration: str) -> str:
+    """Return the key of a prepared case: digests of its files by role, and of settings and method. An entry names it."""
+    return f"{content}-{configuration}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +151,22 @@ class Cache:
     def known_content(self, stat: str) -> str | None:
         """Return the content digest of files that were read before, and have not changed since."""
         try:
-            return (self.folder / "content" / stat).read_text(encoding="ascii").strip()
-        except OSError:
+            entry = json.loads((self.folder / "content" / stat).read_bytes())
+            content = entry["content"] if entry["stat"] == stat else None
+        except (OSError, ValueError, TypeError, KeyError):
             return None
+        return content if isinstance(content, str) else None
 
     def read(self, content: str) -> PreparedCase | Failure | None:
-        """Return what was kept for a content digest; None where nothing was kept, or a damaged file."""
+        """Return what was kept for a content digest; None where nothing was kept, or a damaged or another case's file."""
+        key = cache_key(content, self.configuration)
         try:
-            return PreparedCase.from_bytes(self._case(content).read_bytes())
+            return PreparedCase.from_bytes(self._case(content).read_bytes(), key)
         except (OSError, ValueError):
             pass
         try:
-            return Failure(**json.loads(self._failure(content).read_bytes()))
-        except (OSError, ValueError, TypeError):
+            return Failure.from_bytes(self._failure(content).read_bytes(), key)
+        except (OSError, ValueError):
             return None
 
     def keep(self, done: _Done) -> None:
@@ -147,11 +174,13 @@ class Cache:
         if done.case is None and (done.failure is None or done.failure.code in _MAY_PASS or done.failure.step == FILES):
             return
         # The content's digest comes first: a run that ends between the two lines computes again and loses nothing.
-        write_atomically(self.folder / "content" / done.stat_digest, done.content_digest.encode("ascii"))
+        entry = {"stat": done.stat_digest, "content": done.content_digest}
+        write_atomically(self.folder / "content" / done.stat_digest, json.dumps(entry, sort_keys=True).encode("ascii"))
         if done.case is not None:
             write_atomically(self._case(done.content_digest), done.case)
         elif done.failure is not None:
-            write_atomically(self._failure(done.content_digest), done.failure.to_bytes())
+            key = cache_key(done.content_digest, self.configuration)
+            write_atomically(self._failure(done.content_digest), done.failure.to_bytes(key))
 
     def _case(self, content: str) -> Path:
         return self.folder / "cases" / f"{content}-{self.configuration[:16]}.npz"
@@ -219,19 +248,24 @@ def prepare_cohort(
                 del cases[case_id]
     rows = {row.id: row for row in table.rows if row.id in cases}
     frame = case_table([_case_row(row, cases[row.id]) for row in rows.values()])
-    patches, masks, radiomics = _arrays(cache, [cases[case_id].content for case_id in frame["case_id"]])
+    patches, masks, radiomics, rim = _arrays(cache, [cases[case_id].content for case_id in frame["case_id"]])
     manifest = {
         "config_digest": settings.digest(),
         "flow_chart": flow_chart_counts(table, failures, frame),
         "sources": sorted(sources),
         **_copied_truth(truth, output),
     }
+    manifest["alike"] = [
+        [frame["case_id"][pair.first], frame["case_id"][pair.second], round(pair.distance_hu, 3), pair.same]
+        for pair in alike_pairs(patches)
+    ]
     return write_prepared_cohort(
         output,
         frame,
         patches,
         masks,
         radiomics,
+        rim=rim,
         failures=_failure_table(failures),
         manifest=manifest,
     )
@@ -309,22 +343,25 @@ def _prepared(
             )
         else:
             cache.keep(outcome)
-            result = outcome.failure or PreparedCase.from_bytes(outcome.case or b"")
+            key = cache_key(outcome.content_digest, cache.configuration)
+            result = outcome.failure or PreparedCase.from_bytes(outcome.case or b"", key)
             settle(case_id, outcome.content_digest, result)
     return cases, failures
 
 
-def _arrays(cache: Cache, contents: Sequence[str]) -> tuple[NDArray[np.int16], NDArray[np.bool_], NDArray[np.float64]]:
-    """Return patches, masks and features of cases by the digests of their content, in this order."""
+def _arrays(
+    cache: Cache, contents: Sequence[str]
+) -> tuple[NDArray[np.int16], NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
+    """Return patches, masks, features and the rims' features of cases by the digests of their content, in this order."""
     shape = (len(contents), PATCH_SLICES, PATCH_SIZE, PATCH_SIZE)
     patches, masks = np.empty(shape, np.int16), np.empty(shape, np.bool_)
-    radiomics = np.empty((len(contents), len(FEATURE_NAMES)), np.float64)
+    radiomics, rim = (np.empty((len(contents), len(FEATURE_NAMES)), np.float64) for _ in range(2))
     for place, content in enumerate(contents):
         case = cache.read(content)
         if not isinstance(case, PreparedCase):
             raise FailedError("the cache was changed by something else while the cohort was prepared: prepare it again")
-        patches[place], masks[place], radiomics[place] = case.patches, case.mask, case.radiomics
-    return patches, masks, radiomics
+        patches[place], masks[place], radiomics[place], rim[place] = case.patches, case.mask, case.radiomics, case.rim
+    return patches, masks, radiomics, rim
 
 
 def _work(task: _PreparationTask) -> _Done:
@@ -333,8 +370,9 @@ def _work(task: _PreparationTask) -> _Done:
         stat, content = stat_digest(task.source), content_digest(task.source)
     except OSError as error:
         return _Done("", "", None, _unlisted(error))
+    key = cache_key(content, task.settings.digest())
     try:
-        return _Done(stat, content, prepare_case(task.source, task.settings).to_bytes(), None)
+        return _Done(stat, content, prepare_case(task.source, task.settings).to_bytes(key), None)
     except Refusal as refusal:
         return _Done(stat, content, None, Failure(refusal.code.row.stage, refusal.code.name, refusal.found))
     except VolumeError as error:

@@ -30,6 +30,8 @@ RADIOMICS_FILE: Final = "radiomics.parquet"
 RIM_FILE: Final = "rim.parquet"
 PATCHES_FILE: Final = "patches.npz"
 FAILURES_FILE: Final = "failures.parquet"
+FAILURES_CSV: Final = "failures.csv"
+"""The same as `FAILURES_FILE`, for people."""
 SPLITS: Final = ("train", "validation", "test", "prognosis", "gate", "pretrain")
 """``prognosis`` are patients under immunotherapy; ``gate`` are further synthetic cases that only quality gates use;
 ``pretrain`` are patients whose images alone are used, without any label (`training.pretrain`)."""
@@ -335,6 +337,8 @@ def write_prepared_cohort(
             write_atomically(folder / name, parquet_bytes(table))
     write_atomically(folder / PATCHES_FILE, archive.getvalue())
     write_atomically(folder / FAILURES_FILE, parquet_bytes(failures))
+    # The byte order mark lets spreadsheets read it as UTF-8.
+    write_atomically(folder / FAILURES_CSV, failures.to_csv(index=False, lineterminator="\n").encode("utf-8-sig"))
     write_atomically(folder / MANIFEST_FILE, json_bytes(document))
     return cohort
 

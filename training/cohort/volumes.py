@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,19 @@ import SimpleITK
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from pdl1es.dicom.geometry import SlicePlane
+from pdl1es.dicom.geometry import (
+    SlicePlane,
+    canonical_axes,
+    canonical_plane_coordinates,
+    lies_across,
+    position_along,
+)
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.segment_mask import SegmentMask
 from pdl1es.dicom.series import CTSeries, CTSlice
 from pdl1es.dicom.stack import SMALLEST_STACK
+from pdl1es.grid.lattice import COINCIDENCE_MM
+from pdl1es.score_warning import ScoreWarning
 from training.cohort.table import VOLUME_SUFFIXES
 
 ACQUISITION: Final[dict[str, str]] = {
@@ -26,6 +35,9 @@ ACQUISITION: Final[dict[str, str]] = {
     "tube_current_ma": "XRayTubeCurrent",
 }
 """Columns of the table that replace the header that a volume lacks, with their DICOM keywords."""
+OTHER_GRID: Final = "MASK_GRID_DIFFERS"
+"""Code of the warning that a mask does not lie on its CT's grid."""
+MAX_HEADER_BYTES: Final = 1 << 20
 MAX_VOXELS: Final = 1024 * 1024 * 4096
 
 
@@ -138,6 +150,75 @@ def read_mask_volume(path: Path) -> SegmentMask:
     occupied = np.flatnonzero(mask.any(axis=(1, 2)))
     planes = _planes(image)
     return SegmentMask(tuple(planes[index] for index in occupied), mask[occupied])
+
+
+def data_files(path: Path) -> list[Path]:
+    """Return the files that hold the voxels of a detached NRRD header (``.nhdr``); none for any other file.
+
+    A pattern of names gives every file that could be one of them.
+    """
+    if not path.name.lower().endswith(".nhdr"):
+        return []
+    lines = path.read_bytes()[:MAX_HEADER_BYTES].decode("latin-1").splitlines()
+    for number, line in enumerate(lines):
+        field, colon, value = line.partition(":")
+        if colon and field.strip().lower() in ("data file", "datafile"):
+            given = value.strip()
+            if given.upper().startswith("LIST"):
+                names = [name.strip() for name in lines[number + 1 :] if name.strip()]
+            elif "%" in given:
+                # printf's pattern, then first, last and step
+                pattern = re.sub(r"%\d*d", "*", given.split()[0])
+                return sorted(found for found in path.parent.glob(pattern) if found.is_file())
+            else:
+                names = [given]
+            return sorted(found for name in names if (found := path.parent / name).is_file())
+    return []
+
+
+def other_grid(mask: SegmentMask, ct: CTSeries) -> tuple[ScoreWarning, ...]:
+    """Warn where a mask does not lie on its CT's grid, as another patient's mask would not.
+
+    Parameters
+    ----------
+    mask
+        As `read_mask_volume` reads it.
+    ct
+        The series on which it is scored.
+
+    Returns
+    -------
+    tuple[ScoreWarning, ...]
+        Empty where every plane of the mask has the pixel centres of a slice of the CT, to `COINCIDENCE_MM`. Otherwise
+        one warning: the mask is resampled by its own geometry, as a SEG with a grid of its own is.
+    """
+    axes = canonical_axes(ct.slices[0].plane)
+    heights = np.array([position_along(each.plane, axes[2]) for each in ct.slices])
+    for plane in mask.planes:
+        z = position_along(plane, axes[2])
+        nearest = ct.slices[int(np.argmin(np.abs(heights - z)))].plane
+        if not lies_across(plane, axes):
+            break
+        own, its = (canonical_plane_coordinates(each, axes) for each in (plane, nearest))
+        same = all(
+            a.shape == b.shape and float(np.abs(a - b).max()) <= COINCIDENCE_MM
+            for a, b in zip(own[:2], its[:2], strict=True)
+        )
+        if not same or abs(position_along(nearest, axes[2]) - z) > COINCIDENCE_MM:
+            break
+    else:
+        return ()
+    first = mask.planes[0]
+    its_first = ct.slices[0].plane
+    return (
+        ScoreWarning(
+            OTHER_GRID,
+            "the mask does not lie on its CT's grid and was resampled by its own geometry: mask "
+            f"{first.rows} x {first.columns} pixels of {first.row_spacing:.3g} x {first.column_spacing:.3g} mm, CT "
+            f"{its_first.rows} x {its_first.columns} of {its_first.row_spacing:.3g} x {its_first.column_spacing:.3g} mm; "
+            "look whether it is this patient's",
+        ),
+    )
 
 
 def _read(path: Path) -> SimpleITK.Image:

@@ -153,7 +153,7 @@ def prepare_control(
     failures: list[tuple[str, str, str, str]] = []
     keys = {case: _key(facts.loc[case, "content_digest"], settings, control, case) for case in wanted}
     for case in wanted:
-        kept = _kept(cache / f"{keys[case]}.npz")
+        kept = _kept(cache, keys[case])
         if kept is not None:
             found[case] = kept
         elif case in sources:
@@ -165,7 +165,7 @@ def prepare_control(
         done += 1
         if isinstance(result, PreparedCase):
             found[case] = result
-            write_atomically(cache / f"{keys[case]}.npz", result.to_bytes())
+            write_atomically(cache / f"{keys[case]}.npz", result.to_bytes(keys[case]))
         elif isinstance(result, BaseException):
             known = isinstance(result, NoRoomError | VolumeError | Refusal)
             said = str(result) if known else "the step ended with a defect"
@@ -258,8 +258,8 @@ def _key(content_digest: object, settings: PreparationSettings, control: Control
     return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()
 
 
-def _kept(path: Path) -> PreparedCase | None:
+def _kept(cache: Path, key: str) -> PreparedCase | None:
     try:
-        return PreparedCase.from_bytes(path.read_bytes())
+        return PreparedCase.from_bytes((cache / f"{key}.npz").read_bytes(), key)
     except (FileNotFoundError, ValueError):
         return None

@@ -31,7 +31,7 @@ from training.progress import Count
 from training.train.augmentation import Augmentation
 from training.train.config import LAYERS, Hardware
 from training.train.data import EpochSampler, as_it_is
-from training.train.division import TRAIN, VALIDATION, DivisionError, divide
+from training.train.division import TRAIN, VALIDATION, DivisionError, check_images, divide
 from training.train.stages import device_name, first_process, precision_of, quiet
 
 WEIGHTS_FILE: Final = "pretrained.pt"
@@ -107,6 +107,7 @@ def pretraining_patients(prepared: PreparedCohort, seed: int) -> PretrainingPati
     else:
         try:
             division = divide(prepared.cases, seed)
+            check_images(prepared.patches, prepared.case_ids, division)
         except DivisionError as error:
             raise PretrainingError(f"the patients cannot be divided: {error}") from error
     learnt = (split == PRETRAIN) | (division == TRAIN)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from training.cohort.identity import AlikePair, alike_pairs, in_words
 from training.errors import UsageError
 from training.train.config import TrainingConfig
 
@@ -63,6 +65,43 @@ def divide(cases: pd.DataFrame, seed: int) -> Division:
         division[np.isin(given, DIVIDED) & np.isnan(labels)] = None
     _check(division, labels, cases["content_digest"])
     return division
+
+
+def check_images(patches: NDArray[np.int16], case_ids: Sequence[str], division: Division) -> tuple[AlikePair, ...]:
+    """Refuse a division in which the same images stand in two splits; return the pairs that are only alike.
+
+    Parameters
+    ----------
+    patches
+        The prepared cohort's, shape (n, 3, 112, 112).
+    case_ids
+        The pseudonyms, in the same order.
+    division
+        As `divide` gives it.
+
+    Returns
+    -------
+    tuple[AlikePair, ...]
+        Pairs of two splits that are alike but not the same: a reader has to judge them.
+
+    Raises
+    ------
+    DivisionError
+        Two cases of different splits have the same images, in whatever files and under whatever names.
+    """
+    taken = np.flatnonzero(np.array([name is not None and not pd.isna(name) for name in division], dtype=np.bool_))
+    crossing = [
+        replace(pair, first=int(taken[pair.first]), second=int(taken[pair.second]))
+        for pair in alike_pairs(patches[taken])
+        if division[taken[pair.first]] != division[taken[pair.second]]
+    ]
+    same = [pair for pair in crossing if pair.same]
+    if same:
+        raise DivisionError(
+            f"the same images stand in two splits under two case_ids, {len(same)} times: {in_words(same, case_ids)}; a "
+            "patient may be in one split only: keep one case_id of each pair, or give both the same split"
+        )
+    return tuple(pair for pair in crossing if not pair.same)
 
 
 def fitted_on(division: Division, config: TrainingConfig) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from pdl1es.atomic import require_writable, write_atomically
 from pdl1es.model.folder import MODEL_FILE
 from pdl1es.model.metadata import CutOff, ModelMetadata
 from pdl1es.model.training_reach import TrainingReach
+from training.cohort.identity import in_words
 from training.cohort.prepared import PreparedCohort, cohort_digest, parquet_bytes
 from training.export import export_model, model_metadata
 from training.fit import coded_clinical, fit_preprocessing, write_fitted
@@ -27,7 +28,7 @@ from training.scoring.cohort_scores import score_cohort
 from training.scoring.predictions import OUT_OF_FOLD
 from training.train.config import LAYERS, PARTS, Hardware, ModelName, TrainingConfig
 from training.train.data import NetworkInputs
-from training.train.division import TRAIN, VALIDATION, Division, divide, fitted_on, redivide
+from training.train.division import TRAIN, VALIDATION, Division, check_images, divide, fitted_on, redivide
 from training.train.label_free import fit_linear_layer
 from training.train.pretrained import file_digest, load_pretrained
 from training.train.progress import Observer, Silent
@@ -102,6 +103,12 @@ def train(
     require_writable(out)
     claim(out, _record(prepared, config))
     first = divide(prepared.cases, config.seed)
+    alike = check_images(prepared.patches, prepared.case_ids, first)
+    if alike and first_process():
+        observer.say(
+            f"{len(alike)} pairs of patients in two splits look alike; look whether they are one patient: "
+            f"{in_words(alike, prepared.case_ids)}"
+        )
     divisions = {0: first} | {
         number: redivide(prepared.cases, first, config.seed, number) for number in range(1, config.redivisions + 1)
     }

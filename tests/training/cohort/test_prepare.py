@@ -18,17 +18,26 @@ import SimpleITK
 from distributed import LocalCluster
 from pydicom import dcmread
 from pydicom.misc import is_dicom
+from typer.testing import CliRunner
 
 import pdl1es.chain
-from pdl1es.dicom.pixels.hounsfield import read_ct_slice
+from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.model.fusion import FusionModel
 from pdl1es.run import run_study
 from pdl1es.settings import DEFAULT_FILE, load_settings
+from tests.training.cohort.rewritten_study import rewritten
 from tests.training.cohort.two_patients import two
-from training.cohort.case import CaseSource, PreparationSettings, prepare_case, read_case
-from training.cohort.prepare import prepare_cohort
+from training.cohort.case import (
+    CaseSource,
+    PreparationSettings,
+    content_digest,
+    prepare_case,
+    stat_digest,
+)
+from training.cohort.prepare import Failure, prepare_cohort
 from training.cohort.prepared import PreparedCohort
 from training.cohort.table import CheckedTable, read_cohort, write_cohort
+from training.commands.cli import app
 from training.figures.flow_chart import FlowChart
 from training.scoring.cohort_scores import score_cohort
 
@@ -112,31 +121,12 @@ def test_a_study_scored_by_the_chain_and_the_same_case_of_the_cohort_are_equal_b
         assert scored["probability"] != pytest.approx(plain["probability"], abs=1e-5)
 
 
-def _rewritten(synthetic: Path, folder: Path, suffix: str, orientation: str) -> CaseSource:
-    """Write the DICOM study as a pair of volumes, stored in the given orientation."""
-    case = read_case(CaseSource("E0001", synthetic / "images" / "E0001", None, {}), SETTINGS)
-    hu = np.stack([read_ct_slice(s) for s in case.ct.slices]).astype(np.int16)
-    first, second = case.ct.slices[0].plane, case.ct.slices[1].plane
-    mask = np.zeros(hu.shape, np.uint8)
-    heights = np.array([s.plane.position[2] for s in case.ct.slices])
-    for plane, frame in zip(case.mask.planes, case.mask.masks, strict=True):
-        mask[int(np.argmin(np.abs(heights - plane.position[2])))] = frame
-    paths = []
-    for name, values in (("ct", hu), ("mask", mask)):
-        image = SimpleITK.GetImageFromArray(values)
-        image.SetOrigin(first.position)
-        image.SetSpacing((first.column_spacing, first.row_spacing, second.position[2] - first.position[2]))
-        paths.append(folder / f"{name}{suffix}")
-        SimpleITK.WriteImage(SimpleITK.DICOMOrient(image, orientation), str(paths[-1]))
-    return CaseSource("X", paths[0], paths[1], {})
-
-
 @pytest.mark.parametrize("orientation", ["LPS", "RPI", "SAR"])
 def test_the_same_pixels_as_dicom_or_nrrd_give_the_same_patches_and_features_bit_for_bit(
     synthetic: Path, prepared: PreparedCohort, tmp_path: Path, orientation: str
 ) -> None:
     """Rewritten by SimpleITK; upside down and with other axes, too."""
-    made = prepare_case(_rewritten(synthetic, tmp_path, ".nrrd", orientation), SETTINGS)
+    made = prepare_case(rewritten(synthetic, tmp_path, ".nrrd", orientation), SETTINGS)
     place = prepared.case_ids.index("E0001")
     np.testing.assert_array_equal(made.patches, prepared.patches[place])
     np.testing.assert_array_equal(made.mask, prepared.masks[place])
@@ -147,7 +137,7 @@ def test_nifti_differs_from_dicom_by_the_rounding_of_its_header_alone(
     synthetic: Path, prepared: PreparedCohort, tmp_path: Path
 ) -> None:
     """NIfTI has positions in single precision: a few values out of a thousand round to the neighbouring HU."""
-    made = prepare_case(_rewritten(synthetic, tmp_path, ".nii.gz", "LPS"), SETTINGS)
+    made = prepare_case(rewritten(synthetic, tmp_path, ".nii.gz", "LPS"), SETTINGS)
     place = prepared.case_ids.index("E0001")
     difference = np.abs(made.patches.astype(int) - prepared.patches[place])
     assert difference.max() <= 1
@@ -310,3 +300,115 @@ def test_the_workers_of_another_scheduler_give_the_same_bits(
         there = prepare_cohort(one, tmp_path / "there", SETTINGS, scheduler=cluster.scheduler_address, workers=None)
     np.testing.assert_array_equal(there.radiomics, here.radiomics)
     np.testing.assert_array_equal(there.patches, here.patches)
+
+
+def _shared_volumes(synthetic: Path, folder: Path) -> CaseSource:
+    """Copy a patient's CT and mask volumes into a folder of the test's own."""
+    for name in ("ct.nrrd", "mask.nrrd"):
+        shutil.copy(synthetic / "images" / "E0002" / name, folder / name)
+    return CaseSource("X", folder / "ct.nrrd", folder / "mask.nrrd", {})
+
+
+def test_a_ct_and_a_mask_that_change_places_are_another_input(synthetic: Path, tmp_path: Path) -> None:
+    """Otherwise a table in which both columns were exchanged stays refused after it is corrected."""
+    right = _shared_volumes(synthetic, tmp_path)
+    wrong = CaseSource("X", tmp_path / "mask.nrrd", tmp_path / "ct.nrrd", {})
+    assert content_digest(wrong) != content_digest(right)
+    assert stat_digest(wrong) != stat_digest(right)
+
+
+def test_exchanged_columns_are_prepared_once_they_are_corrected(synthetic: Path, tmp_path: Path) -> None:
+    line = "A,{},{},50\n".format
+    ct, mask = (f"images/E0002/{name}.nrrd" for name in ("ct", "mask"))
+    shutil.copytree(synthetic / "images" / "E0002", tmp_path / "images" / "E0002")
+    table = tmp_path / "cohort.csv"
+    table.write_text("id,ct,seg,pdl1_tps\n" + line(mask, ct))
+    wrong = prepare_cohort(read_cohort(table), tmp_path / "out", SETTINGS, workers=1)
+    assert list(wrong.failures["code"]) == ["VOLUME"]
+    table.write_text("id,ct,seg,pdl1_tps\n" + line(ct, mask))
+    assert prepare_cohort(read_cohort(table), tmp_path / "out", SETTINGS, workers=1).case_ids == ("A",)
+
+
+def test_the_data_of_a_detached_header_are_part_of_the_input(synthetic: Path, tmp_path: Path) -> None:
+    source = _shared_volumes(synthetic, tmp_path)
+    image = SimpleITK.ReadImage(str(source.ct))
+    SimpleITK.WriteImage(image, str(tmp_path / "ct.nhdr"))
+    detached = CaseSource("X", tmp_path / "ct.nhdr", source.seg, {})
+    before = content_digest(detached)
+    data = next(path for path in tmp_path.iterdir() if path.name.startswith("ct.raw"))
+    data.write_bytes(data.read_bytes()[:-1] + b"?")
+    assert content_digest(detached) != before
+
+
+def test_exchanged_entries_of_the_cache_are_computed_again(
+    synthetic: Path, prepared: PreparedCohort, tmp_path: Path
+) -> None:
+    """An entry names its key: files that were renamed, of cases as of contents, are not taken for each other."""
+    table, cache = two(synthetic / "cohort.csv"), tmp_path / "cache"
+    rows = [prepared.case_ids.index(row.id) for row in table.rows]
+    for folder in ("cases", "content"):
+        shutil.rmtree(cache, ignore_errors=True)
+        shutil.copytree(folder_of(prepared) / "cache", cache)
+        if folder == "cases":
+            names = [next((cache / folder).glob(f"{prepared.cases['content_digest'][row]}-*")) for row in rows]
+        else:
+            names = [cache / folder / stat_digest(CaseSource.of(row)) for row in table.rows]
+        first, second = (name.read_bytes() for name in names)
+        names[0].write_bytes(second)
+        names[1].write_bytes(first)
+        again = prepare_cohort(table, tmp_path / folder, SETTINGS, cache_folder=cache, workers=1)
+        np.testing.assert_array_equal(again.radiomics, prepared.radiomics[rows])
+
+
+def test_a_kept_failure_names_its_key() -> None:
+    kept = Failure("volume", "VOLUME", "no volume")
+    assert Failure.from_bytes(kept.to_bytes("a"), "a") == kept
+    for content in (kept.to_bytes("b"), b"{}", b"[]", b"no JSON"):
+        with pytest.raises(ValueError, match=r"key|damaged|Expecting"):
+            Failure.from_bytes(content, "a")
+
+
+def test_a_mask_on_another_grid_is_resampled_by_its_own_geometry_and_told(synthetic: Path, tmp_path: Path) -> None:
+    """The same tumour on a grid of half the spacing keeps its volume within a few per cent; its own grid warns of nothing."""
+    source = _shared_volumes(synthetic, tmp_path)
+    plain = prepare_case(source, SETTINGS)
+    assert "MASK_GRID_DIFFERS" not in [warning.code for warning in plain.warnings]
+    mask = SimpleITK.ReadImage(str(source.seg))
+    finer = SimpleITK.Resample(
+        mask,
+        [2 * n - 2 for n in mask.GetSize()[:2]] + [mask.GetSize()[2]],
+        SimpleITK.Transform(),
+        SimpleITK.sitkNearestNeighbor,
+        mask.GetOrigin(),
+        [s / 2 for s in mask.GetSpacing()[:2]] + [mask.GetSpacing()[2]],
+        mask.GetDirection(),
+    )
+    SimpleITK.WriteImage(finer, str(tmp_path / "finer.nrrd"))
+    told = prepare_case(CaseSource("X", source.ct, tmp_path / "finer.nrrd", {}), SETTINGS)
+    (warning,) = (each for each in told.warnings if each.code == "MASK_GRID_DIFFERS")
+    assert "look whether it is this patient's" in warning.message
+    assert told.facts["volume_ml"] == pytest.approx(plain.facts["volume_ml"], rel=0.06)
+
+
+def test_a_mask_that_does_not_lie_within_its_ct_is_refused(synthetic: Path, tmp_path: Path) -> None:
+    source = _shared_volumes(synthetic, tmp_path)
+    mask = SimpleITK.ReadImage(str(source.seg))
+    mask.SetOrigin([value + 1000 for value in mask.GetOrigin()])
+    SimpleITK.WriteImage(mask, str(tmp_path / "far.nrrd"))
+    with pytest.raises(Refusal) as refused:
+        prepare_case(CaseSource("X", source.ct, tmp_path / "far.nrrd", {}), SETTINGS)
+    assert refused.value.code is RefusalCode.SEGMENT_OUTSIDE_VOLUME
+
+
+def test_prepare_names_who_failed_and_where_the_rest_stands(synthetic: Path, tmp_path: Path) -> None:
+    shutil.copytree(synthetic / "images" / "E0002", tmp_path / "images")
+    (tmp_path / "broken.nrrd").write_bytes(b"no volume")
+    (tmp_path / "cohort.csv").write_text("id,ct,seg,pdl1_tps\nA,broken.nrrd,images/mask.nrrd,50\n", encoding="utf-8")
+    ended = CliRunner().invoke(
+        app, ["cohort", "prepare", str(tmp_path / "cohort.csv"), str(tmp_path / "out"), "--workers", "1"]
+    )
+    assert ended.exit_code == 0
+    assert "A: VOLUME: .nrrd file cannot be read as a volume" in ended.stdout
+    assert "failures.csv" in ended.stdout
+    with (tmp_path / "out" / "failures.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert [row["case_id"] for row in csv.DictReader(file)] == ["A"]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.train.division import TEST, TRAIN, VALIDATION, DivisionError, divide, redivide
+from training.train.division import TEST, TRAIN, VALIDATION, DivisionError, check_images, divide, redivide
 
 
 def table(high: int, low: int, split: list[str | None] | None = None) -> pd.DataFrame:
@@ -95,3 +95,25 @@ def test_a_redivision_changes_validation_and_test_and_never_training() -> None:
         assert (division != first).any()
         assert cases["label"][division == VALIDATION].sum() == cases["label"][first == VALIDATION].sum()
     assert (again[0] != again[1]).any()
+
+
+def test_images_of_one_patient_in_two_splits_are_refused_by_their_content() -> None:
+    """Six pairs, each once in training and once in test: the names are told. Within one split they are no leak."""
+    rng = np.random.default_rng(0)
+    patches = rng.integers(-1000, 400, (20, 3, 28, 28)).astype(np.int16).repeat(4, axis=2).repeat(4, axis=3)
+    patches[10:16] = patches[:6]
+    names = [f"c{index:02d}" for index in range(20)]
+    division = np.array([TRAIN] * 10 + [TEST] * 10, dtype=object)
+    with pytest.raises(DivisionError, match=r"6 times: c00 and c10 \(0\.0 HU\), .* and 1 more"):
+        check_images(patches, names, division)
+    assert check_images(patches, names, np.array([TRAIN] * 20, dtype=object)) == ()
+    division[10:16] = None
+    assert check_images(patches, names, division) == ()
+
+
+def test_images_that_are_only_alike_in_two_splits_are_returned() -> None:
+    rng = np.random.default_rng(0)
+    patches = rng.integers(-1000, 400, (4, 3, 28, 28)).astype(np.int16).repeat(4, axis=2).repeat(4, axis=3)
+    patches[3] = np.clip(patches[1] + 10, -1000, 400)
+    (pair,) = check_images(patches, list("abcd"), np.array([TRAIN, TRAIN, TEST, TEST], dtype=object))
+    assert (pair.first, pair.second) == (1, 3)
