@@ -22,10 +22,10 @@ from pdl1es.dicom.header import read_instance
 from pdl1es.dicom.segmentation import SEGMENTATION_SOP_CLASSES
 from pdl1es.dicom.series import CT_SOP_CLASSES
 from pdl1es.dicom.structure_set import RT_STRUCTURE_SET
+from training.cohort.table_cell import DAYS_PER_MONTH
 from training.errors import UsageError
 from training.progress import Count
 
-DAYS_PER_MONTH: Final = 365.25 / 12
 _SMOKING: Final = {
     "never": "never",
     "nonsmoker": "never",

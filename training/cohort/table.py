@@ -16,11 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pdl1es.clinical import FAMILY_HISTORY_CODES, SEX_CODES, SMOKING_CODES, ClinicalRecord
 from training.cohort.prepared import Split
 from training.cohort.rules import HIGH_EXPRESSION_TPS, LONGEST_INTERVAL_DAYS
-from training.errors import UsageError
+from training.cohort.table_cell import DAYS_PER_MONTH, CellError, date_text, expression, number_text
+from training.cohort.table_file import CohortTableError, read_table_file
+from training.cohort.table_summary import ColumnSummary, improbable, summaries
 
-MAX_TABLE_BYTES: Final = 64 * 1024 * 1024
 VOLUME_SUFFIXES: Final = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha")
 
+_LABELS: Final = {"high": 1, "low": 0}
 _MISSING: Final = frozenset({"", "na", "n/a", "nan", "none", "null", "unknown"})
 _CLINICAL: Final = {
     "age": "age",
@@ -30,12 +32,10 @@ _CLINICAL: Final = {
     "treatment": "first_line_treatment",
 }
 """The table's column, and the field of `ClinicalRecord` that checks it."""
-_PRIVATE: Final = frozenset({"id", "ct", "seg", "ct_date", "pdl1_date", "treatment_start"})
+_DATES: Final = ("ct_date", "pdl1_date", "treatment_start")
+_NUMBERS: Final = ("age", "pfs_days", "pfs_months", "slice_thickness_mm", "tube_current_ma")
+_PRIVATE: Final = frozenset({"id", "ct", "seg", *_DATES})
 """Columns whose values no message repeats."""
-
-
-class CohortTableError(UsageError):
-    """The table cannot be read at all; the message says why."""
 
 
 class CohortRow(BaseModel):
@@ -80,7 +80,7 @@ class CohortRow(BaseModel):
     @field_validator("label", mode="before")
     @classmethod
     def _label(cls, value: Any) -> Any:
-        return _binary(value, {"high": 1, "low": 0})
+        return _binary(value, _LABELS)
 
     @field_validator("progressed", mode="before")
     @classmethod
@@ -117,7 +117,7 @@ class CohortRow(BaseModel):
         }
 
 
-COLUMNS: Final = tuple(name for name in CohortRow.model_fields if name != "smoking_graded")
+COLUMNS: Final = (*(name for name in CohortRow.model_fields if name != "smoking_graded"), "pfs_months")
 """Columns that a table may have; ``id`` is the only one that it must have."""
 
 REMEDIES: Final[dict[str, str]] = {
@@ -127,13 +127,14 @@ REMEDIES: Final[dict[str, str]] = {
     "age": "give years, 0 to 120, or leave it empty",
     "sex": "write female or male, or leave it empty",
     "smoking": "write never, occasionally, constantly, or smoker where the grade is not known; or leave it empty",
-    "family_history": "write no or yes, or leave it empty",
-    "pdl1_tps": "give the tumour proportion score as a number from 0 to 100; for '<1' write 0",
+    "family_history": "write no or yes, or leave it empty; 'none' could mean either",
+    "pdl1_tps": "give the tumour proportion score as a number from 0 to 100, '<1', or an interval on one side of 50 %",
     "label": "write 1 (high, TPS >= 50 %) or 0 (low), or leave it empty and give pdl1_tps",
     "ct_date": "write YYYY-MM-DD",
     "pdl1_date": "write YYYY-MM-DD",
     "treatment_start": "write YYYY-MM-DD",
-    "pfs_days": "give days from the start of treatment to progression or to the last visit",
+    "pfs_days": "give days from the start of treatment to progression or to the last visit, or pfs_months",
+    "pfs_months": "give months in place of pfs_days, not beside it",
     "progressed": "write 1 (progression or death) or 0 (censored)",
     "treatment": "write pembrolizumab, pembrolizumab and chemotherapy, or other; or leave it empty",
     "split": "write train, validation, test, prognosis, gate or pretrain (images alone, no label needed); or leave it empty, "
@@ -195,6 +196,10 @@ class CheckedTable:
         Rows of the table.
     exclusions
         Reason and number of patients who lack something that the method needs, in the order of the reasons.
+    notes
+        How the file and its cells were read, where that is not plain: encoding, delimiter, decimal commas, intervals.
+    columns
+        What was understood of each column.
     """
 
     rows: tuple[CohortRow, ...]
@@ -202,6 +207,8 @@ class CheckedTable:
     warnings: tuple[TableNote, ...]
     screened: int
     exclusions: tuple[tuple[str, int], ...]
+    notes: tuple[str, ...] = ()
+    columns: tuple[ColumnSummary, ...] = ()
 
 
 def read_cohort(
@@ -211,12 +218,13 @@ def read_cohort(
     without_outcome: bool = False,
     without_images: bool = False,
 ) -> CheckedTable:
-    """Read and check ``cohort.csv``.
+    """Read and check a cohort's table.
 
     Parameters
     ----------
     path
-        UTF-8 CSV with a header row of `COLUMNS`; only ``id`` must be there, and no other column may.
+        CSV or ``.xlsx``, as `table_file.read_table_file` reads it, with a header row of `COLUMNS`; only ``id`` must be
+        there, and no other column may.
     longest_interval_days
         Between CT and PD-L1 test; a longer interval warns.
     without_outcome
@@ -231,24 +239,34 @@ def read_cohort(
     Raises
     ------
     CohortTableError
-        The file is missing, too large, not UTF-8 or not CSV, or holds no patient.
+        The file is missing, too large, in no known encoding, no table, or holds no patient.
     """
-    header, records = _read(path)
+    file = read_table_file(path, COLUMNS)
+    header, records = list(file.header), list(file.records)
     faults = _column_faults(header)
     rows: list[tuple[int, CohortRow]] = []
+    told: Counter[str] = Counter()
     for number, record in records:
-        row = _row(number, record, path.parent, faults)
+        row = _row(number, record, path.parent, faults, told)
         if row is not None:
             rows.append((number, row))
     faults += _repeated(records, "id", "the id occurs in rows {}: one patient is one row")
-    faults += _repeated(records, "ct", "the same CT is given in rows {}: one patient is one row")
+    faults += _same_places(records, path.parent)
     included, exclusions = _excluded(rows, without_outcome, without_images)
     return CheckedTable(
         rows=tuple(row for _, row in included),
         faults=tuple(sorted(faults, key=lambda note: (note.row or 0, note.column or ""))),
-        warnings=tuple(_warnings(rows, longest_interval_days)),
+        warnings=(
+            *(
+                TableNote(None, column, found, remedy)
+                for column, found, remedy in improbable([row.model_dump() for _, row in rows])
+            ),
+            *_warnings(rows, longest_interval_days),
+        ),
         screened=len(records),
         exclusions=exclusions,
+        notes=(*file.notes, *(f"{count} {what}" for what, count in sorted(told.items()))),
+        columns=summaries(header, [row.model_dump() for _, row in rows]),
     )
 
 
@@ -264,31 +282,6 @@ def write_cohort(rows: Iterable[Mapping[str, Any]]) -> bytes:
     writer.writeheader()
     writer.writerows({name: "" if row.get(name) is None else row[name] for name in used} for row in listed)
     return file.getvalue().encode("utf-8")
-
-
-def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    try:
-        if path.stat().st_size > MAX_TABLE_BYTES:
-            raise CohortTableError(f"the table is larger than {MAX_TABLE_BYTES} bytes")
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise CohortTableError(f"the table cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise CohortTableError(f"the table is not UTF-8 (byte {error.start}): save it as UTF-8") from None
-    reader = csv.reader(io.StringIO(text), strict=True)
-    try:
-        header = [column.strip().lower() for column in next(reader, [])]
-        records = []
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                # A cell beyond the header has no column name; it is a fault of the row.
-                names = [*header, *(f"column {i + 1}" for i in range(len(header), len(cells)))]
-                records.append((reader.line_num, dict(zip(names, (cell.strip() for cell in cells), strict=False))))
-    except csv.Error as error:
-        raise CohortTableError(f"the table is not CSV: line {reader.line_num}: {error}") from None
-    if not records:
-        raise CohortTableError("the table holds no patient")
-    return header, records
 
 
 def _column_faults(header: list[str]) -> list[TableNote]:
@@ -308,20 +301,23 @@ def _column_faults(header: list[str]) -> list[TableNote]:
     return faults
 
 
-def _row(number: int, record: dict[str, str], folder: Path, faults: list[TableNote]) -> CohortRow | None:
+def _row(
+    number: int, record: dict[str, str], folder: Path, faults: list[TableNote], told: Counter[str]
+) -> CohortRow | None:
     """Check one row; its faults are appended, and a row with faults gives None."""
     before = len(faults)
-    given = {name: value for name, value in record.items() if value.lower() not in _MISSING}
+    given = {name: value for name, value in record.items() if not _missing(name, value)}
     faults += [
         TableNote(number, None, f"there is a value in {name}, beyond the header", "quote cells that hold commas")
         for name in given
         if name.startswith("column ")
     ]
+    unread = _translate(given, number, faults, told)
     # Checked here, because the row's own validators do not run where a single cell is at fault.
     faults += [
         TableNote(number, absent, f"it is missing, and {there} is given", REMEDIES[absent])
         for there, absent in (("pfs_days", "progressed"), ("progressed", "pfs_days"))
-        if there in given and absent not in given
+        if there in given and absent not in given and absent not in unread
     ]
     fields: dict[str, Any] = {name: given[name] for name in given if name in COLUMNS and name not in _CLINICAL}
     for name in ("ct", "seg"):
@@ -348,6 +344,80 @@ def _row(number: int, record: dict[str, str], folder: Path, faults: list[TableNo
         faults += _faults_of(error, number, given, {})
         return None
     return row if len(faults) == before else None
+
+
+def _missing(column: str, value: str) -> bool:
+    # 'none' among the relatives is an answer, and which one is not known.
+    return value.lower() in _MISSING and not (column == "family_history" and value.lower() == "none")
+
+
+def _translate(given: dict[str, str], number: int, faults: list[TableNote], told: Counter[str]) -> set[str]:
+    """Bring a row's cells into the form that `CohortRow` reads; return the columns of cells at fault, which are removed."""
+    unread = set()
+
+    def fault(column: str, error: CellError) -> None:
+        value = given.pop(column)
+        unread.add("pfs_days" if column == "pfs_months" else column)
+        found = str(error) if column in _PRIVATE else f"{value!r}: {error}"
+        faults.append(TableNote(number, column, found, REMEDIES[column]))
+
+    for column in (*_NUMBERS, *_DATES):
+        if column not in given:
+            continue
+        value = given[column]
+        try:
+            given[column] = date_text(value) if column in _DATES else number_text(value)
+        except CellError as error:
+            fault(column, error)
+        else:
+            told[f"decimal commas in {column}"] += column in _NUMBERS and "," in value
+    if "pdl1_tps" in given:
+        value = given["pdl1_tps"]
+        try:
+            read = expression(value)
+            if read.label is not None and "label" in given and _binary(given["label"], _LABELS) != read.label:
+                raise CellError("it contradicts the label")
+        except CellError as error:
+            fault("pdl1_tps", error)
+        else:
+            if read.tps is None:
+                del given["pdl1_tps"]
+                given["label"] = str(read.label)
+                told["intervals in pdl1_tps: they give the label, and no score"] += 1
+            else:
+                told["'<1' in pdl1_tps, read as 0 %"] += "<" in value or "＜" in value
+                given["pdl1_tps"] = read.tps
+    if "pfs_months" in given and "pfs_days" in given:
+        fault("pfs_months", CellError("pfs_days is given as well"))
+    elif "pfs_months" in given:
+        given["pfs_days"] = str(round(float(given.pop("pfs_months")) * DAYS_PER_MONTH))
+        told[f"times in months, counted as {DAYS_PER_MONTH:g} days each"] += 1
+    told += Counter()  # counts of zero are nothing to tell
+    return unread
+
+
+def _same_places(records: list[tuple[int, dict[str, str]]], folder: Path) -> list[TableNote]:
+    """Tell where several rows give one CT, however its path is spelt."""
+    places: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for number, record in records:
+        value = record.get("ct", "")
+        if _missing("ct", value):
+            continue
+        try:
+            found = (folder / value).stat()
+        except (OSError, ValueError):
+            continue  # a fault of its row
+        places[found.st_dev, found.st_ino].append(number)
+    return [
+        TableNote(
+            numbers[1],
+            "ct",
+            f"the same CT is given in rows {', '.join(map(str, numbers))}: one patient is one row",
+            REMEDIES["ct"],
+        )
+        for numbers in places.values()
+        if len(numbers) > 1
+    ]
 
 
 def _faults_of(error: ValidationError, number: int, given: dict[str, str], columns: dict[str, str]) -> list[TableNote]:

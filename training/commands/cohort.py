@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -14,6 +15,9 @@ from training.commands.options import CohortFolder, Scheduler, Table, Workers
 
 if TYPE_CHECKING:
     from training.cohort.table import CheckedTable
+
+_NAMED_FAILURES = 20
+"""Patients whom `prepare` names; the file of failures has all of them."""
 
 cohort_app = typer.Typer(
     no_args_is_help=True,
@@ -53,6 +57,10 @@ def check(
     """
     with told_errors():
         checked = _checked(table, longest_interval)
+    for told in checked.notes:
+        labelled("note", told)
+    for column in checked.columns:
+        say(f"  {column}")
     for note in checked.warnings:
         labelled("warning", str(note))
     say(f"{checked.screened} patients in the table")
@@ -110,6 +118,7 @@ def prepare(
         With exit code 2: the table has faults, or the settings are wrong; with 1 where a step failed.
     """
     from training.cohort.prepare import prepare_cohort
+    from training.cohort.prepared import CASES_FILE, FAILURES_CSV
     from training.cohort.sources import preparation_settings
 
     with told_errors():
@@ -128,6 +137,8 @@ def prepare(
                 truth=table.parent,
                 progress=told,
             )
+    for read in checked.notes:
+        labelled("note", read)
     for note in checked.warnings:
         labelled("warning", str(note))
     chart = prepared.manifest["flow_chart"]
@@ -136,6 +147,20 @@ def prepare(
         say(f"  {count} left out: {reason}")
     for name, count in chart["cohorts"]:
         say(f"  {count} {name}")
+    for first, second, distance, same in prepared.manifest["alike"]:
+        found = "have the same images" if same else f"look alike (they differ by {distance:.1f} HU)"
+        labelled("warning", f"{first} and {second} {found}: one patient is one row")
+    warned = Counter(code for codes in prepared.cases["warnings"] for code in codes)
+    for code, count in sorted(warned.items()):
+        labelled("warning", f"{count} with {code} (column warnings of {CASES_FILE})")
+    failed = list(prepared.failures.itertuples(index=False))
+    for failure in failed[:_NAMED_FAILURES]:
+        labelled("failed", f"{failure.case_id}: {failure.code}: {failure.message or failure.step}")
+    if failed:
+        others = len(failed) - _NAMED_FAILURES
+        say(
+            f"{len(failed)} could not be prepared{f' ({others} more than are named)' if others > 0 else ''}: {output / FAILURES_CSV}"
+        )
     say(f"prepared cohort: {output}")
 
 
@@ -275,6 +300,8 @@ def _checked(table: Path, longest_interval: int = LONGEST_INTERVAL_DAYS, without
     checked = read_cohort(table, longest_interval_days=longest_interval, without_outcome=without_outcome)
     if checked.faults:
         errors = standard_error()
+        for told in checked.notes:
+            errors.print(f"[yellow]note[/] {escape(told)}", soft_wrap=True)
         for note in checked.faults:
             errors.print(f"[bold red]fault[/] {escape(str(note))}", soft_wrap=True)
         raise UsageError(f"the table has {len(checked.faults)} faults in {checked.screened} rows")

@@ -1,0 +1,222 @@
+"""Reads the file of a cohort's table as text cells: CSV of any usual encoding and delimiter, or an Excel workbook."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import zipfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from training.errors import UsageError
+
+MAX_TABLE_BYTES: Final = 64 * 1024 * 1024
+MAX_UNPACKED_BYTES: Final = 512 * 1024 * 1024
+MAX_CELLS: Final = 20_000_000
+_DELIMITERS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+class CohortTableError(UsageError):
+    """The table cannot be read at all; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableFile:
+    """A table's cells as text.
+
+    Attributes
+    ----------
+    header
+        Names of the columns, stripped and in lower case.
+    records
+        Line of the file, the header being 1, and the cells by column; a cell beyond the header is ``column N``.
+    notes
+        How the file was read, where that is not plain UTF-8 with commas; for the user.
+    """
+
+    header: tuple[str, ...]
+    records: tuple[tuple[int, dict[str, str]], ...]
+    notes: tuple[str, ...]
+
+
+def read_table_file(path: Path, columns: Collection[str]) -> TableFile:
+    """Read a table's cells.
+
+    Parameters
+    ----------
+    path
+        An Excel workbook (``.xlsx``, the first sheet), or CSV: UTF-8, UTF-16, GB18030 or Windows-1252, with commas,
+        semicolons, tabs or bars.
+    columns
+        Names that a table may have: the delimiter is the one that finds most of them in the header.
+
+    Returns
+    -------
+    TableFile
+
+    Raises
+    ------
+    CohortTableError
+        The file is missing, too large, in no known encoding, no table, or holds no patient.
+    """
+    try:
+        if path.stat().st_size > MAX_TABLE_BYTES:
+            raise CohortTableError(f"the table is larger than {MAX_TABLE_BYTES} bytes")
+        content = path.read_bytes()
+    except OSError as error:
+        raise CohortTableError(f"the table cannot be read: {error.strerror}") from error
+    if path.suffix.lower() == ".xls":
+        raise CohortTableError("the table is an old Excel file (.xls): save it as .xlsx or CSV")
+    notes: list[str] = []
+    if path.suffix.lower() == ".xlsx":
+        lines = _workbook_lines(content, notes)
+    else:
+        lines = _csv_lines(_decoded(content, notes), columns, notes)
+    header = tuple(name.strip().lower() for name in lines[0][1]) if lines else ()
+    records = []
+    for number, cells in lines[1:]:
+        if any(cell.strip() for cell in cells):
+            # A cell beyond the header has no column name; it is a fault of the row.
+            names = [*header, *(f"column {i + 1}" for i in range(len(header), len(cells)))]
+            records.append((number, dict(zip(names, (cell.strip() for cell in cells), strict=False))))
+    if not records:
+        raise CohortTableError("the table holds no patient")
+    return TableFile(header, tuple(records), tuple(notes))
+
+
+def _decoded(content: bytes, notes: list[str]) -> str:
+    """Return a text file's text; say which encoding was taken where it is not UTF-8."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return _by("utf-16", "UTF-16", content, notes)
+    if b"\0" in content[:4096]:
+        # ASCII in UTF-16 has every second byte zero.
+        order = "le" if content[1:4096:2].count(0) > content[0:4096:2].count(0) else "be"
+        return _by(f"utf-16-{order}", "UTF-16", content, notes)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    # The common Chinese characters are two high bytes each; an accented letter between plain ones is a single one.
+    pairs = all(len(run) % 2 == 0 for run in re.findall(rb"[\x80-\xff]+", content))
+    if pairs:
+        try:
+            return _by("gb18030", "GB18030", content, notes)
+        except CohortTableError:
+            pass
+    return _by("cp1252", "Windows-1252", content, notes)
+
+
+def _by(encoding: str, name: str, content: bytes, notes: list[str]) -> str:
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        raise CohortTableError(
+            "the table's encoding is none of UTF-8, UTF-16, GB18030 and Windows-1252: save it as UTF-8"
+        ) from None
+    notes.append(f"the table was read as {name}; save it as UTF-8 if its texts look wrong")
+    return text.removeprefix("\ufeff")
+
+
+def _csv_lines(text: str, columns: Collection[str], notes: list[str]) -> list[tuple[int, list[str]]]:
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    found = {delimiter: _names(first, delimiter) for delimiter in _DELIMITERS}
+    # The order of the delimiters decides between equal ones.
+    delimiter = max(_DELIMITERS, key=lambda each: len(found[each] & set(columns)))
+    if first and not found[delimiter] & set(columns):
+        raise CohortTableError(
+            f"the header names no column of a cohort, whether split at {', '.join(_DELIMITERS.values())}: the first line "
+            f"has to name columns, among them id; they are {', '.join(columns)}"
+        )
+    lines: list[tuple[int, list[str]]] = []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for cells in reader:
+            if lines or any(cell.strip() for cell in cells):
+                lines.append((reader.line_num, cells))
+    except csv.Error as error:
+        raise CohortTableError(f"the table is not CSV: line {reader.line_num}: {error}") from None
+    rows = [cells for _, cells in lines[1:] if any(cell.strip() for cell in cells)]
+    for other, name in _DELIMITERS.items():
+        alone = sum(len(cells) == 1 and cells[0].count(other) > 0 for cells in rows)
+        if other != delimiter and len(found[delimiter]) > 1 and alone > len(rows) / 2:
+            raise CohortTableError(
+                f"the header is separated by {_DELIMITERS[delimiter]} and the rows by {name}: save the table with one "
+                "delimiter"
+            )
+    if delimiter != ",":
+        notes.append(f"the table's cells are separated by {_DELIMITERS[delimiter]}")
+    return lines
+
+
+def _names(line: str, delimiter: str) -> set[str]:
+    try:
+        return {name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])}
+    except csv.Error:
+        return set()
+
+
+def _workbook_lines(content: bytes, notes: list[str]) -> list[tuple[int, list[str]]]:
+    """Return the rows of a workbook's first sheet."""
+    # Only who has a workbook pays for the import.
+    from openpyxl import load_workbook
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_UNPACKED_BYTES:
+                raise CohortTableError(f"the workbook unpacks to more than {MAX_UNPACKED_BYTES} bytes")
+        values = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+        formulas = load_workbook(io.BytesIO(content), read_only=True, data_only=False)
+        sheet, written = values.worksheets[0], formulas.worksheets[0]
+        rows: list[tuple[int, list[str]]] = []
+        cells = 0
+        for number, (row, row_written) in enumerate(zip(sheet.iter_rows(), written.iter_rows(), strict=True), start=1):
+            cells += len(row)
+            if cells > MAX_CELLS:
+                raise CohortTableError(f"the workbook's first sheet has more than {MAX_CELLS} cells")
+            texts = [_cell_text(cell, number, own) for cell, own in zip(row, row_written, strict=True)]
+            while texts and not texts[-1]:
+                texts.pop()
+            if rows or texts:
+                rows.append((number, texts))
+    except (
+        zipfile.BadZipFile,
+        InvalidFileException,
+        KeyError,
+        IndexError,
+        SyntaxError,
+        EOFError,
+        TypeError,
+    ) as error:  # SyntaxError: the XML of a sheet is damaged
+        raise CohortTableError(f"the table is no Excel workbook that can be read ({type(error).__name__})") from None
+    if len(values.sheetnames) > 1:
+        notes.append(f"the workbook has {len(values.sheetnames)} sheets; the first was read")
+    return rows
+
+
+def _cell_text(cell: Any, row: int, written: Any) -> str:
+    """Return a cell as a CSV would have it: dates as YYYY-MM-DD, percentages as their number of per cent."""
+    value = cell.value
+    if value is None:
+        if isinstance(written.value, str) and written.value.startswith("="):
+            raise CohortTableError(
+                f"the workbook's row {row} has a formula without a stored value: open and save it in a spreadsheet "
+                "program, or save the table as CSV"
+            )
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, datetime):
+        midnight = value.time().isoformat() == "00:00:00"
+        return value.date().isoformat() if midnight else value.isoformat(sep=" ")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, int | float):
+        if "%" in str(cell.number_format):
+            return f"{round(100 * value, 9):g}%"
+        return str(int(value)) if float(value).is_integer() else repr(value)
+    return str(value)

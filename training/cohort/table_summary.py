@@ -1,0 +1,143 @@
+"""What was understood of a cohort's table, column by column, and what in it is improbable."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Final
+
+from pdl1es.clinical import FAMILY_HISTORY_CODES, SEX_CODES, SMOKING_CODES
+
+_UNITS: Final = {
+    "age": "years",
+    "pdl1_tps": "%",
+    "pfs_days": "days",
+    "slice_thickness_mm": "mm",
+    "tube_current_ma": "mA",
+}
+_WORDS: Final[dict[str, dict[float, str]]] = {
+    "sex": {code: word for word, code in SEX_CODES.items()},
+    "smoking": {code: word for word, code in SMOKING_CODES.items()},
+    "family_history": {code: word for word, code in FAMILY_HISTORY_CODES.items()},
+    "label": {0: "low", 1: "high"},
+    "progressed": {0: "censored", 1: "progressed"},
+}
+_TEXTS: Final = ("pdl1_assay", "treatment", "split")
+"""Columns of few known words; the words of others could be a patient's."""
+_YOUNGEST: Final = 18
+_SHORT_DAYS: Final = 100
+_Improbable = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSummary:
+    """What was understood of one column.
+
+    Attributes
+    ----------
+    column
+        Its name.
+    given, missing
+        Rows with and without a value.
+    understood
+        Range, median and unit, or the words and their counts; empty for a column whose values no message repeats.
+    """
+
+    column: str
+    given: int
+    missing: int
+    understood: str
+
+    def __str__(self) -> str:
+        """Return one line."""
+        absent = f", {self.missing} missing" if self.missing else ""
+        return f"{self.column}: {self.given} given{absent}" + (f"; {self.understood}" if self.understood else "")
+
+
+def summaries(header: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> tuple[ColumnSummary, ...]:
+    """Return what was understood of each column.
+
+    Parameters
+    ----------
+    header
+        The table's columns.
+    rows
+        The fields of `table.CohortRow` of the rows without a fault.
+
+    Returns
+    -------
+    tuple[ColumnSummary, ...]
+        In the table's order; ``pfs_months`` counts as ``pfs_days``, and intervals of ``pdl1_tps`` as ``label``.
+    """
+    if not rows:
+        return ()
+    names = ["pfs_days" if name == "pfs_months" else name for name in header]
+    if "pdl1_tps" in names and "label" not in names and any(row["label"] is not None for row in rows):
+        names.insert(names.index("pdl1_tps") + 1, "label")
+    return tuple(_summary(name, rows) for name in dict.fromkeys(names) if name in rows[0])
+
+
+def improbable(rows: Sequence[Mapping[str, Any]]) -> list[_Improbable]:
+    """Return what is allowed and improbable, each as column, finding and remedy.
+
+    Parameters
+    ----------
+    rows
+        The fields of `table.CohortRow` of the rows without a fault.
+
+    Returns
+    -------
+    list[tuple[str, str, str]]
+    """
+    found: list[_Improbable] = []
+    tps = _given("pdl1_tps", rows)
+    if tps and max(tps) <= 1 and any(0 < value < 1 for value in tps):
+        found.append(
+            (
+                "pdl1_tps",
+                f"all {len(tps)} scores are at most 1 %, and some lie between 0 and 1: they look like fractions",
+                "give per cent, 80 for 0.8",
+            )
+        )
+    days = _given("pfs_days", rows)
+    if days and (max(days) < _SHORT_DAYS or any(not float(day).is_integer() for day in days)):
+        found.append(
+            (
+                "pfs_days",
+                f"times reach from {min(days):g} to {max(days):g} days, median {median(days):g}: they look like months",
+                "name the column pfs_months if they are",
+            )
+        )
+    ages = _given("age", rows)
+    if ages and min(ages) < _YOUNGEST:
+        young = sum(age < _YOUNGEST for age in ages)
+        found.append(("age", f"{young} patients are younger than {_YOUNGEST}", "look whether the column holds years"))
+    for column in ("sex", "label", "progressed"):
+        values = _given(column, rows)
+        if len(values) >= 10 and len(set(values)) == 1:
+            word = _WORDS[column][values[0]]
+            found.append(
+                (column, f"all {len(values)} patients are {word}", "look whether the codes mean what you think")
+            )
+    return found
+
+
+def _given(column: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    return [row[column] for row in rows if row[column] is not None]
+
+
+def _summary(column: str, rows: Sequence[Mapping[str, Any]]) -> ColumnSummary:
+    values = _given(column, rows)
+    understood = ""
+    if values and column in _UNITS:
+        unit = _UNITS[column]
+        understood = f"{min(values):g} to {max(values):g} {unit}, median {median(values):g}"
+    elif column in _WORDS or column in _TEXTS:
+        words = [_WORDS[column][value] if column in _WORDS else str(value) for value in values]
+        if column == "smoking":
+            words += ["smoker of unknown grade" for row in rows if not row["smoking_graded"]]
+        understood = ", ".join(f"{word} {count}" for word, count in sorted(Counter(words).items()))
+        return ColumnSummary(column, len(words), len(rows) - len(words), understood)
+    return ColumnSummary(column, len(values), len(rows) - len(values), understood)
