@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,31 +21,9 @@ from pdl1es.dicom.header import read_instance
 from pdl1es.dicom.segmentation import SEGMENTATION_SOP_CLASSES
 from pdl1es.dicom.series import CT_SOP_CLASSES
 from pdl1es.dicom.structure_set import RT_STRUCTURE_SET
-from training.cohort.table_cell import DAYS_PER_MONTH
-from training.errors import UsageError
+from training.cohort.cbioportal import read_cbioportal
+from training.cohort.collection_cell import CollectionCellError, CollectionError, given_cell, lower_cell, smoking_cell
 from training.progress import Count
-
-_SMOKING: Final = {
-    "never": "never",
-    "nonsmoker": "never",
-    "former": "smoker",
-    "current": "smoker",
-}
-"""Former and current say nothing of the paper's grades (occasionally, constantly): smokers of unknown grade."""
-_ABSENT: Final = frozenset({"", "na", "n/a", "not collected", "not recorded in database", "unknown"})
-_CLINICAL_FOLDER_FILE: Final = "data_clinical_patient.txt"
-
-
-class CollectionError(UsageError):
-    """A collection's clinical table is not what it should be; the message says where, and what to do."""
-
-
-class _CellError(ValueError):
-    """A cell is not what its column holds; the message says what it should be."""
-
-    def __init__(self, column: str, should_be: str) -> None:
-        super().__init__(should_be)
-        self.column = column
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +48,7 @@ def import_collection(
     images: Path | None,
     table_folder: Path,
     progress: Count | None = None,
+    mapping: Mapping[str, str] | None = None,
 ) -> ImportedCohort:
     """Turn a collection on disk into a cohort's rows.
 
@@ -79,7 +57,7 @@ def import_collection(
     collection
         ``lung1`` (NSCLC-Radiomics), ``radiogenomics`` or ``cbioportal``.
     clinical
-        TCIA's clinical CSV; cBioPortal's ``data_clinical_patient.txt``, or its folder.
+        TCIA's clinical CSV; cBioPortal's study folder, or its table of patients.
     images
         Folder below which every patient has a folder named by the id, as the NBIA Data Retriever makes it; None without
         images.
@@ -87,6 +65,8 @@ def import_collection(
         Folder of the table: paths are relative to it.
     progress
         Is told of how many of how many patients the images were looked for.
+    mapping
+        As `cbioportal.read_cbioportal`; of ``cbioportal`` alone.
 
     Returns
     -------
@@ -98,12 +78,17 @@ def import_collection(
         The collection is none of these, or its clinical table is unreadable, lacks a column or has a cell that is not
         what the column holds.
     """
-    if collection not in _COLLECTIONS:
-        raise CollectionError(f"unknown collection {collection!r}; known: {', '.join(_COLLECTIONS)}")
-    read, columns, delimiter, notes = _COLLECTIONS[collection]
-    if clinical.is_dir():
-        clinical = clinical / _CLINICAL_FOLDER_FILE
-    rows = [_row(clinical, line, record, read) for line, record in _records(clinical, columns, delimiter)]
+    known = (*_COLLECTIONS, "cbioportal")
+    if collection not in known:
+        raise CollectionError(f"unknown collection {collection!r}; known: {', '.join(known)}")
+    notes: tuple[str, ...]
+    if collection == "cbioportal":
+        rows, notes = read_cbioportal(clinical, mapping)
+    elif mapping is not None:
+        raise CollectionError("a mapping of columns is of cbioportal alone")
+    else:
+        read, columns, delimiter, notes = _COLLECTIONS[collection]
+        rows = [_row(clinical, line, record, read) for line, record in _records(clinical, columns, delimiter)]
     if images is not None:
         for done, row in enumerate(rows, start=1):
             row |= _images(images, row["id"], table_folder)
@@ -119,39 +104,23 @@ def import_collection(
 def _lung1(record: dict[str, str]) -> dict[str, Any]:
     return {
         "id": record["PatientID"],
-        "age": _given(record["age"]),
-        "sex": _lower(record["gender"]),
-        "stage": _given(record["Overall.Stage"]),
-        "histology": _given(record["Histology"]),
+        "age": given_cell(record["age"]),
+        "sex": lower_cell(record["gender"]),
+        "stage": given_cell(record["Overall.Stage"]),
+        "histology": given_cell(record["Histology"]),
     }
 
 
 def _radiogenomics(record: dict[str, str]) -> dict[str, Any]:
-    stage = [_given(record[f"Pathological {part} stage"]) for part in "TNM"]
+    stage = [given_cell(record[f"Pathological {part} stage"]) for part in "TNM"]
     return {
         "id": record["Patient ID"],
-        "age": _given(record["Age at Histological Diagnosis"]),
-        "sex": _lower(record["Gender"]),
-        "smoking": _smoking(record["Smoking status"]),
+        "age": given_cell(record["Age at Histological Diagnosis"]),
+        "sex": lower_cell(record["Gender"]),
+        "smoking": smoking_cell(record["Smoking status"]),
         "stage": " ".join(part for part in stage if part) or None,
-        "histology": _given(record["Histology"]),
+        "histology": given_cell(record["Histology"]),
         "ct_date": _american_date("CT Date", record),
-    }
-
-
-def _cbioportal(record: dict[str, str]) -> dict[str, Any]:
-    months, progressed = _months("PFS_MONTHS", record), _event("PFS_STATUS", record)
-    known = months is not None and progressed is not None
-    return {
-        "id": record["PATIENT_ID"],
-        "age": _given(record["AGE_YRS"]),
-        "sex": _lower(record["SEX"]),
-        "smoking": _smoking(record["SMOKING_STATUS"]),
-        "histology": _given(record["HISTOLOGY"]),
-        "pdl1_tps": _given(record["PDL1_EXP"]),
-        "pfs_days": round(months * DAYS_PER_MONTH) if known and months is not None else None,
-        "progressed": progressed if known else None,
-        "treatment": "other",
     }
 
 
@@ -186,24 +155,13 @@ _COLLECTIONS: Final[dict[str, tuple[_Reader, tuple[str, ...], str, tuple[str, ..
             "the collection's dates are shifted: only intervals between them mean something",
         ),
     ),
-    "cbioportal": (
-        _cbioportal,
-        ("PATIENT_ID", "AGE_YRS", "SEX", "SMOKING_STATUS", "HISTOLOGY", "PDL1_EXP", "PFS_MONTHS", "PFS_STATUS"),
-        "\t",
-        (
-            "the study has no images, so that nobody can be scored: `pdl1es prognosis` takes the table itself, and analyses "
-            "progression by measured PD-L1 and clinical variables",
-            "former and current smokers are smokers of unknown grade",
-            "months are counted as 30.4375 days",
-        ),
-    ),
 }
 
 
 def _row(path: Path, line: int, record: dict[str, str], read: _Reader) -> dict[str, Any]:
     try:
         return read(record)
-    except _CellError as error:
+    except CollectionCellError as error:
         raise CollectionError(
             f"{path.name}, row {line}, column {error.column}: {record[error.column]!r} is not {error}; correct the cell, "
             "or leave it empty"
@@ -263,48 +221,11 @@ def _kinds(study: Path) -> Iterator[str]:
             break
 
 
-def _given(value: str) -> str | None:
-    return None if value.strip().lower() in _ABSENT else value.strip()
-
-
-def _lower(value: str) -> str | None:
-    given = _given(value)
-    return None if given is None else given.lower()
-
-
-def _smoking(value: str) -> str | None:
-    return _SMOKING.get(value.strip().lower())
-
-
 def _american_date(column: str, record: dict[str, str]) -> str | None:
-    given = _given(record[column])
+    given = given_cell(record[column])
     if given is None:
         return None
     try:
         return datetime.strptime(given, "%m/%d/%Y").date().isoformat()
     except ValueError:
-        raise _CellError(column, "a date as month/day/year") from None
-
-
-def _months(column: str, record: dict[str, str]) -> float | None:
-    given = _given(record[column])
-    if given is None:
-        return None
-    try:
-        months = float(given)
-    except ValueError:
-        months = math.nan
-    if not 0 <= months < math.inf:
-        raise _CellError(column, "a number of months")
-    return months
-
-
-def _event(column: str, record: dict[str, str]) -> int | None:
-    """Read cBioPortal's ``1:Event`` or ``0:Censor``."""
-    given = _given(record[column])
-    if given is None:
-        return None
-    code = given.partition(":")[0]
-    if code not in ("0", "1"):
-        raise _CellError(column, "1 (event) or 0 (censored), with or without a word after a colon")
-    return int(code)
+        raise CollectionCellError(column, "a date as month/day/year") from None

@@ -259,6 +259,16 @@ def import_(
             show_default=False,
         ),
     ] = None,
+    mapping: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it
+        typer.Option(
+            "--mapping",
+            help='JSON with a cBioPortal study\'s own columns, as {"pdl1_tps": "TPS"}.',
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write the cohort's table of a public collection on disk; cells that the collection lacks stay empty, and notes
     name them.
@@ -266,7 +276,7 @@ def import_(
     \f
     Parameters
     ----------
-    collection, clinical, table, images
+    collection, clinical, table, images, mapping
         As their help texts say.
 
     Raises
@@ -279,15 +289,31 @@ def import_(
     from training.cohort.table import write_cohort
 
     with told_errors():
+        columns = None if mapping is None else _mapping(mapping)
         if images is None:
-            imported = import_collection(collection, clinical, None, table.parent)
+            imported = import_collection(collection, clinical, None, table.parent, mapping=columns)
         else:
             with progress_bar("Looking for images") as told:
-                imported = import_collection(collection, clinical, images, table.parent, told)
+                imported = import_collection(collection, clinical, images, table.parent, told, columns)
     write_atomically(table, write_cohort(imported.rows))
     for note in imported.notes:
         labelled("note", note)
     say(f"cohort: {table}")
+
+
+def _mapping(path: Path) -> dict[str, str]:
+    """Read a mapping of columns."""
+    import json
+
+    from training.errors import UsageError
+
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the mapping is no JSON file that can be read ({type(error).__name__})") from None
+    if not isinstance(document, dict) or not all(isinstance(value, str) for value in document.values()):
+        raise UsageError("the mapping must be one JSON object of names of columns")
+    return document
 
 
 def _checked(table: Path, longest_interval: int = LONGEST_INTERVAL_DAYS, without_outcome: bool = False) -> CheckedTable:

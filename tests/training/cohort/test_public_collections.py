@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from pdl1es.phantom.dicom import PhantomStudy
 from tests.structure_sets import Region, images_of, outlines_of_seg, structure_set, write
 from training.cohort.case import CaseSource, PreparationSettings, read_case
-from training.cohort.public_collections import CollectionError, import_collection
+from training.cohort.collection_cell import CollectionError
+from training.cohort.public_collections import import_collection
 from training.cohort.table import read_cohort, write_cohort
 from training.commands.cli import app
 
