@@ -153,6 +153,17 @@ class PreparedCase:
     def from_bytes(cls, content: bytes, key: str) -> PreparedCase:
         """Read what `to_bytes` wrote.
 
+        Parameters
+        ----------
+        content
+            The file's bytes.
+        key
+            The key that they have to name.
+
+        Returns
+        -------
+        PreparedCase
+
         Raises
         ------
         ValueError

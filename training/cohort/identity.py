@@ -61,7 +61,7 @@ def alike_pairs(patches: NDArray[np.int16]) -> tuple[AlikePair, ...]:
         not found. Patches without any contrast are compared with none.
     """
     n = len(patches)
-    averaged = np.stack([_averaged(case) for case in patches]) if n else np.zeros((0, 1))
+    averaged = np.stack([_averaged(case) for case in patches]) if n else np.zeros((0, 1), np.float32)
     contrast = np.ptp(averaged, axis=1) > 0
     centred = averaged - averaged.mean(axis=0) if n else averaged
     squares = np.einsum("ij,ij->i", centred, centred)
@@ -75,7 +75,7 @@ def alike_pairs(patches: NDArray[np.int16]) -> tuple[AlikePair, ...]:
             first = start + row
             if first >= second or not (contrast[first] and contrast[second]):
                 continue
-            distance = _root_mean_square(averaged[first] - averaged[second])
+            distance = _root_mean_square(averaged[first].astype(np.float64) - averaged[second])
             if distance <= ALIKE_HU:
                 exact = _root_mean_square(_windowed(patches[first]) - _windowed(patches[second]))
                 pairs.append(AlikePair(first, second, distance, exact <= SAME_HU))
@@ -83,7 +83,21 @@ def alike_pairs(patches: NDArray[np.int16]) -> tuple[AlikePair, ...]:
 
 
 def in_words(pairs: Sequence[AlikePair], case_ids: Sequence[str], *, most: int = 5) -> str:
-    """Name pairs by their pseudonyms, the first ``most`` of them."""
+    """Name pairs by their pseudonyms.
+
+    Parameters
+    ----------
+    pairs
+        As `alike_pairs` gives them.
+    case_ids
+        The pseudonyms, by row.
+    most
+        Pairs that are named; of the others the number is told.
+
+    Returns
+    -------
+    str
+    """
     named = [f"{case_ids[pair.first]} and {case_ids[pair.second]} ({pair.distance_hu:.1f} HU)" for pair in pairs[:most]]
     return ", ".join(named) + (f" and {len(pairs) - most} more" if len(pairs) > most else "")
 
@@ -92,10 +106,10 @@ def _windowed(patches: NDArray[np.int16]) -> NDArray[np.float64]:
     return np.clip(patches.astype(np.float64), *WINDOW_HU)
 
 
-def _averaged(patches: NDArray[np.int16]) -> NDArray[np.float64]:
+def _averaged(patches: NDArray[np.int16]) -> NDArray[np.float32]:
     slices, rows, columns = patches.shape
     blocks = _windowed(patches).reshape(slices, rows // BLOCK, BLOCK, columns // BLOCK, BLOCK)
-    return np.asarray(blocks.mean(axis=(2, 4)).ravel())
+    return blocks.mean(axis=(2, 4)).ravel().astype(np.float32)
 
 
 def _root_mean_square(values: NDArray[np.float64]) -> float:

@@ -81,6 +81,17 @@ class Failure:
     def from_bytes(cls, content: bytes, key: str) -> Failure:
         """Read what `to_bytes` wrote.
 
+        Parameters
+        ----------
+        content
+            The file's bytes.
+        key
+            The key that they have to name.
+
+        Returns
+        -------
+        Failure
+
         Raises
         ------
         ValueError
@@ -114,7 +125,19 @@ class _Done:
 
 
 def cache_key(content: str, configuration: str) -> str:
-    """Return the key of a prepared case: digests of its files by role, and of settings and method. An entry names it."""
+    """Return the key of a prepared case, which its entry names.
+
+    Parameters
+    ----------
+    content
+        Digest of its files by role.
+    configuration
+        Digest of settings and method.
+
+    Returns
+    -------
+    str
+    """
     return f"{content}-{configuration}"
 
 

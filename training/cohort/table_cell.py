@@ -42,6 +42,15 @@ class Expression:
 def number_text(value: str) -> str:
     """Return a number with a decimal point; a decimal comma is read as one.
 
+    Parameters
+    ----------
+    value
+        A cell's text of a number, stripped.
+
+    Returns
+    -------
+    str
+
     Raises
     ------
     CellError
@@ -58,6 +67,15 @@ def number_text(value: str) -> str:
 
 def date_text(value: str) -> str:
     """Return a date as YYYY-MM-DD.
+
+    Parameters
+    ----------
+    value
+        A cell's text of a date, stripped.
+
+    Returns
+    -------
+    str
 
     Raises
     ------

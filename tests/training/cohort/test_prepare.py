@@ -412,3 +412,11 @@ def test_prepare_names_who_failed_and_where_the_rest_stands(synthetic: Path, tmp
     assert "failures.csv" in ended.stdout
     with (tmp_path / "out" / "failures.csv").open(encoding="utf-8-sig", newline="") as file:
         assert [row["case_id"] for row in csv.DictReader(file)] == ["A"]
+
+
+def test_the_rims_features_are_those_of_the_same_case(synthetic: Path, prepared: PreparedCohort) -> None:
+    """Pretraining needs them: a cohort without them cannot be pretrained on."""
+    assert prepared.rim is not None
+    row = two(synthetic / "cohort.csv").rows[0]
+    made = prepare_case(CaseSource.of(row), SETTINGS)
+    np.testing.assert_array_equal(prepared.rim[prepared.case_ids.index(row.id)], made.rim)
