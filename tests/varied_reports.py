@@ -56,6 +56,8 @@ WORDS = [
     "x<y>z",
     "margin",
 ]
+LACKED = ["肺癌", "ตรวจ", "صدر", "가슴", "胸部CT"]
+"""Words in letters that the page's typeface lacks."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,9 @@ def varied_report(case: Case, seed: int) -> VariedReport:
     )
     patient = Dataset()
     patient.PatientName = f"{'Müller-Lüdenscheidt' * int(random.integers(1, 4))}^Jörg"
-    patient.PatientID = "P-0815" * int(random.integers(1, 10))
-    patient.StudyDescription = _text(random, int(random.integers(1, 9)))
-    patient.StudyDate, patient.PatientSex, patient.AccessionNumber = "20260227", "M", "A-4711"
+    patient.PatientID = "P-0815" * int(random.integers(1, 10)) + _lacked(random)
+    patient.StudyDescription = _text(random, int(random.integers(1, 9))) + _lacked(random)
+    patient.StudyDate, patient.PatientSex, patient.AccessionNumber = "20260227", "M", f"A-4711{_lacked(random)}"
     earlier = (Predecessor(f"{ROOT}.1", f"{ROOT}.8", f"{ROOT}.9", f"{ROOT}.10", "2026-01-02 08:15"),)
     return VariedReport(
         assessment,
@@ -107,8 +109,13 @@ def varied_report(case: Case, seed: int) -> VariedReport:
     )
 
 
+def _lacked(random: np.random.Generator) -> str:
+    """In one of five texts."""
+    return str(random.choice(LACKED)) if random.random() < 0.2 else ""
+
+
 def _text(random: np.random.Generator, words: int) -> str:
-    return " ".join(str(word) for word in random.choice(WORDS, words))
+    return f"{' '.join(str(word) for word in random.choice(WORDS, words))}{_lacked(random)}"
 
 
 def _sentence(random: np.random.Generator, most: int) -> str:

@@ -19,7 +19,6 @@ from pydicom.dataset import Dataset
 from reportlab.lib.colors import Color
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
-from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus.doctemplate import BaseDocTemplate, PageTemplate
 from reportlab.platypus.flowables import Flowable
@@ -48,6 +47,7 @@ from pdl1es.report.page_drawings import (
 )
 from pdl1es.report.predecessors import Predecessor
 from pdl1es.report.statements import ReportStatement, in_section, report_statements
+from pdl1es.report.typeface import has_letters, printable
 
 MARGIN: Final = 36.0
 """Points, as all lengths here."""
@@ -74,7 +74,10 @@ READING_OF_MAP: Final = (
     "The map's cells are a third of the patch wide, and no cause; orange raises the score, blue lowers it. The box on the "
     "whole slice is what the others show."
 )
-IN_THE_HEADER: Final = "(in letters that this page lacks: see the DICOM header)"
+HEADER_OF_PAGE: Final = "the DICOM header"
+RESULT: Final = "result.json"
+IN_THE_HEADER: Final = f"(in letters that this page lacks: see {HEADER_OF_PAGE})"
+"""In place of a name; another text is printed with what the font has, and `typeface.printable` says where it is whole."""
 NOT_STATED: Final = "not stated"
 SAID_BY_SUMMARY: Final = (concept.EXPRESSION_GROUP, concept.RISK_GROUP)
 """The estimates, which are the summary's first sentences."""
@@ -147,14 +150,15 @@ class _Document:
     first_height = PAGE_HEIGHT - 2 * MARGIN - FIRST_HEADER - FOOTER
 
     def __init__(self, assessment: Assessment, options: ReportOptions, when: datetime, patient: Dataset) -> None:
-        self.notice = _shown(wording.notice(assessment.model))
+        self.notice = wording.notice(assessment.model)
         software = options.software
         self.author = f"{software.name} {software.version}"
-        self.written_by = _shown(
+        self.written_by = printable(
             f"Written {when:%Y-%m-%d %H:%M} by {self.author} ({software.manufacturer}); "
-            f"{wording.contour_source(assessment)} {assessment.selection.segmentation.instance.sop_instance_uid}"
+            f"{wording.contour_source(assessment)} {assessment.selection.segmentation.instance.sop_instance_uid}",
+            RESULT,
         )
-        self.patient = _shown(f"{_person(patient, 'PatientName') or NOT_STATED}; {_value(patient, 'PatientID')}")
+        self.patient = f"{_person(patient, 'PatientName') or NOT_STATED}; {_value(patient, 'PatientID')}"
 
     def counted(self, story: list[Flowable]) -> int:
         """Return how many pages a story takes."""
@@ -356,31 +360,26 @@ def _in_line(statements: tuple[ReportStatement, ...]) -> str:
 
 def _marked(text: str) -> str:
     """Return a text for a paragraph, in which no sign of its own is taken for markup."""
-    return escape(_shown(text))
-
-
-def _has_letters(text: str) -> bool:
-    return all(ord(letter) in pdfmetrics.getFont(REGULAR).face.charToGlyph for letter in text)
-
-
-def _shown(text: str) -> str:
-    """Return text whose letters the font has; others become question marks, line ends spaces."""
-    glyphs = pdfmetrics.getFont(REGULAR).face.charToGlyph
-    return "".join(letter if ord(letter) in glyphs else "?" for letter in " ".join(text.split()))
+    return escape(printable(text, RESULT))
 
 
 def _value(patient: Dataset, keyword: str) -> str:
+    """Return a header's text as the page prints it."""
+    return printable(_written(patient, keyword), HEADER_OF_PAGE)
+
+
+def _written(patient: Dataset, keyword: str) -> str:
     return str(patient.get(keyword, "") or "")
 
 
 def _person(patient: Dataset, keyword: str) -> str:
     """Return a person's name as it is printed: its alphabetic form (PS3.5 6.2.1.1), or a note that the font lacks it."""
-    alphabetic, *others = _value(patient, keyword).split("=")
+    alphabetic, *others = " ".join(_written(patient, keyword).split()).split("=")
     parts = [part.strip() for part in alphabetic.split("^")]
     printed = ", ".join(part for part in (parts[0], " ".join(filter(None, parts[1:3]))) if part)
     if not printed and not any(others):
         return ""
-    if not printed or not _has_letters(printed):
+    if not printed or not has_letters(printed):
         return IN_THE_HEADER
     return printed
 

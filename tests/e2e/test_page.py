@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
+import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -97,6 +99,18 @@ def said_on_the_page(report: VariedReport) -> list[str]:
     return texts
 
 
+def in_the_font(text: str) -> str:
+    """A text with ? for its letters that are neither Latin, Greek nor Cyrillic."""
+    scripts = ("CJK", "THAI", "ARABIC", "HANGUL")
+    return "".join("?" if unicodedata.name(letter, "").startswith(scripts) else letter for letter in text)
+
+
+def printed(text: str, *, whole: str = "result.json") -> str:
+    """A text as the page prints it: never with a ? that nothing explains."""
+    shown = in_the_font(text)
+    return text if shown == text else f"{shown} (? for letters that are not printed here: see {whole})"
+
+
 def test_every_sentence_of_200_varied_reports_stands_on_their_pages(
     case: Case, require_tool: RequireTool, tmp_path: Path
 ) -> None:
@@ -117,14 +131,21 @@ def test_every_sentence_of_200_varied_reports_stands_on_their_pages(
     )
     pages = done.stdout.decode("utf-8").split("\f")[:-1]
     assert len(pages) == sum(counts)
-    missing = []
+    missing, lacking = [], 0
     for report, count in zip(reports, counts, strict=True):
         own, pages = pages[:count], pages[count:]
         assert all(f"page {number + 1} of {count}" in page for number, page in enumerate(own))
         text = "".join(without_blanks(without_frame(page, report)) for page in own)
-        missing += [said for said in said_on_the_page(report) if without_blanks(said) not in text]
+        missing += [said for said in said_on_the_page(report) if without_blanks(printed(said)) not in text]
         assert "..." not in text
+        table = sorted(without_blanks(own[0].split("Estimated", 1)[0]))
+        for keyword in ("PatientID", "AccessionNumber", "StudyDescription"):
+            value = report.patient[keyword].value
+            if (shown := printed(value, whole="the DICOM header")) != value:
+                lacking += 1
+                assert not Counter(without_blanks(shown)) - Counter(table), shown
     assert missing == []
+    assert lacking > 50, "many have letters that the font lacks"
     assert counts.count(1) > REPORTS / 4, "most texts fit on one page"
     assert 2 <= max(counts) <= MOST_PAGES, "long ones flow on"
 
@@ -159,6 +180,23 @@ def test_text_that_is_far_too_long_flows_onto_further_pages_whole(read: Callable
     assert text.count("This is a sentence that someone wrote at length.") > 700
     for letter, count in (("Ж", 5000), ("Ю", 900), ("Я", 900), ("Щ", 300)):
         assert text.count(letter) >= count, "lines of two columns may be read in turn"
+
+
+@pytest.mark.parametrize("keyword", ["PatientID", "AccessionNumber", "StudyDescription"])
+@pytest.mark.parametrize(("written", "shown"), [("王小0815", "??0815"), ("ตรวจ", "????"), ("صدر 3", "??? 3")])
+def test_a_field_in_letters_that_the_font_lacks_says_where_it_is_whole(
+    case: Case, keyword: str, written: str, shown: str, require_tool: RequireTool
+) -> None:
+    patient = Dataset()
+    setattr(patient, keyword, written)
+    text = page_text(require_tool("pdftotext"), report_page(case.assessment, OPTIONS, WHEN, patient, DARK))
+    assert f"{shown} (? for letters that are not printed here: see the DICOM header)" in text
+
+
+def test_a_models_words_in_letters_that_the_font_lacks_say_where_they_are_whole(read: Callable[..., str]) -> None:
+    text = read(report_case(model=metadata(name="肺 model", limitations=("胸部CT only.",))).assessment)
+    for shown in ("? model, version 0.3.1", "??CT only."):
+        assert re.search(rf"{re.escape(shown)}.*?\(\? for letters that are not printed here: see result.json\)", text)
 
 
 # --- what it says ----------------------------------------------------------------------------------------------------
