@@ -157,7 +157,7 @@ def _observation(
     """Return a statement as Observation: a number, a code where its words have one, or text."""
     found: dict[str, Any] = {
         "resourceType": "Observation",
-        "identifier": [_uid(str(tracking(assessment)[1]))],
+        "identifier": [_within(str(tracking(assessment)[1]), statement.concept)],
         "status": "preliminary",
         "category": [
             {
@@ -305,6 +305,11 @@ def _identifier_type(code: str) -> dict[str, Any]:
 def _uid(uid: str) -> dict[str, str]:
     """Return a DICOM UID as an identifier (FHIR R4 ImagingStudy, notes)."""
     return {"system": DICOM_UIDS, "value": f"urn:oid:{uid}"}
+
+
+def _within(uid: str, code: Code) -> dict[str, str]:
+    """Return what identifies one observation on a tumour: the tumour's tracking UID is the namespace, the code the value."""
+    return {"system": f"urn:oid:{uid}", "value": f"{code.value} ({code.scheme})"}
 
 
 def _url(name: str, key: tuple[str, ...]) -> str:

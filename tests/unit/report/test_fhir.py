@@ -20,6 +20,7 @@ from pdl1es.report.delivery import FHIR_FILE, Delivery
 from pdl1es.report.fhir import fhir_bundle
 from pdl1es.report.result import failed_result, scored_result
 from pdl1es.report.statements import report_statements
+from pdl1es.report.uids import tracking
 from tests.report_cases import CLINICAL, OPTIONS, SMOOTH, WHEN, metadata, prediction, report_case
 
 COX = {
@@ -130,6 +131,19 @@ def test_a_name_without_letters_of_the_alphabet_is_given_in_its_own() -> None:
     ).assessment
     (patient,) = resources(parsed(assessment), "Patient")
     assert patient["name"] == [{"family": "山田", "given": ["太郎"]}]
+
+
+def test_every_observation_has_an_identifier_of_its_own_within_the_tumours_tracking_uid() -> None:
+    assessment = report_case(
+        model=metadata(**COX),
+        predicted=prediction(clinical_risk=0.2, fusion_risk=1.2),
+        clinical=replace(CLINICAL, treatment="pembrolizumab", smoking=ClinicalValue(2.0, "clinical.json")),
+    ).assessment
+    found = resources(parsed(assessment), "Observation")
+    identifiers = [(one["system"], one["value"]) for observation in found for one in observation["identifier"]]
+    assert len(set(identifiers)) == len(identifiers) == len(found) > 10
+    assert {system for system, _ in identifiers} == {f"urn:oid:{tracking(assessment)[1]}"}
+    assert "PDL1-SCORE (99PDL1ES)" in {value for _, value in identifiers}
 
 
 def test_the_page_is_attached_where_one_is_written() -> None:
