@@ -1,4 +1,4 @@
-"""The report as a printable page (PDF, A4): for a file or a meeting where no viewer of structured reports is at hand.
+"""The report as a in_own_letters page (PDF, A4): for a file or a meeting where no viewer of structured reports is at hand.
 
 It says what `statements.report_statements` gives, whole: nothing is cut. Text that is too long for one page is written
 smaller, down to `SMALLEST`; where that is not enough either, it goes on to further pages in its full size.
@@ -47,7 +47,7 @@ from pdl1es.report.page_drawings import (
 )
 from pdl1es.report.predecessors import Predecessor
 from pdl1es.report.statements import ReportStatement, in_section, report_statements
-from pdl1es.report.typeface import has_letters, printable
+from pdl1es.report.typeface import has_letters, in_own_letters
 
 MARGIN: Final = 36.0
 """Points, as all lengths here."""
@@ -77,7 +77,7 @@ READING_OF_MAP: Final = (
 HEADER_OF_PAGE: Final = "the DICOM header"
 RESULT: Final = "result.json"
 IN_THE_HEADER: Final = f"(in letters that this page lacks: see {HEADER_OF_PAGE})"
-"""In place of a name; another text is printed with what the font has, and `typeface.printable` says where it is whole."""
+"""In place of a name; another text is printed with what the font has, and `typeface.in_own_letters` says where it is whole."""
 NOT_STATED: Final = "not stated"
 SAID_BY_SUMMARY: Final = (concept.EXPRESSION_GROUP, concept.RISK_GROUP)
 """The estimates, which are the summary's first sentences."""
@@ -153,7 +153,7 @@ class _Document:
         self.notice = wording.notice(assessment.model)
         software = options.software
         self.author = f"{software.name} {software.version}"
-        self.written_by = printable(
+        self.written_by = in_own_letters(
             f"Written {when:%Y-%m-%d %H:%M} by {self.author} ({software.manufacturer}); "
             f"{wording.contour_source(assessment)} {assessment.selection.segmentation.instance.sop_instance_uid}",
             RESULT,
@@ -360,12 +360,12 @@ def _in_line(statements: tuple[ReportStatement, ...]) -> str:
 
 def _marked(text: str) -> str:
     """Return a text for a paragraph, in which no sign of its own is taken for markup."""
-    return escape(printable(text, RESULT))
+    return escape(in_own_letters(text, RESULT))
 
 
 def _value(patient: Dataset, keyword: str) -> str:
     """Return a header's text as the page prints it."""
-    return printable(_written(patient, keyword), HEADER_OF_PAGE)
+    return in_own_letters(_written(patient, keyword), HEADER_OF_PAGE)
 
 
 def _written(patient: Dataset, keyword: str) -> str:

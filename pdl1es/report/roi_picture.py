@@ -22,7 +22,8 @@ from pdl1es.report.roi_panels import (
     slice_panel,
     tint,
 )
-from pdl1es.report.typeface import picture_font
+from pdl1es.report.summary import estimate_sentences
+from pdl1es.report.typeface import picture_font, in_own_letters
 
 WIDTH: Final = 1200
 HEIGHT: Final = 900
@@ -32,22 +33,30 @@ BANNER: Final = (CORNER[1], 196)
 """Upper and lower edge."""
 BANNER_LETTERS: Final = 100
 """Largest height of the banner's first line, pixels: it is read on a thumbnail of 128 pixels too."""
-PANEL: Final = 320
+SUMMARY: Final = (BANNER[1] + 6, 268)
+"""Upper and lower edge of the summary's first sentences, below the banner."""
+SUMMARY_LETTERS: Final = (26, 15)
+"""Largest and smallest height of their letters, pixels."""
+PANEL: Final = 278
 """Longer side of a slice, pixels."""
-PANEL_TOP: Final = 252
+PANEL_TOP: Final = 316
 PANELS_LEFT: Final = (40, 408, 776)
 """Lung window, soft-tissue window, map."""
 BAR: Final = (1122, 1142)
 """Left and right edge of the colour bar."""
-LOCATOR: Final = (40, 632, 320, 172)
+LOCATOR: Final = (40, 640, 320, 164)
 """Left, top, and largest width and height of the whole slice."""
 LETTERS: Final = 19
 """Height of all other letters, pixels."""
 CAPTION_LEFT: Final = 408
-CAPTION_TOP: Final = 606
+CAPTION_TOP: Final = 622
 """Below the middle panel; its lines end above the lower corners."""
 BESIDE: Final = 24
 """From a panel's edge to the letters R, L, A and P, and their own room, pixels."""
+
+IN_THE_REPORT: Final = "More: see the report."
+RESULT: Final = "result.json"
+"""Where texts stand whole whose letters the typeface lacks."""
 
 BACKGROUND: Final = (16, 18, 22)
 TEXT: Final = (235, 235, 235)
@@ -84,7 +93,7 @@ def roi_pictures(assessment: Assessment) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray
-        uint8 RGB, shape (S, 900, 1200, 3): the slice in the lung and in the soft-tissue window with the tumour's contour;
+        uint8 RGB, shape (S, 900, 1200, 3): below the notice, the summary's first sentences; the slice in the lung and in the soft-tissue window with the tumour's contour;
         beside them the 3 x 3 cells of the map, each coloured by and labelled with its own share of the slice's deep term
         in log-odds; below, the whole slice with the box that the panels show. The colour scale is the same on all
         slices. No name, id or date is drawn, and nothing in the four corners.
@@ -104,6 +113,7 @@ def _frame(assessment: Assessment, index: int) -> Image.Image:
     picture = Image.new("RGB", (WIDTH, HEIGHT), BACKGROUND)
     draw = ImageDraw.Draw(picture)
     _heading(draw, assessment, index)
+    _summary(draw, assessment)
     size, per_mm = _panel_size(assessment)
     hu, mask = patches.hu[index], patches.mask[index]
     labels = [[wording.log_odds_text(float(value)) for value in row] for row in cam[index]]
@@ -116,7 +126,7 @@ def _frame(assessment: Assessment, index: int) -> Image.Image:
         place = left + (PANEL - size[0]) // 2, PANEL_TOP + (PANEL - size[1]) // 2
         picture.paste(panel, place)
         _sides(draw, place, size)
-        _text(draw, (left, BANNER[1] + 16), title)
+        _text(draw, (left, PANEL_TOP - 38), title)
     _scale_bar(draw, size, per_mm)
     _colour_bar(picture, draw, largest)
     _locator(picture, draw, assessment)
@@ -152,6 +162,47 @@ def _heading(draw: ImageDraw.ImageDraw, assessment: Assessment, index: int) -> N
     banner, notice = wording.banner(assessment.model), wording.notice(assessment.model)
     draw.text((middle, top + 48), banner, font=fitting([banner], WIDTH - 40, BANNER_LETTERS), fill=WHITE, anchor="mm")
     draw.text((middle, bottom - 16), notice, font=fitting([notice], WIDTH - 40, LETTERS), fill=WHITE, anchor="mm")
+
+
+def summary_lines(assessment: Assessment) -> tuple[int, tuple[str, ...]]:
+    """Break the summary's first sentences, the estimates or that they are withheld, into the lines that every frame bears.
+
+    Parameters
+    ----------
+    assessment
+        What is reported.
+
+    Returns
+    -------
+    letters : int
+        Height of the letters, pixels.
+    lines : tuple of str
+        A line for each sentence or more, where there is room; else one sentence after the other. Where even the smallest
+        letters leave no room for all, the last sentences are left out, and `IN_THE_REPORT` says so.
+    """
+    room, height = WIDTH - 40, SUMMARY[1] - SUMMARY[0]
+    said = tuple(in_own_letters(sentence, RESULT) for sentence in estimate_sentences(assessment))
+    largest, smallest = SUMMARY_LETTERS
+    shortened = [(" ".join((*said[:count], IN_THE_REPORT)),) for count in range(len(said) - 1, 0, -1)]
+    tries = [
+        (paragraphs, letters)
+        for paragraphs in (said, (" ".join(said),), *shortened)
+        for letters in range(largest, smallest - 1, -1)
+    ]
+    tries += [(shortened[-1] if shortened else said, letters) for letters in range(smallest - 1, 0, -1)]
+    for paragraphs, letters in tries:
+        lines = _lines(paragraphs, letters, room, bold=True)
+        if len(lines) * _step(letters) <= height:
+            break
+    return letters, tuple(lines)
+
+
+def _summary(draw: ImageDraw.ImageDraw, assessment: Assessment) -> None:
+    letters, lines = summary_lines(assessment)
+    top = (SUMMARY[0] + SUMMARY[1] - len(lines) * _step(letters)) // 2
+    for row, line in enumerate(lines):
+        place = 20, top + _step(letters) * row
+        draw.text(place, line, font=picture_font(letters, bold=True), fill=WHITE, anchor="la")
 
 
 def _side(away: int) -> str:
@@ -222,8 +273,8 @@ def _caption(
         f"the report's, {wording.log_odds_text(prediction.deep)}, is the mean of the {len(prediction.cam)} slices.",
         f"{wording.score_name(model)}: {wording.score_text(prediction.score)} (this slice alone: "
         f"{wording.score_text(float(prediction.slice_scores[index]))}). {wording.NO_SUBSTITUTE}",
-        f"Left: {place}; the box is what the panels show. Contour: {wording.contour_source(assessment)}. "
-        f"Model: {model.name[:60]}, version {model.version[:32]}.",
+        f"Left: {place}; the box is what the panels show. Contour: {in_own_letters(wording.contour_source(assessment), RESULT)}. "
+        f"Model: {in_own_letters(model.name[:60], RESULT)}, version {in_own_letters(model.version[:32], RESULT)}.",
     )
     room = WIDTH - CAPTION_LEFT - 16
     height = HEIGHT - CORNER[1] - CAPTION_TOP
@@ -242,13 +293,13 @@ def _step(letters: int) -> int:
     return letters + letters // 3
 
 
-def _lines(paragraphs: tuple[str, ...], letters: int, width: int) -> list[str]:
+def _lines(paragraphs: tuple[str, ...], letters: int, width: int, *, bold: bool = False) -> list[str]:
     """Break paragraphs into lines no wider than ``width``; a word that is wider is broken too."""
-    font, lines, blank = picture_font(letters), [], _length(" ", letters)
+    font, lines, blank = picture_font(letters, bold), [], _length(" ", letters, bold)
     for paragraph in paragraphs:
         line, taken = "", 0.0
         for word in paragraph.split():
-            length = _length(word, letters)
+            length = _length(word, letters, bold)
             if line and taken + blank + length <= width:
                 line, taken = f"{line} {word}", taken + blank + length
                 continue
@@ -258,16 +309,16 @@ def _lines(paragraphs: tuple[str, ...], letters: int, width: int) -> list[str]:
                 held = _held(font, word, width)
                 lines.append(word[:held])
                 word = word[held:]
-                length = _length(word, letters)
+                length = _length(word, letters, bold)
             line, taken = word, length
         lines.append(line)
     return lines
 
 
 @lru_cache(maxsize=512)
-def _length(word: str, letters: int) -> float:
+def _length(word: str, letters: int, bold: bool) -> float:
     """Return the width of a word, pixels. It is kept, because the captions of all slices have mostly the same words."""
-    return picture_font(letters).getlength(word)
+    return picture_font(letters, bold).getlength(word)
 
 
 def _held(font: ImageFont.FreeTypeFont, word: str, width: int) -> int:

@@ -33,10 +33,26 @@ def summary_sentences(assessment: Assessment) -> tuple[str, ...]:
     """
     model = assessment.model
     return (
-        *(_withheld(assessment) if assessment.withheld is not None else _estimates(assessment)),
+        *estimate_sentences(assessment),
         f"{wording.score_name(model)}: {wording.score_text(assessment.prediction.score)}{_cut_offs(assessment)}.",
         _count(assessment),
     )
+
+
+def estimate_sentences(assessment: Assessment) -> tuple[str, ...]:
+    """Return the summary's first sentences, before any number: the estimates, or why they are withheld.
+
+    Parameters
+    ----------
+    assessment
+        What is reported.
+
+    Returns
+    -------
+    tuple of str
+        Each estimate with what unsettles it.
+    """
+    return tuple(_withheld(assessment) if assessment.withheld is not None else _estimates(assessment))
 
 
 def further_warnings(assessment: Assessment) -> tuple[ScoreWarning, ...]:

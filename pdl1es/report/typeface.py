@@ -26,7 +26,7 @@ def has_letters(text: str) -> bool:
     return all(ord(letter) in _letters() for letter in text)
 
 
-def printable(text: str, whole: str) -> str:
+def in_own_letters(text: str, whole: str) -> str:
     """Return a text in letters that the typeface has, on one line, and say so where it lost any.
 
     Parameters
