@@ -99,16 +99,21 @@ class Pacs:
 
 @contextmanager
 def running_pacs(
-    orthanc: str, folder: Path, modalities: dict[str, dict[str, Any]] | None = None, script: Path | None = None
+    orthanc: str,
+    folder: Path,
+    modalities: dict[str, dict[str, Any]] | None = None,
+    script: Path | None = None,
+    at: Pacs | None = None,
 ) -> Iterator[Pacs]:
     """Start Orthanc, wait until it answers, and end it.
 
-    It knows the modalities that are given beside that of the tests, and runs the script in Lua.
+    It knows the modalities that are given beside that of the tests, and runs the script in Lua. Started again ``at`` the ports of
+    one that was ended, with its folder, it is the same PACS.
 
     Orthanc 1.10.1 has no setting for the address it listens on and takes all of the machine's; so remote HTTP requests
     are refused by its own setting, and DICOM ones by the check of the calling host.
     """
-    pacs = Pacs(free_port(), free_port())
+    pacs = at or Pacs(free_port(), free_port())
     settings = {
         "Name": "Test PACS",
         "StorageDirectory": str(folder / "storage"),
