@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from pydicom import dcmread
 
 from pdl1es.phantom.dicom import make_phantom_study
 from tests.e2e.gateway_site import PATIENCE_S, GatewaySite, running_site, study_uid
@@ -73,7 +74,18 @@ class FaultRun:
         self.rows: list[FaultRow] = []
 
     def copies(self, number: int) -> list[tuple[list[Path], list[Path]]]:
-        """Return so many further studies: CT images, and contour."""
+        """Return so many further studies: CT images, and contour.
+
+        Parameters
+        ----------
+        number
+            How many.
+
+        Returns
+        -------
+        list of tuple
+            Paths of the CT images, and of the contour, for each.
+        """
         made = []
         for _ in range(number):
             self._copies += 1
@@ -81,7 +93,15 @@ class FaultRun:
         return made
 
     def kills(self, studies: int, kills: int) -> None:
-        """Kill processes at random moments while studies come, are run and are sent."""
+        """Kill processes at random moments while studies come, are run and are sent.
+
+        Parameters
+        ----------
+        studies
+            That are sent, one after the other.
+        kills
+            How many; the victims take turns.
+        """
         copies = self.copies(studies)
 
         def send() -> None:
@@ -136,14 +156,16 @@ class FaultRun:
         self._row("PACS down, then up", happen, [ct])
 
     def corrupt_object(self) -> None:
-        """A CT image of a study ends within its pixels."""
+        """A CT image that the contour references ends within its pixels."""
         ((ct, contour),) = self.copies(1)
-        middle = ct[len(ct) // 2]
-        middle.write_bytes(middle.read_bytes()[:-5000])
+        (series,) = dcmread(contour[0]).ReferencedSeriesSequence
+        drawn_on = {str(image.ReferencedSOPInstanceUID) for image in series.ReferencedInstanceSequence}
+        damaged = next(file for file in ct if str(dcmread(file, stop_before_pixels=True).SOPInstanceUID) in drawn_on)
+        damaged.write_bytes(damaged.read_bytes()[:-5000])
 
         def happen() -> str:
             self.site.send([*ct, *contour])
-            return "one image ends 5,000 bytes early"
+            return "an image that the contour references ends 5,000 bytes early"
 
         self._row("corrupt object", happen, [ct])
 
@@ -154,10 +176,7 @@ class FaultRun:
         def happen() -> str:
             self.site.signal("worker", signal.SIGSTOP)
             self.site.send([*ct, *contour])
-            until(
-                lambda: "deadline" in self.site.gateway.logged() or "reply within" in self.site.gateway.logged(),
-                PATIENCE_S,
-            )
+            until(lambda: "did not answer in time and was killed" in self.site.gateway.logged(), PATIENCE_S)
             return f"killed after `deadline_seconds: {DEADLINE_S:g}`, tried again"
 
         self._row("hanging worker", happen, [ct])
@@ -206,7 +225,19 @@ class FaultRun:
 
 
 def faults_table(rows: list[FaultRow], objects: int) -> str:
-    """Return what was run and found as Markdown."""
+    """Return what was run and found as Markdown.
+
+    Parameters
+    ----------
+    rows
+        Of the faults, in their order.
+    objects
+        Number of those that were acknowledged.
+
+    Returns
+    -------
+    str
+    """
     lines = [
         "| fault | what was done | how the studies ended | lost, twice, half, stuck or changed |",
         "|---|---|---|---|",
