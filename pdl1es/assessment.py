@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -111,6 +112,42 @@ def imputation_warning(prediction: Prediction) -> ScoreWarning | None:
     )
 
 
+def unknown_values_warning(prediction: Prediction, cut_off: CutOff, question: str) -> ScoreWarning | None:
+    """Return the warning that clinical values which are not known would change the group.
+
+    Parameters
+    ----------
+    prediction
+        With the range of scores over these values.
+    cut_off
+        On the score.
+    question
+        What it decides, as ``"the risk group"``.
+
+    Returns
+    -------
+    ScoreWarning or None
+        CLINICAL_VALUES_DECIDE.
+    """
+    if prediction.imputed_range is None:
+        return None
+    lowest, highest = prediction.imputed_range
+    if not lowest <= cut_off.value < highest:
+        return None
+    return ScoreWarning(
+        "CLINICAL_VALUES_DECIDE",
+        f"Over the values that may be true of the unknown ones ({in_words(prediction.imputed)}) the score ranges from "
+        f"{score_text(lowest)} to {score_text(highest)}: they decide on which side of the cut-off "
+        f"{score_text(cut_off.value)} for {question} it lies.",
+    )
+
+
+def in_words(variables: Sequence[str]) -> str:
+    """Return clinical variables as a reader says them, as ``"age and family history"``."""
+    *first, last = (name.replace("_", " ") for name in variables)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def slice_spread_warning(prediction: Prediction, cut_off: CutOff, question: str) -> ScoreWarning | None:
     """Return the warning that the slices' own scores lie on both sides of a cut-off.
 
@@ -184,7 +221,7 @@ def assess(
     -------
     Assessment
         Groups are withheld where a warning says so. Warnings come in the order in which a reader needs them: imputed
-        clinical values, slices that disagree, a contour that decides, what is implausible, the protocol's, then the
+        clinical values, whether they decide, slices that disagree, a contour that decides, what is implausible, the protocol's, then the
         features' and the files'. Where the groups are withheld, nothing is said of what would turn them over: there is no
         cut-off to lie on a side of.
     """
@@ -192,7 +229,8 @@ def assess(
         (model.expression_cut_off, "high PD-L1 expression"),
         (model.progression_cut_off, "the risk group"),
     )
-    spread = [slice_spread_warning(prediction, cut_off, question) for cut_off, question in questions]
+    spread = [unknown_values_warning(prediction, cut_off, question) for cut_off, question in questions]
+    spread += [slice_spread_warning(prediction, cut_off, question) for cut_off, question in questions]
     if contour_stability is not None:
         spread += [contour_warning(contour_stability, cut_off, question) for cut_off, question in questions]
     files = (

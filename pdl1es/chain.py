@@ -406,7 +406,7 @@ def read_clinical(selection: Selection, study_folder: Path, given: Path | Clinic
 
 
 def predict(model: FusionModel, patches: RoiPatches, features: RadiomicFeatures, clinical: ClinicalData) -> Prediction:
-    """Score one tumour.
+    """Score one tumour, and find what unknown clinical values could make of the score.
 
     Parameters
     ----------
@@ -424,7 +424,7 @@ def predict(model: FusionModel, patches: RoiPatches, features: RadiomicFeatures,
     Refusal
         RADIOMICS_INCOMPLETE, SCORE_NOT_FINITE (`FusionModel.predict`).
     """
-    return model.predict(patches.hu, features.values, clinical)
+    return model.predict(patches.hu, features.values, clinical, with_range=True)
 
 
 def describe(volume: TumourVolume, *, memory_bytes: int | None = None, threads: int | None = None) -> TumourDescription:
@@ -457,7 +457,7 @@ def predict_volume(
     memory_bytes: int | None = None,
     threads: int | None = None,
 ) -> Prediction:
-    """Score a tumour on the 1 mm grid: `describe`, then `predict`.
+    """Score a tumour on the 1 mm grid: `describe`, then the model, without the range over unknown clinical values.
 
     Parameters
     ----------
@@ -480,7 +480,7 @@ def predict_volume(
         RADIOMICS_INCOMPLETE, SCORE_NOT_FINITE, MEMORY_EXCEEDED.
     """
     described = describe(volume, memory_bytes=memory_bytes, threads=threads)
-    return predict(model, described.patches, described.features, clinical)
+    return model.predict(described.patches.hu, described.features.values, clinical)
 
 
 def vary_contour(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from pdl1es.clinical import VARIABLES, ClinicalData
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method import MAX_MISSING_FEATURES, PATCH_SIZE, Z_CLIP
+from pdl1es.model.clinical_range import unknown_values
 from pdl1es.model.contract import check_graph, check_method, read_metadata, unfit
 from pdl1es.model.digests import check_digest
 from pdl1es.model.folder import MODEL_FILE
@@ -121,7 +123,12 @@ class FusionModel:
         return cls(session, metadata, sha256)
 
     def predict(
-        self, patches: NDArray[np.float32], radiomics: NDArray[np.float64], clinical: ClinicalData
+        self,
+        patches: NDArray[np.float32],
+        radiomics: NDArray[np.float64],
+        clinical: ClinicalData,
+        *,
+        with_range: bool = False,
     ) -> Prediction:
         """Score one tumour.
 
@@ -133,6 +140,8 @@ class FusionModel:
             float64, shape (1316,), in the order of `FEATURE_NAMES`; NaN where a feature could not be computed.
         clinical
             The four variables; missing ones are imputed in the model.
+        with_range
+            Also find the range of scores over the values that missing variables may have: two more runs, of one slice.
 
         Returns
         -------
@@ -169,6 +178,9 @@ class FusionModel:
         for name, value in outputs.items():
             if name != "radiomic_z" and not np.isfinite(value).all():
                 raise Refusal(RefusalCode.SCORE_NOT_FINITE, f"the model's output {name} is not finite")
+        score_range = None
+        if with_range and (unknown := unknown_values(clinical)):
+            score_range = self._range(patches, radiomics, self._codes(clinical), outputs, unknown)
         radiomic_z = outputs["radiomic_z"]
         reach = self.metadata.training_reach
         return Prediction(
@@ -190,7 +202,32 @@ class FusionModel:
             clinical_risk=None if risks["clinical_risk"] is None else float(risks["clinical_risk"]),
             fusion_risk=None if risks["fusion_risk"] is None else float(risks["fusion_risk"]),
             training_distance=None if reach is None else reach.distance_of(radiomic_z),
+            imputed_range=score_range,
         )
+
+    def _range(
+        self,
+        patches: NDArray[np.float32],
+        radiomics: NDArray[np.float64],
+        codes: NDArray[np.float64],
+        outputs: dict[str, NDArray[np.float64]],
+        unknown: Mapping[int, tuple[float, float]],
+    ) -> tuple[float, float]:
+        """Return the lowest and highest score over the unknown variables' ranges.
+
+        The logit is linear in each clinical variable, and a variable's term depends on no other input: the extremes lie at
+        the ends of the ranges, and one slice suffices to know the terms there.
+        """
+        columns = list(unknown)
+        ends = []
+        for end in (0, 1):
+            given = codes.copy()
+            given[columns] = [unknown[column][end] for column in columns]
+            ends.append(self._run(patches[:1], radiomics, given)["contributions"][-len(VARIABLES) :][columns])
+        terms = outputs["contributions"]
+        rest = math.fsum(terms) - math.fsum(terms[-len(VARIABLES) :][columns])
+        lowest, highest = rest + np.minimum(*ends).sum(), rest + np.maximum(*ends).sum()
+        return _sigmoid(lowest), _sigmoid(highest)
 
     def _codes(self, clinical: ClinicalData) -> NDArray[np.float64]:
         """Return the clinical input: NaN where missing, the model's own grade for a smoker of unknown grade."""
@@ -249,6 +286,10 @@ def _session(content: bytes, obstacle: str | None, threads: int) -> onnxruntime.
 def _reason(error: Exception) -> str:
     """Return onnxruntime's message without its own prefix and the places in its source."""
     return _ORT_SOURCE.sub("", (str(error).splitlines() or [type(error).__name__])[0]).rpartition(" : ")[2][:200]
+
+
+def _sigmoid(logit: float) -> float:
+    return 1.0 / (1.0 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1.0 + math.exp(logit))
 
 
 def _check_array(name: str, array: NDArray[Any], dtype: type, shape: tuple[int, ...]) -> None:

@@ -56,6 +56,9 @@ class Prediction:
         Linear predictors of the Cox models, or None where the model has none.
     training_distance
         Mahalanobis distance from the training patients; None where the model does not say how far they lie.
+    imputed_range
+        Lowest and highest score over the values that the unknown clinical variables may have
+        (`clinical_range.CLINICAL_RANGE`); None where all are known, or it was not asked for.
     """
 
     score: float
@@ -74,6 +77,7 @@ class Prediction:
     clinical_risk: float | None = None
     fusion_risk: float | None = None
     training_distance: float | None = None
+    imputed_range: tuple[float, float] | None = None
 
     def __repr__(self) -> str:
         return f"Prediction(score={self.score:.3f}, {len(self.slice_scores)} slices, provider={self.provider!r})"

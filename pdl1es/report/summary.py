@@ -1,6 +1,6 @@
 """The summary of a report: the estimates with what unsettles them, then the score, then how many warnings follow.
 
-What can turn a result over stands beside it, before any number: other contours, single slices, a tumour unlike those of the
+What can turn a result over stands beside it, before any number: unknown clinical values, other contours, single slices, a tumour unlike those of the
 training. Where the groups are withheld, the reason stands here and nowhere else.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pdl1es.assessment import Assessment, group_of
+from pdl1es.assessment import Assessment, group_of, in_words
 from pdl1es.model.metadata import CutOff
 from pdl1es.report import wording
 from pdl1es.score_warning import ScoreWarning
@@ -77,7 +77,7 @@ def unsettled(assessment: Assessment, cut_off: CutOff) -> str | None:
     Parameters
     ----------
     assessment
-        With the scores of the slices, and of other contours where they were asked for.
+        With the scores of the slices, over unknown clinical values, and of other contours where they were asked for.
     cut_off
         On the score.
 
@@ -99,6 +99,13 @@ def unsettled(assessment: Assessment, cut_off: CutOff) -> str | None:
             found.append(
                 f"{len(other)} of {len(scored)} contours that differ by 1 mm give {_short(_other(cut_off, own))}"
             )
+    if prediction.imputed_range is not None and any(
+        group_of(score, cut_off) != own for score in prediction.imputed_range
+    ):
+        found.insert(
+            0,
+            f"other values of {in_words(prediction.imputed)}, not known here, give {_short(_other(cut_off, own))}",
+        )
     scores = [float(score) for score in prediction.slice_scores]
     count = sum(group_of(score, cut_off) != own for score in scores)
     if count:

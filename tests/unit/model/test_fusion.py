@@ -570,3 +570,44 @@ def test_a_fusion_cut_off_needs_a_clinical_one(model: FusionModel) -> None:
     cut = CutOff(value=1.78, method="X-tile", above="high risk", below="low risk")
     with pytest.raises(ValidationError, match="needs clinical_cut_off"):
         ModelMetadata.model_validate({**model.metadata.model_dump(), "clinical_cut_off": None, "fusion_cut_off": cut})
+
+
+def test_the_range_over_unknown_values_is_that_of_every_patient_they_could_be(
+    model: FusionModel, radiomics: NDArray[np.float64]
+) -> None:
+    """Against scores of each combination of values, of which the extremes are at the ends."""
+    patches = lesion()
+    known = ClinicalValue(1.0, "clinical file")
+    unknown = ClinicalData(MISSING, known, MISSING, MISSING)
+    found = model.predict(patches, radiomics, unknown, with_range=True)
+    assert found.imputed_range is not None
+    scores = [
+        model.predict(
+            patches, radiomics, ClinicalData(*(ClinicalValue(v, "clinical file") for v in (age, 1.0, smoking, family)))
+        ).score
+        for age in (40.0, 59.0, 80.0)
+        for smoking in (0.0, 1.0, 2.0)
+        for family in (0.0, 1.0)
+    ]
+    assert found.imputed_range == pytest.approx((min(scores), max(scores)), rel=1e-9)
+    assert found.imputed_range[0] < found.score < found.imputed_range[1]
+    assert found.score == model.predict(patches, radiomics, unknown).score
+
+
+def test_a_smoker_of_unknown_grade_is_no_never_smoker_in_the_range(
+    model: FusionModel, radiomics: NDArray[np.float64]
+) -> None:
+    values = [ClinicalValue(value, "clinical file") for value in (61.0, 1.0, 2.0, 0.0)]
+    ungraded = ClinicalData(values[0], values[1], ClinicalValue(None, "clinical file", graded=False), values[3])
+    scores = [
+        model.predict(
+            lesion(), radiomics, ClinicalData(values[0], values[1], ClinicalValue(grade, "clinical file"), values[3])
+        ).score
+        for grade in (1.0, 2.0)
+    ]
+    found = model.predict(lesion(), radiomics, ungraded, with_range=True)
+    assert found.imputed_range == pytest.approx((min(scores), max(scores)), rel=1e-9)
+
+
+def test_where_all_is_known_there_is_no_range(model: FusionModel, radiomics: NDArray[np.float64]) -> None:
+    assert model.predict(lesion(), radiomics, COMPLETE, with_range=True).imputed_range is None

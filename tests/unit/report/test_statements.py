@@ -83,6 +83,17 @@ def test_that_no_other_contours_were_tried_is_told() -> None:
     assert said(report_case().assessment, "result")["Contours changed by 1 mm"] == "Other contours were not tried."
 
 
+def test_unknown_clinical_values_that_turn_a_group_over_come_first() -> None:
+    assessment = with_contours(eroded_by_1_mm=0.61)
+    unknown = prediction(imputed=("age", "smoking", "family_history"), imputed_range=(0.52, 0.9))
+    sentences = summary_sentences(replace(assessment, prediction=unknown))
+    assert sentences[:2] == (
+        f"{EXPRESSION}.",
+        f"{RISK}, borderline: other values of age, smoking and family history, not known here, give low; a contour 1 mm smaller "
+        "gives low.",
+    )
+
+
 def test_a_tumour_unlike_the_training_is_said_before_the_score() -> None:
     warning = ScoreWarning("UNLIKE_TRAINING", "The tumour is unlike those of the training: too large.")
     sentences = summary_sentences(report_case(warnings=(warning,)).assessment)
