@@ -136,13 +136,13 @@ def unknown_values_warning(prediction: Prediction, cut_off: CutOff, question: st
         return None
     return ScoreWarning(
         "CLINICAL_VALUES_DECIDE",
-        f"Over the values that may be true of the unknown ones ({in_words(prediction.imputed)}) the score ranges from "
+        f"Over the values that may be true of the unknown ones ({variables_in_words(prediction.imputed)}) the score ranges from "
         f"{score_text(lowest)} to {score_text(highest)}: they decide on which side of the cut-off "
         f"{score_text(cut_off.value)} for {question} it lies.",
     )
 
 
-def in_words(variables: Sequence[str]) -> str:
+def variables_in_words(variables: Sequence[str]) -> str:
     """Return clinical variables as a reader says them, as ``"age and family history"``."""
     *first, last = (name.replace("_", " ") for name in variables)
     return f"{', '.join(first)} and {last}" if first else last

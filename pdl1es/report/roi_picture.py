@@ -23,7 +23,7 @@ from pdl1es.report.roi_panels import (
     tint,
 )
 from pdl1es.report.summary import estimate_sentences
-from pdl1es.report.typeface import picture_font, in_own_letters
+from pdl1es.report.typeface import in_own_letters, picture_font
 
 WIDTH: Final = 1200
 HEIGHT: Final = 900

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pdl1es.assessment import Assessment, group_of, in_words
+from pdl1es.assessment import Assessment, group_of, variables_in_words
 from pdl1es.model.metadata import CutOff
 from pdl1es.report import wording
 from pdl1es.score_warning import ScoreWarning
@@ -104,7 +104,7 @@ def unsettled(assessment: Assessment, cut_off: CutOff) -> str | None:
     ):
         found.insert(
             0,
-            f"other values of {in_words(prediction.imputed)}, not known here, give {_short(_other(cut_off, own))}",
+            f"other values of {variables_in_words(prediction.imputed)}, not known here, give {_short(_other(cut_off, own))}",
         )
     scores = [float(score) for score in prediction.slice_scores]
     count = sum(group_of(score, cut_off) != own for score in scores)

@@ -39,7 +39,7 @@ from pdl1es.report.roi_picture import (
     summary_lines,
 )
 from pdl1es.report.summary import estimate_sentences, summary_sentences
-from pdl1es.report.typeface import picture_font, in_own_letters
+from pdl1es.report.typeface import in_own_letters, picture_font
 from pdl1es.score_warning import ScoreWarning
 from tests.contrast import contour_line, least_contrast
 from tests.report_cases import OPTIONS, ROOT, SMOOTH, WHEN, Case, metadata, prediction, report_case
