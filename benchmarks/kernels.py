@@ -90,6 +90,12 @@ class Fuzz:
         mask.flat[self.random.integers(mask.size)] = True
         return mask
 
+    def as_bytes(self, mask: Any) -> Any:
+        """A mask whose true bytes are 1, or what a segmentation of 2, 255 or anything is through ``view(bool)``."""
+        highest = int(self.random.choice([1, 2, 255]))
+        lowest = int(self.random.choice([1, highest]))
+        return (mask.view(np.uint8) * self.random.integers(lowest, highest + 1, mask.shape, np.uint8)).view(np.bool_)
+
     def filters(self) -> None:
         """The filters on a box in a crop, of any HU that int16 holds."""
         import pywt
@@ -103,6 +109,7 @@ class Fuzz:
         box = tuple(zip(low, high, strict=True))
         mask = self.mask(tuple(b - a for a, b in box))
         voxels = np.count_nonzero(mask)
+        mask = self.as_bytes(mask)
         out = np.empty(voxels, np.float32)
         self.compiled.laplacian_of_gaussian(hu, box, mask, float(random.uniform(0.3, 6)), out)
         self.note(out)
@@ -155,7 +162,7 @@ class Fuzz:
 
     def surface(self) -> None:
         """The mesh of a mask."""
-        mask = np.pad(self.mask(tuple(int(n) for n in self.random.integers(1, 14, 3))), 1)
+        mask = self.as_bytes(np.pad(self.mask(tuple(int(n) for n in self.random.integers(1, 14, 3))), 1))
         counts, positions = np.empty(256, np.int64), np.empty((3, 256), np.int64)
         self.note(self.compiled.surface(mask, counts, positions), counts, positions)
         self.note(self.compiled.coordinate_sums(mask))

@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 
 from pdl1es.features import compiled
 from pdl1es.features.shape import CoordinateSums, Floats, Mesh, features_of_mesh, mesh_sums
+from pdl1es.grid.plain_mask import plain_mask
 
 _MILLIMETRE = (1.0, 1.0, 1.0)
 
 
 def shape_features_by_kernel(mask: NDArray[np.bool_]) -> Floats:
     """As `pdl1es.features.shape.shape_features`, for voxels of 1 mm."""
-    padded = np.pad(mask, 1)
+    padded = np.pad(plain_mask(mask), 1)
     counts, positions = np.empty(256, dtype=np.int64), np.empty((3, 256), dtype=np.int64)
     squares = compiled.surface(padded, counts, positions)
     area, volume = mesh_sums(counts, positions.astype(np.float64), _MILLIMETRE)

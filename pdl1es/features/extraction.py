@@ -29,6 +29,7 @@ from pdl1es.features.radiomic_features import RadiomicFeatures
 from pdl1es.features.region import Crop
 from pdl1es.features.settings import SETTINGS
 from pdl1es.features.texture import batches, texture_features
+from pdl1es.grid.plain_mask import plain_mask
 
 FILTERS: Final = image_filters(SETTINGS, default_path.DEFAULT.filters)
 """The method's filters by the images that they give."""
@@ -55,7 +56,7 @@ def extract_radiomics(
     hu
         int16 Hounsfield units on the 1 mm grid, shape (z, y, x).
     mask
-        bool, same shape: the tumour.
+        bool, same shape: the tumour; any byte but 0 is true.
     threads
         Threads to work with; by default two for a tumour that is worth them, where there are two cores. The values do
         not depend on it.
@@ -78,9 +79,10 @@ def extract_radiomics(
     """
     if hu.ndim != 3 or hu.shape != mask.shape:
         raise ValueError(f"hu and mask must be of one shape (z, y, x), got {hu.shape} and {mask.shape}")
+    mask = plain_mask(mask)
     if not mask.any():
         raise ValueError("the mask is empty")
-    crop = Crop.around(hu, mask.astype(np.bool_, copy=False), SETTINGS.setting.pad_distance)
+    crop = Crop.around(hu, mask, SETTINGS.setting.pad_distance)
     if sum(length > 1 for length in crop.mask.shape) < 2:
         # pyradiomics refuses a line of voxels (minimumROIDimensions is 2).
         return RadiomicFeatures(np.full(len(FEATURE_NAMES), np.nan))

@@ -16,6 +16,7 @@ from pdl1es.features.prepared_class import SILENT
 from pdl1es.features.region import Crop
 from pdl1es.features.settings import SETTINGS
 from pdl1es.grid.bounding_box import bounding_box
+from pdl1es.grid.plain_mask import plain_mask
 
 KERNEL_RADIUS: Final = 1
 """pyradiomics' default: each voxel's 3 x 3 neighbourhood in its slice."""
@@ -56,6 +57,7 @@ def feature_map(hu: NDArray[np.int16], mask: NDArray[np.bool_], feature_name: st
     feature_class, _, feature = rest.partition("_")
     if feature_name not in FEATURE_NAMES or feature_class == "shape":
         raise ValueError(f"no map of {feature_name!r}: it is not one of the method's first-order or texture features")
+    mask = plain_mask(mask)
     if not 0 <= z < len(mask) or not mask[z].any():
         raise ValueError(f"the tumour does not reach slice {z}")
     box = bounding_box(mask)

@@ -15,6 +15,7 @@ from radiomics.shape import RadiomicsShape
 from pdl1es.features.names import FEATURES_BY_CLASS
 from pdl1es.features.prepared_class import PreparedClass
 from pdl1es.grid.diameter import largest_distance
+from pdl1es.grid.plain_mask import plain_mask
 
 Floats = NDArray[np.float64]
 
@@ -93,7 +94,7 @@ def shape_features(mask: NDArray[np.bool_], *, spacing: tuple[float, float, floa
     Floats
         Shape (14,), in the order of ``FEATURES_BY_CLASS``.
     """
-    padded = np.pad(mask, 1)
+    padded = np.pad(plain_mask(mask), 1)
     area, volume = surface(padded, spacing)
     return features_of_mesh(padded, spacing, Mesh(area, volume, diameters(padded, np.array(spacing))), _sums(padded))
 

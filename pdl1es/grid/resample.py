@@ -24,6 +24,7 @@ from pdl1es.grid.bounding_box import bounding_box
 from pdl1es.grid.interpolation import between, interpolate_plane, linear_weights
 from pdl1es.grid.minimum_size import shortfall
 from pdl1es.grid.placement import PlacedMask, Stack
+from pdl1es.grid.plain_mask import plain_mask
 from pdl1es.grid.whole_slice import WholeSlice
 from pdl1es.method import FLOOR_HU, MASK_THRESHOLD, NOISE_FLOOR_HU, RADIOMICS_MARGIN_MM
 
@@ -74,6 +75,12 @@ class TumourVolume:
     scan_high: Node
     padding: NDArray[np.bool_] | None = None
     whole_slice: WholeSlice | None = None
+
+    def __post_init__(self) -> None:
+        """Keep masks whose bytes are 0 and 1, as every count of voxels needs."""
+        object.__setattr__(self, "mask", plain_mask(self.mask))
+        if self.padding is not None:
+            object.__setattr__(self, "padding", plain_mask(self.padding))
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.hu.shape))

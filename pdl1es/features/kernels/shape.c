@@ -12,7 +12,9 @@
 
 #include "kernels.h"
 
-/* Count the cubes by their number: bit 4 z + 2 y + x is voxel (z, y, x); and add up their positions along z, y and x.
+/* Any byte but 0 is tumour: numpy's bool may hold others than 1.
+ *
+ * Count the cubes by their number: bit 4 z + 2 y + x is voxel (z, y, x); and add up their positions along z, y and x.
  * Cubes without surface (0 and 255) are left out. */
 int count_cubes(const uint8_t *mask, const ptrdiff_t shape[3], int64_t counts[256], int64_t positions[3][256])
 {
@@ -26,7 +28,7 @@ int count_cubes(const uint8_t *mask, const ptrdiff_t shape[3], int64_t counts[25
             const uint8_t *a = mask + (z * rows + y) * columns, *b = a + columns;
             const uint8_t *c = a + rows * columns, *d = c + columns;
             for (ptrdiff_t x = 0; x < columns; x++)
-                corners[x] = (uint8_t)(a[x] | b[x] << 2 | c[x] << 4 | d[x] << 6);
+                corners[x] = (uint8_t)((a[x] != 0) | (b[x] != 0) << 2 | (c[x] != 0) << 4 | (d[x] != 0) << 6);
             for (ptrdiff_t x = 0; x < columns - 1; x++) {
                 const int number = corners[x] | corners[x + 1] << 1;
                 if (number == 0 || number == 255) continue;
@@ -107,8 +109,8 @@ static void ends_of(const uint8_t *a, const uint8_t *b, ptrdiff_t n, int32_t *fi
 {
     ptrdiff_t low = 0, high = n - 1;
     if (b) {
-        while (low < n && a[low] == b[low]) low++;
-        while (high >= low && a[high] == b[high]) high--;
+        while (low < n && !a[low] == !b[low]) low++;
+        while (high >= low && !a[high] == !b[high]) high--;
     } else {
         while (low < n && !a[low]) low++;
         while (high >= low && !a[high]) high--;

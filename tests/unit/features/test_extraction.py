@@ -12,7 +12,9 @@ import yaml
 from numpy.typing import NDArray
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 
+from pdl1es.features import default_path, extraction_path
 from pdl1es.features.extraction import extract_radiomics
+from pdl1es.features.extraction_path import ExtractionPath
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.features.settings_file import radiomics_settings_text
 from pdl1es.method import RADIOMICS_MARGIN_MM
@@ -60,6 +62,21 @@ def test_the_layout_of_the_arrays_in_memory_changes_no_bit(tumour: Tumour) -> No
     expected = extract_radiomics(tumour.hu, tumour.mask).values.tobytes()
     assert extract_radiomics(np.asfortranarray(tumour.hu), np.asfortranarray(tumour.mask)).values.tobytes() == expected
     assert extract_radiomics(np.repeat(tumour.hu, 2, axis=0)[::2], tumour.mask).values.tobytes() == expected
+
+
+@pytest.mark.parametrize("path", [extraction_path.NUMPY, default_path.DEFAULT], ids=lambda path: path.name)
+@pytest.mark.parametrize("value", [2, 255])
+def test_a_segmentation_of_2_or_255_seen_as_bool_is_the_same_tumour(
+    tumour: Tumour, value: int, path: ExtractionPath
+) -> None:
+    """``view(bool)`` keeps the bytes, with which numpy and compiled code would count."""
+    bytes_kept = (tumour.mask * np.uint8(value)).view(np.bool_)
+    found = extract_radiomics(tumour.hu, bytes_kept, path=path).values.tobytes()
+    assert found == extract_radiomics(tumour.hu, tumour.mask).values.tobytes()
+    labels = tumour.mask * np.int32(value)
+    assert extract_radiomics(tumour.hu, labels, path=path).values.tobytes() == found  # type: ignore[arg-type]
+    assert path.shape_features(bytes_kept).tobytes() == path.shape_features(tumour.mask).tobytes()
+    assert bytes_kept.view(np.uint8).max() == value, "the caller's array is left as it was"
 
 
 def test_the_arrays_are_left_as_they_were(tumour: Tumour) -> None:

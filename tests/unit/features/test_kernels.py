@@ -120,6 +120,17 @@ def test_shape_is_the_same_to_the_bit(tumour: tuple[NDArray[np.int16], NDArray[n
         assert compiled_shape.shape_features_by_kernel(mask).tobytes() == shape.shape_features(mask).tobytes()
 
 
+@pytest.mark.parametrize("value", [2, 255])
+def test_any_byte_but_0_is_tumour_to_the_surface(value: int) -> None:
+    mask = np.pad(np.random.default_rng(0).random((6, 7, 8)) < 0.6, 1)
+    results = []
+    for one in (mask, (mask * np.uint8(value)).view(np.bool_)):
+        counts, positions = np.empty(256, np.int64), np.empty((3, 256), np.int64)
+        squares = compiled.surface(one, counts, positions)
+        results.append((squares, compiled.coordinate_sums(one), counts.tolist(), positions.tolist()))
+    assert results[0] == results[1]
+
+
 @settings(max_examples=15, deadline=None)
 @given(tumours())
 def test_all_features_are_the_same_to_the_bit(tumour: tuple[NDArray[np.int16], NDArray[np.bool_]]) -> None:

@@ -525,3 +525,24 @@ def test_the_whole_slice_at_the_largest_area_holds_the_same_values_as_the_crop_a
     assert np.array_equal(whole.hu[top : top + crop.shape[0], left : left + crop.shape[1]], crop)
     assert crop.size < whole.hu.size
     assert extract_patches(volume).whole_slice is whole
+
+
+def test_a_volume_holds_a_mask_whose_bytes_are_0_and_1() -> None:
+    """A segmentation of 0 and 255 seen through ``view(bool)`` keeps its bytes; voxels are counted with them."""
+    octets = np.zeros((3, 4, 5), np.uint8)
+    octets[1, 1:3, 1:3] = 255
+    given = octets.view(np.bool_)
+    volume = TumourVolume(
+        hu=np.zeros(given.shape, np.int16),
+        mask=given,
+        origin=(0, 0, 0),
+        axes=np.eye(3),
+        scan_low=(0, 0, 0),
+        scan_high=(4, 3, 2),
+        padding=given,
+    )
+    for mask in (volume.mask, volume.padding):
+        assert mask is not None
+        assert set(mask.view(np.uint8).ravel().tolist()) == {0, 1}
+        assert np.array_equal(mask.view(np.uint8), octets // 255)
+    assert octets.max() == 255, "the caller's array is left as it was"
