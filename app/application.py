@@ -94,7 +94,7 @@ class PDL1ESApplication(Application):
         Raises
         ------
         Exception
-            The last operator has no outcome for it: a `ClinicalFileError`.
+            The last operator has no outcome for it: a `ClinicalFileError`, or an `EarlierReportError`.
         """
         received = self.end.received
         if isinstance(received, Stopped):

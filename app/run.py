@@ -30,6 +30,8 @@ def run_operators(request: RunRequest, model: FusionModel, output_folder: Path, 
     ------
     pdl1es.clinical.ClinicalFileError
         What was given does not follow its schema.
+    pdl1es.report.earlier_reports.EarlierReportError
+        An earlier report that was named is of another study.
     """
     application = PDL1ESApplication(request, model, output_folder, watch)
     application.run()

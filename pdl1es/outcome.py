@@ -14,8 +14,9 @@ from pdl1es.dicom.selection.left_out import with_left_out
 from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.exit_code import ExitCode
-from pdl1es.report.build import build_fhir, build_refusal_sr, replaced_reports, with_key_objects
+from pdl1es.report.build import build_fhir, build_refusal_fhir, build_refusal_sr, replaced_reports, with_key_objects
 from pdl1es.report.delivery import FHIR_FILE, Delivery
+from pdl1es.report.earlier_reports import require_reports_of
 from pdl1es.report.result import failed_result, refused_result, scored_result
 from pdl1es.report.result_schema import ReportFile, ResultDocument
 
@@ -64,9 +65,13 @@ def deliver(end: ChainEnd, request: RunRequest, output_folder: Path, seconds: Ma
     ------
     pdl1es.clinical.ClinicalFileError
         Where that ended the chain: an error of usage, not of the study.
+    pdl1es.report.earlier_reports.EarlierReportError
+        An earlier report that was named is of another study: likewise.
     """
     if isinstance(end.error, ClinicalFileError):
         raise end.error
+    if end.study is not None:
+        require_reports_of(end.study, request.earlier)
     delivery = Delivery(output_folder, mode=request.settings.report.mode)
     try:
         try:
@@ -117,16 +122,23 @@ def _refused(
     """Write the result of a study that was turned away, and its report where the settings want one."""
     logger.error("%s", refusal)
     reports: tuple[ReportFile, ...] = ()
+    bundle = None
     if request.settings.report_refusals:
         if study is None:  # refused because of the model, before the study was read
             study = _study_or_none(request)
-        report = build_refusal_sr(refusal, study, request.report_options) if study is not None else None
-        if report is not None:
+        options = request.report_options
+        report = build_refusal_sr(refusal, study, options) if study is not None else None
+        if study is not None and report is not None:
             try:
                 reports = (delivery.deliver(report),)
+                content = None
+                if "fhir" in request.settings.outputs:
+                    content = build_refusal_fhir(refusal, study, options, (report,))
+                if content is not None:
+                    bundle = delivery.deliver_document(FHIR_FILE, content)
             except Refusal as unwritable:
                 logger.error("%s", unwritable)
-    result = refused_result(refusal, study=study, seconds=seconds, when=request.when, reports=reports)
+    result = refused_result(refusal, study=study, seconds=seconds, when=request.when, reports=reports, fhir=bundle)
     return _ended(ExitCode.REPORT_WRITTEN if reports else ExitCode.REFUSED, result, delivery, refusal)
 
 

@@ -21,7 +21,7 @@ from pdl1es.model.folder import model_folder_of
 from pdl1es.model.fusion import FusionModel
 from pdl1es.outcome import Outcome, deliver
 from pdl1es.report.clock import report_time
-from pdl1es.report.earlier_reports import read_earlier_reports
+from pdl1es.report.earlier_reports import EarlierReportError, read_earlier_reports
 from pdl1es.settings import Settings
 from pdl1es.stopwatch import Stopwatch
 
@@ -111,7 +111,7 @@ def run_study(
     pdl1es.clinical.ClinicalFileError
         Where ``clinical_file`` does not follow its schema: an error of usage, not of the study.
     pdl1es.report.earlier_reports.EarlierReportError
-        Where one of ``earlier_files`` names no earlier report: likewise.
+        Where one of ``earlier_files`` names no earlier report, or one of another study: likewise.
     """
     with free_text_shown(settings.report.show_free_text):
         earlier = tuple(instance for file in earlier_files for instance in read_earlier_reports(file))
@@ -136,7 +136,7 @@ def _run(request: RunRequest, output_folder: Path, model_folder: Path, execute: 
                     threads=settings.model.threads,
                 )
             return execute(request, model, output_folder, watch)
-    except ClinicalFileError:
+    except (ClinicalFileError, EarlierReportError):
         raise
     except Exception as error:  # noqa: BLE001 - the model's refusal, or a defect outside the steps: deliver() tells it
         return deliver(ChainEnd(None, error=error), request, output_folder, watch.seconds)

@@ -56,9 +56,8 @@ def build_sr(
     BuiltReport
         Comprehensive SR, TID 1500.
     """
-    from pdl1es.report.instance_number import next_instance_number
+    from pdl1es.report.instance_number import report_instance_number
     from pdl1es.report.structured_report import build_structured_report
-    from pdl1es.report.uids import series_uid
 
     predecessors = replaced_reports(assessment, options, study)
     study = _with_earlier(study, options)
@@ -67,7 +66,7 @@ def build_sr(
         options,
         predecessors=predecessors,
         cam=cam.dataset if cam is not None else None,
-        instance_number=next_instance_number(study, series_uid(assessment, "sr")),
+        instance_number=report_instance_number(assessment, study),
     )
     return BuiltReport("sr", dataset)
 
@@ -247,6 +246,37 @@ def build_refusal_sr(refusal: Refusal, study: Study, options: ReportOptions) -> 
     if instance is None:
         return None
     return BuiltReport("sr", build_refusal_report(refusal, instance, options, study=_with_earlier(study, options)))
+
+
+def build_refusal_fhir(
+    refusal: Refusal, study: Study, options: ReportOptions, reports: tuple[BuiltReport, ...]
+) -> bytes | None:
+    """Build the FHIR Bundle that says that a study was not analysed, and why.
+
+    Parameters
+    ----------
+    refusal
+        Why.
+    study
+        What the input held.
+    options
+        How.
+    reports
+        From `build_refusal_sr`.
+
+    Returns
+    -------
+    bytes or None
+        JSON, FHIR R4; None where it is not known whose report it would be.
+    """
+    from pdl1es.report.fhir import refusal_fhir_bundle
+    from pdl1es.report.refusal_report import header_to_file_under, replaced_refusals
+
+    instance = header_to_file_under(refusal, study)
+    if instance is None:
+        return None
+    predecessors = replaced_refusals(_with_earlier(study, options), instance.study_instance_uid)
+    return refusal_fhir_bundle(refusal, instance, options, reports, predecessors=predecessors)
 
 
 def _with_earlier(study: Study | None, options: ReportOptions) -> Study | None:

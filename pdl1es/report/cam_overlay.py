@@ -14,7 +14,7 @@ from pdl1es.dicom.coded_concept import Code
 from pdl1es.dicom.study import Study
 from pdl1es.report import wording
 from pdl1es.report.codes import REFERENCED_SEGMENT, REGION_IN_SPACE, code_sequence_item
-from pdl1es.report.instance_number import next_instance_number
+from pdl1es.report.instance_number import report_instance_number
 from pdl1es.report.options import ReportOptions
 from pdl1es.report.references import sop_reference
 from pdl1es.report.roi_picture import frame_order
@@ -48,7 +48,7 @@ def build_cam_overlay(
         `study_context.encode` makes a file of it.
     """
     picture = _picture(assessment, options, pictures)
-    picture.InstanceNumber = next_instance_number(study, picture.SeriesInstanceUID)
+    picture.InstanceNumber = report_instance_number(assessment, study)
     return scored_study(assessment, options).complete(picture, "Scored the tumour and drew the class activation map")
 
 

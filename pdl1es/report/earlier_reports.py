@@ -19,6 +19,7 @@ from pydicom.uid import UID
 from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError
 from pdl1es.dicom.header import read_instance
 from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.study import Study
 from pdl1es.regular_file import read_regular_file
 from pdl1es.report.predecessors import is_own_report
 
@@ -39,7 +40,7 @@ _UIDS: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInst
 
 
 class EarlierReportError(ValueError):
-    """A file named as an earlier report is none; the message names the file and what is wrong."""
+    """A file named as an earlier report is none, or of another study; the message names the file and what is wrong."""
 
 
 def read_earlier_reports(file: Path) -> tuple[Instance, ...]:
@@ -73,6 +74,30 @@ def read_earlier_reports(file: Path) -> tuple[Instance, ...]:
     if not is_own_report(instance):
         raise EarlierReportError(f"{file.name} is no report of this software")
     return (instance,)
+
+
+def require_reports_of(study: Study, earlier: tuple[Instance, ...]) -> None:
+    """Require that each file that was named holds a report of the study.
+
+    Parameters
+    ----------
+    study
+        What the input holds.
+    earlier
+        From `read_earlier_reports`.
+
+    Raises
+    ------
+    EarlierReportError
+        All reports of a file are of other studies: a new report would replace none of them.
+    """
+    studies = {instance.study_instance_uid for instance in study.instances}
+    for file in dict.fromkeys(instance.path for instance in earlier):
+        others = {instance.study_instance_uid for instance in earlier if instance.path == file}
+        if studies and not studies & others:
+            raise EarlierReportError(
+                f"{file.name} holds no report of the study {min(studies)}, but of another one ({min(others)})"
+            )
 
 
 def _answer(content: bytes, file: Path) -> list[Instance]:

@@ -11,7 +11,7 @@ from pdl1es.assessment import Assessment
 from pdl1es.dicom.study import Study
 from pdl1es.report import wording
 from pdl1es.report.codes import REPORT_TITLE, code_sequence_item
-from pdl1es.report.instance_number import next_instance_number
+from pdl1es.report.instance_number import report_instance_number
 from pdl1es.report.options import ReportOptions
 from pdl1es.report.pdf_page import report_page
 from pdl1es.report.predecessors import find_predecessors
@@ -59,7 +59,7 @@ def build_encapsulated_pdf(
     document.SoftwareVersions = software.version
     document.ConversionType = "WSD"
     # Encapsulated Document
-    document.InstanceNumber = next_instance_number(study, document.SeriesInstanceUID)
+    document.InstanceNumber = report_instance_number(assessment, study)
     document.AcquisitionDateTime = ""
     document.BurnedInAnnotation = "YES"
     document.RecognizableVisualFeatures = "NO"

@@ -21,13 +21,16 @@ from pydicom.valuerep import PersonName
 
 from pdl1es.assessment import Assessment
 from pdl1es.dicom.coded_concept import Code
+from pdl1es.dicom.instance import Instance
+from pdl1es.errors import Refusal
 from pdl1es.report import codes as concept
 from pdl1es.report import wording
 from pdl1es.report.delivery import BuiltReport
 from pdl1es.report.options import ReportOptions
 from pdl1es.report.predecessors import Predecessor
+from pdl1es.report.refusal_report import refusal_sentences, technical_lines
 from pdl1es.report.statements import ReportStatement, Section, report_statements
-from pdl1es.report.study_context import copy_patient_and_study, scored_study
+from pdl1es.report.study_context import copy_patient_and_study, refused_study, scored_study
 from pdl1es.report.uids import derived_uid, lesion_key, tracking
 
 OBSERVED: Final[tuple[Section, ...]] = ("result", "why", "tumour")
@@ -53,6 +56,10 @@ _HEADINGS: Final[dict[Section, str]] = {
     "limits": "What it applies to, and its limits",
     "model": "Model",
 }
+_RADIOLOGY: Final = {
+    "coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "RAD", "display": "Radiology"}]
+}
+_XHTML: Final = 'xmlns="http://www.w3.org/1999/xhtml"'
 _GENDERS: Final = {"M": "male", "F": "female", "O": "other"}
 
 
@@ -103,13 +110,93 @@ def fhir_bundle(
         (urls["device"], _device(assessment, options)),
         *observations,
     ]
+    return _bundle(entries, study.when)
+
+
+def refusal_fhir_bundle(
+    refusal: Refusal,
+    instance: Instance,
+    options: ReportOptions,
+    reports: tuple[BuiltReport, ...] = (),
+    *,
+    predecessors: tuple[Predecessor, ...] = (),
+) -> bytes:
+    """Return the Bundle of a study that was not analysed: a DiagnosticReport without Observations.
+
+    Parameters
+    ----------
+    refusal
+        Why there is no score.
+    instance
+        From `refusal_report.header_to_file_under`.
+    options
+        What the run's reports have in common.
+    reports
+        The run's structured report, whose UID identifies the DiagnosticReport.
+    predecessors
+        From `refusal_report.replaced_refusals`.
+
+    Returns
+    -------
+    bytes
+        JSON, UTF-8. The report has status cancelled (FHIR R4: the measurement was not started or not completed).
+    """
+    study = refused_study(instance.header, options)
+    header = Dataset()
+    copy_patient_and_study(study.header, header)
+    urls = {
+        name: _url(name, ("refusal", instance.study_instance_uid, refusal.code.name, study.when.isoformat()))
+        for name in ("patient", "study", "device", "report")
+    }
+    (_, notice), *told = refusal_sentences(refusal, predecessors)
+    told += [(concept.REFUSAL_REASON, refusal.code.name), *technical_lines(refusal)]
+    lines = "".join(f"<li>{escape(name.meaning)}: {escape(text)}</li>" for name, text in told)
+    effective, software = _when(header, study.offset), options.software
+    report = {
+        "resourceType": "DiagnosticReport",
+        "text": {"status": "generated", "div": f"<div {_XHTML}><p>{escape(notice)}</p><ul>{lines}</ul></div>"},
+        "identifier": [_uid(built.sop_instance_uid) for built in reports if built.kind == "sr"],
+        "status": "cancelled",
+        "category": [_RADIOLOGY],
+        "code": {**_concept(_DIAGNOSTIC_IMAGING), "text": concept.NOT_ANALYSED_TITLE.meaning},
+        "subject": {"reference": urls["patient"]},
+        "effectiveDateTime": effective,
+        "issued": _instant(study.when),
+        "imagingStudy": [{"reference": urls["study"]}],
+        "conclusion": f"{notice} {told[0][1]}",
+    }
+    imaging = {
+        "resourceType": "ImagingStudy",
+        "identifier": _study_identifiers(instance.study_instance_uid, header),
+        "status": "available",
+        "subject": {"reference": urls["patient"]},
+        "started": effective,
+    }
+    device = {
+        "resourceType": "Device",
+        "identifier": [_uid(str(software.device_uid_with(None)))],
+        "manufacturer": software.manufacturer,
+        "deviceName": [{"name": software.name, "type": "model-name"}],
+        "version": [{"type": {"text": "software"}, "value": software.version}],
+    }
+    entries = [("report", report), ("patient", _patient(header)), ("study", imaging), ("device", device)]
+    return _bundle([(urls[name], resource) for name, resource in entries], study.when)
+
+
+def _bundle(entries: list[tuple[str, dict[str, Any]]], when: datetime) -> bytes:
     bundle = {
         "resourceType": "Bundle",
         "type": "collection",
-        "timestamp": _instant(study.when),
+        "timestamp": _instant(when),
         "entry": [{"fullUrl": url, "resource": _without_empty(resource)} for url, resource in entries],
     }
     return (json.dumps(bundle, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def _study_identifiers(study_instance_uid: str, header: Dataset) -> list[dict[str, Any]]:
+    accession = str(header.get("AccessionNumber", "") or "").strip()
+    numbered = [{"type": _identifier_type("ACSN"), "value": accession}] if accession else []
+    return [_uid(study_instance_uid), *numbered]
 
 
 def _report(
@@ -127,13 +214,7 @@ def _report(
         "text": {"status": "generated", "div": _narrative(statements)},
         "identifier": [_uid(written["sr"].sop_instance_uid)] if "sr" in written else [],
         "status": "preliminary",
-        "category": [
-            {
-                "coding": [
-                    {"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "RAD", "display": "Radiology"}
-                ]
-            }
-        ],
+        "category": [_RADIOLOGY],
         "code": {**_concept(_DIAGNOSTIC_IMAGING), "text": "PD-L1 expression score from chest CT (PD-L1ES)"},
         "subject": {"reference": urls["patient"]},
         "result": [{"reference": url} for url in results],
@@ -229,13 +310,9 @@ def _patient(header: Dataset) -> dict[str, Any]:
 def _imaging_study(assessment: Assessment, header: Dataset, offset: str | None, urls: dict[str, str]) -> dict[str, Any]:
     ct = assessment.selection.ct
     drawn = assessment.selection.segmentation.instance
-    accession = str(header.get("AccessionNumber", "") or "").strip()
     return {
         "resourceType": "ImagingStudy",
-        "identifier": [
-            _uid(ct.study_instance_uid),
-            *([{"type": _identifier_type("ACSN"), "value": accession}] if accession else []),
-        ],
+        "identifier": _study_identifiers(ct.study_instance_uid, header),
         "status": "available",
         "subject": {"reference": urls["patient"]},
         "started": _when(header, offset),
@@ -282,7 +359,7 @@ def _narrative(statements: tuple[ReportStatement, ...]) -> str:
             lines = "".join(f"<li>{escape(s.label)}: {escape(s.words)}</li>" for s in said)
             lines = f"<h3>{escape(heading)}</h3><ul>{lines}</ul>"
         parts.append(lines)
-    return f'<div xmlns="http://www.w3.org/1999/xhtml">{"".join(parts)}</div>'
+    return f"<div {_XHTML}>{''.join(parts)}</div>"
 
 
 def _pdf(page: BuiltReport) -> bytes:

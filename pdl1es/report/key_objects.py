@@ -15,7 +15,7 @@ from pdl1es.report import wording
 from pdl1es.report.codes import code_sequence_item
 from pdl1es.report.content_items import header_items
 from pdl1es.report.delivery import BuiltReport
-from pdl1es.report.instance_number import next_instance_number
+from pdl1es.report.instance_number import report_instance_number
 from pdl1es.report.options import ReportOptions
 from pdl1es.report.predecessors import find_predecessors
 from pdl1es.report.references import ObjectReference, hierarchical_references, sop_reference
@@ -65,7 +65,7 @@ def build_key_object_selection(
     document.Manufacturer = options.software.manufacturer
     document.ManufacturerModelName = options.software.name
     # Key Object Document
-    document.InstanceNumber = next_instance_number(study, document.SeriesInstanceUID)
+    document.InstanceNumber = report_instance_number(assessment, study)
     document.CurrentRequestedProcedureEvidenceSequence = hierarchical_references(references)
     # SR Document Content
     document.ValueType = "CONTAINER"

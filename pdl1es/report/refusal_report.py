@@ -16,7 +16,7 @@ from pdl1es.report import wording
 from pdl1es.report.content_items import code_item, container, header_items, text_item
 from pdl1es.report.instance_number import next_instance_number
 from pdl1es.report.options import ReportOptions
-from pdl1es.report.predecessors import find_predecessors
+from pdl1es.report.predecessors import Predecessor, find_predecessors
 from pdl1es.report.structured_report import comprehensive_sr, replace_documents
 from pdl1es.report.study_context import refused_study
 from pdl1es.report.uids import derived_uid
@@ -105,6 +105,71 @@ def header_to_file_under(refusal: Refusal, study: Study | None) -> Instance | No
     return next(ct, filable[0] if filable else None)
 
 
+def refusal_sentences(refusal: Refusal, predecessors: tuple[Predecessor, ...]) -> tuple[tuple[Code, str], ...]:
+    """Return what a reader is told of a refusal: that there is no score, what to do, why.
+
+    Parameters
+    ----------
+    refusal
+        Why there is no score.
+    predecessors
+        Earlier reports that the new one replaces.
+
+    Returns
+    -------
+    tuple of Code and str
+        What each sentence is about, and the sentence; the notice first.
+    """
+    return (
+        (concept.NOTICE, NOTICE),
+        (concept.REFUSAL_REMEDY, _sentence(refusal.remedy)),
+        (concept.REFUSAL_MEANING, _sentence(refusal.code.row.meaning)),
+        (concept.REFUSAL_FOUND, _sentence(refusal.found)),
+        *([(concept.REPLACES, wording.replaces(predecessors))] if predecessors else []),
+    )
+
+
+def technical_lines(refusal: Refusal) -> tuple[tuple[Code, str], ...]:
+    """Return attribute and object at fault, for whoever mends it.
+
+    Parameters
+    ----------
+    refusal
+        Why there is no score.
+
+    Returns
+    -------
+    tuple of Code and str
+        Only what the refusal names.
+    """
+    lines = (
+        (
+            concept.REFUSAL_ATTRIBUTE,
+            f"{refusal.tag} = {refusal.value if refusal.value is not None else 'absent'}" if refusal.tag else None,
+        ),
+        (concept.REFUSAL_OBJECT, f"UID {refusal.uid}" if refusal.uid else None),
+    )
+    return tuple((name, text) for name, text in lines if text)
+
+
+def replaced_refusals(study: Study | None, study_instance_uid: str) -> tuple[Predecessor, ...]:
+    """Find the earlier reports that the report of a refusal replaces: those of refusals, never a scored one.
+
+    Parameters
+    ----------
+    study
+        What the input held.
+    study_instance_uid
+        Of the study that was refused.
+
+    Returns
+    -------
+    tuple of Predecessor
+    """
+    earlier = find_predecessors(study, study_instance_uid) if study is not None else ()
+    return tuple(predecessor for predecessor in earlier if not predecessor.analysed)
+
+
 def build_refusal_report(
     refusal: Refusal, instance: Instance, options: ReportOptions, *, study: Study | None = None
 ) -> Dataset:
@@ -130,27 +195,15 @@ def build_refusal_report(
     """
     context = refused_study(instance.header, options)
     series = derived_uid("series", "refusal", instance.study_instance_uid)
-    earlier = find_predecessors(study, instance.study_instance_uid) if study is not None else ()
-    predecessors = tuple(predecessor for predecessor in earlier if not predecessor.analysed)
+    predecessors = replaced_refusals(study, instance.study_instance_uid)
     root = container(concept.NOT_ANALYSED_TITLE, root=True)
-    technical = [
-        (
-            concept.REFUSAL_ATTRIBUTE,
-            f"{refusal.tag} = {refusal.value if refusal.value is not None else 'absent'}" if refusal.tag else None,
-        ),
-        (concept.REFUSAL_OBJECT, f"UID {refusal.uid}" if refusal.uid else None),
-    ]
     # For a reader first: that there is no score, what to do, why. Tags and codes are for whoever mends it.
     items: list[ContentItem] = [
-        text_item(concept.NOTICE, NOTICE),
-        text_item(concept.REFUSAL_REMEDY, _sentence(refusal.remedy)),
-        text_item(concept.REFUSAL_MEANING, _sentence(refusal.code.row.meaning)),
-        text_item(concept.REFUSAL_FOUND, _sentence(refusal.found)),
-        *([text_item(concept.REPLACES, wording.replaces(predecessors))] if predecessors else []),
+        *(text_item(name, text) for name, text in refusal_sentences(refusal, predecessors)),
         *header_items(options.software, instance.header),
         code_item(concept.SUMMARY_OF_ANALYSES, concept.NOT_ATTEMPTED),
         code_item(concept.REFUSAL_REASON, refusal_code(refusal.code)),
-        *(text_item(name, text) for name, text in technical if text),
+        *(text_item(name, text) for name, text in technical_lines(refusal)),
     ]
     root.ContentSequence.extend(items)
     report = comprehensive_sr(

@@ -109,6 +109,7 @@ def refused_result(
     seconds: Mapping[str, float],
     when: datetime,
     reports: tuple[ReportFile, ...] = (),
+    fhir: str | None = None,
 ) -> ResultDocument:
     """Return the document of a study that was turned away.
 
@@ -124,6 +125,8 @@ def refused_result(
         Aware time of the run.
     reports
         The refusal's own report, where one was written.
+    fhir
+        Name of its FHIR Bundle, where one was written.
 
     Returns
     -------
@@ -146,6 +149,7 @@ def refused_result(
             remedy=refusal.remedy,
         ),
         reports=reports,
+        fhir=fhir,
     )
 
 

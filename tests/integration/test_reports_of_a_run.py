@@ -11,6 +11,7 @@ import pydicom
 import pytest
 
 from pdl1es.phantom.dicom import PhantomStudy
+from pdl1es.report.earlier_reports import EarlierReportError
 from pdl1es.run import run_study
 from pdl1es.settings import ReportSettings, Settings
 from tests.integration.chain_runs import WHEN, Score, Scored
@@ -130,6 +131,32 @@ def test_a_refusals_report_is_delivered_with_exit_code_0(score: Score, without_s
         item for item in refused.report.ContentSequence if item.ConceptNameCodeSequence[0].CodeMeaning == "Reason"
     )
     assert reason.ConceptCodeSequence[0].CodeMeaning == "NO_SEG"
+
+
+def test_a_refusal_is_told_in_fhir_too_where_that_is_asked_for(score: Score, without_seg: Path) -> None:
+    refused = score(without_seg, report_refusals=True, outputs=("sr", "fhir"))
+    assert refused.result["fhir"] == "fhir.json"
+    report = json.loads((refused.folder / "fhir.json").read_bytes())["entry"][0]["resource"]
+    assert report["conclusion"].startswith("PD-L1ES did not analyse this study")
+    assert report["identifier"][0]["value"] == f"urn:oid:{refused.report.SOPInstanceUID}"
+
+
+def test_an_earlier_report_of_another_study_is_an_error_of_usage_and_nothing_is_written(
+    everything: Scored, without_seg: Path, repository: Path, tmp_path: Path
+) -> None:
+    foreign = pydicom.dcmread(kinds(everything)["sr"])
+    foreign.StudyInstanceUID = "2.25.4711"
+    foreign.save_as(tmp_path / "foreign.dcm")
+    with pytest.raises(EarlierReportError, match=r"foreign\.dcm holds no report of the study"):
+        run_study(
+            without_seg,
+            tmp_path / "out",
+            settings=Settings(),
+            model_folder=repository / "models",
+            earlier_files=[tmp_path / "foreign.dcm"],
+            when=WHEN,
+        )
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_two_patients_in_one_folder_get_no_report_even_then(

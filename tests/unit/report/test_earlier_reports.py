@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from pdl1es.report.build import build_sr
-from pdl1es.report.earlier_reports import EarlierReportError, read_earlier_reports
+from pdl1es.report.earlier_reports import EarlierReportError, read_earlier_reports, require_reports_of
 from pdl1es.report.study_context import encode
 from tests.report_cases import OPTIONS, Case, report_case
 from tests.unit.report.test_refusals_and_predecessors import items, predecessors_of, refused, study_of
@@ -92,6 +93,22 @@ def test_a_dicom_object_of_others_is_no_earlier_report(case: Case, tmp_path: Pat
     (tmp_path / "ct.dcm").write_bytes(encode(case.ct[0]))
     with pytest.raises(EarlierReportError, match="is no report of this software"):
         read_earlier_reports(tmp_path / "ct.dcm")
+
+
+def test_a_file_whose_reports_are_all_of_other_studies_is_an_error_that_names_both(
+    case: Case, report: Dataset, tmp_path: Path
+) -> None:
+    other = deepcopy(report)
+    other.StudyInstanceUID = "2.25.4711"
+    (tmp_path / "other.dcm").write_bytes(encode(other))
+    (tmp_path / "both.json").write_text(json.dumps(answer(other, report)))
+    (tmp_path / "none.json").write_text("[]")
+    study = study_of(case)
+    for harmless in ("both.json", "none.json"):
+        require_reports_of(study, read_earlier_reports(tmp_path / harmless))
+    named = (*read_earlier_reports(tmp_path / "both.json"), *read_earlier_reports(tmp_path / "other.dcm"))
+    with pytest.raises(EarlierReportError, match=rf"other.dcm .* {report.StudyInstanceUID}, .* \(2.25.4711\)"):
+        require_reports_of(study, named)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,17 @@ from fhir.resources.R4B.bundle import Bundle
 
 from pdl1es.assessment import Assessment
 from pdl1es.clinical import ClinicalValue
+from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.study import Study
+from pdl1es.errors import Refusal, RefusalCode
 from pdl1es.model.metadata import CutOff
-from pdl1es.report.build import build_pdf, build_sr, draw_roi
+from pdl1es.report.build import build_pdf, build_refusal_fhir, build_refusal_sr, build_sr, draw_roi
 from pdl1es.report.delivery import FHIR_FILE, Delivery
 from pdl1es.report.fhir import fhir_bundle
 from pdl1es.report.result import failed_result, scored_result
 from pdl1es.report.statements import report_statements
 from pdl1es.report.uids import tracking
-from tests.report_cases import CLINICAL, OPTIONS, SMOOTH, WHEN, metadata, prediction, report_case
+from tests.report_cases import CLINICAL, OPTIONS, SMOOTH, WHEN, as_read, metadata, prediction, report_case
 
 COX = {
     "clinical_cut_off": CutOff(value=0.05, method="X-tile", above="high risk", below="low risk"),
@@ -158,6 +163,43 @@ def test_clinical_values_can_be_kept_out() -> None:
     assessment = report_case().assessment
     assert b"66 years" in fhir_bundle(assessment, OPTIONS)
     assert b"66 years" not in fhir_bundle(assessment, replace(OPTIONS, show_clinical_values=False))
+
+
+def test_a_refused_study_has_a_report_without_observations_that_says_what_the_refusals_report_says() -> None:
+    case = report_case()
+    refusal = Refusal(RefusalCode.SEG_GEOMETRY, "the planes are <askew>", tag="ImageOrientationPatient (0020,0037)")
+    images = [Instance(Path(f"{number}.dcm"), as_read(image)) for number, image in enumerate(case.ct[:2])]
+    former = build_refusal_sr(refusal, Study(Path("study"), tuple(images)), OPTIONS)
+    assert former is not None
+    study = Study(Path("study"), (*images, Instance(Path("sr.dcm"), as_read(former.dataset))))
+    sr = build_refusal_sr(refusal, study, replace(OPTIONS, when=WHEN + timedelta(hours=1)))
+    assert sr is not None
+    content = build_refusal_fhir(refusal, study, replace(OPTIONS, when=WHEN + timedelta(hours=1)), (sr,))
+    assert content is not None
+    Bundle.model_validate_json(content)
+    document = json.loads(content)
+    assert resources(document, "Observation") == []
+    (report,) = resources(document, "DiagnosticReport")
+    assert report["identifier"] == [{"system": "urn:dicom:uid", "value": f"urn:oid:{sr.sop_instance_uid}"}]
+    assert (report["status"], report.get("result")) == ("cancelled", None)
+    (patient,) = resources(document, "Patient")
+    assert patient["identifier"][0]["value"] == "P-0815"
+    told = [html.unescape(part) for part in re.findall(r"<(?:li|p)>(.*?)</(?:li|p)>", report["text"]["div"])]
+    texts = {
+        item.ConceptNameCodeSequence[0].CodeMeaning: item.TextValue
+        for item in sr.dataset.ContentSequence
+        if item.ValueType == "TEXT" and item.ConceptNameCodeSequence[0].CodingSchemeDesignator == "99PDL1ES"
+    }
+    assert "Replaces" in texts
+    assert told[0] == texts.pop("Notice")
+    assert {f"{label}: {text}" for label, text in texts.items()} | {"Reason: SEG_GEOMETRY"} == set(told[1:])
+    assert report["conclusion"] == f"{told[0]} {texts['What to do']}"
+
+
+def test_a_refusal_that_no_patient_is_known_of_has_no_bundle() -> None:
+    refusal = Refusal(RefusalCode.SEVERAL_PATIENTS, "two")
+    image = Instance(Path("ct.dcm"), as_read(report_case().ct[0]))
+    assert build_refusal_fhir(refusal, Study(Path("study"), (image,)), OPTIONS, ()) is None
 
 
 def test_a_later_run_takes_the_bundle_of_an_earlier_one_away(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from pydicom.dataset import Dataset
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.study import Study
 from pdl1es.errors import Refusal, RefusalCode
-from pdl1es.report.build import build_cam, build_pdf, build_refusal_sr, build_sr, draw_roi
+from pdl1es.report.build import build_cam, build_pdf, build_refusal_sr, build_sr, draw_roi, with_key_objects
 from pdl1es.report.instance_number import next_instance_number
+from pdl1es.report.kinds import REPORT_KINDS
 from pdl1es.report.options import ReportOptions
 from tests.report_cases import WHEN, Case, as_read, metadata, report_case
 
@@ -52,6 +53,23 @@ def test_reports_of_every_kind_count_up_over_repeats(case: Case) -> None:
     assert [numbers(reports) for reports in (first, second, third)] == [{1}, {2}, {3}]
     for kind, report in third.items():
         assert report.SeriesInstanceUID == first[kind].SeriesInstanceUID
+
+
+def test_pictures_and_pages_count_up_where_only_the_earlier_structured_report_is_there(case: Case) -> None:
+    """As the gateway, and whoever names reports with ``--earlier``, hand them in."""
+    first = build_sr(case.assessment, ReportOptions(WHEN), study=study_of(case)).dataset
+    (report,) = study_of(case, first).instances[-1:]
+    held, named = study_of(case, first), study_of(case)
+    for study, earlier in ((held, ()), (named, (report,))):
+        options = ReportOptions(WHEN + timedelta(minutes=5), earlier=earlier)
+        pictures = draw_roi(case.assessment)
+        built = (
+            build_sr(case.assessment, options, study=study),
+            build_cam(case.assessment, options, pictures, study=study),
+            build_pdf(case.assessment, options, pictures, study=study),
+        )
+        objects = with_key_objects(case.assessment, options, built, study=study)
+        assert {one.kind: int(one.dataset.InstanceNumber) for one in objects} == dict.fromkeys(REPORT_KINDS, 2)
 
 
 def test_another_models_reports_are_in_another_series_and_begin_anew(case: Case) -> None:
