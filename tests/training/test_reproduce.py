@@ -284,8 +284,9 @@ def test_card_metadata_and_report_state_the_same_claims_on_the_known_truth(whole
     card = (whole.folder / "model" / "MODEL_CARD.md").read_text()
     for claim in claims:
         holds = {True: "yes", False: "**no**", None: "not tested"}[claim["holds"]]
-        assert f"| {claim['claim']} | {claim['found']} | {holds} |" in card
-    assert "| Immunotherapy | PD-L1ES: C-index of the score |" in card
+        words = claim["claim"].replace("on the same patients", "on the same phantoms")
+        assert f"| {words} | {claim['found']} | {holds} |" in card
+    assert "| Phantoms with simulated progression | PD-L1ES: C-index of the score |" in card
     assert "| Test | Brier score |" in card
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any, Final
 
@@ -29,6 +30,26 @@ _SPLITS_OF_RECIPE: Final = {
     "label-free": "Training and validation values are out of fold: of\nlayers that were fitted without the patients they are "
     "of. Nothing was trained or chosen on the patients of the other columns.",
 }
+_OF_PHANTOMS: Final = tuple(
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (r"(\| split \| |AUC over |on those very |on the same |99\.9 % of the \d+ training )patients", r"\1phantoms"),
+        (r"How far the training patients lie", "How far the training phantoms lie"),
+        (r"(on|without)(\s+)the(\s+)patients(\s+)(of the other columns|they are of)", r"\1\2the\3phantoms\4\5"),
+        (r"\| measure \| training patients \|", "| measure | training phantoms |"),
+        (r"\| patients \(events\) \|", "| phantoms (events) |"),
+        (r"\bimmunotherapy (\(n = |\|)", r"phantoms with simulated progression \1"),
+        (r"\| Immunotherapy \|", "| Phantoms with simulated progression |"),
+        (r"in the immunotherapy cohort, progression", "in the phantoms with simulated progression, progression"),
+        (r"the deviance of patients(\s+)who were", r"the deviance of phantoms\1that were"),
+        (r"training and validation patients were fitted", "training and validation phantoms were fitted"),
+        (r"that at least five patients share \((\d+) patients\)", r"that at least five phantoms share (\1 phantoms)"),
+        (r"so that no patient can be found", "so that no phantom can be found"),
+        (r"the same rule over the patients themselves", "the same rule over the phantoms themselves"),
+        (r"(\(at most [^()\s]+\) in \d+) patients", r"\1 phantoms"),
+    )
+)
+"""What a card says of the cases, as it is of phantoms. What it says to patients, that it is not for them, stays."""
 DIRECTION: Final = (
     "In the paper a higher score means shorter progression-free survival, which its authors call contrary to common sense.\n"
     "The direction of the groups here is the one that was found on this model's own cases; reports say it beside the groups."
@@ -82,7 +103,7 @@ def model_card(
         for item in fitted["imputation_difference_from_exact"]
         if item["missing"]
     )
-    return f"""# {metadata.name} {metadata.version}
+    card = f"""# {metadata.name} {metadata.version}
 
 {warning}
 
@@ -155,6 +176,24 @@ Versions: {", ".join(f"{name} {number}" for name, number in summary["versions"].
 
 {", ".join(f"`{name}`" for name in metadata.selected_features) or "none"}
 """
+    return of_phantoms(card) if metadata.training_data == "synthetic" else card
+
+
+def of_phantoms(card: str) -> str:
+    """Return a card that calls the cases of its tables and sentences phantoms, and those with progression by that.
+
+    Parameters
+    ----------
+    card
+        Of a model that was trained on phantoms.
+
+    Returns
+    -------
+    str
+    """
+    for pattern, words in _OF_PHANTOMS:
+        card = pattern.sub(words, card)
+    return card
 
 
 def reach_section(metadata: ModelMetadata) -> str:

@@ -23,7 +23,7 @@ from pdl1es.model.metadata import METADATA_KEY, CutOff, ModelMetadata
 from training.errors import FailedError
 from training.release.bundle import DEMONSTRATION, described
 from training.release.calibration_claim import calibration_claim
-from training.release.card import DIRECTION
+from training.release.card import DIRECTION, of_phantoms
 from training.release.export_run import CARD_FILE, cohort_sentence
 from training.release.performance import Performance
 from training.release.reader_words import expression_accuracy, limitations, told
@@ -113,7 +113,7 @@ def _card(card: str, before: dict[str, Any], metadata: ModelMetadata) -> str:
     start = card.index("## Limits\n")
     end = card.index("\n## ", start)
     notes = "\n".join(f"- {sentence}" for sentence in metadata.limitations)
-    return f"{card[:start]}## Limits\n\n{notes}\n{card[end:]}"
+    return of_phantoms(f"{card[:start]}## Limits\n\n{notes}\n{card[end:]}")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,32 @@ def test_the_table_of_areas_has_a_column_for_each_split_that_was_scored_and_no_o
     assert "| CM | 0.71 (0.60-0.80) | 0.71 (0.60-0.80) | 0.71 (0.60-0.80) | - | - |\n" in text
     del document["networks"]["PD-L1ES"]["auc"]["test"], document["networks"]["CM"]["auc"]["test"]
     assert "| model | training (n = 96) | validation (n = 96) |\n" in card(document)
+
+
+def test_a_model_of_phantoms_has_a_card_without_patients_and_one_of_patients_has_them() -> None:
+    for recipe in ("paper", "label-free"):
+        document = summary(TrainingConfig(), ("train", "test", "prognosis"), PD_L1ES=(20, 20, 20))
+        document["counts"]["prognosis"] = {"patients": 94, "high": 0}
+        document["fitted"]["imputation_difference_from_exact"] = [
+            {"variable": "smoking", "mean": 0.1, "largest": 0.5, "missing": 3}
+        ]
+        if recipe == "label-free":
+            document["config"] |= {"recipe": recipe, "folds": 5}
+            for network in document["networks"].values():
+                network |= {"deviance": 0.5, "out_of_fold_auc": 0.7, "strengths": {}}
+        for kind, cases, progression in (
+            ("synthetic", "phantoms", "phantoms with simulated progression"),
+            ("patients", "patients", "immunotherapy"),
+        ):
+            told = metadata().model_copy(update={"training_data": kind})
+            text = model_card(told, document, 1e-7, 100, CLAIM, with_cut_offs=True)
+            assert f"| split | {cases} | high expression |" in text
+            assert f"| {progression} | 94 |" in text
+            assert f"| {progression} (n = 96) |" in text
+            assert re.sub(r"\s+", " ", text).count(f"on the {cases} of the other columns") == 1
+            assert f"at least five {cases} share (700 {cases})" in text
+            assert f"smoking 0.1 (at most 0.5) in 3 {cases}" in text
+            assert ("immunotherapy" in text) == (kind == "patients")
 
 
 def test_fewer_epochs_than_the_papers_are_said_with_their_number_at_each_rate() -> None:
