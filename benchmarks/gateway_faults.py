@@ -245,7 +245,16 @@ def faults_table(rows: list[FaultRow], objects: int) -> str:
     for row in rows:
         ends = ", ".join(f"{count} {name}" for name, count in sorted(row.ends.items()))
         lines.append(f"| {row.fault} | {row.done} | {ends} | {'; '.join(row.wrong) or 'none'} |")
-    return "\n".join([*lines, "", f"{objects} objects were acknowledged; each is on disk byte for byte."]) + "\n"
+    return (
+        "\n".join(
+            [
+                *lines,
+                "",
+                f"{objects} objects were acknowledged; after each fault all of them so far were looked up on disk.",
+            ]
+        )
+        + "\n"
+    )
 
 
 def main() -> int:
@@ -279,8 +288,8 @@ def main() -> int:
             table = faults_table(run.rows, len(site.acknowledged))
             log = site.gateway.logged()
     print(table)
-    defects = re.findall(r'"exception"[^\n]*', log)
-    print(f"{len(defects)} exceptions in the log", *defects[:5], sep="\n")
+    defects = re.findall(r'"error": "[^\n]*', log)
+    print(f"{len(defects)} exceptions in the log, those of killed connections among them", *defects[:5], sep="\n")
     head = f"# Faults\n\n`python -m benchmarks.gateway_faults --studies {arguments.studies} --kills {arguments.kills} --seed "
     head += f"{arguments.seed}`; Orthanc as PACS, SQLite, load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores.\n\n"
     arguments.output.write_text(head + table, encoding="utf-8")

@@ -246,7 +246,8 @@ class GatewaySite:
         Returns
         -------
         dict of str to str
-            How each study ended: ``report``, or the code of the reason why there is none.
+            How each study ended: ``report`` where it has one, how many where it has several; or the code of the reason why there is
+            none.
         list of str
             What is wrong; nothing where all is well.
         """
@@ -290,7 +291,7 @@ class GatewaySite:
                 wrong.append(f"{outputs['SR']} reports of {len(scored)} results at the PACS")
             if len(at_pacs) != sum(file.kind != "json" for result in scored for file in result.files):
                 wrong.append(f"the set at the PACS is not whole: {dict(outputs)}")
-            return "report", wrong
+            return "report" if len(scored) == 1 else f"{len(scored)} reports, the last one current", wrong
         if at_pacs:
             wrong.append("reports of a study that has none")
         reasons = [result.refusal for result in results] + [

@@ -75,7 +75,7 @@ def test_ct_and_later_its_contour_come_back_as_one_set_of_reports_and_a_correcti
     corrected.save_as(tmp_path / "corrected.dcm")
     site.pacs.store(storescu, [tmp_path / "corrected.dcm"])
     wait_for_reports(site, study, 2)
-    assert site.audit([study]) == ({study: "report"}, [])
+    assert site.audit([study]) == ({study: "2 reports, the last one current"}, [])
     (second,) = site.current_reports(study)
     assert second != first
     assert predecessors(site.dataset(second)) == [first]
