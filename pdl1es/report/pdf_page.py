@@ -1,4 +1,4 @@
-"""The report as a in_own_letters page (PDF, A4): for a file or a meeting where no viewer of structured reports is at hand.
+"""The report as a printable page (PDF, A4): for a file or a meeting where no viewer of structured reports is at hand.
 
 It says what `statements.report_statements` gives, whole: nothing is cut. Text that is too long for one page is written
 smaller, down to `SMALLEST`; where that is not enough either, it goes on to further pages in its full size.
