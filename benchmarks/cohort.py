@@ -251,7 +251,7 @@ def one_patient(base: Path) -> dict[str, float]:
     found["plausibility, patches and features, s"] = time.process_time() - clock
     found["bytes read"] = read_so_far() - before
     found["bytes of the study"] = sum(path.stat().st_size for path in base.rglob("*") if path.is_file())
-    found["bytes kept in the cache"] = len(prepare_case(source, settings).to_bytes())
+    found["bytes kept in the cache"] = len(prepare_case(source, settings).to_bytes(settings.digest()))
     return found
 
 

@@ -264,7 +264,7 @@ def _newcombe_lower(area: float, n_positive: int, n_negative: int) -> float:
     return 0.0 if area == 0 else float(brentq(outside, 0.0, min(area, 1 - 1e-12), xtol=1e-14))
 
 
-def hanley_mcneil_variance(area: float, n_positive: int, n_negative: int) -> float:
+def hanley_mcneil_variance(area: float, n_positive: float, n_negative: float) -> float:
     """Return the variance of an area from its size and the two counts alone, for areas printed without their data.
 
     Hanley and McNeil, Radiology 1982; 143: 29-36, with their exponential model for Q1 and Q2.

@@ -183,8 +183,8 @@ def test_a_workbook_is_read_with_its_dates_and_percentages(tmp_path: Path) -> No
 
     book = Workbook()
     sheet = book.active
-    for row in (["id", "ct", "age", "pdl1_tps", "ct_date"], ["A", "ct/0", 61, 0.8, date(2019, 5, 2)]):
-        sheet.append(row)
+    for cells in (["id", "ct", "age", "pdl1_tps", "ct_date"], ["A", "ct/0", 61, 0.8, date(2019, 5, 2)]):
+        sheet.append(cells)
     sheet["D2"].number_format = "0%"
     book.create_sheet("more")
     _table(tmp_path, "")
