@@ -109,7 +109,9 @@ class FetchNotes:
         with self._engine.begin() as connection:
             before = _find(connection, study)
             attempts = 1 + (before.attempts if before is not None and before.objects == objects else 0)
-            is_over = not error or attempts >= settings.attempts
+            # A study that is asked for still lacks something, also where the archive had no more of it just now: the archive
+            # itself may be receiving it.
+            is_over = attempts >= settings.attempts
             values = {
                 "objects": objects,
                 "attempts": attempts,

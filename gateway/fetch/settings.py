@@ -65,7 +65,10 @@ class FetchSettings(BaseModel):
         default=5.0,
         description="wait after a study's last arrival before something is fetched: it may still be coming, s",
     )
-    again_seconds: Seconds = Field(default=60.0, description="wait before the same is fetched again after a failure, s")
+    again_seconds: Seconds = Field(
+        default=60.0,
+        description="wait before the archive is asked again, after a failure or where it had only a part, s",
+    )
     attempts: int = Field(
         default=20, ge=1, le=1000, description="tries to fetch what a study lacks, after each arrival"
     )

@@ -141,6 +141,19 @@ def test_the_series_that_a_lone_contour_names_is_fetched_once(bench: Bench) -> N
     assert {one.source for one in bench.store.objects_of(bench.study)} == {"modality", "shelf"}
 
 
+def test_an_archive_that_was_still_receiving_the_series_is_asked_again(bench: Bench) -> None:
+    modality, images = bench.shelf.series[bench.series]
+    bench.shelf.series[bench.series] = (modality, images[:5])
+    assert bench.fetcher.complete(bench.study) == 5
+    bench.clock.now += timedelta(seconds=10)
+    assert bench.fetcher.complete(bench.study) == 0
+    bench.shelf.series[bench.series] = (modality, images)
+    assert bench.fetcher.complete(bench.study) == 0, "it is not yet time"
+    bench.clock.now += timedelta(seconds=61)
+    assert bench.fetcher.complete(bench.study) > 0
+    assert bench.count() == 1 + len(images)
+
+
 def test_nothing_is_fetched_while_the_study_may_still_be_coming(bench: Bench) -> None:
     bench.clock.now = datetime.now(UTC) + timedelta(seconds=1)
     assert bench.fetcher.complete(bench.study) == 0

@@ -583,7 +583,7 @@ def test_the_range_over_unknown_values_is_that_of_every_patient_they_could_be(
     assert found.imputed_range is not None
     scores = [
         model.predict(
-            patches, radiomics, ClinicalData(*(ClinicalValue(v, "clinical file") for v in (age, 1.0, smoking, family)))
+            patches, radiomics, ClinicalData(*[ClinicalValue(v, "clinical file") for v in (age, 1.0, smoking, family)])
         ).score
         for age in (40.0, 59.0, 80.0)
         for smoking in (0.0, 1.0, 2.0)
