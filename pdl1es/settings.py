@@ -67,7 +67,7 @@ class ReportSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     series_number: Annotated[int, Field(ge=1, le=2_000_000_000)] = Field(
-        default=9601, description="of the structured reports; pictures and PDF have the next two"
+        default=9601, description="of the structured reports; picture, PDF and Key Object Selection have the next three"
     )
     comprehensive_3d: bool = Field(
         default=False,

@@ -142,8 +142,8 @@ def run(
         Optional[Literal["on", "borderline", "off"]],  # noqa: UP045 - typer reads it
         typer.Option(
             "--contour-stability",
-            help="Score again with contours that differ by 1 mm, and report the score's interval: always, only near a "
-            "cut-off, or never; default: as the settings say.",
+            help="Score again with contours that differ by 1 mm, and report the score's interval: `on`, `borderline` (only near "
+            "a cut-off) or `off`; default: as the settings say.",
         ),
     ] = None,
 ) -> None:

@@ -96,5 +96,7 @@ def _show(document: dict[str, Any], out: Path) -> None:
     if seen:
         values = ", ".join(f"{value:.2f}" for value in seen)
         lines.append(f"Components seen on {document['kept_apart']} patients kept apart: r = {values}, ...")
-    lines.append(f"Next: pdl1es train PREPARED RUN --recipe label-free --pretrained {out / WEIGHTS_FILE}")
+    layers = document["config"]["layers"]
+    other = "" if layers == "densenet121" else f" --layers {layers}"
+    lines.append(f"Next: pdl1es train PREPARED RUN --recipe label-free --pretrained {out / WEIGHTS_FILE}{other}")
     standard_output().print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from training.errors import UsageError
-from training.network import FusionNetwork
+from training.network import FusionNetwork, Layers, dense_blocks
 
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_SD: Final = (0.229, 0.224, 0.225)
@@ -59,11 +60,38 @@ def load_pretrained(network: FusionNetwork, path: Path) -> int:
     """
     if not network.parts.deep:
         raise PretrainedError("the network has no deep part to load weights into")
+    chosen, count = _fitting(path, network.densenet.state_dict())
+    network.densenet.load_state_dict(chosen)
+    return count
+
+
+def require_weights(path: Path, layers: Layers) -> None:
+    """Refuse a file that does not hold a DenseNet's weights, before anything is trained.
+
+    Parameters
+    ----------
+    path
+        As for `load_pretrained`.
+    layers
+        Size of the DenseNet.
+
+    Raises
+    ------
+    PretrainedError
+        As `load_pretrained`.
+    """
+    _fitting(path, dense_blocks(layers).state_dict())
+
+
+def _fitting(path: Path, wanted: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+    """Return the file's weights under the DenseNet's names, and how many the file holds."""
     given = {_monai_name(name): value for name, value in _read(path).items()}
-    wanted = network.densenet.state_dict()
     missing = [name for name in wanted if name not in given and not name.endswith("num_batches_tracked")]
     if missing:
-        raise PretrainedError(f"{path.name} lacks {len(missing)} of {len(wanted)} tensors, the first {missing[0]}")
+        raise PretrainedError(
+            f"{path.name} lacks {len(missing)} of {len(wanted)} tensors, the first {missing[0]}: it is of another network than "
+            "--layers names, or no network's at all"
+        )
     first = given["conv0.weight"]
     if first.ndim == 4 and first.shape[1] == 3:
         sd, mean = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (IMAGENET_SD, IMAGENET_MEAN))
@@ -76,8 +104,7 @@ def load_pretrained(network: FusionNetwork, path: Path) -> int:
             raise PretrainedError(
                 f"{path.name}: {name} has the shape {tuple(value.shape)}, not {tuple(wanted[name].shape)}"
             )
-    network.densenet.load_state_dict(chosen)
-    return sum(name in given for name in wanted)
+    return chosen, sum(name in given for name in wanted)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

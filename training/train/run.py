@@ -30,7 +30,7 @@ from training.train.config import LAYERS, PARTS, Hardware, ModelName, TrainingCo
 from training.train.data import NetworkInputs
 from training.train.division import TRAIN, VALIDATION, Division, check_images, divide, fitted_on, redivide
 from training.train.label_free import fit_linear_layer
-from training.train.pretrained import file_digest, load_pretrained
+from training.train.pretrained import file_digest, load_pretrained, require_weights
 from training.train.progress import Observer, Silent
 from training.train.run_folder import (
     DIVISION_FILE,
@@ -101,6 +101,8 @@ def train(
     prepared = prepared.without_pretraining()
     config = _with_pretrained(config, pretrained)
     require_writable(out)
+    if pretrained is not None:
+        require_weights(pretrained, LAYERS[config.layers])
     claim(out, _record(prepared, config))
     first = divide(prepared.cases, config.seed)
     alike = check_images(prepared.patches, prepared.case_ids, first)
