@@ -81,13 +81,13 @@ def discretise_by_kernel(
 
     Raises
     ------
-    NotFinite
-        The values are not.
+    NoGreyLevels
+        As there.
     """
     # NaN would come last.
     edges = edges_between(ordered[[0, -1]], bin_width, bin_count).astype(np.float64)
-    if len(edges) == 0 or edges[0] > ordered[0] or not (edges[1:] > edges[:-1]).all():
-        # Close to int16's ends pyradiomics' edges leave its range and wrap around.
+    if not (edges[1:] > edges[:-1]).all():
+        # Of float32 so large that a bin is less than the distance between two numbers.
         return discretisation.discretise(values, bin_width=bin_width, bin_count=bin_count)
     ranks = np.empty(len(values), dtype=np.int32)
     counts = np.zeros(len(edges) + 1, dtype=np.int64)

@@ -12,8 +12,8 @@ from radiomics import imageoperations
 from pdl1es.features.region import Values
 
 
-class NotFinite(ValueError):
-    """An image has values that are not finite: it has no grey levels."""
+class NoGreyLevels(ValueError):
+    """An image has values that are not finite, or whose bins leave its data type: pyradiomics fails on it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -55,8 +55,8 @@ def discretise(values: Values, *, bin_width: float, bin_count: int | None = None
 
     Raises
     ------
-    NotFinite
-        The values are not.
+    NoGreyLevels
+        The values are not finite, or whole numbers whose bins leave their data type.
     """
     bins = np.digitize(values, bin_edges(values, bin_width=bin_width, bin_count=bin_count))
     counts = np.bincount(bins)
@@ -86,8 +86,8 @@ def bin_edges(values: Values, *, bin_width: float, bin_count: int | None = None)
 
     Raises
     ------
-    NotFinite
-        The values are not.
+    NoGreyLevels
+        The values are not finite, or whole numbers whose bins leave their data type.
     """
     return edges_between(np.array([values.min(), values.max()], dtype=values.dtype), bin_width, bin_count)
 
@@ -109,9 +109,15 @@ def edges_between(extremes: Values, bin_width: float, bin_count: int | None) -> 
 
     Raises
     ------
-    NotFinite
+    NoGreyLevels
         As there.
     """
     if not np.isfinite(extremes).all():
-        raise NotFinite("the image is not finite")
-    return np.asarray(imageoperations.getBinEdges(extremes, binWidth=bin_width, binCount=bin_count))
+        raise NoGreyLevels("the image is not finite")
+    whole = np.issubdtype(extremes.dtype, np.integer)
+    with np.errstate(over="ignore"):  # told below
+        edges = np.asarray(imageoperations.getBinEdges(extremes, binWidth=bin_width, binCount=bin_count))
+    if whole and not (edges.size and edges[0] <= extremes[0] and extremes[1] < edges[-1]):
+        # int16 wraps around near its ends, and where the range is wider than it: every voxel would fall into one bin.
+        raise NoGreyLevels(f"the bins of {extremes[0]} to {extremes[1]} leave the range of {extremes.dtype}")
+    return edges

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdl1es.features import default_path
-from pdl1es.features.discretisation import NotFinite
+from pdl1es.features.discretisation import NoGreyLevels
 from pdl1es.features.extraction_path import Description, ExtractionPath
 from pdl1es.features.filters import Filter, image_filters
 from pdl1es.features.matrices import TextureMatrices
@@ -70,7 +70,8 @@ def extract_radiomics(
         fewer than two axes; the 279 of the Laplacian of Gaussian where an axis of the crop has fewer than 4 voxels;
         those of Square, Logarithm and Exponential where the crop is 0 HU throughout; co-occurrence where no two voxels
         of a slice are neighbours (MCC is 1 there for an image of one grey level); run lengths where no line of a slice
-        holds two voxels; Robust Mean Absolute Deviation where no voxel lies between the 10th and 90th percentile.
+        holds two voxels; Robust Mean Absolute Deviation where no voxel lies between the 10th and 90th percentile; all
+        but shape of the unfiltered image where its bins leave int16, as from -1000 to 31743 HU.
 
     Raises
     ------
@@ -136,10 +137,10 @@ def _quietly(task: Callable[[], Any]) -> Any:
 
 
 def _describe(function: Filter, crop: Crop, layout: Any, path: ExtractionPath) -> dict[str, Description]:
-    """Compute a filter's images; return the first-order features and texture matrices of those that are finite."""
+    """Compute a filter's images; return the first-order features and texture matrices of those that have grey levels."""
     described = {}
     for name, values in function(crop).items():
         if values is not None:
-            with suppress(NotFinite):
+            with suppress(NoGreyLevels):
                 described[name] = path.describe(values, layout, SETTINGS.setting.bin_width)
     return described

@@ -39,7 +39,7 @@ class ExtractionPath:
     lay_out
         Lays the tumour's mask out for ``describe``.
     describe
-        Bins an image's voxels and describes them, given the layout and the bin width; NotFinite where they are not.
+        Bins an image's voxels and describes them, given the layout and the bin width; NoGreyLevels where pyradiomics fails.
     """
 
     name: PathName

@@ -165,7 +165,9 @@ def neighbourhoods(
         summed up.
     """
     ranks = line.astype(np.int32)
-    levels = np.append(0, grey.levels).astype(np.int32)[line] if grey.levels[-1] != len(grey.levels) else ranks
+    # Ascending levels are the ranks where the first is 1 and the last their number.
+    ranked = grey.levels[0] == 1 and grey.levels[-1] == len(grey.levels)
+    levels = ranks if ranked else np.append(0, grey.levels).astype(np.int32)[line]
     equal = np.zeros(len(line), dtype=np.uint8)
     total = np.zeros(len(line), dtype=np.int32)
     for step in region.steps:

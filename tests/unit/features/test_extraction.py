@@ -18,6 +18,7 @@ from pdl1es.features.extraction_path import ExtractionPath
 from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.features.settings_file import radiomics_settings_text
 from pdl1es.method import RADIOMICS_MARGIN_MM
+from tests.unit.features.stock import stock_features
 from tests.unit.features.tumours import KINDS, Array, Tumour, assert_same_features, synthetic_tumour
 
 Reference = Callable[[NDArray[np.int16], NDArray[np.bool_]], Array]
@@ -134,6 +135,21 @@ def test_an_image_of_zeros_costs_the_filters_that_divide_by_its_maximum(pyradiom
     assert_same_features(ours, pyradiomics_features(hu, mask))
     lost = {FEATURE_NAMES[index].split("_")[0] for index in np.flatnonzero(np.isnan(ours))}
     assert lost == {"square", "logarithm", "exponential"}
+
+
+@pytest.mark.parametrize("path", [extraction_path.NUMPY, default_path.DEFAULT], ids=lambda path: path.name)
+def test_one_voxel_of_metal_whose_bins_leave_int16_costs_the_features_of_the_image(path: ExtractionPath) -> None:
+    """pyradiomics fails there; its bins wrap around and would put every voxel into one."""
+    mask = np.zeros((6, 10, 10), dtype=np.bool_)
+    mask[1:5, 2:8, 2:8] = True
+    hu = np.random.default_rng(0).normal(0, 60, mask.shape).astype(np.int16)
+    hu[1, 2, 2], hu[3, 4, 4] = -1000, 31743
+    values = extract_radiomics(hu, mask, path=path).values
+    missing = [name for name, value in zip(FEATURE_NAMES, values, strict=True) if np.isnan(value)]
+    of_image = [name for name in FEATURE_NAMES if name.startswith("original_") and "_shape_" not in name]
+    assert [name for name in missing if name.startswith("original_")] == of_image
+    with np.errstate(over="ignore"), pytest.raises(IndexError, match="NGTDM"):
+        stock_features("ngtdm", hu, mask, binWidth=25)
 
 
 @pytest.mark.parametrize(

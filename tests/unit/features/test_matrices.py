@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from radiomics import cMatrices, imageoperations
 
-from pdl1es.features.discretisation import discretise
+from pdl1es.features.compiled_texture import TextureLine, texture_matrices_by_kernel
+from pdl1es.features.discretisation import GreyLevels, discretise
 from pdl1es.features.matrices import texture_matrices
 from pdl1es.features.region import Region
 from tests.unit.features.stock import cropped
@@ -55,6 +56,23 @@ def test_a_direction_along_which_no_line_holds_two_voxels_is_dropped() -> None:
     mask[0, 4, 0] = True
     lone = dict(zip(directions, (line is None for line in Region.of(mask).lines), strict=True))
     assert not lone[1, 0]
+
+
+@pytest.mark.parametrize("levels", [[0, 2], [2, 3], [1, 2], [0, 1]])
+def test_levels_that_are_not_their_ranks_count_as_levels(levels: list[int]) -> None:
+    """A last level that equals the number of levels does not make the first one 1."""
+    mask = np.ones((1, 3, 4), dtype=np.bool_)
+    ranks = np.array([1, 2, 2, 1, 1, 1, 2, 1, 2, 2, 1, 1])
+    grey = GreyLevels(ranks, np.array(levels), np.bincount(ranks)[1:])
+    ours = texture_matrices(grey, Region.of(mask))
+    assert np.array_equal(ours.differences, texture_matrices_by_kernel(grey, TextureLine.of(mask)).differences)
+    image = np.array(levels)[ranks - 1].reshape(3, 4)
+    expected = np.zeros(2)
+    for y, x in np.ndindex(image.shape):
+        near = image[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
+        mean = (near.sum() - image[y, x]) / (near.size - 1)
+        expected[levels.index(image[y, x])] += abs(image[y, x] - mean)
+    np.testing.assert_allclose(ours.differences, expected, rtol=1e-12)
 
 
 def test_levels_far_apart_take_no_memory() -> None:
