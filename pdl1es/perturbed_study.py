@@ -26,10 +26,19 @@ from pdl1es.stopwatch import Stopwatch
 
 @dataclass(frozen=True, slots=True)
 class StudySource:
-    """A study's tumour on its own slices, and the clinical variables that a score needs."""
+    """A study's tumour on its own slices, and the clinical variables that a score needs.
+
+    Attributes
+    ----------
+    tumour, clinical
+        Both.
+    memory_bytes
+        ``limits.memory_bytes`` of the settings: what the features of one perturbed tumour may take.
+    """
 
     tumour: TumourSource
     clinical: ClinicalData
+    memory_bytes: int
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -102,7 +111,8 @@ def read_source_tumour(
         largest_body = chosen.plausibility.largest_body
         placed, _ = placed_clean(chain.read_mask(selection), selection.ct, largest_body=largest_body)
         tumour = read_source(placed, read_ct_slice, largest_body=largest_body)
-        return StudySource(tumour, chain.read_clinical(selection, Path(study), given).data)
+        variables = chain.read_clinical(selection, Path(study), given).data
+        return StudySource(tumour, variables, chosen.limits.memory_bytes)
 
 
 def perturb(source: StudySource, perturbation: Perturbation, *, model: FusionModel | None = None) -> PerturbedTumour:
@@ -128,6 +138,7 @@ def perturb(source: StudySource, perturbation: Perturbation, *, model: FusionMod
     ------
     Refusal
         TUMOUR_TOO_SMALL: too little is left of the tumour. MISSING_SLICES: a slice is missing where the image is needed.
+        MEMORY_EXCEEDED: the features would take more than ``source.memory_bytes``, as with much noise.
         With a model, what `FusionModel.predict` raises.
 
     Notes
@@ -136,7 +147,7 @@ def perturb(source: StudySource, perturbation: Perturbation, *, model: FusionMod
     doi 10.1038/s41598-018-36938-4.
     """
     made = perturbed_volume(source.tumour, perturbation)
-    described = chain.describe(made.volume)
+    described = chain.describe(made.volume, memory_bytes=source.memory_bytes)
     score = None
     if model is not None:
         score = chain.predict(model, described.patches, described.features, source.clinical).score

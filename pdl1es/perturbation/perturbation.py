@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from numbers import Integral
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 MOST_DEGREES: Final = 45.0
 MOST_SHIFT_MM: Final = 1.0
 MOST_VOLUME_SHARE: Final = 0.5
+MOST_NOISE_HU: Final = 1000.0
 KINDS: Final = "NRTVC"
 """Noise, rotation, translation, volume, contour: the paper's letters, in the order in which they are applied."""
 
@@ -29,18 +31,18 @@ class Perturbation:
     noise
         Whether Gaussian noise is added to the source slices.
     noise_hu
-        Its standard deviation, HU; None for the level that the image itself has (`noise_level`).
+        Its standard deviation, HU, 0 to 1000; None for the level that the image itself has (`noise_level`).
     volume_share
         The contour is grown (or shrunk) by this share of its volume, -0.5 to 0.5.
     redraw_contour
         Whether the contour is drawn anew along supervoxels, at random.
     seed
-        Of all that is random; not negative.
+        Of all that is random: a whole number, not negative.
 
     Raises
     ------
     ValueError
-        A value lies outside its range, or there is a level of noise without noise.
+        A value lies outside its range, the seed is no whole number, or there is a level of noise without noise.
 
     Notes
     -----
@@ -64,10 +66,10 @@ class Perturbation:
             raise ValueError(f"translation_mm must be three numbers from -{MOST_SHIFT_MM:g} to {MOST_SHIFT_MM:g}")
         if not abs(self.volume_share) <= MOST_VOLUME_SHARE:
             raise ValueError(f"volume_share must be -{MOST_VOLUME_SHARE:g} to {MOST_VOLUME_SHARE:g}")
-        if self.noise_hu is not None and not (self.noise and 0 <= self.noise_hu < np.inf):
-            raise ValueError("noise_hu must be 0 or more, and needs noise=True")
-        if self.seed < 0:
-            raise ValueError("the seed may not be negative")
+        if self.noise_hu is not None and not (self.noise and 0 <= self.noise_hu <= MOST_NOISE_HU):
+            raise ValueError(f"noise_hu must be 0 to {MOST_NOISE_HU:g}, and needs noise=True")
+        if not isinstance(self.seed, Integral) or isinstance(self.seed, bool) or self.seed < 0:
+            raise ValueError("the seed must be a whole number and may not be negative")
 
 
 def perturbations(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,12 @@ def test_every_kind_changes_the_features_and_leaves_the_tumour_the_same(
 def test_the_level_of_noise_is_the_images_own(source: StudySource) -> None:
     perturbed = perturb(source, Perturbation(noise=True))
     assert perturbed.noise_hu == noise_level(source.tumour) > 0
+
+
+def test_features_that_would_take_too_much_memory_are_refused(source: StudySource) -> None:
+    bounded = replace(source, memory_bytes=2**27)
+    with pytest.raises(Refusal, match="MEMORY_EXCEEDED"):
+        perturb(bounded, Perturbation(noise=True, noise_hu=100.0))
 
 
 def test_a_study_that_is_not_scored_is_not_perturbed(tmp_path: Path) -> None:

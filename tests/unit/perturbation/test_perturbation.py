@@ -203,7 +203,11 @@ def test_letters_that_are_none_are_told(kinds: str) -> None:
         {"noise_hu": 10.0},
         {"noise": True, "noise_hu": -1.0},
         {"noise": True, "noise_hu": float("inf")},
+        {"noise": True, "noise_hu": 1001.0},
         {"seed": -1},
+        {"seed": 1.5},
+        {"seed": True},
+        {"seed": "1"},
     ],
 )
 def test_a_perturbation_out_of_range_is_refused(wrong: dict) -> None:
