@@ -581,10 +581,13 @@ def test_the_range_over_unknown_values_is_that_of_every_patient_they_could_be(
     unknown = ClinicalData(MISSING, known, MISSING, MISSING)
     found = model.predict(patches, radiomics, unknown, with_range=True)
     assert found.imputed_range is not None
+
+    def score(age: float, smoking: float, family: float) -> float:
+        of_age, smoker, related = (ClinicalValue(value, "clinical file") for value in (age, smoking, family))
+        return model.predict(patches, radiomics, ClinicalData(of_age, known, smoker, related)).score
+
     scores = [
-        model.predict(
-            patches, radiomics, ClinicalData(*[ClinicalValue(v, "clinical file") for v in (age, 1.0, smoking, family)])
-        ).score
+        score(age, smoking, family)
         for age in (40.0, 59.0, 80.0)
         for smoking in (0.0, 1.0, 2.0)
         for family in (0.0, 1.0)
