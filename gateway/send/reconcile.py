@@ -41,8 +41,9 @@ ATTRIBUTES: Final = (
 """Keyword, and field of `CurrentIdentity`."""
 DECIDING: Final = ("PatientID", "IssuerOfPatientID", "AccessionNumber")
 """Whether the study is filed elsewhere is decided by these; names are written in several ways."""
-PRINTED: Final = frozenset({"pdf"})
-"""Kinds on whose pages the patient's values are printed: no copy of them can be filed under others."""
+LEFT_OUT: Final = frozenset({"pdf", "kos"})
+"""Kinds of which no copy is filed under other values: on a page the patient's are printed, and a Key Object Selection names
+objects by UIDs that the copies do not have."""
 _LIST: Final = "files.json"
 _MODE: Final = 0o600
 
@@ -81,7 +82,7 @@ def refiled(result: StoredResult, identity: CurrentIdentity, when: datetime, fol
     Parameters
     ----------
     result
-        The DICOM objects of it that are sent; other files, and those of the kinds `PRINTED`, are left out.
+        The DICOM objects of it that are sent; other files, and those of the kinds `LEFT_OUT`, are left out.
     identity
         The archive's values; one that it does not give stays.
     when
@@ -99,7 +100,7 @@ def refiled(result: StoredResult, identity: CurrentIdentity, when: datetime, fol
     PeerError
         ``RESULT_CHANGED``: a file of the result cannot be read. ``NOT_WRITABLE``: the copy cannot be kept.
     """
-    kept = tuple(file for file in result.files if file.sop_instance_uid and file.kind not in PRINTED)
+    kept = tuple(file for file in result.files if file.sop_instance_uid and file.kind not in LEFT_OUT)
     names = json.dumps([[file.name for file in kept], astuple(identity)])
     place = folder / result.digest[:64] / hashlib.sha256(names.encode()).hexdigest()[:32]
     try:

@@ -132,7 +132,7 @@ def delivered(
 ) -> tuple[ResultDelivery, Sender]:
     """Send to one destination until it has ended."""
     sender = Sender(SendSettings.model_validate({"destinations": [{"name": "peer"} | destination]}), engine)
-    sender.begin(result, SendPlan((Shipment("peer", kinds or ("cam", "pdf", "sr")),), ()))
+    sender.begin(result, SendPlan((Shipment("peer", kinds or ("cam", "pdf", "sr", "kos")),), ()))
     end = time.monotonic() + 40
     while True:
         delivery = sender.advance(result, "peer")

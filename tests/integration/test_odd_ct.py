@@ -91,7 +91,9 @@ STACKED: Final = {
     "693_UNCI.dcm": scored("SMOOTH_KERNEL", "MANUFACTURER_MISSING", "LOSSY_COMPRESSION"),
     "693_UNCR.dcm": scored("SMOOTH_KERNEL", "MANUFACTURER_MISSING"),
     "CT_small.dcm": scored(*STANDARD),
-    "J2K_pixelrep_mismatch.dcm": scored("GANTRY_TILT", "UNKNOWN_KERNEL", "MANUFACTURER_MISSING"),
+    "J2K_pixelrep_mismatch.dcm": scored(
+        "CLINICAL_VALUES_DECIDE", "CLINICAL_VALUES_DECIDE", "GANTRY_TILT", "UNKNOWN_KERNEL", "MANUFACTURER_MISSING"
+    ),
     "transfer_syntaxes/CT1_J2KR": scored(*STANDARD),
     "transfer_syntaxes/CT2_J2KR": scored("SMOOTH_KERNEL", "THICK_SLICES"),
     _CT: scored(*STANDARD),

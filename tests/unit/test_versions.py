@@ -65,7 +65,8 @@ def test_the_lists_of_requirements_are_those_of_the_lock(repository: Path) -> No
 
 def names(requirements: list[str]) -> set[str]:
     """Return the packages' names, as the lock writes them."""
-    return {re.split(r"[=<>~!\[ ]", text)[0].lower().replace("_", "-") for text in requirements}
+    # As PEP 503 normalises names.
+    return {re.sub(r"[-_.]+", "-", re.split(r"[=<>~!\[ ]", text)[0]).lower() for text in requirements}
 
 
 def test_what_pyproject_asks_for_is_listed(repository: Path, project: dict[str, Any]) -> None:
