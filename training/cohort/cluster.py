@@ -35,6 +35,7 @@ def run_on_cluster(
     scheduler: str | None = None,
     workers: int | None = None,
     threads: int = 1,
+    at_once: int | None = None,
 ) -> Iterator[tuple[str, Result | BaseException]]:
     """Yield every item's result, or the error that it ended with, as they come.
 
@@ -51,6 +52,8 @@ def run_on_cluster(
         Processes of this machine; one for each core where None.
     threads
         Of each process of this machine: items that it works on at a time.
+    at_once
+        Items that the scheduler knows at a time; `IN_FLIGHT` where None.
 
     Yields
     ------
@@ -59,7 +62,9 @@ def run_on_cluster(
 
     Notes
     -----
-    An error of one item never ends the run: the item's result is then its exception, or the death of its worker.
+    An error of one item never ends the run: the item's result is then its exception, or the death of its worker. Dask blames a
+    worker's death on every item that the worker held, also on one that only waited there. Such items are computed again,
+    each alone.
     """
     if not items:
         return
@@ -79,18 +84,18 @@ def run_on_cluster(
                 futures.append(future)
             return futures
 
-        waiting = as_completed(submitted(IN_FLIGHT))
+        waiting = as_completed(submitted(at_once or IN_FLIGHT))
         for future in waiting:
             name = names.pop(future)
             error = future.exception()
             result = future.result() if error is None else error
             future.release()
             waiting.update(submitted(1))
-            if threads > 1 and isinstance(result, KilledWorker):
-                alone[name] = items[name]  # perhaps the item beside it killed the worker
+            if at_once != 1 and isinstance(result, KilledWorker):
+                alone[name] = items[name]
             else:
                 yield name, result
-    yield from run_on_cluster(function, alone, scheduler=scheduler, workers=workers)
+    yield from run_on_cluster(function, alone, scheduler=scheduler, workers=workers, at_once=1)
 
 
 @contextmanager

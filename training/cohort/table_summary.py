@@ -27,6 +27,8 @@ _WORDS: Final[dict[str, dict[float, str]]] = {
 _TEXTS: Final = ("pdl1_assay", "treatment", "split")
 """Columns of few known words; the words of others could be a patient's."""
 _YOUNGEST: Final = 18
+_SEVERAL: Final = 3
+"""Patients from which on short follow-up throughout is improbable."""
 _SHORT_DAYS: Final = 100
 _Improbable = tuple[str, str, str]
 
@@ -102,7 +104,9 @@ def improbable(rows: Sequence[Mapping[str, Any]]) -> list[_Improbable]:
             )
         )
     days = _given("pfs_days", rows)
-    if days and (max(days) < _SHORT_DAYS or any(not float(day).is_integer() for day in days)):
+    if days and (
+        (len(days) >= _SEVERAL and max(days) < _SHORT_DAYS) or any(not float(day).is_integer() for day in days)
+    ):
         found.append(
             (
                 "pfs_days",
