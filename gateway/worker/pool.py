@@ -230,6 +230,7 @@ class WorkerPool:
             self._replace()
             raise
         except BaseException:
+            # Whatever it was goes on up; a worker in an unknown state is not used again.
             self._lose(worker)
             self._replace()
             raise

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
 
 from gateway.clock import utc_now
 from gateway.records import Arrival, Complete, Refused, StoredObject, StudyKey, Waiting
@@ -22,6 +21,8 @@ from gateway.workflow.digest import clinical_digest, input_digest
 from gateway.workflow.runs import ACTIVE, RUN_STATES, RunInput, RunLedger, RunNote
 from gateway.workflow.settings import URGENT_PRIORITIES, RunRules
 from pdl1es.clinical import ClinicalFileError
+from pdl1es.dicom.header_elements import MALFORMED
+from pdl1es.dicom.silence import silenced_pydicom
 
 logger = logging.getLogger("pdl1es.gateway.workflow")
 
@@ -111,10 +112,12 @@ def read_study_header(paths: Iterable[Any]) -> StudyHeader:
     """
     for path in paths:
         try:
-            found = dcmread(path, stop_before_pixels=True, specific_tags=list(_ELEMENTS))
-        except (OSError, InvalidDicomError, ValueError, EOFError, AttributeError, NotImplementedError):
-            continue
-        return StudyHeader(*(str(found.get(keyword, "") or "").strip() for keyword in _ELEMENTS))
+            with silenced_pydicom():
+                found = dcmread(path, stop_before_pixels=True, specific_tags=list(_ELEMENTS))
+                # pydicom reads a value when it is asked for: one that breaks DICOM's rules fails here.
+                return StudyHeader(*(str(found.get(keyword, "") or "").strip() for keyword in _ELEMENTS))
+        except (*MALFORMED, RecursionError):
+            continue  # the chain refuses a study whose files cannot be read, with the reason
     return StudyHeader()
 
 

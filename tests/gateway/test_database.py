@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Engine, Integer, MetaData, Table, insert, select, text, update
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, insert, inspect, select, text, update
 from sqlalchemy.exc import StatementError
 
-from gateway.database import UtcTime, create_tables, open_database, read_only
+from gateway.database import METADATA, UtcTime, create_tables, open_database, read_only
+from gateway.fetch.notes import FETCHES
 
 TABLES = MetaData()
 MOMENTS = Table("moments", TABLES, Column("id", Integer, primary_key=True), Column("at", UtcTime))
@@ -74,3 +75,7 @@ def test_several_processes_may_make_the_tables_at_once(tmp_path: Path) -> None:
     engines = [open_database(f"sqlite:///{tmp_path / 'gateway.sqlite'}") for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(create_tables, engines))
+    declared = set(METADATA.tables)
+    assert FETCHES.name in declared
+    for engine in engines:
+        assert set(inspect(engine).get_table_names()) == declared

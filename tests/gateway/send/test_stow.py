@@ -138,7 +138,8 @@ def test_nothing_is_sent_where_the_test_before_it_fails(result: StoredResult) ->
 
 def test_a_server_without_queries_takes_results(result: StoredResult) -> None:
     with web_server(lambda asked: Said(405) if asked.method == "GET" else stow_answer(result)) as server:
-        to(server.root, query=False).deliver(result, 1)
+        assert len(to(server.root, query=False).deliver(result, 1).objects) == len(result.files)
+        assert [asked.method for asked in server.asked] == ["GET", "POST"]
 
 
 def test_a_server_that_is_down_is_unreachable(result: StoredResult) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
+import pydicom
 import pytest
 
 from gateway.records import Complete, Refused, StudyKey, Waiting
 from gateway.workflow.clinical_table import ClinicalWatch
 from gateway.workflow.runs import RunLedger
 from gateway.workflow.settings import ClinicalTableRules, RunRules
-from gateway.workflow.watch import StudyHeader, StudyWatch, WatchParts
+from gateway.workflow.watch import StudyHeader, StudyWatch, WatchParts, read_study_header
 from tests.gateway.workflow.stand_ins import (
     NOW,
     STUDY,
@@ -181,3 +184,30 @@ def test_stat_comes_from_the_header_or_the_sender(watching: Watching) -> None:
     watching.watch.look()
     notes = (watching.ledger.find(digest) for digest, _ in watching.queue.rounds)
     assert [note.input.urgent for note in notes if note is not None] == [True, False, True]
+
+
+def _file() -> bytes:
+    header = pydicom.Dataset()
+    header.SpecificCharacterSet = "ISO_IR 192"
+    header.PatientID, header.AccessionNumber = "P1", "A1"
+    header.RequestedProcedurePriority = "STAT"
+    header.RequestAttributesSequence = [pydicom.Dataset()]
+    header.file_meta = pydicom.dataset.FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    buffer = io.BytesIO()
+    header.preamble = bytes(128)
+    pydicom.dcmwrite(buffer, header)
+    return buffer.getvalue()
+
+
+def test_no_bytes_of_a_header_end_the_watch() -> None:
+    """2,000 mutations behind the preamble: each gives a header, its own or the next file's."""
+    whole, rng = _file(), np.random.default_rng(0)
+    expected = StudyHeader("P1", "A1", "STAT")
+    assert read_study_header([io.BytesIO(b"no DICOM"), io.BytesIO(whole)]) == expected
+    for _ in range(2000):
+        content = bytearray(whole)
+        for place in rng.integers(132, len(content), size=rng.integers(1, 6)):
+            content[place] = rng.integers(256)
+        cut = bytes(content[: rng.integers(133, len(content) + 1)])
+        assert isinstance(read_study_header([io.BytesIO(cut), io.BytesIO(whole)]), StudyHeader)
