@@ -43,7 +43,7 @@ from pdl1es.report.software import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERS
 
 LOG: Final = logging.getLogger("pdl1es.gateway.receive")
 _CLOSING_SECONDS: Final = 2.0
-_BROKEN_PDU: Final = (*MALFORMED, RecursionError, AttributeError, IndexError, AssertionError)
+_BROKEN_PDU: Final = (*MALFORMED, RecursionError)
 """What pynetdicom raises on a request that is no request."""
 
 
