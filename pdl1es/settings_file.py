@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -99,7 +99,9 @@ def without_empty_keys(given: Any, model: type[BaseModel]) -> Any:
     return kept
 
 
-def settings_error(error: ValidationError, model: type[BaseModel], where: str) -> SettingsError:
+def settings_error(
+    error: ValidationError, model: type[BaseModel], where: str, further: Iterable[str] = ()
+) -> SettingsError:
     """Return every fault of a settings file in one error.
 
     Parameters
@@ -110,16 +112,52 @@ def settings_error(error: ValidationError, model: type[BaseModel], where: str) -
         The whole file's model.
     where
         The file.
+    further
+        Faults that were found beside pydantic's, in words.
 
     Returns
     -------
     SettingsError
     """
     faults = [
-        f"  {_brief('.'.join(str(part) for part in fault['loc']))} = {_brief(repr(fault['input']))}: {_in_words(fault, model)}"
+        f"  {_place(fault)}: {_in_words(fault, model)}"
         for fault in error.errors(include_url=False)
+        if not _is_echo(fault)
     ]
+    return faults_of_file([*faults, *(f"  {one}" for one in further)], where)
+
+
+def faults_of_file(faults: Iterable[str], where: str) -> SettingsError:
+    """Return faults of a settings file in one error.
+
+    Parameters
+    ----------
+    faults
+        A line for each.
+    where
+        The file.
+
+    Returns
+    -------
+    SettingsError
+    """
     return SettingsError("\n".join([f"{where} holds settings that are not allowed:", *faults]))
+
+
+def _place(fault: ErrorDetails) -> str:
+    """Name the key, and its value where there is one: of a whole section it would be all of it."""
+    key = _brief(".".join(str(part) for part in fault["loc"]))
+    whole = fault["type"] in ("missing", "union_tag_not_found") or isinstance(fault["input"], Mapping | list)
+    return key if whole and fault["type"] != "extra_forbidden" else f"{key} = {_brief(repr(fault['input']))}"
+
+
+def _is_echo(fault: ErrorDetails) -> bool:
+    """Tell whether a list counts as too short only because its entries have faults, which are told themselves."""
+    return (
+        fault["type"] == "too_short"
+        and isinstance(fault["input"], Sequence)
+        and len(fault["input"]) >= fault["ctx"]["min_length"]
+    )
 
 
 def _brief(text: str) -> str:
@@ -133,8 +171,19 @@ def _in_words(fault: ErrorDetails, model: type[BaseModel]) -> str:
         *sections, key = fault["loc"]
         near = get_close_matches(str(key), _keys_of(sections, model), n=1)
         return f"there is no such key; did you mean {near[0]!r}?" if near else "there is no such key"
-    if fault["type"] == "tuple_type":
-        return "Input should be a list"
+    match fault["type"]:
+        case "tuple_type":
+            return "Input should be a list"
+        case "too_short":
+            return f"at least {fault['ctx']['min_length']} must be given"
+        case "missing":
+            return "must be given"
+        case "union_tag_not_found":
+            return f"{fault['ctx']['discriminator']} must be given"
+        case "union_tag_invalid":
+            return f"{fault['ctx']['discriminator']} should be one of {fault['ctx']['expected_tags']}"
+        case "value_error":
+            return str(fault["ctx"]["error"])
     return str(fault["msg"])
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.peers.settings import AETitle, DicomNode, PeerName, Seconds, WebService
 
@@ -75,10 +74,3 @@ class FetchSettings(BaseModel):
     earlier_reports: bool = Field(
         default=True, description="fetch this software's earlier reports of a study, so that a new report names them"
     )
-
-    @model_validator(mode="after")
-    def _names_differ(self) -> FetchSettings:
-        counts = Counter(archive.name for archive in self.archives)
-        if wrong := [name for name, count in counts.items() if count > 1]:
-            raise ValueError(f"two archives are called {', '.join(wrong)}")
-        return self

@@ -9,7 +9,7 @@ from typing import Final
 from gateway.clock import utc_now
 from gateway.processes.setup import keep_doing
 from gateway.records import StoredObject, StoredResult
-from gateway.send.rules import Origin, SendPlan, plan_sending
+from gateway.send.rules import SendPlan, origin_of, plan_sending
 from gateway.send.sender import Sender
 from gateway.send.settings import SendSettings
 from gateway.workflow.results import ResultStore
@@ -46,13 +46,9 @@ def sending_plan(
     -------
     SendPlan
     """
-    origin = Origin(
-        sources=frozenset(stored.source for stored in objects),
-        ae_titles=frozenset(stored.calling_ae_title for stored in objects if stored.calling_ae_title),
-    )
     return plan_sending(
         result,
-        origin,
+        origin_of(objects),
         rules=settings.rules,
         addresses=settings.addresses(),
         demonstration=training_data != "patients",

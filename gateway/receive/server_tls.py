@@ -17,7 +17,8 @@ def server_context(settings: ServerTls) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(settings.certificate, settings.key)
+    # A key with a pass phrase would make OpenSSL ask for it on the terminal and wait.
+    context.load_cert_chain(settings.certificate, settings.key, password=lambda: "")
     context.load_verify_locations(settings.ca_file)
     context.verify_mode = ssl.CERT_REQUIRED
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION

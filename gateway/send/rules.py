@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.peers.settings import PeerName
-from gateway.records import StoredResult
+from gateway.records import StoredObject, StoredResult
 from pdl1es.report.kinds import REPORT_KINDS
 from pdl1es.settings import OutputKind
 
@@ -160,7 +160,7 @@ def plan_sending(
     wanted: dict[str, set[str]] = {}
     withheld: dict[str, str] = {}
     for rule in rules:
-        if status not in rule.results or not _fits(rule, origin):
+        if misfit(rule, status, origin):
             continue
         for name in rule.to:
             names = _senders(origin, addresses) if name == SENDER else (name,)
@@ -204,10 +204,48 @@ def shipped_part(result: StoredResult, kinds: tuple[str, ...]) -> StoredResult:
     return replace(result, files=tuple(files))
 
 
-def _fits(rule: SendRule, origin: Origin) -> bool:
-    by_source = not rule.sources or bool(origin.sources & set(rule.sources))
-    by_sender = not rule.senders or bool(origin.ae_titles & set(rule.senders))
-    return by_source and by_sender
+def misfit(rule: SendRule, status: ResultStatus, origin: Origin) -> str:
+    """Return why a rule is not for a result; nothing where it is.
+
+    Parameters
+    ----------
+    rule
+        The rule.
+    status
+        Whether the result has a score.
+    origin
+        Where its study came from.
+
+    Returns
+    -------
+    str
+    """
+    if status not in rule.results:
+        return f"it is for results that are {' or '.join(rule.results)}"
+    if rule.sources and not origin.sources & set(rule.sources):
+        return f"it is for studies that came by {' or '.join(rule.sources)}"
+    if rule.senders and not origin.ae_titles & set(rule.senders):
+        return f"it is for studies that were sent by {' or '.join(rule.senders)}"
+    return ""
+
+
+def origin_of(objects: Iterable[StoredObject]) -> Origin:
+    """Return where a study came from.
+
+    Parameters
+    ----------
+    objects
+        All that are stored of it.
+
+    Returns
+    -------
+    Origin
+    """
+    stored = tuple(objects)
+    return Origin(
+        sources=frozenset(one.source for one in stored),
+        ae_titles=frozenset(one.calling_ae_title for one in stored if one.calling_ae_title),
+    )
 
 
 def _senders(origin: Origin, addresses: Mapping[str, Address]) -> tuple[str, ...]:

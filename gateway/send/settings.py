@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from gateway.peers.settings import AETitle, DicomNode, PeerName, Seconds, WebService
 from gateway.send.breaker import BreakerRules
 from gateway.send.retry import RetrySchedule
-from gateway.send.rules import NO_DICOM, SENDER, Address, SendRule
+from gateway.send.rules import Address, SendRule
 
 
 class _Destination(BaseModel):
@@ -94,24 +93,6 @@ class SendSettings(BaseModel):
 
     destinations: tuple[DestinationSettings, ...] = Field(default=(), description="each place that results can go to")
     rules: tuple[SendRule, ...] = Field(default=(), description="which outputs go where; all that fit apply")
-
-    @model_validator(mode="after")
-    def _names_fit(self) -> SendSettings:
-        counts = Counter(destination.name for destination in self.destinations)
-        wrong = [f"two destinations are called {name}" for name, count in counts.items() if count > 1]
-        if SENDER in counts:
-            wrong.append(f"no destination can be called {SENDER}: in a rule it means where the study came from")
-        named = dict.fromkeys(name for rule in self.rules for name in rule.to)
-        wrong += [
-            f"a rule names {name}, and no destination is called so" for name in named if name not in (*counts, SENDER)
-        ]
-        no_folder = {destination.name for destination in self.destinations if destination.kind != "folder"}
-        for rule in self.rules:
-            if set(rule.outputs) <= set(NO_DICOM) and (asked := no_folder & set(rule.to)):
-                wrong.append(f"{', '.join(sorted(asked))} takes DICOM objects alone, and a rule sends it none")
-        if wrong:
-            raise ValueError("; ".join(wrong))
-        return self
 
     def addresses(self) -> dict[str, Address]:
         """Return what the rules need to know of each destination, by its name."""

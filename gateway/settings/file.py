@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from gateway.arrival.settings import ArrivalRules
 from gateway.fetch.settings import FetchSettings
@@ -18,9 +15,10 @@ from gateway.objects.store import StoreLimits
 from gateway.receive.settings import Source
 from gateway.retention.rules import RetentionRules
 from gateway.send.settings import SendSettings
+from gateway.settings.names import faults_between_sections
 from gateway.worker.settings import WorkerSettings
 from gateway.workflow.settings import ApplicationChoice, ClinicalTableRules, RunRules
-from pdl1es.settings_file import read_settings_mapping, settings_error, without_empty_keys
+from pdl1es.settings_file import faults_of_file, read_settings_mapping, settings_error, without_empty_keys
 
 
 class StorageSettings(BaseModel):
@@ -86,31 +84,6 @@ class GatewaySettings(BaseModel):
     def _empty_keys_are_left_out(cls, given: Any) -> Any:
         return without_empty_keys(given, cls)
 
-    @model_validator(mode="after")
-    def _sections_fit(self) -> GatewaySettings:
-        names = Counter(source.name for source in self.sources)
-        wrong = [f"two sources are called {name}" for name, count in names.items() if count > 1]
-        for number, rule in enumerate(self.send.rules, start=1):
-            wrong += [
-                f"send.rules[{number}] names the source {name}, and no source is called so"
-                for name in rule.sources
-                if name not in names
-            ]
-        for archive in self.fetch.archives:
-            wrong += [
-                f"the archive {archive.name} completes studies of the source {name}, and no source is called so"
-                for name in archive.sources
-                if name not in names
-            ]
-        for key in ("database", "workflow_database"):
-            try:
-                make_url(getattr(self, f"{key}_url"))
-            except ArgumentError:
-                wrong.append(f"{key} is no URL of a database")
-        if wrong:
-            raise ValueError("; ".join(wrong))
-        return self
-
     @property
     def database_url(self) -> str:
         """Of the gateway's database."""
@@ -161,7 +134,11 @@ def validated_gateway(document: Mapping[Any, Any], where: str) -> GatewaySetting
     pdl1es.settings_file.SettingsError
         Every fault at once.
     """
+    between = faults_between_sections(document)
     try:
-        return GatewaySettings.model_validate(document)
+        settings = GatewaySettings.model_validate(document)
     except ValidationError as error:
-        raise settings_error(error, GatewaySettings, where) from error
+        raise settings_error(error, GatewaySettings, where, between) from error
+    if between:
+        raise faults_of_file([f"  {one}" for one in between], where)
+    return settings

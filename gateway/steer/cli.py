@@ -34,6 +34,7 @@ _DEFAULT_CONFIG = Path("gateway.yaml")
 
 
 def _settings(config: Path) -> GatewaySettings:
+    _need_packages()
     from gateway.settings.file import load_gateway_settings
     from pdl1es.settings_file import SettingsError
 
@@ -41,6 +42,15 @@ def _settings(config: Path) -> GatewaySettings:
         return load_gateway_settings(config)
     except SettingsError as error:
         raise usage_error(str(error)) from error
+
+
+def _need_packages() -> None:
+    from gateway.steer.packages import missing_packages
+
+    if missing := missing_packages():
+        raise usage_error(
+            f'the gateway\'s packages are not installed: {", ".join(missing)}. Remedy: pip install "pdl1es[gateway]"'
+        )
 
 
 def _overview(settings: GatewaySettings) -> Overview:
@@ -301,32 +311,64 @@ def purge(
 
 
 @gateway_app.command(name="check-config")
-def check_config(config: Config = _DEFAULT_CONFIG) -> None:
-    """Check `gateway.yaml`, `app.yaml` and the model, and say what each rule would do with a received study.
+def check_config(
+    config: Config = _DEFAULT_CONFIG,
+    study: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads it
+        typer.Option(
+            "--study",
+            metavar="STUDY",
+            help="A received study: what each rule would do with it. Without it: with a study from each source.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Check `gateway.yaml` and all that it names, and say what each rule would do with a received study.
+
+    It looks at `app.yaml`, the model, folders, certificates, secrets, databases and ports as the user who runs it, and makes
+    nothing. Whether destinations answer, `send-test` finds out.
 
     Exit codes: 0 all is well; 2 something is wrong: every mistake is told.
 
     \f
+    Parameters
+    ----------
+    config, study
+        As their help texts say.
+
     Raises
     ------
     typer.Exit
         With exit code 2 where something is wrong.
     """
-    from gateway.steer.preview import previewed_rules
-    from pdl1es.errors import Refusal
-    from pdl1es.model.folder import model_folder_of
-    from pdl1es.model.fusion import FusionModel
-    from pdl1es.settings import load_settings
-    from pdl1es.settings_file import SettingsError
+    _need_packages()
+    from gateway.steer.packages import faults_of_programs
 
-    settings = _settings(config)
+    if faults := list(faults_of_programs()):
+        raise usage_error("\n".join(faults))
+    from gateway.settings.file import validated_gateway
+    from gateway.steer.check import faults_of_place, loaded_application
+    from gateway.steer.preview import previewed_rules, previewed_study
+    from pdl1es.settings_file import SettingsError, read_settings_mapping
+
     try:
-        application = load_settings(settings.application.config_file)
-        model = FusionModel.load(model_folder_of(settings.application.model_folder), threads=application.model.threads)
+        document = read_settings_mapping(config)
     except SettingsError as error:
         raise usage_error(str(error)) from error
-    except Refusal as refusal:
-        raise usage_error(f"application.model: {refusal}") from refusal
+    settings = None
+    try:
+        settings = validated_gateway(document, str(config))
+    except SettingsError as error:
+        faults = [
+            str(error),
+            "what it names (folders, certificates, databases, ports) is looked at when these are mended",
+        ]
+    application, model, found = loaded_application(document)
+    faults += found
+    if settings is not None:
+        faults += [f"{config}: {fault}" for fault in faults_of_place(settings)]
+    if settings is None or application is None or model is None or faults:
+        raise usage_error("\n".join(faults))
     data = model.metadata.training_data
     say(f"{config}: no mistake found")
     say(f"model: {model.metadata.name} {model.metadata.version}, trained on {data} data")
@@ -334,7 +376,12 @@ def check_config(config: Config = _DEFAULT_CONFIG) -> None:
         say(
             "  a demonstration: its reports leave this machine only with allow_demonstration: true, and say what they are"
         )
-    for line in previewed_rules(settings, application, data):
+    if study is None:
+        lines = previewed_rules(settings, application, data)
+    else:
+        overview = _overview(settings)
+        lines = previewed_study(_study(overview, study), overview, settings, application, data)
+    for line in lines:
         say(line)
 
 
@@ -361,14 +408,18 @@ def send_test(
     typer.Exit
         With exit code 1 or 2.
     """
+    settings = _settings(config)
+    from gateway.database import open_database
     from gateway.peers.failures import PeerError
     from gateway.send.sender import Sender
 
-    settings = _settings(config)
     names = [destination.name for destination in settings.send.destinations]
     if unknown := set(to or ()) - set(names):
         raise usage_error(f"no destination is called {', '.join(sorted(unknown))}")
-    sender = Sender(settings.send, _overview(settings).engine)
+    if not names:
+        say("there are no destinations: results stay in the gateway")
+    # Nothing is read from the database or written to it: the test works before the first start.
+    sender = Sender(settings.send, open_database(settings.database_url))
     failed = False
     for name in to or names:
         try:

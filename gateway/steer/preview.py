@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from gateway.objects.index import ObjectIndex
 from gateway.receive.settings import DimseSource
 from gateway.records import ResultFile, StoredResult, StudyKey
-from gateway.send.rules import Origin, SendPlan, plan_sending
+from gateway.send.rules import Origin, ResultStatus, SendPlan, SendRule, misfit, origin_of, plan_sending
 from gateway.settings.file import GatewaySettings
+from gateway.steer.overview import Overview, StudyOverview
 from pdl1es.settings import Settings
 
 
 def previewed_rules(settings: GatewaySettings, application: Settings, training_data: str) -> Iterator[str]:
-    """Give a line for each source and kind of result: where it would go, and what would be withheld, and why.
+    """Give for each source and kind of result where it would go, what would be withheld and why, and what each rule does.
 
     Parameters
     ----------
@@ -34,16 +36,79 @@ def previewed_rules(settings: GatewaySettings, application: Settings, training_d
             origin = Origin(frozenset({source.name}), frozenset({title} if title else ()))
             whence = f"{source.name}, sent by {title}" if title else source.name
             for result in sample_results(application):
-                status = "refused" if result.refusal else "scored"
-                plan = plan_sending(
+                yield from _previewed(f"a study from {whence}", result, origin, settings, training_data)
+    for number, rule in enumerate(settings.send.rules):
+        if reason := _never(rule, settings):
+            yield f"send.rules.{number} does nothing: {reason}"
+
+
+def previewed_study(
+    study: StudyOverview, overview: Overview, settings: GatewaySettings, application: Settings, training_data: str
+) -> Iterator[str]:
+    """Give what each rule would do with a study that was received.
+
+    Parameters
+    ----------
+    study
+        Which.
+    overview
+        Of the gateway's database.
+    settings
+        ``gateway.yaml`` as it is now, which may be another than when the study was sent.
+    application
+        ``app.yaml``: which outputs there are, where the study has no result yet.
+    training_data
+        Of the model.
+
+    Yields
+    ------
+    str
+    """
+    origin = origin_of(ObjectIndex(overview.engine).objects_of(study.study))
+    came = f"by {', '.join(sorted(origin.sources)) or 'no source: its objects were removed'}"
+    if origin.ae_titles:
+        came += f", sent by {', '.join(sorted(origin.ae_titles))}"
+    yield f"study {study.hash} came {came}; state: {study.state}"
+    results = (study.results[-1].result,) if study.results else sample_results(application)
+    for result in results:
+        yield from _previewed("its result" if study.results else "a result", result, origin, settings, training_data)
+
+
+def _previewed(
+    what: str, result: StoredResult, origin: Origin, settings: GatewaySettings, training_data: str
+) -> Iterator[str]:
+    """Give a line for what is sent of a result, and one for each rule."""
+    status: ResultStatus = "refused" if result.refusal else "scored"
+
+    def plan(rules: tuple[SendRule, ...]) -> str:
+        return "; ".join(
+            plan_in_words(
+                plan_sending(
                     result,
                     origin,
-                    rules=settings.send.rules,
+                    rules=rules,
                     addresses=settings.send.addresses(),
                     demonstration=training_data != "patients",
                     allow_demonstration=settings.allow_demonstration,
                 )
-                yield f"a study from {whence}, {status}: {'; '.join(plan_in_words(plan))}"
+            )
+        )
+
+    yield f"{what}, {status}: {plan(settings.send.rules)}"
+    for number, rule in enumerate(settings.send.rules):
+        reason = misfit(rule, status, origin)
+        yield f"  send.rules.{number}: {f'does not fit, {reason}' if reason else plan((rule,))}"
+
+
+def _never(rule: SendRule, settings: GatewaySettings) -> str:
+    """Return why a rule fits no study that can come; nothing where it can fit one."""
+    sources = [source for source in settings.sources if not rule.sources or source.name in rule.sources]
+    listed = [source for source in sources if isinstance(source, DimseSource)]
+    anyone = any(not source.senders for source in listed)
+    titles = {sender.ae_title for source in listed for sender in source.senders}
+    if rule.senders and not anyone and not titles & set(rule.senders):
+        return f"no source takes anything from {' or '.join(rule.senders)}"
+    return ""
 
 
 def plan_in_words(plan: SendPlan) -> Iterable[str]:

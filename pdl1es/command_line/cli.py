@@ -378,14 +378,13 @@ def attach_training() -> None:
 
 
 def attach_gateway() -> None:
-    """Add the gateway's commands where it is installed (the extra ``gateway``)."""
+    """Add the gateway's commands where its code is; without the packages of the extra ``gateway`` they say what to install."""
     package = find_spec("gateway")
     if package is None or package.origin is None or not Path(package.origin).with_name("steer").is_dir():
         return
-    if find_spec("dbos"):
-        from gateway.steer.cli import app as gateway
+    from gateway.steer.cli import app as gateway
 
-        app.add_typer(gateway)
+    app.add_typer(gateway)
 
 
 def command_line(arguments: list[str], *, name: str = "pdl1es", execute: Execute | None = None) -> None:

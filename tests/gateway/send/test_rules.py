@@ -105,19 +105,6 @@ def test_the_report_is_sent_after_the_picture_that_it_names() -> None:
     assert [file.kind for file in part.files] == ["cam", "sr"]
 
 
-def test_all_mistakes_between_rules_and_destinations_are_told_at_once() -> None:
-    wrong = {
-        "destinations": [*DESTINATIONS, {"name": "files", "kind": "folder", "path": "/x"}],
-        "rules": [{"to": ["nowhere"]}, {"to": ["pacs"], "outputs": ["json"]}],
-    }
-    with pytest.raises(ValidationError) as caught:
-        SendSettings.model_validate(wrong)
-    said = str(caught.value)
-    assert "two destinations are called files" in said
-    assert "a rule names nowhere, and no destination is called so" in said
-    assert "pacs takes DICOM objects alone" in said
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [

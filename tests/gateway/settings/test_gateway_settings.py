@@ -46,6 +46,7 @@ def test_every_mistake_is_told_at_once() -> None:
         }
     )
     assert "worker = {'count': 2}: there is no such key; did you mean 'workers'?" in text
+    assert "send.rules.0.to: at least 1 must be given" in text
     assert "workers.count = 0" in text
     assert "send.destinations.0.dicom.retries = {}: there is no such key; did you mean 'retry'?" in text
     assert "send.rules.0.to" in text
@@ -53,21 +54,57 @@ def test_every_mistake_is_told_at_once() -> None:
 
 
 def test_names_that_do_not_fit_each_other_are_told() -> None:
+    files = {"kind": "folder", "name": "files", "path": "/x"}
     text = told(
         SHORT
         | {
             "sources": [{"kind": "dimse", "name": "ct"}, {"kind": "folder", "name": "ct", "folder": "/in"}],
-            "send": {"destinations": [PACS], "rules": [{"to": ["pacs"], "sources": ["mr"]}]},
+            "send": {
+                "destinations": [PACS, files, files, {**files, "name": "sender"}],
+                "rules": [
+                    {"to": ["pacs", "sender"], "sources": ["mr"]},
+                    {"to": ["archive"]},
+                    {"to": ["pacs"], "outputs": ["json"]},
+                ],
+            },
+            "fetch": {"archives": [{"kind": "dicom", "name": "a", "node": PACS["node"], "sources": ["us"]}]},
+            "web": {"port": 11112},
             "database": "no url",
+            "workflow_database": "mysql://host/name",
         }
     )
-    assert "two sources are called ct" in text
-    assert "send.rules[1] names the source mr, and no source is called so" in text
-    assert "database is no URL of a database" in text
+    assert text.splitlines()[1:] == [
+        "  sources: 2 are called ct; a name is given once",
+        "  destinations: 2 are called files; a name is given once",
+        "  send.destinations: none can be called sender; in a rule it means where the study came from",
+        "  send.rules.0.sources names mr, and no source is called so",
+        "  send.rules.1.to names archive, and no destination is called so",
+        "  send.rules.2.outputs: pacs takes DICOM objects alone, and this rule sends it none",
+        "  fetch.archives.0.sources names us, and no source is called so",
+        "  port 11112 is given to 2 of sources and web; each needs one of its own",
+        "  database is no URL of a database, as postgresql+psycopg://USER@HOST/NAME",
+        "  workflow_database begins with mysql://; postgresql+psycopg:// and sqlite:// are possible",
+    ]
 
 
-def test_a_rule_to_an_unknown_destination_is_told() -> None:
-    assert "a rule names archive" in told(SHORT | {"send": {"destinations": [PACS], "rules": [{"to": ["archive"]}]}})
+def test_a_name_that_is_not_there_is_told_beside_other_faults_and_nothing_is_told_twice() -> None:
+    text = told(
+        {
+            "folder": "/data",
+            "sources": [{"kind": "dimse", "name": "ct", "portt": 5}, {"kind": "dimsy", "name": "x"}, {"name": "y"}, 7],
+            "send": {"destinations": [{**PACS, "node": {"ae_title": "P"}}], "rules": [{"to": ["archive"]}, "all"]},
+        }
+    )
+    assert text.splitlines()[1:] == [
+        "  sources.0.dimse.portt = 5: there is no such key; did you mean 'port'?",
+        "  sources.1: 'kind' should be one of 'dimse', 'orthanc', 'folder'",
+        "  sources.2: 'kind' must be given",
+        "  sources.3 = 7: Input should be a valid dictionary or object to extract fields from",
+        "  send.destinations.0.dicom.node.host: must be given",
+        "  send.destinations.0.dicom.node.port: must be given",
+        "  send.rules.1 = 'all': Input should be a valid dictionary or instance of SendRule",
+        "  send.rules.0.to names archive, and no destination is called so",
+    ]
 
 
 def test_empty_keys_are_left_out_and_the_file_is_read_with_limits(tmp_path: Path) -> None:

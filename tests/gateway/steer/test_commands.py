@@ -127,6 +127,32 @@ def test_the_check_says_what_each_rule_would_do_and_what_a_demonstration_may_not
     assert "a study from drop, refused: json to disk" in lines
 
 
+def test_the_check_says_of_each_rule_what_it_does_with_a_received_study(
+    steered: Steered, phantom_study: PhantomStudy
+) -> None:
+    steered.document["allow_demonstration"] = True
+    steered.document["send"]["rules"].append({"to": ["disk"], "senders": ["CT2"], "sources": ["ct"]})
+    steered.write()
+    assert "send.rules.2 does nothing: no source takes anything from CT2" in steered.run("check-config").stdout
+    with ObjectStore(steered.folder / "objects", steered.engine, StoreLimits(reserve_bytes=0)) as objects:
+        file = min(phantom_study.folder.rglob("*.dcm"))
+        objects.put(BytesIO(file.read_bytes()), ObjectOrigin("ct", "dimse", "CT1"))
+        (study,) = objects.index.studies()
+    name = StudyHash(read_log_key(steered.folder)).of(study)
+    assert steered.run("check-config", "--study", name).stdout.splitlines()[3:] == [
+        f"study {name} came by ct, sent by CT1; state: arriving",
+        "a result, scored: sr, json to disk; sr to pacs",
+        "  send.rules.0: sr, json to disk",
+        "  send.rules.1: sr to pacs",
+        "  send.rules.2: does not fit, it is for studies that were sent by CT2",
+        "a result, refused: json to disk",
+        "  send.rules.0: json to disk",
+        "  send.rules.1: does not fit, it is for results that are scored",
+        "  send.rules.2: does not fit, it is for studies that were sent by CT2",
+    ]
+    assert steered.run("check-config", "--study", "1.9.9").exit_code == 2
+
+
 def test_the_check_tells_every_mistake_with_exit_code_2(steered: Steered) -> None:
     steered.document |= {"worker": 1, "receivers": 0}
     steered.write()
@@ -143,6 +169,13 @@ def test_a_destination_that_would_take_nothing_is_told(steered: Steered) -> None
     assert any(line.startswith("pacs: ") and "would" not in line for line in done.stdout.splitlines())
     assert steered.run("send-test", "--to", "disk").exit_code == 0
     assert steered.run("send-test", "--to", "nobody").exit_code == 2
+
+
+def test_destinations_are_tried_before_the_first_start(steered: Steered, tmp_path: Path) -> None:
+    steered.document["folder"] = str(tmp_path / "none")
+    steered.write()
+    assert steered.run("send-test", "--to", "disk").exit_code == 0
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_status_of_a_gateway_that_does_not_run_says_what_is_missing(steered: Steered) -> None:

@@ -1,0 +1,310 @@
+"""What is asked before the gateway starts: folders, certificates, secrets, databases, ports. Every fault is told at once.
+
+Nothing is made or changed: no folder, no table, no association. Whether a destination answers is for ``send-test``.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import sqlite3
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.peers.failures import PeerError
+from gateway.peers.settings import ClientTls
+from gateway.peers.tls import client_context
+from gateway.processes.executor import LOCK_FILE
+from gateway.receive.server_tls import server_context
+from gateway.receive.settings import DimseSource, FolderSource, OrthancSource, ServerTls
+from gateway.send.settings import FolderDestination
+from gateway.settings.file import GatewaySettings
+from gateway.workflow.clinical_table import read_clinical_table
+from gateway.workflow.settings import ApplicationChoice
+from pdl1es.clinical import MAX_CLINICAL_FILE_BYTES, ClinicalFileError
+from pdl1es.errors import Refusal
+from pdl1es.model.folder import model_folder_of
+from pdl1es.model.fusion import FusionModel
+from pdl1es.regular_file import read_regular_file
+from pdl1es.settings import Settings, load_settings
+from pdl1es.settings_file import SettingsError
+
+_CONNECT_SECONDS: Final = 10
+_FILE_BYTES: Final = 65_536
+
+
+def loaded_application(document: Mapping[Any, Any]) -> tuple[Settings | None, FusionModel | None, list[str]]:
+    """Load ``app.yaml`` and the model that a ``gateway.yaml`` names, whatever else is wrong in it.
+
+    Parameters
+    ----------
+    document
+        Content of ``gateway.yaml``.
+
+    Returns
+    -------
+    Settings or None
+        None where they cannot be read.
+    FusionModel or None
+        None where it cannot be loaded.
+    list of str
+        What is wrong with either.
+    """
+
+    try:
+        choice = ApplicationChoice.model_validate(document.get("application") or {})
+    except ValidationError:
+        return None, None, []  # told with the other keys
+    faults: list[str] = []
+    application, model = None, None
+    try:
+        application = load_settings(choice.config_file)
+    except SettingsError as error:
+        faults.append(f"application.config: {error}")
+    try:
+        model = FusionModel.load(
+            model_folder_of(choice.model_folder), threads=1 if application is None else application.model.threads
+        )
+    except Refusal as refusal:
+        faults.append(f"application.model: {refusal}")
+    return application, model, faults
+
+
+def faults_of_place(settings: GatewaySettings) -> list[str]:
+    """Return what is wrong with the files, folders, databases and ports that the settings name.
+
+    Parameters
+    ----------
+    settings
+        ``gateway.yaml``, without a fault in itself.
+
+    Returns
+    -------
+    list of str
+        As seen by the user who asks: it should be the gateway's.
+    """
+    return [
+        *_faults_of_folders(settings),
+        *_faults_of_files(settings),
+        *_faults_of_databases(settings),
+        *_faults_of_ports(settings),
+    ]
+
+
+def _faults_of_folders(settings: GatewaySettings) -> Iterator[str]:
+    yield from _not_writable("folder", settings.folder)
+    room = _existing(settings.folder)
+    status = os.statvfs(room)
+    free = status.f_bavail * status.f_frsize
+    if free < settings.storage.reserve_bytes:
+        yield (
+            f"storage.reserve_bytes: {free / 2**30:.1f} GiB are free at {room}, and below "
+            f"{settings.storage.reserve_bytes / 2**30:.1f} GiB nothing is received"
+        )
+    for number, source in enumerate(settings.sources):
+        if isinstance(source, FolderSource):
+            key = f"sources.{number}.folder"
+            if not source.folder.is_dir():
+                yield f"{key}: {source.folder} is not there or cannot be entered"
+            else:
+                yield from _not_writable(key, source.folder)  # what was taken is removed from it
+    for number, destination in enumerate(settings.send.destinations):
+        if isinstance(destination, FolderDestination):
+            yield from _not_writable(f"send.destinations.{number}.path", destination.path)
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder, or the nearest above it that is there."""
+    folder = folder.absolute()
+    return next((place for place in (folder, *folder.parents) if os.path.exists(place)), Path("/"))  # noqa: PTH110 - Path's raises below a folder that may not be entered
+
+
+def _may_write(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
+
+
+def _not_writable(key: str, folder: Path) -> Iterator[str]:
+    there = _existing(folder)
+    if not there.is_dir():
+        yield f"{key}: {there} is no folder"
+    elif not _may_write(there):
+        what = "cannot be written to" if there == folder.absolute() else f"cannot be made: {there} cannot be written to"
+        yield f"{key}: {folder} {what} by user {os.geteuid()}"
+
+
+def _faults_of_files(settings: GatewaySettings) -> Iterator[str]:
+    for number, source in enumerate(settings.sources):
+        key = f"sources.{number}"
+        if isinstance(source, DimseSource) and source.tls is not None:
+            yield from _faults_of_port_tls(f"{key}.tls", source.tls)
+        if isinstance(source, OrthancSource):
+            yield from _faults_of_client_tls(f"{key}.tls", source.tls)
+            yield from _faults_of_secret(f"{key}.password_file", source.password_file)
+    for section, places in (
+        ("send.destinations", settings.send.destinations),
+        ("fetch.archives", settings.fetch.archives),
+    ):
+        for number, place in enumerate(places):
+            key = f"{section}.{number}"
+            if place.kind == "dicom" and place.node.tls is not None:
+                yield from _faults_of_client_tls(f"{key}.node.tls", place.node.tls)
+            if place.kind in ("stow", "dicomweb"):
+                yield from _faults_of_client_tls(f"{key}.service.tls", place.service.tls)
+                yield from _faults_of_secret(f"{key}.service.bearer_token_file", place.service.bearer_token_file)
+    yield from _faults_of_clinical_table(settings.clinical.file)
+
+
+def _faults_of_port_tls(key: str, tls: ServerTls) -> Iterator[str]:
+
+    missing = [*_unreadable(key, certificate=tls.certificate, key=tls.key, ca_file=tls.ca_file)]
+    yield from missing
+    if not missing:
+        try:
+            server_context(tls)
+        except (OSError, ValueError) as error:
+            yield f"{key}: {_of_openssl(error)}"
+
+
+def _faults_of_client_tls(key: str, tls: ClientTls) -> Iterator[str]:
+
+    missing = [*_unreadable(key, certificate=tls.certificate, key=tls.key, ca_file=tls.ca_file)]
+    yield from missing
+    if not missing:
+        try:
+            client_context(tls)
+        except PeerError as error:
+            yield f"{key}: {error.found}"
+
+
+def _unreadable(section: str, **files: Path | None) -> Iterator[str]:
+    for key, file in files.items():
+        if file is not None and (reason := _cannot_be_read(file)):
+            yield f"{section}.{key}: {file}: {reason}"
+
+
+def _cannot_be_read(file: Path) -> str:
+
+    try:
+        read_regular_file(file, _FILE_BYTES)
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return ""
+
+
+def _of_openssl(error: Exception) -> str:
+    reason = error.reason if isinstance(error, ssl.SSLError) else str(error)
+    return f"certificate and key cannot be used ({reason})"
+
+
+def _faults_of_secret(key: str, file: Path | None) -> Iterator[str]:
+    if file is None:
+        return
+    if reason := _cannot_be_read(file):
+        yield f"{key}: {file}: {reason}"
+    elif not file.read_bytes().strip():
+        yield f"{key}: {file} is empty"
+
+
+def _faults_of_clinical_table(file: Path | None) -> Iterator[str]:
+
+    if file is None:
+        return
+    try:
+        faults: Iterable[str] = read_clinical_table(read_regular_file(file, MAX_CLINICAL_FILE_BYTES)).faults()
+    except FileNotFoundError:
+        # A hospital may drop its first table later.
+        faults = [] if file.parent.is_dir() else [f"{file.parent} is not there"]
+    except OSError as error:
+        faults = [f"{file}: {error.strerror}"]
+    except ClinicalFileError as error:
+        faults = [str(error)]
+    for fault in faults:
+        yield f"clinical.file: {fault}"
+
+
+def _faults_of_databases(settings: GatewaySettings) -> Iterator[str]:
+    for key, given in (("database", settings.database_url), ("workflow_database", settings.workflow_database_url)):
+        url = make_url(given)
+        if url.get_backend_name() == "sqlite":
+            yield from _faults_of_sqlite(key, Path(url.database or ""))
+        else:
+            yield from _faults_of_server(key, given)
+
+
+def _faults_of_sqlite(key: str, file: Path) -> Iterator[str]:
+    if not os.path.exists(file):  # noqa: PTH110
+        if not (_existing(file).is_dir() and _may_write(_existing(file))):
+            yield f"{key}: {file} cannot be made by user {os.geteuid()}"
+        return
+    if not os.access(file, os.R_OK | os.W_OK, effective_ids=True):
+        yield f"{key}: {file} cannot be written to by user {os.geteuid()}"
+        return
+    try:
+        with closing(sqlite3.connect(f"file:{file}?mode=rw", uri=True, timeout=_CONNECT_SECONDS)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        yield f"{key}: {file}: {error}"
+
+
+def _faults_of_server(key: str, url: str) -> Iterator[str]:
+    """Ask a PostgreSQL whether it lets this user make what the gateway needs: tables, and DBOS a schema of its own."""
+
+    engine = create_engine(url, connect_args={"connect_timeout": _CONNECT_SECONDS})
+    asked = (
+        "SELECT has_database_privilege(current_database(), 'CREATE')"
+        if key == "workflow_database"
+        else "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"
+    )
+    try:
+        with engine.connect() as connection:
+            if not connection.execute(text(asked)).scalar_one():
+                yield f"{key}: the user may make no {'schema' if key == 'workflow_database' else 'tables'} there: GRANT CREATE"
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()
+        yield f"{key}: {reason[0] if reason else type(error).__name__}"
+    finally:
+        engine.dispose()
+
+
+def _faults_of_ports(settings: GatewaySettings) -> Iterator[str]:
+    wanted = [
+        (f"sources.{number}", source.bind, source.port)
+        for number, source in enumerate(settings.sources)
+        if isinstance(source, DimseSource)
+    ]
+    runs = is_running(settings.folder)
+    for key, bind, port in (*wanted, ("web", settings.web.bind, settings.web.port)):
+        family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((bind, port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE and runs:
+                    continue  # by the gateway itself
+                yield f"{key}: {bind} port {port} cannot be listened on: {error.strerror or type(error).__name__}"
+
+
+def is_running(folder: Path) -> bool:
+    """Tell whether a gateway runs in a folder: its executor holds a lock there."""
+
+    try:
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

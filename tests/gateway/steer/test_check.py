@@ -1,0 +1,182 @@
+"""What is told before the gateway starts: packages, files, folders, databases and ports, all at once, and nothing is made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from typer.testing import CliRunner, Result
+
+from gateway.processes.executor import LOCK_FILE, _lock
+from gateway.settings.file import validated_gateway
+from gateway.steer import packages
+from gateway.steer.check import faults_of_place
+from gateway.steer.cli import app
+from tests.gateway.peers.certificates import make_authority
+from tests.gateway.processes.served import free_port
+
+NOBODY = 65534
+
+
+def document(folder: Path, **sections: Any) -> dict[str, Any]:
+    """A gateway.yaml without a fault, with other sections."""
+    return {
+        "folder": str(folder / "gateway"),
+        "sources": [{"kind": "dimse", "name": "pacs", "port": free_port()}],
+        "storage": {"reserve_bytes": 0},
+        "web": {"port": free_port()},
+    } | sections
+
+
+def found(folder: Path, **sections: Any) -> list[str]:
+    return faults_of_place(validated_gateway(document(folder, **sections), "gateway.yaml"))
+
+
+def checked(folder: Path, content: dict[str, Any]) -> Result:
+    file = folder / "gateway.yaml"
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return CliRunner().invoke(app, ["gateway", "check-config", "--config", str(file)])
+
+
+def test_nothing_is_made_where_all_is_well(tmp_path: Path) -> None:
+    destinations = [{"kind": "folder", "name": "out", "path": str(tmp_path / "out" / "deep")}]
+    assert checked(tmp_path, document(tmp_path, send={"destinations": destinations})).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["gateway.yaml"]
+
+
+def test_settings_application_and_model_are_told_together(tmp_path: Path) -> None:
+    (tmp_path / "app.yaml").write_text("outputs: [sr, jpeg]\n")
+    application = {"config": str(tmp_path / "app.yaml"), "model": str(tmp_path)}
+    done = checked(tmp_path, document(tmp_path, application=application, receivers=0))
+    assert done.exit_code == 2
+    for fault in ("receivers = 0", "outputs.1 = 'jpeg'", "application.model: MODEL_UNFIT"):
+        assert fault in done.stderr
+    assert "looked at when these are mended" in done.stderr
+
+
+def test_every_file_that_cannot_be_used_is_named_with_its_key(tmp_path: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed: Debian package openssl")
+    made = make_authority(openssl, tmp_path)
+    secret = tmp_path / "token"
+    secret.write_text("\n")
+    good = {"certificate": str(made.server.certificate), "key": str(made.server.key), "ca_file": str(made.ca)}
+    node = {"ae_title": "P", "host": "127.0.0.1", "port": 104}
+    service = {"url": "https://pacs.example/web", "bearer_token_file": str(secret), "tls": good}
+    faults = found(
+        tmp_path,
+        sources=[
+            {"kind": "dimse", "name": "a", "port": free_port(), "tls": good},
+            {"kind": "dimse", "name": "b", "port": free_port(), "tls": good | {"key": str(tmp_path / "none.pem")}},
+            {"kind": "dimse", "name": "c", "port": free_port(), "tls": good | {"key": str(made.client.key)}},
+            {"kind": "orthanc", "name": "d", "url": "https://o", "user": "u", "password_file": str(tmp_path)},
+            {"kind": "folder", "name": "e", "folder": str(tmp_path / "drop")},
+        ],
+        send={
+            "destinations": [
+                {"kind": "dicom", "name": "pacs", "node": node | {"tls": {"ca_file": str(secret)}}},
+                {"kind": "stow", "name": "web", "service": service},
+            ]
+        },
+        fetch={"archives": [{"kind": "dicom", "name": "x", "node": node | {"tls": {"ca_file": "/none.pem"}}}]},
+    )
+    assert faults == [
+        f"sources.4.folder: {tmp_path / 'drop'} is not there or cannot be entered",
+        f"sources.1.tls.key: {tmp_path / 'none.pem'}: No such file or directory",
+        "sources.2.tls: certificate and key cannot be used (KEY_VALUES_MISMATCH)",
+        f"sources.3.password_file: {tmp_path}: it is no regular file",
+        "send.destinations.0.node.tls: certificate or key cannot be loaded (NO_CERTIFICATE_OR_CRL_FOUND)",
+        f"send.destinations.1.service.bearer_token_file: {secret} is empty",
+        "fetch.archives.0.node.tls.ca_file: /none.pem: No such file or directory",
+    ]
+
+
+def test_a_table_with_faults_is_told_by_row_and_one_that_is_not_there_yet_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "clinical.csv"
+    assert found(tmp_path, clinical={"file": str(file)}) == []
+    file.write_text("patient_id,age\nA,60\nB,ninety\n")
+    (fault,) = found(tmp_path, clinical={"file": str(file)})
+    assert fault.startswith("clinical.file: ")
+    assert "row 3" in fault
+    assert "ninety" not in fault
+    assert found(tmp_path, clinical={"file": str(tmp_path / "none" / "a.csv")}) == [
+        f"clinical.file: {tmp_path / 'none'} is not there"
+    ]
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[None]:
+    """The test's effective user is one without rights."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    yield
+    os.seteuid(0)
+
+
+def test_folders_that_the_user_cannot_write_to_are_told(tmp_path: Path, as_nobody: None) -> None:
+    faults = found(Path("/"), send={"destinations": [{"kind": "folder", "name": "out", "path": "/etc/hostname/out"}]})
+    assert f"folder: /gateway cannot be made: / cannot be written to by user {os.geteuid()}" in faults
+    assert "send.destinations.0.path: /etc/hostname is no folder" in faults
+    assert f"database: /gateway/gateway.sqlite cannot be made by user {os.geteuid()}" in faults
+
+
+def test_too_little_room_is_told(tmp_path: Path) -> None:
+    (fault,) = found(tmp_path, storage={"reserve_bytes": 2**60})
+    assert fault.startswith("storage.reserve_bytes: ")
+
+
+def test_databases_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+    (tmp_path / "no.sqlite").write_text("no database, whatever its name says. " * 100)
+    port = free_port()
+    faults = found(
+        tmp_path,
+        database=f"postgresql+psycopg://u:secret@127.0.0.1:{port}/x",
+        workflow_database=f"sqlite:///{tmp_path / 'no.sqlite'}",
+    )
+    assert faults[0].startswith("database: connection failed")
+    assert faults[1] == f"workflow_database: {tmp_path / 'no.sqlite'}: file is not a database"
+    assert "secret" not in "".join(faults)
+
+
+def test_a_port_that_another_program_has_is_told_and_not_one_that_the_gateway_has_itself(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        sources = [{"kind": "dimse", "name": "pacs", "port": taken.getsockname()[1]}]
+        (fault,) = found(tmp_path, sources=sources)
+        assert fault.startswith("sources.0: 127.0.0.1 port")
+        (tmp_path / "gateway").mkdir()
+        held = _lock(tmp_path / "gateway")
+        assert found(tmp_path, sources=sources) == []
+        os.close(held)
+        assert (tmp_path / "gateway" / LOCK_FILE).exists()
+        assert found(tmp_path, sources=sources) == [fault]
+
+
+def test_the_packages_are_those_of_the_extra(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extra = {Requirement(text).name for text in project["optional-dependencies"]["gateway"]}
+    assert set(packages.PACKAGES) == extra
+    assert packages.missing_packages() == []
+
+
+@pytest.mark.parametrize("command", ["serve", "gateway status", "gateway check-config", "gateway send-test"])
+def test_without_the_extra_every_command_says_what_to_install(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packages, "PACKAGES", {"pynetdicom": "no_such_module_of_dicom"})
+    done = CliRunner().invoke(app, [*command.split(), "--config", str(tmp_path / "none.yaml")])
+    assert done.exit_code == 2
+    assert "not installed: pynetdicom" in done.stderr
+    assert 'pip install "pdl1es[gateway]"' in done.stderr
