@@ -35,6 +35,7 @@ from training.controls.further_scans import further_scans
 from training.controls.retest import Retest, retest_cohorts
 from training.errors import FailedError
 from training.export import model_digest
+from training.expression.baselines import with_baselines
 from training.expression.results import Evaluation
 from training.known_truth.gates import true_hazard_gates
 from training.progress import Count, Progress
@@ -473,7 +474,7 @@ class Reproduction:
             prepared = self._prepared()
             controls: dict[str, PreparedCohort] = {name: PreparedCohort.load(self._control(name)) for name in CONTROLS}
             table = run_predictions(self.folder / RUN, controls, self._progress, self.folder / CUT_OFFS / SCORES)
-            scored = scored_cohort(prepared, table, tuple(controls))
+            scored = with_baselines(scored_cohort(prepared, table, tuple(controls)), prepared, progress=self._progress)
             options = AnalysisOptions(
                 prognosis=PrognosisSettings(permutations=self.settings.permutations),
                 model=model_digest(self.folder / RUN / NETWORKS / SIGNATURE),

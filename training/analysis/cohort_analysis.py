@@ -125,6 +125,7 @@ def analyse_cohort(
         cut_off_source=options.cut_off_source,
         controls=scored.controls,
         cross_fitted=scored.cross_fitted,
+        baselines=scored.baselines,
     )
     followed: FollowedCohort | NotEstimable = NotEstimable("it was not asked for")
     if progression:

@@ -33,6 +33,8 @@ class Inputs:
         Further models and disturbed cohorts, each as ``NAME=FOLDER``.
     table
         ``cohort.csv``, which is needed to draw Figure 5.
+    baselines
+        Whether the baselines are fitted, where expression is evaluated.
     """
 
     prepared: Path
@@ -42,6 +44,7 @@ class Inputs:
     beside: Sequence[str] = ()
     control: Sequence[str] = ()
     table: Path | None = None
+    baselines: bool = True
 
 
 def expression_settings(tube_current_cut: float | None, seed: int) -> EvaluationSettings:
@@ -114,6 +117,7 @@ def report_of(
     from training.cohort.prepared import PreparedCohort
     from training.cohort.sources import case_sources, preparation_settings
     from training.errors import UsageError
+    from training.expression.baselines import with_baselines
     from training.expression.results import EvaluationSettings
     from training.known_truth.gates import true_hazard_gates, truth_of
     from training.progression.results import PrognosisSettings
@@ -128,6 +132,8 @@ def report_of(
         cohort = PreparedCohort.load(inputs.prepared).without_pretraining()
         with progress_bars() as told:
             loaded, scored, provenance = _scored(title, cohort, inputs, told)
+            if expression is not None and inputs.baselines:
+                scored = with_baselines(scored, cohort, seed=expression.seed, progress=told)
             if loaded is None:
                 options = AnalysisOptions(*settings, model=None if run is None else run_digest(run))
             else:

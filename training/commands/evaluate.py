@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from training.commands.analyses import Inputs, expression_settings, report_of
-from training.commands.options import Beside, Control, Images, Model, Prepared, ReportFolder, Run, TubeCurrentCut
+from training.commands.options import (
+    Baselines,
+    Beside,
+    Control,
+    Images,
+    Model,
+    Prepared,
+    ReportFolder,
+    Run,
+    TubeCurrentCut,
+)
 
 
 def evaluate(
@@ -19,6 +29,7 @@ def evaluate(
     control: Control = None,
     table: Images = None,
     tube_current_cut: TubeCurrentCut = None,
+    baselines: Baselines = True,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of resamples and folds.")] = 0,
 ) -> None:
     """Evaluate how well the score tells high PD-L1 expression: report.html, report.json and figures.
@@ -29,7 +40,7 @@ def evaluate(
     \f
     Parameters
     ----------
-    prepared, output, run, model, beside, control, table, tube_current_cut, seed
+    prepared, output, run, model, beside, control, table, tube_current_cut, baselines, seed
         As their help texts say.
 
     Raises
@@ -39,6 +50,6 @@ def evaluate(
     """
     report_of(
         "PD-L1ES: expression",
-        Inputs(prepared, output, run, model, beside or (), control or (), table),
+        Inputs(prepared, output, run, model, beside or (), control or (), table, baselines),
         expression=expression_settings(tube_current_cut, seed),
     )

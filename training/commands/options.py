@@ -82,6 +82,13 @@ TubeCurrentCut = Annotated[
     Optional[float],  # noqa: UP045
     typer.Option("--tube-current-cut", help="mA; default: the paper's 290, and the cohort's median beside it."),
 ]
+Baselines = Annotated[
+    bool,
+    typer.Option(
+        "--baselines/--no-baselines",
+        help="Fit baselines on the training patients and compare them: clinical logistic regression, LASSO, boosting.",
+    ),
+]
 Permutations = Annotated[
     int, typer.Option("--permutations", min=1, help="Behind each P that is corrected for the search of a cut-off.")
 ]

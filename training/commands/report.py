@@ -8,6 +8,7 @@ import typer
 
 from training.commands.analyses import Inputs, expression_settings, progression_settings, report_of
 from training.commands.options import (
+    Baselines,
     Beside,
     Control,
     Images,
@@ -32,6 +33,7 @@ def report(
     tube_current_cut: TubeCurrentCut = None,
     permutations: Permutations = 2000,
     smallest_share: SmallestShare = 0.1,
+    baselines: Baselines = True,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of whatever is drawn.")] = 0,
 ) -> None:
     """Run `evaluate` and `prognosis` together: a report of expression and progression, and cut_offs.json for `export`.
@@ -42,7 +44,8 @@ def report(
     \f
     Parameters
     ----------
-    prepared, output, run, model, beside, control, table, tube_current_cut, permutations, smallest_share, seed
+    prepared, output, run, model, beside, control, table, tube_current_cut, permutations, smallest_share, baselines,
+    seed
         As their help texts say.
 
     Raises
@@ -52,7 +55,7 @@ def report(
     """
     report_of(
         "PD-L1ES: expression and progression",
-        Inputs(prepared, output, run, model, beside or (), control or (), table),
+        Inputs(prepared, output, run, model, beside or (), control or (), table, baselines),
         expression=expression_settings(tube_current_cut, seed),
         progression=progression_settings(permutations, smallest_share, seed),
     )

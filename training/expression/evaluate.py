@@ -29,6 +29,7 @@ from training.expression.results import (
     ModelInCohort,
 )
 from training.scoring.predictions import COMPARATORS, SIGNATURE, VOLUME, Predictions
+from training.scoring.scored_cohort import BaselineFit
 from training.statistics.calibration import calibration
 from training.statistics.classification import YoudenCutOff, classify, youden_cut_off
 from training.statistics.decision_curves import decision_curves, net_benefit_difference
@@ -58,6 +59,7 @@ def evaluate(
     cut_off_source: str = "given",
     controls: Sequence[str] = (),
     cross_fitted: bool = False,
+    baselines: Mapping[str, BaselineFit | NotEstimable] | None = None,
 ) -> Evaluation:
     """Evaluate any scored cohort.
 
@@ -79,6 +81,8 @@ def evaluate(
     cross_fitted
         Whether the scores of training and validation patients are by models fitted without them: then both cohorts
         show performance, and Youden's cut-off is found on both.
+    baselines
+        How those among the predictions were fitted (`training.expression.baselines`).
 
     Returns
     -------
@@ -139,6 +143,7 @@ def evaluate(
             if control in scores.probability
         },
         settings=settings,
+        baselines=dict(baselines or {}),
     )
 
 

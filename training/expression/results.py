@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from training.scoring.scored_cohort import BaselineFit
 from training.statistics.calibration import Calibration, Recalibration
 from training.statistics.classification import Classification, YoudenCutOff
 from training.statistics.decision_curves import DecisionCurves, NetBenefitDifference
@@ -159,6 +161,8 @@ class Evaluation:
         Change of PD-L1ES by control and cohort.
     settings
         As given.
+    baselines
+        What was chosen for each baseline, or why there is none; empty where none was asked for.
     """
 
     operating_point: YoudenCutOff | NotEstimable
@@ -171,3 +175,4 @@ class Evaluation:
     recalibration: dict[str, RecalibrationResult | NotEstimable]
     controls: dict[str, dict[str, Disturbance | NotEstimable]]
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
+    baselines: Mapping[str, BaselineFit | NotEstimable] = field(default_factory=dict)

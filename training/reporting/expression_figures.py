@@ -9,7 +9,7 @@ from training.expression.results import EXTERNAL, GATE, HELD_OUT, POOLED, TEST, 
 from training.figures.decision import calibration_figure, decision_figure
 from training.figures.discrimination import roc_figure, strata_figure
 from training.reporting.figures import Drawn
-from training.scoring.predictions import COMPARATORS, SIGNATURE
+from training.scoring.predictions import BASELINES, COMPARATORS, SIGNATURE, VOLUME
 from training.statistics.calibration import Calibration
 from training.statistics.classification import YoudenCutOff
 from training.statistics.decision_curves import DecisionCurves
@@ -67,8 +67,18 @@ def evaluation_figures(evaluation: Evaluation) -> dict[str, Drawn]:
                 "Area by manufacturer, slice thickness and tube current, and, beyond the paper, by sex and age; P of Cochran's Q.",
                 strata_figure(found_strata, whole),
             )
-    others = [m for m in _models(evaluation) if m not in COMPARATORS]
+    others = [m for m in _models(evaluation) if m not in (*COMPARATORS, *BASELINES)]
     held = [name for name in (HELD_OUT, GATE, EXTERNAL) if name in evaluation.cohorts]
+    fitted = [name for name in (TEST, GATE) if name in evaluation.cohorts]
+    if set(BASELINES) & set(_models(evaluation)) and (
+        baselines := _rocs(evaluation, fitted, (SIGNATURE, *BASELINES, VOLUME))
+    ):
+        drawn["baselines-roc"] = Drawn(
+            "Baselines",
+            "PD-L1ES beside logistic regression of the clinical variables, LASSO and boosting of the radiomic features, and "
+            "tumour volume alone. All were fitted on the same patients, and none on these.",
+            roc_figure(baselines),
+        )
     if len(others) > 1 and (controls := _rocs(evaluation, held, tuple(others))):
         drawn["controls-roc"] = Drawn(
             "Controls",

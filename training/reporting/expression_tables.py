@@ -161,9 +161,34 @@ def _notes(evaluation: Evaluation) -> str:
             else "Volume is tumour volume alone; nothing is fitted, and a larger one counts as higher expression, so that an "
             "area below 0.50 says that smaller tumours express more."
         )
+    sentences += _baselines(evaluation)
     if BAYES in models:
         sentences.append("Bayes is the score that knows the truth of a synthetic cohort.")
     return " ".join(sentences)
+
+
+def _baselines(evaluation: Evaluation) -> list[str]:
+    """Say how the baselines were fitted, and why one is missing."""
+    fits = {name: fit for name, fit in evaluation.baselines.items() if not isinstance(fit, NotEstimable)}
+    missing = {name: fit.reason for name, fit in evaluation.baselines.items() if isinstance(fit, NotEstimable)}
+    sentences = []
+    if fits:
+        n = next(iter(fits.values())).n
+        told = "; ".join(
+            f"{name} uses {fit.features} variables"
+            + (f" ({', '.join(f'{key} {value:.2g}' for key, value in fit.chosen.items())})" if fit.chosen else "")
+            for name, fit in fits.items()
+        )
+        sentences.append(
+            f"Baselines were fitted on the same {n} patients, what had to be chosen by inner cross-validation in five folds: "
+            f"{told}. LASSO's penalty is a share of the smallest that leaves no feature."
+        )
+    reasons = dict.fromkeys(missing.values())
+    sentences += [
+        f"Not fitted: {', '.join(name for name, told in missing.items() if told == reason)} ({reason})."
+        for reason in reasons
+    ]
+    return sentences
 
 
 def _against(found: ModelInCohort) -> str:

@@ -20,6 +20,11 @@ PARTS: Final = ("deep", "radiomic", "clinical")
 """Of PD-L1ES: a score's logit is their sum and the bias."""
 VOLUME: Final = "volume"
 """Name of the model that uses the tumour's volume only."""
+CLINICAL_LOGISTIC: Final = "Clinical logistic"
+LASSO: Final = "LASSO on radiomics"
+BOOSTING: Final = "Boosting on radiomics"
+BASELINES: Final = (CLINICAL_LOGISTIC, LASSO, BOOSTING)
+"""Fitted by the evaluation itself (`training.expression.baselines`), beside the paper's comparators."""
 BAYES: Final = "Bayes"
 """Name of the score that uses a synthetic cohort's truth; no model can do better."""
 OUT_OF_FOLD: Final = "out_of_fold"
@@ -48,8 +53,8 @@ class Predictions:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """PD-L1ES first, then the paper's comparators, then the others in the order of the table."""
-        known = [name for name in (SIGNATURE, *COMPARATORS) if name in self.probability]
+        """PD-L1ES first, then the paper's comparators and the baselines, then the others in the order of the table."""
+        known = [name for name in (SIGNATURE, *COMPARATORS, *BASELINES) if name in self.probability]
         return (*known, *(name for name in self.probability if name not in known))
 
     def logit(self, model: str) -> NDArray[np.float64]:

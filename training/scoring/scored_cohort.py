@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,6 +33,25 @@ TRUTH_TABLE: Final = "truth.csv"
 
 
 @dataclass(frozen=True, slots=True)
+class BaselineFit:
+    """How a baseline was fitted.
+
+    Attributes
+    ----------
+    n
+        Patients that it was fitted on.
+    features
+        Variables that it uses.
+    chosen
+        What inner cross-validation chose, by name; empty where there was nothing to choose.
+    """
+
+    n: int
+    features: int
+    chosen: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class ScoredCohort:
     """A cohort with its scores; row i of everything is the same patient.
 
@@ -56,6 +76,8 @@ class ScoredCohort:
         Columns of ``truth.csv``, or None where the truth is not known.
     cross_fitted
         Whether the scores of the training and validation patients are out-of-fold: by models fitted without them.
+    baselines
+        What was chosen for each baseline whose scores were added, or why there is none; empty where none was asked for.
     """
 
     cases: pd.DataFrame
@@ -67,6 +89,7 @@ class ScoredCohort:
     parts: pd.DataFrame | None = None
     truth: pd.DataFrame | None = None
     cross_fitted: bool = False
+    baselines: Mapping[str, BaselineFit | NotEstimable] = field(default_factory=dict)
 
     @property
     def signature(self) -> NDArray[np.float64]:
