@@ -115,6 +115,7 @@ class Reception:
         self._meta_bytes = 0
         self._size = 0
         self._checked = 0
+        self._has_place = False
         try:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         except OSError as error:
@@ -131,8 +132,9 @@ class Reception:
     def discard(self) -> None:
         """Remove what was not completed."""
         self._close()
-        with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)  # after completion it has another name
+        if not self._has_place:
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
     @property
     def head(self) -> bytes:
@@ -218,7 +220,9 @@ class Reception:
             calling_ae_title=origin.calling_ae_title,
             received_at=utc_now(),
         )
-        return self._store.commit(self._path, self._descriptor, stored, origin.holder)
+        outcome = self._store.commit(self._path, self._descriptor, stored, origin.holder)
+        self._has_place = True
+        return outcome
 
     def _write(self, data: bytes | memoryview) -> None:
         try:

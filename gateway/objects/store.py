@@ -342,7 +342,7 @@ class ObjectStore(ReceptionStore):
         return Conflict(first, aside.path)
 
     def _place(self, file: Path, path: Path) -> set[Path]:
-        """Give a file its name, and return the folders that changed: none where a file has that name, which stays as it is."""
+        """Give a file its name alone, and return the folders that changed: none where a file has that name, which stays as it is."""
         target = self.folder / path
         changed = {target.parent}
         try:
@@ -353,7 +353,7 @@ class ObjectStore(ReceptionStore):
             with contextlib.suppress(FileExistsError):
                 target.hardlink_to(file)
         except FileExistsError:
-            return set()
+            changed = set()
         file.unlink()
         return changed
 

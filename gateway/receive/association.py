@@ -363,7 +363,7 @@ class AcceptedAssociation:
             self._send(struct.pack(">BBL", PduType.P_DATA, 0, len(item)) + item)
 
     def _send(self, data: bytes) -> None:
-        self._connection.settimeout(self._limits.idle_seconds)
+        self._stream.wait_at_most(self._limits.idle_seconds)
         try:
             self._connection.sendall(data)
         except OSError as error:

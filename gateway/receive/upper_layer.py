@@ -112,6 +112,7 @@ class PduStream:
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
+        self._waits_seconds = 0.0
 
     def header(self) -> tuple[PduType, int]:
         """Read the type of the next PDU and the length of its body.
@@ -186,7 +187,7 @@ class PduStream:
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise ConnectionEndedError("its time is up")
-        self._connection.settimeout(min(self.idle_seconds, left))
+        self.wait_at_most(min(self.idle_seconds, left))
         try:
             count = self._connection.recv_into(self._buffer)
         except TimeoutError:
@@ -196,3 +197,9 @@ class PduStream:
         if not count:
             raise ConnectionEndedError("the peer hung up")
         self._start, self._end = 0, count
+
+    def wait_at_most(self, seconds: float) -> None:
+        """Set how long the connection is waited for, where that has changed: setting it costs as much as reading."""
+        if seconds != self._waits_seconds:
+            self._connection.settimeout(seconds)
+            self._waits_seconds = seconds

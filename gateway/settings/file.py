@@ -57,7 +57,8 @@ class GatewaySettings(BaseModel):
     application: ApplicationChoice = Field(default_factory=ApplicationChoice, description="what scores the studies")
     sources: Annotated[tuple[Source, ...], Field(min_length=1)] = Field(description="from where studies come")
     receivers: Annotated[int, Field(ge=1, le=16)] = Field(
-        default=1, description="processes that receive; they share the ports"
+        default=1,
+        description="processes that receive; they share the ports. More than one does not pay with two cores and SQLite",
     )
     arrival: ArrivalRules = Field(
         default_factory=ArrivalRules, description="when a study is whole, and when it is given up"
