@@ -13,6 +13,7 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, get_args, get_origin
 
@@ -22,6 +23,7 @@ from pydantic.fields import FieldInfo
 
 from docs import chain_diagram
 from gateway.peers.failures import peer_failure_table
+from training.checklists.instruments import KEYS as CHECKLISTS
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 PAGES: Final = ("README.md", "docs/*.md")
@@ -220,6 +222,16 @@ def rooms(folder: str) -> str:
     return "\n".join(lines)
 
 
+def filled_checklist(key: str) -> str:
+    """Return a checklist as it is filled for the model that ships."""
+    from training.checklists.filled import fill_checklists, read_answers
+    from training.checklists.run_facts import read_run_facts
+    from training.checklists.tables import checklist_table
+
+    answers = read_answers(REPOSITORY / "docs" / "checklist-answers.yaml")
+    return checklist_table(fill_checklists(read_run_facts(REPOSITORY / "models" / "pdl1es"), answers)[key])
+
+
 FACTS: Final[dict[str, Callable[[], str]]] = {
     "settings": settings_table,
     "commands": command_reference,
@@ -227,6 +239,7 @@ FACTS: Final[dict[str, Callable[[], str]]] = {
     "gateway-commands": gateway_command_reference,
     "inspection": inspection_keys,
     "model": shipped_model,
+    **{f"checklist-{key}": partial(filled_checklist, key) for key in CHECKLISTS},
     "steps": chain_diagram.steps_table,
     "core": lambda: rooms("pdl1es"),
     "gateway": lambda: rooms("gateway"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typer
 
+from training.commands.checklists import checklists
 from training.commands.cohort import cohort_app
 from training.commands.controls import controls
 from training.commands.evaluate import evaluate
@@ -26,7 +27,7 @@ app = typer.Typer(
     help="From a cohort's table to the model that the chain serves, and to a report beside the paper's.",
 )
 app.add_typer(cohort_app, name="cohort")
-for command in (pretrain, train, export, evaluate, prognosis, report, controls, retest, reproduce):
+for command in (pretrain, train, export, evaluate, prognosis, report, controls, retest, checklists, reproduce):
     app.command()(command)
 
 

@@ -1,0 +1,1 @@
+"""Checklists and quality scores of radiomics studies, filled from a training run where a machine can know."""
