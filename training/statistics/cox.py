@@ -172,6 +172,47 @@ class CoxRefit:
             Shape (N, P). Where the likelihood has no maximum, what the last step gave: the order of the patients is
             settled by then, and a cut-off needs no more.
         """
+        return self._newton(covariates)[0]
+
+    def coefficients(self, covariates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the log hazard ratio per unit of each covariate, shape (P,).
+
+        Parameters
+        ----------
+        covariates
+            Shape (N, P).
+
+        Raises
+        ------
+        NoFiniteEstimate
+            The likelihood has no maximum.
+        """
+        _, beta, scale, finite = self._newton(covariates)
+        if not finite or not (scale > 0).all():
+            raise NoFiniteEstimate("there is no finite hazard ratio")
+        return beta / scale
+
+    def log_likelihood(self, covariates: NDArray[np.float64]) -> float:
+        """Return the largest partial log-likelihood, Efron's; where there is no maximum, that of the last step.
+
+        Parameters
+        ----------
+        covariates
+            Shape (N, P).
+
+        Returns
+        -------
+        float
+        """
+        eta = self._newton(covariates)[0]
+        highest = float(eta.max())
+        risk = self._risk_sums(np.exp(eta - highest)[:, None])[:, 0]
+        return float((eta[self._events] - highest).sum() - np.log(risk).sum())
+
+    def _newton(
+        self, covariates: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], bool]:
+        """Return log hazards, coefficients of the standardised covariates, their scale, and whether the steps ended."""
         x = covariates - covariates.mean(axis=0)
         scale = x.std(axis=0)
         x = x / np.where(scale > 0, scale, 1.0)
@@ -180,6 +221,7 @@ class CoxRefit:
         sums = np.column_stack([np.ones(n), x, products])
         total = x[self._events].sum(axis=0)
         beta = np.zeros(p)
+        finite = False
         for _ in range(_NEWTON_STEPS):
             eta = x @ beta
             if np.ptp(eta) > _FAR_APART:
@@ -191,8 +233,9 @@ class CoxRefit:
             step = step / max(1.0, float(np.abs(step).max()))
             beta = beta + step
             if np.abs(step).max() < 1e-9:
+                finite = True
                 break
-        return x @ beta
+        return x @ beta, beta, scale, finite
 
     def _risk_sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sum of patients' values over each risk set of Efron's steps, one row per event."""

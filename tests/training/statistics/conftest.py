@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from lifelines.datasets import load_lung
 
+from tests.training.statistics.r_values import FOLDER, RValues
+
 
 @pytest.fixture(scope="session")
 def reference(shared_data: Path) -> Path:
@@ -41,3 +43,15 @@ def subarachnoid(reference: Path) -> pd.DataFrame:
     """Aneurysmal subarachnoid haemorrhage (Turck 2010), pROC's ``aSAH``, with ``poor`` as 0 and 1."""
     table = pd.read_csv(reference / "aSAH.csv")
     return table.assign(poor=(table["outcome"] == "Poor").astype(int))
+
+
+@pytest.fixture(scope="session")
+def r() -> RValues:
+    """Numbers of R's survival, riskRegression, rms and mice."""
+    return RValues()
+
+
+@pytest.fixture(scope="session")
+def cirrhosis() -> pd.DataFrame:
+    """Mayo clinic's trial of primary biliary cirrhosis, the survival package's ``pbc``; kind 1 is death, 2 a transplant."""
+    return pd.read_csv(FOLDER / "pbc.csv")
