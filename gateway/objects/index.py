@@ -316,7 +316,8 @@ def _row(stored: StoredObject) -> dict[str, Any]:
 
 
 def _rows(objects: Sequence[StoredObject]) -> list[dict[str, Any]]:
-    return [_row(stored) for stored in objects]
+    # In one order everywhere: two receivers that insert the same objects would else wait for each other on PostgreSQL.
+    return [_row(stored) for stored in sorted(objects, key=lambda stored: stored.sop_instance_uid)]
 
 
 def _stored(row: StoredRow) -> StoredObject:

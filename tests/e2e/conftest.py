@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 
 from tests.e2e.containers import Docker, docker_daemon, readable
 from tests.e2e.pacs import PLUGIN, Pacs, running_pacs
+from tests.e2e.postgres import PostgresServer, running_postgres
 from tests.e2e.viewer import served_viewer, viewer_files
 from tests.e2e.written_reports import WHEN, Written
 
@@ -40,6 +41,7 @@ PACKAGE_OF = {
     "pdftotext": "Debian package poppler-utils",
     "pdftoppm": "Debian package poppler-utils",
     "pdffonts": "Debian package poppler-utils",
+    "initdb": "Debian package postgresql",
 }
 
 
@@ -51,8 +53,10 @@ def require_tool() -> Callable[[str], str]:
     """
 
     def find(name: str) -> str:
-        # what pip installed lies beside the interpreter, which may run without its environment being activated
-        places = (None, str(Path(sys.executable).parent), "/usr/sbin")
+        # what pip installed lies beside the interpreter, which may run without its environment being activated; Debian keeps
+        # the programs of PostgreSQL's servers apart
+        servers = sorted((str(path) for path in Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+        places = (None, str(Path(sys.executable).parent), "/usr/sbin", *servers)
         path = next((found for place in places if (found := shutil.which(name, path=place))), None)
         if name.startswith("/") and Path(name).is_file():
             path = name
@@ -101,6 +105,13 @@ def pacs(require_tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFa
     """A running, empty PACS."""
     require_tool(str(PLUGIN))
     with running_pacs(require_tool("Orthanc"), tmp_path_factory.mktemp("pacs")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def postgres(require_tool: Callable[[str], str]) -> Iterator[PostgresServer]:
+    """A running PostgreSQL with the gateway's role and no database yet."""
+    with running_postgres(Path(require_tool("initdb")).parent) as running:
         yield running
 
 

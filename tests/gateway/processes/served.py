@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -23,6 +24,7 @@ from pynetdicom.presentation import build_context
 
 from gateway.database import open_database
 from gateway.health.heartbeat import read_processes
+from gateway.settings.file import load_gateway_settings
 from gateway.workflow.runs import RunLedger
 
 
@@ -113,10 +115,10 @@ class ServedGateway:
         """Return a process's id by its last heartbeat; 0 where there is none."""
         return next((note.pid for note in read_processes(self.engine) if note.name == name), 0)
 
-    @property
+    @cached_property
     def engine(self) -> Any:
         """Its database."""
-        return open_database(f"sqlite:///{self.folder / 'gateway' / 'gateway.sqlite'}")
+        return open_database(load_gateway_settings(self.config).database_url)
 
     @property
     def ledger(self) -> RunLedger:
