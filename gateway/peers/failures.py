@@ -67,6 +67,12 @@ class PeerFailure(Enum):
     NOT_FOUND = PeerFailureRow(
         "the peer took the objects and does not find them", "look into the peer's log; quarantine may hold them", False
     )
+    NOT_CONFIRMED = PeerFailureRow(
+        "the peer took the objects, offers storage commitment, and neither answers to it nor finds them when asked by C-FIND",
+        "look at the peer whether they are there; mend its storage commitment or enable C-FIND for the gateway, then `pdl1es "
+        "gateway resend`",
+        False,
+    )
     BAD_ANSWER = PeerFailureRow(
         "the peer's answer cannot be understood", "check that the address is that of the service", False
     )

@@ -13,7 +13,7 @@ from gateway.peers.failures import PeerError, PeerFailure
 from gateway.peers.query import find, find_context
 from gateway.peers.settings import DicomNode
 from gateway.records import StoredResult
-from gateway.send.commitment import CommitmentBook, request_commitment, transaction_uid_of
+from gateway.send.commitment import CommitmentBook, CommitmentState, request_commitment, transaction_uid_of
 from gateway.send.destination import Confirmation, Outgoing, Receipt, checked_objects, receipt_of
 from gateway.send.settings import DicomDestination
 
@@ -105,7 +105,7 @@ class StoreDestination:
         if rules.ask:
             uid = transaction_uid_of(receipt)
             state = self._book.state(uid)
-            if state is None or not (state.asked or state.answered):
+            if state is None or not (state.asked or state.answered or self._is_over(state)):
                 request_commitment(
                     self._committing_node(),
                     transaction_uid=uid,
@@ -117,14 +117,23 @@ class StoreDestination:
             if state is not None and state.answered:
                 return Confirmation(not state.failed, "commitment", PeerFailure.NOT_COMMITTED if state.failed else None)
             if state is not None:
-                waited = abs(utc_now() - state.requested_at)  # a clock that stepped back ends the wait too
-                if waited < timedelta(seconds=rules.answer_seconds):
-                    return Confirmation(None, "commitment")
-                if not self._settings.query:
-                    return Confirmation(None, "commitment", final=True)
+                return self._query_in_its_place(receipt) if self._is_over(state) else Confirmation(None, "commitment")
         if self._settings.query:
             return self._query(receipt)
         return Confirmation(True, "response")
+
+    def _is_over(self, state: CommitmentState) -> bool:
+        """Tell whether the peer's time to answer is over; a clock that stepped back ends it too."""
+        return abs(utc_now() - state.requested_at) >= timedelta(seconds=self._settings.commitment.answer_seconds)
+
+    def _query_in_its_place(self, receipt: Receipt) -> Confirmation:
+        """Ask by C-FIND, because the peer offers storage commitment and never answered: whatever the setting ``query`` says."""
+        try:
+            return self._query(receipt)
+        except PeerError as error:
+            if error.failure in (PeerFailure.NOT_ACCEPTED, PeerFailure.REFUSED):  # it answers no queries
+                return Confirmation(False, "commitment", PeerFailure.NOT_CONFIRMED)
+            raise
 
     def _committing_node(self) -> DicomNode:
         rules, node = self._settings.commitment, self._settings.node

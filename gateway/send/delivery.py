@@ -260,7 +260,7 @@ class DeliveryBook:
                 finished_at=now if next_at is None else None,
             )
 
-    def postpone(self, digest: str, destination: str, next_at: datetime | None, error: str | None = None) -> None:
+    def postpone(self, digest: str, destination: str, next_at: datetime, error: str | None = None) -> None:
         """Set when a delivery is looked at next, without counting a failure.
 
         Parameters
@@ -270,13 +270,33 @@ class DeliveryBook:
         destination
             Its name.
         next_at
-            When; None where nothing more is to be expected.
+            When.
         error
             What is to stand with it; None leaves what stands.
         """
         changes: dict[str, Any] = {"next_at": next_at}
         if error is not None:
             changes["last_error"] = error[:1000]
+        with self._engine.begin() as connection:
+            self._change(connection, digest, destination, **changes)
+
+    def park(self, digest: str, destination: str, *, error: str, next_at: datetime | None, now: datetime) -> None:
+        """Record that nothing proves that a destination has what it took: it is not sent again, and waits for a person.
+
+        Parameters
+        ----------
+        digest
+            Of the result.
+        destination
+            Its name.
+        error
+            Why.
+        next_at
+            When it is looked whether the proof has come late; None where it is not.
+        now
+            The time.
+        """
+        changes = {"state": "dead", "last_error": error[:1000], "next_at": next_at, "finished_at": now}
         with self._engine.begin() as connection:
             self._change(connection, digest, destination, **changes)
 

@@ -95,14 +95,11 @@ class Confirmation:
         to the sending.
     failure
         Where ``has_them`` is False: what it says.
-    final
-        Where ``has_them`` is None: whether nothing more is to be expected.
     """
 
     has_them: bool | None
     by: str
     failure: PeerFailure | None = None
-    final: bool = False
 
 
 class Destination(Protocol):

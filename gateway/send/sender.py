@@ -29,6 +29,8 @@ logger = logging.getLogger("pdl1es.gateway.send")
 
 ASK_AGAIN: Final = timedelta(seconds=15)
 """Between two looks whether a peer has answered to a request for storage commitment."""
+LATE: Final = timedelta(hours=1)
+"""Between two looks whether a peer's answer has come after its delivery was parked."""
 TIME_TO_INDEX: Final = timedelta(seconds=75)
 """How long a peer may take until its queries find what it took; after that it is sent again."""
 
@@ -128,7 +130,7 @@ class Sender:
             return delivery
         if delivery.state == "waiting":
             self._attempt(detail, shipped_part(result, detail.kinds))
-        elif delivery.state == "sent":
+        elif detail.receipt is not None:
             self._confirm(detail)
         return self.book.detail(result.digest, destination).delivery
 
@@ -204,23 +206,31 @@ class Sender:
         if said.has_them:
             self.book.record_confirmed(digest, name, said, now)
         elif said.has_them is None:
-            waiting = "the destination has not said that it keeps them"
-            self.book.postpone(digest, name, None if said.final else now + ASK_AGAIN, waiting if said.final else "")
+            self.book.postpone(digest, name, now + ASK_AGAIN, "")
         else:
             self._not_kept(detail, said)
 
     def _not_asked(self, detail: DeliveryDetail, error: str) -> None:
         """The destination took the set and cannot be asked now: it is asked later, and the set is not sent again for that."""
-        schedule = self._settings[detail.delivery.destination].retry
-        wait = timedelta(seconds=schedule.longest_seconds)
-        over = self._clock() > detail.created_at + timedelta(hours=schedule.give_up_hours)
         name = detail.delivery.destination
-        self.book.postpone(detail.delivery.digest, name, None if over else self._clock() + wait, error)
+        wait = timedelta(seconds=self._settings[name].retry.longest_seconds)
+        if self._is_old(detail):
+            self.book.park(detail.delivery.digest, name, error=error, next_at=None, now=self._clock())
+        else:
+            self.book.postpone(detail.delivery.digest, name, self._clock() + wait, error)
+
+    def _is_old(self, detail: DeliveryDetail) -> bool:
+        hours = self._settings[detail.delivery.destination].retry.give_up_hours
+        return self._clock() > detail.created_at + timedelta(hours=hours)
 
     def _not_kept(self, detail: DeliveryDetail, said: Confirmation) -> None:
         assert said.failure is not None
         assert detail.receipt is not None
         digest, name, now = detail.delivery.digest, detail.delivery.destination, self._clock()
+        if said.failure is PeerFailure.NOT_CONFIRMED:
+            error = str(PeerError(said.failure, "no answer to the request for storage commitment, and no C-FIND"))
+            self.book.park(digest, name, error=error, next_at=None if self._is_old(detail) else now + LATE, now=now)
+            return
         since = now - detail.receipt.sent_at
         if said.by == "query" and timedelta(0) <= since < TIME_TO_INDEX:
             self.book.postpone(digest, name, now + ASK_AGAIN, said.failure.name)

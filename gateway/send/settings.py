@@ -39,7 +39,7 @@ class CommitmentRules(BaseModel):
         default=3.0, ge=0, le=600, description="wait for the answer on the same association before it is released, s"
     )
     answer_seconds: Seconds = Field(
-        default=600.0, description="wait for the answer on a new association, s; then the peer is asked by C-FIND"
+        default=600.0, description="wait for the answer on a new association, s; then the peer is asked by C-FIND, whatever `query` says"
     )
 
 
@@ -51,7 +51,7 @@ class DicomDestination(_Destination):
     commitment: CommitmentRules = Field(default_factory=CommitmentRules, description="storage commitment")
     query: bool = Field(
         default=False,
-        description="ask by C-FIND (Study Root, image level) whether it has the objects, where it does not commit",
+        description="ask by C-FIND (Study Root, image level) whether it has the objects, where it offers no storage commitment",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from gateway.send.commitment import (
     transaction_uid_of,
 )
 from gateway.send.destination import Confirmation
-from tests.gateway.peers.stand_in import StandIn, free_port, stand_in
+from tests.gateway.peers.stand_in import Commits, StandIn, free_port, stand_in
 from tests.gateway.send.dicom_results import SOP_CLASSES, stored_result
 from tests.gateway.send.test_c_store import to
 
@@ -72,15 +73,28 @@ def test_a_peer_that_never_answers_is_queried(result: StoredResult, engine: Engi
         assert destination.confirm(receipt) == Confirmation(False, "query", PeerFailure.NOT_FOUND)
 
 
-def test_a_peer_that_never_answers_and_cannot_be_queried_leaves_it_unconfirmed(
-    result: StoredResult, engine: Engine
+@pytest.mark.parametrize("commits", ["never", "refuses"])
+def test_a_peer_that_offers_commitment_and_never_answers_is_queried_whatever_the_settings_say(
+    commits: Commits, result: StoredResult, engine: Engine
 ) -> None:
+    with stand_in(SR, commitment=True, query=True) as peer:
+        peer.commits = commits
+        destination, receipt = confirmed(peer, engine, result, commitment={"same_association_seconds": 0})
+        with suppress(PeerError):
+            destination.confirm(receipt)
+        never_answered(engine)
+        assert destination.confirm(receipt) == Confirmation(True, "query")
+
+
+def test_a_peer_that_never_answers_and_cannot_be_queried_proves_nothing(result: StoredResult, engine: Engine) -> None:
     with stand_in(SR, commitment=True) as peer:
         peer.commits = "never"
         destination, receipt = confirmed(peer, engine, result, commitment={"same_association_seconds": 0})
         destination.confirm(receipt)
         never_answered(engine)
-        assert destination.confirm(receipt) == Confirmation(None, "commitment", final=True)
+        assert destination.confirm(receipt) == Confirmation(False, "commitment", PeerFailure.NOT_CONFIRMED)
+        CommitmentBook(engine).answered(transaction_uid_of(receipt), [], utc_now())
+        assert destination.confirm(receipt) == Confirmation(True, "commitment")
 
 
 def test_a_peer_without_commitment_is_queried(result: StoredResult, engine: Engine) -> None:

@@ -303,14 +303,39 @@ def test_a_peer_that_cannot_be_asked_is_asked_later_and_sent_nothing_more(
     assert bench.peer.tries == 1
 
 
-def test_a_peer_that_never_says_leaves_it_sent_and_unconfirmed(
+def test_what_nothing_proves_is_parked_with_its_reason_and_not_sent_again(
     engine: Engine, clock: Clock, result: StoredResult
 ) -> None:
     bench = Bench(engine, clock)
     bench.sender.begin(result, PLAN)
-    bench.peer.says = lambda: Confirmation(None, "commitment", final=clock.now > START + timedelta(minutes=10))
+    bench.peer.says = lambda: Confirmation(False, "commitment", PeerFailure.NOT_CONFIRMED)
+    bench.sender.advance(result, "pacs")
+    delivery = bench.sender.advance(result, "pacs")
+    assert (delivery.state, delivery.last_error.partition(":")[0]) == ("dead", "NOT_CONFIRMED")
+    assert bench.run(result).next_at is None  # it ends
+    assert bench.peer.tries == 1
+
+
+def test_an_answer_that_comes_late_confirms_what_was_parked(engine: Engine, clock: Clock, result: StoredResult) -> None:
+    bench = Bench(engine, clock)
+    bench.sender.begin(result, PLAN)
+    bench.peer.says = lambda: (
+        Confirmation(False, "commitment", PeerFailure.NOT_CONFIRMED)
+        if clock.now < START + timedelta(hours=5)
+        else Confirmation(True, "commitment")
+    )
     delivery = bench.run(result)
-    assert (delivery.state, delivery.last_error) == ("sent", "the destination has not said that it keeps them")
+    assert (delivery.state, delivery.last_error) == ("committed", "")
+    assert bench.peer.tries == 1
+
+
+def test_a_peer_that_can_never_be_asked_ends_as_dead_letter(engine: Engine, clock: Clock, result: StoredResult) -> None:
+    bench = Bench(engine, clock, retry={"give_up_hours": 2})
+    bench.sender.begin(result, PLAN)
+    bench.peer.says = lambda: PeerFailure.TIMEOUT
+    delivery = bench.run(result)
+    assert (delivery.state, delivery.last_error.partition(":")[0]) == ("dead", "TIMEOUT")
+    assert bench.peer.tries == 1
 
 
 def test_a_clock_that_steps_back_delays_nothing_by_more_than_a_day(
