@@ -103,18 +103,23 @@ class FaultRun:
             How many; the victims take turns.
         """
         copies = self.copies(studies)
+        done = 0
 
         def send() -> None:
-            for ct, contour in copies:
+            for number, (ct, contour) in enumerate(copies):
+                # The studies are spread over the kills, so that each process is killed while it has something to do.
+                until(lambda number=number: done * studies >= number * kills, 4 * PATIENCE_S)  # type: ignore[misc]
                 self.site.send(ct, 3 * PATIENCE_S)
                 self.site.send(contour, 3 * PATIENCE_S)
 
         def kill() -> str:
+            nonlocal done
             killed: Counter[str] = Counter()
             with ThreadPoolExecutor(1) as thread:
                 sending = thread.submit(send)
                 for number in range(kills):
                     killed[self._kill(VICTIMS[number % len(VICTIMS)])] += 1
+                    done += 1
                 sending.result()
             return ", ".join(f"{count} {name}" for name, count in sorted(killed.items()))
 

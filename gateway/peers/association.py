@@ -113,10 +113,7 @@ def associated(
         raise PeerError(PeerFailure.ABORTED, f"{node.host} port {node.port}: between two requests") from error
     finally:
         limit.cancel()
-        if association.is_established:
-            association.release()
-        if association.is_established:
-            association.abort()
+        _end(association, node.response_seconds)
 
 
 def echo(association: Association) -> None:
@@ -198,6 +195,25 @@ def _cut(association: Association, late: threading.Event) -> None:
     if plain is not None:
         with suppress(OSError):
             plain.shutdown(socket.SHUT_RDWR)
+
+
+def _end(association: Association, seconds: float) -> None:
+    """Release an association, or cut its connection where that takes too long.
+
+    pynetdicom waits without an end for its own threads, which a peer's message at the wrong moment can end before.
+    """
+
+    def leave() -> None:
+        if association.is_established:
+            association.release()
+        if association.is_established:
+            association.abort()
+
+    leaving = threading.Thread(target=leave, name="release", daemon=True)
+    leaving.start()
+    leaving.join(seconds)
+    if leaving.is_alive():
+        _cut(association, threading.Event())
 
 
 def _too_long(node: DicomNode) -> PeerError:

@@ -12,12 +12,14 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from gateway.arrival.digest import objects_digest
 from gateway.arrival.judge import ArrivalJudge
+from gateway.clock import utc_now
 from gateway.fetch.fetcher import Fetcher
 from gateway.health.heartbeat import Heartbeat
 from gateway.objects.in_flight import InFlight
@@ -35,6 +37,7 @@ from gateway.processes.setup import (
     keep_doing,
 )
 from gateway.records import StoredResult
+from gateway.retention.records import forget_records
 from gateway.retention.removal import remove_old_tables, remove_what_may_go
 from gateway.send.rules import NOTHING_TO_SEND
 from gateway.send.sender import Sender
@@ -42,7 +45,7 @@ from gateway.worker.messages import WorkerReady
 from gateway.worker.pool import WorkerError, WorkerPool
 from gateway.workflow.clinical_table import ClinicalWatch
 from gateway.workflow.digest import settings_digest
-from gateway.workflow.durable import RunContext, RunExecutor, RunQueue
+from gateway.workflow.durable import RunContext, RunExecutor, RunQueue, workflow_id
 from gateway.workflow.results import ResultStore
 from gateway.workflow.runner import RunServices
 from gateway.workflow.runs import RunLedger
@@ -55,6 +58,8 @@ logger = logging.getLogger("pdl1es.gateway.executor")
 LOCK_FILE: Final = "executor.lock"
 _WATCH_SECONDS: Final = 0.2
 _RETENTION_SECONDS: Final = 60.0
+WORKFLOWS_KEPT: Final = timedelta(days=7)
+"""How long DBOS's notes on a workflow that has ended stay: the ledger of runs knows how it ended, and nothing reads them again."""
 
 
 class _Executor:
@@ -90,6 +95,7 @@ class _Executor:
                 rules=self.parts.settings.runs,
                 model_sha256=self.ready.model_sha256,
                 settings=settings_digest(self.application),
+                executing=lambda note: workflow_id(note.input.digest, note.round) in self.dbos.executing(),
                 waiting=lambda arrival: self.fetcher.ask(arrival.study),
             )
         )
@@ -145,20 +151,27 @@ class _Executor:
             "problems": problems,
         }
 
-    def look(self, watch: StudyWatch) -> bool:
+    def look(self, watch: StudyWatch, queue: RunQueue) -> bool:
         """Do once what the watch does, and now and then what retention does."""
         asked = watch.look()
         if time.monotonic() - self._retained > _RETENTION_SECONDS:
             self._retained = time.monotonic()
-            rules = self.parts.settings.retention
-            remove_what_may_go(self.parts.engine, self.objects, self.results, self.copies, rules)
-            if self.clinical.current is not None and isinstance(rules.delivered_days, float):
-                remove_old_tables(
-                    self.parts.settings.folder / CLINICAL_FOLDER,
-                    self.clinical.current.sha256,
-                    older_than=time.time() - rules.delivered_days * 86400,
-                )
+            self._retain(queue)
         return asked > 0
+
+    def _retain(self, queue: RunQueue) -> None:
+        """Remove what may go, and forget what nobody needs any more."""
+        engine, rules = self.parts.engine, self.parts.settings.retention
+        remove_what_may_go(engine, self.objects, self.results, self.copies, rules)
+        if self.clinical.current is not None and isinstance(rules.delivered_days, float):
+            remove_old_tables(
+                self.parts.settings.folder / CLINICAL_FOLDER,
+                self.clinical.current.sha256,
+                older_than=time.time() - rules.delivered_days * 86400,
+            )
+        if isinstance(rules.records_days, float):
+            forget_records(engine, utc_now() - timedelta(days=rules.records_days))
+        queue.forget(utc_now() - WORKFLOWS_KEPT)
 
 
 def _lock(folder: Path) -> int:
@@ -222,7 +235,7 @@ def _execute(executor: _Executor, ended: threading.Event) -> None:
     executor.deliveries.start()
     executor.fetcher.start()
     logger.info("ready: the model was trained on %s data", executor.ready.training_data)
-    keep_doing("looking at what arrived", lambda: executor.look(watch), ended, _WATCH_SECONDS)
+    keep_doing("looking at what arrived", lambda: executor.look(watch, queue), ended, _WATCH_SECONDS)
     logger.info("stopping: what runs may finish within %d s", settings.stop_seconds)
     executor.fetcher.stop(settings.stop_seconds)
     executor.deliveries.stop(settings.stop_seconds)

@@ -28,6 +28,11 @@ class RetentionRules(BaseModel):
         default="never",
         description="days after which a study that never had a run, as a CT without contour, is removed",
     )
+    records_days: Annotated[float, Field(ge=30, le=36500)] | Literal["never"] = Field(
+        default=730.0,
+        description="days after which nothing is known any more of a study that was removed: its runs, results and deliveries; sent "
+        "again later it is a new study",
+    )
     free_bytes: Annotated[int, Field(ge=0)] = Field(
         default=10 * 2**30,
         description="room on the disk below which delivered studies are removed before their time, oldest first",

@@ -200,14 +200,19 @@ def request_commitment(
     PeerError
         It offers it and could not be asked.
     """
-    there = threading.Event()
+    heard, answered = threading.Event(), threading.Event()
 
-    def heard(event: evt.Event) -> tuple[int, None]:
+    def hear(event: evt.Event) -> tuple[int, None]:
         status = record_answer(event.event_information, book)
-        there.set()
+        heard.set()
         return status, None
 
-    handlers: Handlers = [(evt.EVT_N_EVENT_REPORT, heard)]
+    def sent(_event: evt.Event) -> None:
+        # The association is released only when the peer has our response: pynetdicom's own thread ends where one crosses the other.
+        if heard.is_set():
+            answered.set()
+
+    handlers: Handlers = [(evt.EVT_N_EVENT_REPORT, hear), (evt.EVT_PDU_SENT, sent)]
     try:
         with associated(node, [build_context(StorageCommitmentPushModel)], handlers) as association:
             if not accepts(association, StorageCommitmentPushModel):
@@ -221,7 +226,7 @@ def request_commitment(
             )
             require_success(status, "N-ACTION (storage commitment)")
             book.taken(transaction_uid)
-            there.wait(wait_seconds)
+            answered.wait(wait_seconds)
     except PeerError as error:
         if error.failure is PeerFailure.NOT_ACCEPTED:  # not even Verification
             return False

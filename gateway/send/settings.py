@@ -39,7 +39,8 @@ class CommitmentRules(BaseModel):
         default=3.0, ge=0, le=600, description="wait for the answer on the same association before it is released, s"
     )
     answer_seconds: Seconds = Field(
-        default=600.0, description="wait for the answer on a new association, s; then the peer is asked by C-FIND, whatever `query` says"
+        default=600.0,
+        description="wait for the answer on a new association, s; then the peer is asked by C-FIND, whatever `query` says",
     )
 
 

@@ -36,6 +36,8 @@ RUN_QUEUE: Final = "runs"
 _INSTANCE: Final = "gateway"
 _WORKFLOW: Final = "run_study"
 _URGENT, _ROUTINE = 1, 10
+_ENDED: Final = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+_FORGOTTEN_AT_ONCE: Final = 500
 _POLL_SECONDS: Final = 0.1
 _PATIENCE_SECONDS: Final = 600.0
 _LONGEST_PAUSE: Final = 15.0
@@ -134,6 +136,8 @@ class DurableRuns(DBOSConfiguredInstance):
     def __init__(self, context: RunContext) -> None:
         super().__init__(_INSTANCE)
         self._context = context
+        self.executing: set[str] = set()
+        """Names of the rounds that a thread of this process works on."""
 
     @DBOS.workflow(name=_WORKFLOW)
     def run_study(self, digest: str, round_number: int) -> str:
@@ -151,6 +155,14 @@ class DurableRuns(DBOSConfiguredInstance):
         str
             How the round ended, as the ledger has it.
         """
+        name = workflow_id(digest, round_number)
+        self.executing.add(name)
+        try:
+            return self._steps(digest, round_number)
+        finally:
+            self.executing.discard(name)
+
+    def _steps(self, digest: str, round_number: int) -> str:
         plan = DBOS.run_step({"name": "assemble"}, self._assemble, digest, round_number)
         if plan["end"] not in ("go on", "failed"):
             return str(plan["end"])
@@ -295,6 +307,41 @@ class RunQueue:
         found = self._client.list_workflows(workflow_ids=list(rounds), load_input=False, load_output=False)
         return {rounds[status.workflow_id]: status.status for status in found}
 
+    def resume(self, note: RunNote) -> None:
+        """Have a round's workflow executed again from its last finished step, because no thread works on it any more."""
+        self._client.resume_workflow(workflow_id(note.input.digest, note.round), queue_name=RUN_QUEUE)
+
+    def hasten(self, note: RunNote) -> None:
+        """Let a round that waits for its time begin now."""
+        self._client.set_workflow_delay(workflow_id(note.input.digest, note.round), delay_seconds=0.0)
+
+    def forget(self, before: datetime) -> int:
+        """Remove what DBOS keeps of workflows that ended, and have no further use.
+
+        Parameters
+        ----------
+        before
+            They ended before that time.
+
+        Returns
+        -------
+        int
+            How many were removed.
+        """
+        removed = 0
+        while True:
+            ended = self._client.list_workflows(
+                status=list(_ENDED),
+                completed_before=before.isoformat(),
+                limit=_FORGOTTEN_AT_ONCE,
+                load_input=False,
+                load_output=False,
+            )
+            if not ended:
+                return removed
+            self._client.delete_workflows([one.workflow_id for one in ended])
+            removed += len(ended)
+
     def close(self) -> None:
         """Give the database's connections back."""
         self._client.destroy()
@@ -320,6 +367,11 @@ class RunExecutor:
             "log_level": "WARNING",
             "use_listen_notify": False,
         }
+        self._runs: DurableRuns | None = None
+
+    def executing(self) -> frozenset[str]:
+        """Return the names of the rounds (`workflow_id`) that a thread of this process works on."""
+        return frozenset() if self._runs is None else frozenset(self._runs.executing.copy())
 
     def launch(self, context: RunContext, *, at_once: int) -> None:
         """Begin to execute.
@@ -332,7 +384,7 @@ class RunExecutor:
             Runs that are executed at the same time: one for each worker.
         """
         DBOS(config=self._config)
-        DurableRuns(context)
+        self._runs = DurableRuns(context)
         DBOS.listen_queues([RUN_QUEUE])
         DBOS.launch()
         DBOS.register_queue(

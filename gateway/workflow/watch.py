@@ -28,6 +28,7 @@ logger = logging.getLogger("pdl1es.gateway.workflow")
 
 _SWEEP_SECONDS: Final = 5.0
 _BUSY_WAIT: Final = timedelta(seconds=2)
+_CLOCKS_AGREE: Final = timedelta(seconds=2)
 _LOST: Final = frozenset({"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
 
@@ -71,6 +72,12 @@ class QueueOfRuns(Protocol):
 
     def statuses(self, notes: Iterable[RunNote]) -> dict[str, str]:
         """Return the status of each run's current round, by digest."""
+
+    def resume(self, note: RunNote) -> None:
+        """Have a run's current round executed again from its last finished step."""
+
+    def hasten(self, note: RunNote) -> None:
+        """Let a run's current round, which waits for its time, begin now."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -164,6 +171,8 @@ class WatchParts:
         Of the model that the workers have loaded.
     settings
         `settings_digest` of ``app.yaml``.
+    executing
+        Tells whether this process works on a run's current round.
     waiting
         Is told of a study that waits: it may have something fetched. None where nothing is.
     """
@@ -178,6 +187,7 @@ class WatchParts:
     rules: RunRules
     model_sha256: str
     settings: str
+    executing: Callable[[RunNote], bool]
     waiting: Callable[[Waiting], None] | None = None
 
 
@@ -193,6 +203,7 @@ class StudyWatch:
     def __init__(self, parts: WatchParts) -> None:
         self._parts = parts
         self._swept = -_SWEEP_SECONDS
+        self._unattended: set[tuple[str, int]] = set()
         # After a start too: the table may have changed just before the end.
         self._rows_changed = parts.clinical.current is not None
 
@@ -222,20 +233,43 @@ class StudyWatch:
         return asked
 
     def sweep(self) -> None:
-        """Put runs back into the queue that a crash kept out of it, and give back those whose workflow ended without a word."""
-        parts = self._parts
+        """Put runs back into the queue that a crash or the database kept out of it, and give back those whose workflow ended badly.
+
+        A workflow that the database failed while it noted a step has no thread any more, and DBOS takes it for one that is being
+        executed: it is resumed when two sweeps in a row have found it so. One whose wait was set before the clock stepped back
+        begins now.
+        """
+        parts, now = self._parts, utc_now()
         active = parts.ledger.in_states(*ACTIVE)
         statuses = parts.queue.statuses(active)
+        unattended = set()
         for note in active:
-            status = statuses.get(note.input.digest)
+            status, key = statuses.get(note.input.digest), (note.input.digest, note.round)
             if status is None:
                 parts.queue.put(note)
             elif status in _LOST:
-                reason = f"WORKFLOW_{status}: the log says why"
-                again = note.attempts < parts.rules.attempts
-                parts.ledger.ended(note.input.digest, note.round, "again" if again else "parked", reason=reason)
-                if again and (renewed := parts.ledger.find(note.input.digest)) is not None:
-                    parts.queue.put(renewed)
+                self._give_back(note, status)
+            elif status == "DELAYED" and note.updated_at > now + _CLOCKS_AGREE:
+                parts.queue.hasten(note)
+            elif status in ("PENDING", "SUCCESS") and not parts.executing(note):
+                if key not in self._unattended:
+                    unattended.add(key)
+                elif status == "PENDING":
+                    logger.warning(
+                        "a run without a thread goes on from its last step", extra={"study": note.input.study}
+                    )
+                    parts.queue.resume(note)
+                else:  # the ledger missed its end
+                    self._give_back(note, status)
+        self._unattended = unattended
+
+    def _give_back(self, note: RunNote, status: str) -> None:
+        parts = self._parts
+        again = note.attempts < parts.rules.attempts
+        reason = f"WORKFLOW_{status}: the log says why"
+        parts.ledger.ended(note.input.digest, note.round, "again" if again else "parked", reason=reason)
+        if again and (renewed := parts.ledger.find(note.input.digest)) is not None:
+            parts.queue.put(renewed)
 
     def _judge(self, row: DueStudy, now: datetime, busy: set[StudyKey]) -> int:
         parts = self._parts

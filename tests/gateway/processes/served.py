@@ -69,11 +69,11 @@ class ServedGateway:
         self.config.write_text(yaml.safe_dump(document | sections), encoding="utf-8")
         self.log = (folder / "log").open("ab")
 
-    def start(self) -> None:
+    def start(self, seconds: float = 420.0) -> None:
         """Start it, and wait until it is ready."""
         command = [sys.executable, "-m", "pdl1es.command_line.cli", "serve", "--config", str(self.config)]
         self.process = subprocess.Popen(command, cwd=self.repository, stderr=self.log)
-        until(lambda: self.health("ready")[0] == 200 or not self.runs())
+        until(lambda: self.health("ready")[0] == 200 or not self.runs(), seconds)
         assert self.runs(), self.logged()
 
     def runs(self) -> bool:

@@ -102,6 +102,12 @@ class QueueInMemory:
         keys = {note.input.digest: (note.input.digest, note.round) for note in notes}
         return {digest: self.statuses_of[key] for digest, key in keys.items() if key in self.statuses_of}
 
+    def resume(self, note: RunNote) -> None:
+        self.statuses_of[note.input.digest, note.round] = "ENQUEUED"
+
+    def hasten(self, note: RunNote) -> None:
+        self.statuses_of[note.input.digest, note.round] = "ENQUEUED"
+
 
 @dataclass
 class Judgement:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from gateway.clock import utc_now
 from gateway.workflow.durable import RunQueue
 from gateway.workflow.results import ResultStore
 from gateway.workflow.runs import RunLedger, RunNote
@@ -65,6 +70,16 @@ class Gateway:
         queue = RunQueue(f"sqlite:///{self.folder / 'workflow.sqlite'}")
         queue.put(note)
         queue.close()
+
+    @contextmanager
+    def workflows(self) -> Iterator[sqlite3.Connection]:
+        """Open DBOS's database; what is done is committed."""
+        connection = sqlite3.connect(self.folder / "workflow.sqlite", timeout=60)
+        try:
+            with connection:
+                yield connection
+        finally:
+            connection.close()
 
     def note(self, digest: str) -> RunNote:
         found = self.ledger.find(digest)
@@ -185,3 +200,45 @@ def test_a_run_whose_objects_changed_before_it_began_is_not_made(gateway: Gatewa
     gateway.enqueue(gateway.note("d1"))
     until(lambda: gateway.note("d1").state == "stale")
     assert gateway.lines("tried") == []
+
+
+def test_a_workflow_that_no_thread_works_on_any_more_goes_on_when_it_is_resumed(gateway: Gateway) -> None:
+    """As after a database that failed while DBOS noted a step: the workflow is pending, and nobody executes it."""
+    gateway.start()
+    gateway.ask("d1")
+    until(lambda: gateway.note("d1").state == "done")
+    queue = RunQueue(f"sqlite:///{gateway.folder / 'workflow.sqlite'}")
+    until(lambda: queue.statuses([gateway.note("d1")]) == {"d1": "SUCCESS"})
+    with gateway.workflows() as connection:
+        connection.execute("UPDATE workflow_status SET status = 'PENDING'")
+        connection.execute("DELETE FROM operation_outputs WHERE function_name = 'hand over'")
+    with gateway.engine.begin() as connection:
+        connection.execute(text("UPDATE runs SET state = 'running'"))
+    queue.resume(gateway.note("d1"))
+    queue.close()
+    until(lambda: gateway.note("d1").state == "done")
+    assert gateway.lines("tried") == ["d1"], "what was finished is not done again"
+
+
+def test_what_dbos_keeps_of_ended_workflows_is_removed_and_open_ones_go_on(gateway: Gateway) -> None:
+    gateway.start()
+    for digest in ("d1", "d2"):
+        gateway.ask(digest)
+    until(lambda: {gateway.note(digest).state for digest in ("d1", "d2")} == {"done"})
+    (gateway.folder / "hold").touch()
+    gateway.ask("d3")
+    until(lambda: gateway.lines("tried") == ["d1", "d2", "d3"])
+    url = f"sqlite:///{gateway.folder / 'workflow.sqlite'}"
+    queue = RunQueue(url)
+    until(lambda: set(queue.statuses([gateway.note("d1"), gateway.note("d2")]).values()) == {"SUCCESS"})
+    assert queue.forget(utc_now() - timedelta(days=1)) == 0
+    assert queue.forget(utc_now() + timedelta(seconds=1)) == 2
+    queue.close()
+    (gateway.folder / "hold").unlink()
+    until(lambda: gateway.note("d3").state == "done")
+    with gateway.workflows() as connection:
+        left = {
+            table: {name for (name,) in connection.execute(f"SELECT workflow_uuid FROM {table}")}
+            for table in ("workflow_status", "workflow_input", "workflow_output", "operation_outputs")
+        }
+    assert set().union(*left.values()) <= {"d3-1"}

@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from gateway.clock import utc_now
 from gateway.records import Complete, Refused, StudyKey, Waiting
 from gateway.workflow.clinical_table import ClinicalWatch
 from gateway.workflow.runs import RunLedger
@@ -41,6 +42,7 @@ class Watching:
         self.header = StudyHeader("P1", "A1", "")
         self.ledger = RunLedger(engine)
         self.waited: list[Waiting] = []
+        self.executing: set[str] = set()
         self.rules = RunRules(urgent_ae_titles=())
         self.clinical = ClinicalWatch(
             engine, folder / "versions", ClinicalTableRules(file=folder / "clinical.csv", settled_seconds=0)
@@ -59,6 +61,7 @@ class Watching:
             rules=self.rules,
             model_sha256="m",
             settings="s",
+            executing=lambda note: note.input.digest in self.executing,
             waiting=self.waited.append,
         )
         return StudyWatch(parts)
@@ -211,3 +214,42 @@ def test_no_bytes_of_a_header_end_the_watch() -> None:
             content[place] = rng.integers(256)
         cut = bytes(content[: rng.integers(133, len(content) + 1)])
         assert isinstance(read_study_header([io.BytesIO(cut), io.BytesIO(whole)]), StudyHeader)
+
+
+def test_a_workflow_without_a_thread_is_resumed_when_two_sweeps_have_found_it_so(watching: Watching) -> None:
+    watching.arrives()
+    watching.watch.look()
+    (key,) = watching.queue.rounds
+    watching.queue.statuses_of[key] = "PENDING"
+    watching.executing.add(key[0])
+    watching.watch.sweep()
+    watching.watch.sweep()
+    assert watching.queue.statuses_of[key] == "PENDING"  # it has one
+    watching.executing.clear()
+    watching.watch.sweep()
+    assert watching.queue.statuses_of[key] == "PENDING"
+    watching.watch.sweep()
+    assert watching.queue.statuses_of[key] == "ENQUEUED"
+
+
+def test_a_run_whose_end_the_ledger_missed_is_tried_again(watching: Watching) -> None:
+    watching.arrives()
+    watching.watch.look()
+    (key,) = watching.queue.rounds
+    watching.queue.statuses_of[key] = "SUCCESS"
+    watching.watch.sweep()
+    watching.watch.sweep()
+    assert watching.queue.rounds == [key, (key[0], 2)]
+
+
+def test_a_wait_from_before_the_clock_stepped_back_is_over(watching: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
+    watching.arrives()
+    watching.watch.look()
+    (key,) = watching.queue.rounds
+    watching.queue.statuses_of[key] = "DELAYED"
+    watching.watch.sweep()
+    assert watching.queue.statuses_of[key] == "DELAYED"
+    before = utc_now() - timedelta(hours=1)
+    monkeypatch.setattr("gateway.workflow.watch.utc_now", lambda: before)
+    watching.watch.sweep()
+    assert watching.queue.statuses_of[key] == "ENQUEUED"
