@@ -1,4 +1,4 @@
-"""Logs without a patient in them: JSON, one line a record; a study stands there by a keyed hash.
+"""Logs without a patient in them: JSON, one line a record; a study, and every other UID, stands there by a keyed hash.
 
 The key lies in the gateway's folder and nowhere else. So the lines of one study can be found by whoever may look into that folder
 (``pdl1es gateway show`` prints the hash), and by nobody else.
@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import json
 import logging
 import os
+import re
 import secrets
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
@@ -35,6 +40,12 @@ _LIBRARIES: Final = {
     "sqlalchemy": logging.WARNING,
 }
 """What libraries may say: below that they quote headers, addresses and statements."""
+_DOTTED: Final = re.compile(r"(?<!\d)(?<!\d\.)[012](?:\.\d+){2,}")
+_SHORTEST_UID: Final = 9
+"""Below that, a number with two dots is a version."""
+_DICOM_ROOT: Final = "1.2.840.10008."
+"""Under it lie the UIDs that the standard defines: SOP classes and transfer syntaxes, which name no object."""
+_ABOUT: Final[ContextVar[StudyKey | None]] = ContextVar("about", default=None)
 
 
 class StudyHash:
@@ -51,7 +62,54 @@ class StudyHash:
 
     def of(self, study: StudyKey) -> str:
         """Return 16 hexadecimal digits, always the same for one study."""
-        return hmac.new(self._key, study.study_instance_uid.encode("ascii", "replace"), hashlib.sha256).hexdigest()[:16]
+        return self.of_uid(study.study_instance_uid)
+
+    def of_uid(self, uid: str) -> str:
+        """Return 16 hexadecimal digits, always the same for one UID."""
+        return hmac.new(self._key, uid.encode("ascii", "replace"), hashlib.sha256).hexdigest()[:16]
+
+
+@contextmanager
+def about_study(study: StudyKey) -> Iterator[None]:
+    """Let everything that is logged within name this study, where a line names none itself."""
+    token = _ABOUT.set(study)
+    try:
+        yield
+    finally:
+        _ABOUT.reset(token)
+
+
+def without_uids(text: str, study_hash: StudyHash | None) -> str:
+    """Return a text in which no UID of an object stands.
+
+    Parameters
+    ----------
+    text
+        Of a log line.
+    study_hash
+        Gives what stands in a UID's place; None where it is left out.
+
+    Returns
+    -------
+    str
+        With the standard's own UIDs, versions and addresses as they were.
+    """
+
+    def shown(match: re.Match[str]) -> str:
+        found = match.group()
+        if len(found) < _SHORTEST_UID or found.startswith(_DICOM_ROOT) or _is_address(found):
+            return found
+        return "(not shown)" if study_hash is None else f"#{study_hash.of_uid(found)}"
+
+    return _DOTTED.sub(shown, text)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def read_log_key(folder: Path) -> bytes:
@@ -118,9 +176,9 @@ class JsonLines(logging.Formatter):
             "level": record.levelname,
             "process": self._process,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": without_uids(record.getMessage(), self._hash),
         }
-        study = getattr(record, "study", None)
+        study = getattr(record, "study", None) or _ABOUT.get()
         if self._hash is not None and isinstance(study, StudyKey):
             line["study"] = self._hash.of(study)
         if record.exc_info and record.exc_info[0] is not None:

@@ -186,7 +186,9 @@ def _workers(parts: ProcessParts) -> tuple[WorkerPool, WorkerReady] | None:
     application = parts.settings.application
     pause = 1.0
     while not parts.ended.is_set():
-        pool = WorkerPool(parts.settings.workers, application.config_file, application.model_folder)
+        pool = WorkerPool(
+            parts.settings.workers, application.config_file, application.model_folder, parts.settings.folder
+        )
         try:
             return pool, pool.start()
         except WorkerError as error:

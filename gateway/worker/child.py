@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -119,10 +120,14 @@ def serve_tasks(tasks: BinaryIO, replies: BinaryIO, settings: Settings, model: F
     model
         Loaded and checked.
     """
+    from gateway.logs import about_study
+    from gateway.records import StudyKey
     from gateway.worker.messages import WorkerTask
 
     for line in tasks:
-        reply = score(WorkerTask.model_validate_json(line), settings, model)
+        task = WorkerTask.model_validate_json(line)
+        with about_study(StudyKey(task.study_instance_uid)) if task.study_instance_uid else nullcontext():
+            reply = score(task, settings, model)
         replies.write(reply.model_dump_json().encode("utf-8") + b"\n")
         replies.flush()
         # After the reply, so that no study waits for it: headers and modules refer to each other in cycles.
@@ -147,6 +152,7 @@ def main() -> None:
         parser.add_argument(name, type=int, required=True)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--log-key-folder", type=Path)
     given = parser.parse_args()
     # The executor decides when a worker ends: a service manager signals every process of a service at once.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -159,7 +165,7 @@ def main() -> None:
     # What a library prints does not get between the replies.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
-    from gateway.logs import log_as_json
+    from gateway.logs import StudyHash, log_as_json, read_log_key
     from gateway.worker.messages import WorkerReady
     from pdl1es.errors import Refusal
     from pdl1es.model.folder import model_folder_of
@@ -168,7 +174,8 @@ def main() -> None:
 
     settings = load_settings(given.config)
     prepare_process(settings.log.level)
-    log_as_json("worker", settings.log.level, None)
+    folder = given.log_key_folder
+    log_as_json("worker", settings.log.level, None if folder is None else StudyHash(read_log_key(folder)))
     with os.fdopen(given.replies, "wb") as replies, os.fdopen(given.tasks, "rb") as tasks:
         try:
             model = FusionModel.load(

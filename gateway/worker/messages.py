@@ -44,6 +44,8 @@ class WorkerTask(BaseModel):
         Date and time that the reports carry.
     clinical_file
         Table with the patient's row, or None.
+    study_instance_uid
+        Of the study, so that the worker's log lines name it by its hash; empty where they name none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +53,7 @@ class WorkerTask(BaseModel):
     output_folder: Path
     when: datetime
     clinical_file: Path | None = None
+    study_instance_uid: str = ""
 
 
 class WorkerReply(BaseModel):

@@ -119,10 +119,15 @@ class WorkerPool:
         Section ``workers``.
     config_file, model_folder
         ``app.yaml`` and the model, as for ``pdl1es run``.
+    log_key_folder
+        Where the key lies by which the workers' log lines name studies; None where they name none.
     """
 
-    def __init__(self, settings: WorkerSettings, config_file: Path, model_folder: Path) -> None:
+    def __init__(
+        self, settings: WorkerSettings, config_file: Path, model_folder: Path, log_key_folder: Path | None = None
+    ) -> None:
         self.settings = settings
+        self.log_key_folder = log_key_folder
         self.config_file = config_file
         self.model_folder = model_folder
         self._free = threading.Condition()
@@ -331,6 +336,8 @@ class WorkerPool:
         command = [sys.executable, "-m", "gateway.worker.child"]
         command += ["--tasks", str(tasks_read), "--replies", str(replies_write), "--lifeline", str(lifeline_read)]
         command += ["--config", str(self.config_file), "--model", str(self.model_folder)]
+        if self.log_key_folder is not None:
+            command += ["--log-key-folder", str(self.log_key_folder)]
         try:
             # A session of its own: it is killed with all that it started, and no terminal's signals reach it.
             process = subprocess.Popen(

@@ -222,7 +222,7 @@ class DurableRuns(DBOSConfiguredInstance):
             return {"failure": "EXECUTOR_LOST: the executor's process ended in every try"}
         plan = RunPlan(decided["folder"], datetime.fromisoformat(decided["when"]), decided["clinical"])
         try:
-            output, reply = infer(plan, self._context.services)
+            output, reply = infer(note.input, plan, self._context.services)
         except WorkerError as error:
             if error.end == "stopped":
                 _never_return()

@@ -187,11 +187,13 @@ def assemble(
     return RunPlan(str(folder), report_time(os.environ), clinical is not None)
 
 
-def infer(plan: RunPlan, services: RunServices) -> tuple[str, WorkerReply]:
+def infer(run: RunInput, plan: RunPlan, services: RunServices) -> tuple[str, WorkerReply]:
     """Score the study that was put together, in a worker.
 
     Parameters
     ----------
+    run
+        What is run.
     plan
         From `assemble`.
     services
@@ -215,6 +217,7 @@ def infer(plan: RunPlan, services: RunServices) -> tuple[str, WorkerReply]:
         output_folder=Path(output),
         when=plan.when,
         clinical_file=folder / "clinical.csv" if plan.clinical else None,
+        study_instance_uid=run.study.study_instance_uid,
     )
     return output, services.scorer.run(task)
 

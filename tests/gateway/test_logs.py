@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.logs import KEY_FILE, StudyHash, log_as_json, read_log_key
+from gateway.logs import KEY_FILE, StudyHash, about_study, log_as_json, read_log_key, without_uids
 from gateway.records import StudyKey
 
 STUDY = StudyKey("1.2.840.113619.2.55.3")
@@ -39,6 +39,40 @@ def test_a_study_stands_in_the_log_by_its_hash_alone(stream: StringIO) -> None:
     assert line["message"] == "a run is asked for"
     assert str(line["time"]).endswith("+00:00")
     assert STUDY.study_instance_uid not in stream.getvalue()
+
+
+@pytest.mark.parametrize("uid", ["2.25.1234567890123456789", "1.2.840.113619.2.55.3", "1.3.6.1.4.1.14519.5.2.1"])
+@pytest.mark.parametrize("around", ["UID {}; absent", "{}", "'{}'.", "object_{}.dcm", "/studies/{}/x", "uid={},"])
+def test_a_uid_in_any_message_is_replaced_by_its_hash(stream: StringIO, uid: str, around: str) -> None:
+    logging.getLogger("pynetdicom").error(around.format(uid))
+    (line,) = lines(stream)
+    assert line["message"] == around.format("#" + StudyHash(b"k" * 32).of_uid(uid))
+
+
+def test_a_process_without_the_key_shows_no_uid_at_all() -> None:
+    assert without_uids("UID 2.25.1234567890123456789 is absent", None) == "UID (not shown) is absent"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SOP class 1.2.840.10008.5.1.4.1.1.66.4 is not accepted",
+        "127.0.0.1 and 1.10.100.200 are addresses",
+        "model pdl1es 1.0.12, tried again in 0.5 s",
+        "2026-11-27T05:54:28.123456+00:00",
+    ],
+)
+def test_what_is_no_uid_of_an_object_stays(text: str) -> None:
+    assert without_uids(text, StudyHash(b"k" * 32)) == text
+
+
+def test_what_is_logged_about_a_study_names_it_though_the_line_does_not(stream: StringIO) -> None:
+    with about_study(STUDY):
+        logging.getLogger("pdl1es").error("NO_SEG: there is none")
+    logging.getLogger("pdl1es").error("after it")
+    first, second = lines(stream)
+    assert first["study"] == StudyHash(b"k" * 32).of(STUDY)
+    assert "study" not in second
 
 
 def test_an_exception_is_told_by_kind_and_place_and_never_by_its_text(stream: StringIO) -> None:

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from tests.gateway.processes.served import ServedGateway, copy_with_other_uids, parts_of, until
+from gateway.logs import StudyHash, read_log_key
+from gateway.records import StudyKey
+from tests.gateway.processes.served import ServedGateway, copy_with_other_uids, free_port, parts_of, until
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy
@@ -124,3 +127,88 @@ def test_whatever_is_killed_every_study_ends_in_one_report_with_every_object_the
     until(lambda: len(gateway.delivered()) == len(studies))
     stored = list((gateway.folder / "gateway" / "objects" / "studies").rglob("*.dcm"))
     assert len(stored) == sum(len(list(study.rglob("*.dcm"))) for study in studies)
+
+
+IDENTIFYING = {
+    "PatientName": "Testname^Hidden",
+    "PatientID": "HIDDEN-0815",
+    "PatientBirthDate": "19470203",
+    "AccessionNumber": "ACC4711HIDDEN",
+    "StudyID": "STUDYHIDDEN",
+    "StudyDate": "20190704",
+    "SeriesDate": "20190705",
+    "AcquisitionDate": "20190706",
+    "ContentDate": "20190707",
+    "StudyDescription": "hidden study words",
+    "SeriesDescription": "hidden series words",
+    "InstitutionName": "hidden hospital",
+    "ReferringPhysicianName": "Refers^Hidden",
+    "OperatorsName": "Operates^Hidden",
+    "StationName": "HIDDENSTATION",
+    "ImageComments": "hidden comment",
+}
+
+
+def identified_copy(study: Path, folder: Path, number: int) -> tuple[list[Path], set[str]]:
+    """Write a study again with values that identify; return its files, and every value that no log may hold."""
+    files, values = sorted(copy_with_other_uids(study, folder, number).rglob("*.dcm")), set(IDENTIFYING.values())
+    for file in files:
+        dataset = dcmread(file)
+        for keyword, value in IDENTIFYING.items():
+            setattr(dataset, keyword, value)
+        dataset.save_as(file)
+        dataset.remove_private_tags()
+        found = (element.value for element in dataset.iterall() if element.VR == "UI" and element.value)
+        values |= {str(value) for value in found if not str(value).startswith("1.2.840.10008.")}
+    return files, values
+
+
+def test_no_log_line_of_a_whole_route_holds_a_uid_a_name_an_id_or_a_date(
+    serve: Serve, phantom_study: PhantomStudy, tmp_path: Path, repository: Path
+) -> None:
+    """One study is scored, one refused, one destination is down, one refuses, the archive is down; all at level DEBUG."""
+    application = yaml.safe_load((repository / "app.yaml").read_text(encoding="utf-8"))
+    application.setdefault("log", {})["level"] = "DEBUG"
+    config = tmp_path / "app.yaml"
+    config.write_text(yaml.safe_dump(application), encoding="utf-8")
+    scored, values = identified_copy(phantom_study.folder, tmp_path / "scored", 1)
+    refused, more = identified_copy(phantom_study.folder, tmp_path / "refused", 2)
+    values |= more
+    node = {"ae_title": "NOBODY", "host": "127.0.0.1", "port": free_port()}
+    gateway = serve(
+        log_level="DEBUG",
+        application={"config": str(config)},
+        arrival={"quiet_seconds": 2.0},
+        fetch={
+            "archives": [
+                {"kind": "dicomweb", "name": "archive", "service": {"url": f"http://127.0.0.1:{free_port()}/"}}
+            ],
+            "after_seconds": 0.0,
+            "earlier_reports": False,
+        },
+        send={
+            "destinations": [
+                {"kind": "folder", "name": "disk", "path": str(tmp_path / "out")},
+                {"kind": "dicom", "name": "down", "node": node},
+            ],
+            "rules": [{"to": ["disk", "down"], "outputs": ["sr", "json"]}],
+        },
+    )
+    _, contour = parts_of(tmp_path / "refused")
+    referenced = str(
+        dcmread(contour[0]).ReferencedSeriesSequence[0].ReferencedInstanceSequence[0].ReferencedSOPInstanceUID
+    )
+    assert set(gateway.send(scored)) == {0}
+    assert set(gateway.send([file for file in refused if file.stem != referenced])) == {0}
+    until(lambda: gateway.ledger.counts()["done"] == 2)
+    until(lambda: len(gateway.delivered()) == 2)
+    until(lambda: "delivery to down" in gateway.logged())
+    assert gateway.end() == 0
+    logged = gateway.logged()
+    for told in ("SEG_REFERENCES_ABSENT_INSTANCES", "UNREACHABLE", "a run is asked for"):
+        assert told in logged
+    assert sorted(value for value in values if value.lower() in logged.lower()) == []
+    refusal = next(json.loads(line) for line in logged.splitlines() if "SEG_REFERENCES_ABSENT_INSTANCES" in line)
+    key = StudyHash(read_log_key(gateway.folder / "gateway"))
+    assert refusal["study"] == key.of(StudyKey(str(dcmread(contour[0]).StudyInstanceUID)))
+    assert f"#{key.of_uid(str(dcmread(contour[0]).SOPInstanceUID))}" in refusal["message"]
