@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
-import uuid
 from datetime import datetime
 from html import escape
 from typing import Any, Final
@@ -26,23 +24,28 @@ from pdl1es.errors import Refusal
 from pdl1es.report import codes as concept
 from pdl1es.report import wording
 from pdl1es.report.delivery import BuiltReport
+from pdl1es.report.fhir_values import (
+    SYSTEMS,
+    coding_of,
+    concept_of,
+    fhir_date,
+    identifier_type,
+    identifier_within,
+    instant,
+    study_time,
+    uid_identifier,
+    url_within,
+    without_empty,
+)
 from pdl1es.report.options import ReportOptions
 from pdl1es.report.predecessors import Predecessor
 from pdl1es.report.refusal_report import refusal_sentences, technical_lines
 from pdl1es.report.statements import ReportStatement, Section, report_statements
 from pdl1es.report.study_context import copy_patient_and_study, refused_study, scored_study
-from pdl1es.report.uids import derived_uid, lesion_key, tracking
+from pdl1es.report.uids import lesion_key, tracking
 
 OBSERVED: Final[tuple[Section, ...]] = ("result", "why", "tumour")
 """Sections whose statements are Observations."""
-SYSTEMS: Final = {
-    "DCM": "http://dicom.nema.org/resources/ontology/DCM",
-    "SCT": "http://snomed.info/sct",
-    "LN": "http://loinc.org",
-    "UCUM": "http://unitsofmeasure.org",
-    concept.SCHEME: f"urn:oid:{derived_uid('scheme', concept.SCHEME)}",
-}
-DICOM_UIDS: Final = "urn:dicom:uid"
 _DIAGNOSTIC_IMAGING: Final = Code("18748-4", "LN", "Diagnostic imaging study")
 _COMPUTED_TOMOGRAPHY: Final = Code("CT", "DCM", "Computed Tomography")
 _HEADINGS: Final[dict[Section, str]] = {
@@ -95,14 +98,17 @@ def fhir_bundle(
         assessment, show_clinical_values=options.show_clinical_values, predecessors=predecessors
     )
     key = (*lesion_key(assessment), assessment.prediction.model_sha256, study.when.isoformat())
-    urls = {name: _url(name, key) for name in ("patient", "study", "device", "report")}
+    urls = {name: url_within(name, key) for name in ("patient", "study", "device", "report")}
     observed = [statement for statement in statements if statement.section in OBSERVED]
     observations = [
-        (_url(f"observation {number}", key), _observation(statement, assessment, urls, _when(header, study.offset)))
+        (
+            url_within(f"observation {number}", key),
+            _observation(statement, assessment, urls, study_time(header, study.offset)),
+        )
         for number, statement in enumerate(observed)
     ]
     report = _report(assessment, statements, urls, [url for url, _ in observations], reports)
-    report |= {"effectiveDateTime": _when(header, study.offset), "issued": _instant(study.when)}
+    report |= {"effectiveDateTime": study_time(header, study.offset), "issued": instant(study.when)}
     entries = [
         (urls["report"], report),
         (urls["patient"], _patient(header)),
@@ -145,23 +151,23 @@ def refusal_fhir_bundle(
     header = Dataset()
     copy_patient_and_study(study.header, header)
     urls = {
-        name: _url(name, ("refusal", instance.study_instance_uid, refusal.code.name, study.when.isoformat()))
+        name: url_within(name, ("refusal", instance.study_instance_uid, refusal.code.name, study.when.isoformat()))
         for name in ("patient", "study", "device", "report")
     }
     (_, notice), *told = refusal_sentences(refusal, predecessors)
     told += [(concept.REFUSAL_REASON, refusal.code.name), *technical_lines(refusal)]
     lines = "".join(f"<li>{escape(name.meaning)}: {escape(text)}</li>" for name, text in told)
-    effective, software = _when(header, study.offset), options.software
+    effective, software = study_time(header, study.offset), options.software
     report = {
         "resourceType": "DiagnosticReport",
         "text": {"status": "generated", "div": f"<div {_XHTML}><p>{escape(notice)}</p><ul>{lines}</ul></div>"},
-        "identifier": [_uid(built.sop_instance_uid) for built in reports if built.kind == "sr"],
+        "identifier": [uid_identifier(built.sop_instance_uid) for built in reports if built.kind == "sr"],
         "status": "cancelled",
         "category": [_RADIOLOGY],
-        "code": {**_concept(_DIAGNOSTIC_IMAGING), "text": concept.NOT_ANALYSED_TITLE.meaning},
+        "code": {**concept_of(_DIAGNOSTIC_IMAGING), "text": concept.NOT_ANALYSED_TITLE.meaning},
         "subject": {"reference": urls["patient"]},
         "effectiveDateTime": effective,
-        "issued": _instant(study.when),
+        "issued": instant(study.when),
         "imagingStudy": [{"reference": urls["study"]}],
         "conclusion": f"{notice} {told[0][1]}",
     }
@@ -174,7 +180,7 @@ def refusal_fhir_bundle(
     }
     device = {
         "resourceType": "Device",
-        "identifier": [_uid(str(software.device_uid_with(None)))],
+        "identifier": [uid_identifier(str(software.device_uid_with(None)))],
         "manufacturer": software.manufacturer,
         "deviceName": [{"name": software.name, "type": "model-name"}],
         "version": [{"type": {"text": "software"}, "value": software.version}],
@@ -187,16 +193,16 @@ def _bundle(entries: list[tuple[str, dict[str, Any]]], when: datetime) -> bytes:
     bundle = {
         "resourceType": "Bundle",
         "type": "collection",
-        "timestamp": _instant(when),
-        "entry": [{"fullUrl": url, "resource": _without_empty(resource)} for url, resource in entries],
+        "timestamp": instant(when),
+        "entry": [{"fullUrl": url, "resource": without_empty(resource)} for url, resource in entries],
     }
     return (json.dumps(bundle, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
 
 
 def _study_identifiers(study_instance_uid: str, header: Dataset) -> list[dict[str, Any]]:
     accession = str(header.get("AccessionNumber", "") or "").strip()
-    numbered = [{"type": _identifier_type("ACSN"), "value": accession}] if accession else []
-    return [_uid(study_instance_uid), *numbered]
+    numbered = [{"type": identifier_type("ACSN"), "value": accession}] if accession else []
+    return [uid_identifier(study_instance_uid), *numbered]
 
 
 def _report(
@@ -212,10 +218,10 @@ def _report(
     return {
         "resourceType": "DiagnosticReport",
         "text": {"status": "generated", "div": _narrative(statements)},
-        "identifier": [_uid(written["sr"].sop_instance_uid)] if "sr" in written else [],
+        "identifier": [uid_identifier(written["sr"].sop_instance_uid)] if "sr" in written else [],
         "status": "preliminary",
         "category": [_RADIOLOGY],
-        "code": {**_concept(_DIAGNOSTIC_IMAGING), "text": "PD-L1 expression score from chest CT (PD-L1ES)"},
+        "code": {**concept_of(_DIAGNOSTIC_IMAGING), "text": "PD-L1 expression score from chest CT (PD-L1ES)"},
         "subject": {"reference": urls["patient"]},
         "result": [{"reference": url} for url in results],
         "imagingStudy": [{"reference": urls["study"]}],
@@ -238,7 +244,7 @@ def _observation(
     """Return a statement as Observation: a number, a code where its words have one, or text."""
     found: dict[str, Any] = {
         "resourceType": "Observation",
-        "identifier": [_within(str(tracking(assessment)[1]), statement.concept)],
+        "identifier": [identifier_within(str(tracking(assessment)[1]), statement.concept)],
         "status": "preliminary",
         "category": [
             {
@@ -251,7 +257,7 @@ def _observation(
                 ]
             }
         ],
-        "code": _concept(statement.concept),
+        "code": concept_of(statement.concept),
         "subject": {"reference": urls["patient"]},
         "effectiveDateTime": effective,
         "device": {"reference": urls["device"]},
@@ -267,14 +273,15 @@ def _observation(
         }
     elif statement.group is not None:
         code = concept.group_code(statement.group)
-        found["valueCodeableConcept"] = (_concept(code) if code is not None else {}) | {"text": statement.text}
+        found["valueCodeableConcept"] = (concept_of(code) if code is not None else {}) | {"text": statement.text}
     elif statement.concept in concept.GROUP_CONCEPTS:
+        # "There is no proper value for this element": the score was computed, and the cut-off does not hold for this CT.
         found["dataAbsentReason"] = {
             "coding": [
                 {
                     "system": "http://terminology.hl7.org/CodeSystem/data-absent-reason",
-                    "code": "not-performed",
-                    "display": "Not Performed",
+                    "code": "not-applicable",
+                    "display": "Not Applicable",
                 }
             ],
             "text": statement.text,
@@ -295,15 +302,21 @@ def _patient(header: Dataset) -> dict[str, Any]:
     return {
         "resourceType": "Patient",
         "identifier": [
-            {"type": _identifier_type("MR"), "value": identity, "assigner": {"display": issuer} if issuer else None}
+            {"type": identifier_type("MR"), "value": identity, "assigner": {"display": issuer} if issuer else None}
         ]
         if identity
         else [],
-        "name": [{"family": name.family_name or None, "given": given, "prefix": _one(name.name_prefix)}]
+        "name": [
+            {
+                "family": name.family_name or None,
+                "given": given,
+                "prefix": [name.name_prefix] if name.name_prefix else [],
+            }
+        ]
         if name.family_name or given
         else [],
         "gender": _GENDERS.get(sex, "unknown") if sex else None,
-        "birthDate": _date(str(header.get("PatientBirthDate", "") or "")),
+        "birthDate": fhir_date(str(header.get("PatientBirthDate", "") or "")),
     }
 
 
@@ -315,12 +328,12 @@ def _imaging_study(assessment: Assessment, header: Dataset, offset: str | None, 
         "identifier": _study_identifiers(ct.study_instance_uid, header),
         "status": "available",
         "subject": {"reference": urls["patient"]},
-        "started": _when(header, offset),
+        "started": study_time(header, offset),
         "series": [
-            {"uid": ct.series_instance_uid, "modality": _coding(_COMPUTED_TOMOGRAPHY)},
+            {"uid": ct.series_instance_uid, "modality": coding_of(_COMPUTED_TOMOGRAPHY)},
             {
                 "uid": drawn.series_instance_uid,
-                "modality": _coding(
+                "modality": coding_of(
                     Code("SEG", "DCM", "Segmentation")
                     if assessment.selection.segmentation.kind == "SEG"
                     else Code("RTSTRUCT", "DCM", "Radiotherapy Structure Set")
@@ -335,7 +348,7 @@ def _device(assessment: Assessment, options: ReportOptions) -> dict[str, Any]:
     sha256 = assessment.prediction.model_sha256
     return {
         "resourceType": "Device",
-        "identifier": [_uid(str(software.device_uid_with(sha256)))],
+        "identifier": [uid_identifier(str(software.device_uid_with(sha256)))],
         "manufacturer": software.manufacturer,
         "deviceName": [{"name": software.name, "type": "model-name"}],
         "version": [
@@ -365,66 +378,3 @@ def _narrative(statements: tuple[ReportStatement, ...]) -> str:
 def _pdf(page: BuiltReport) -> bytes:
     document = page.dataset
     return bytes(document.EncapsulatedDocument)[: int(document.EncapsulatedDocumentLength)]
-
-
-def _concept(code: Code) -> dict[str, Any]:
-    return {"coding": [_coding(code)], "text": code.meaning}
-
-
-def _coding(code: Code) -> dict[str, Any]:
-    return {"system": SYSTEMS[code.scheme], "code": code.value, "display": code.meaning}
-
-
-def _identifier_type(code: str) -> dict[str, Any]:
-    return {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": code}]}
-
-
-def _uid(uid: str) -> dict[str, str]:
-    """Return a DICOM UID as an identifier (FHIR R4 ImagingStudy, notes)."""
-    return {"system": DICOM_UIDS, "value": f"urn:oid:{uid}"}
-
-
-def _within(uid: str, code: Code) -> dict[str, str]:
-    """Return what identifies one observation on a tumour: the tumour's tracking UID is the namespace, the code the value."""
-    return {"system": f"urn:oid:{uid}", "value": f"{code.value} ({code.scheme})"}
-
-
-def _url(name: str, key: tuple[str, ...]) -> str:
-    """Return a resource's URL within the Bundle: a UUID that follows from what it is of."""
-    return uuid.UUID(int=int(derived_uid("fhir", name, *key).removeprefix("2.25."))).urn
-
-
-def _one(text: str) -> list[str]:
-    return [text] if text else []
-
-
-def _date(text: str) -> str | None:
-    """Return a DICOM date as FHIR writes it; None where it is none."""
-    try:
-        return datetime.strptime(text.strip(), "%Y%m%d").date().isoformat()
-    except ValueError:
-        return None
-
-
-def _when(header: Dataset, offset: str | None) -> str | None:
-    """Return the study's date; with its time where the zone is known, which FHIR asks for beside a time."""
-    date = _date(str(header.get("StudyDate", "") or ""))
-    time = str(header.get("StudyTime", "") or "").strip()
-    if date is None or offset is None or not re.fullmatch(r"([01]\d|2[0-3])[0-5]\d([0-5]\d)?(\.\d*)?", time):
-        return date
-    seconds = time[4:6] or "00"
-    return f"{date}T{time[:2]}:{time[2:4]}:{seconds}{offset[:3]}:{offset[3:]}"
-
-
-def _instant(when: datetime) -> str:
-    return when.isoformat(timespec="seconds")
-
-
-def _without_empty(value: Any) -> Any:
-    """Return a resource without what is empty: FHIR allows no empty element."""
-    if isinstance(value, dict):
-        kept = {name: _without_empty(inner) for name, inner in value.items()}
-        return {name: inner for name, inner in kept.items() if inner not in (None, "", [], {})}
-    if isinstance(value, list):
-        return [inner for inner in (_without_empty(entry) for entry in value) if inner not in (None, "", [], {})]
-    return value

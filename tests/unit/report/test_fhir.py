@@ -107,7 +107,10 @@ def test_a_withheld_group_has_no_value_and_says_so() -> None:
     found = observations(report_case(warnings=(SMOOTH,)).assessment)
     for label in ("Estimated PD-L1 expression", "Estimated risk of progression under first-line pembrolizumab"):
         assert not [name for name in found[label] if name.startswith("value")]
-        assert found[label]["dataAbsentReason"]["text"].startswith("withheld")
+        reason = found[label]["dataAbsentReason"]
+        assert reason["text"].startswith("withheld")
+        # The test was performed; not-performed would say that there is no score either.
+        assert [coding["code"] for coding in reason["coding"]] == ["not-applicable"]
 
 
 def test_it_identifies_patient_study_device_and_structured_report() -> None:
