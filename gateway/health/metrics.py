@@ -17,7 +17,7 @@ from gateway.database import read_only
 from gateway.health.heartbeat import SILENT_SECONDS, read_processes
 from gateway.health.readiness import Expected, obstacles
 from gateway.objects.tables import CONFLICTS, OBJECTS, STUDIES
-from gateway.send.delivery import BREAKERS, DELIVERIES
+from gateway.send.delivery_tables import BREAKERS, DELIVERIES
 from gateway.workflow.runs import RUN_STATES
 from gateway.workflow.tables import RESULTS, RUNS
 

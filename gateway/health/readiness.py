@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.clock import utc_now
 from gateway.database import read_only
 from gateway.health.heartbeat import read_processes
-from gateway.send.delivery import BREAKERS
+from gateway.send.delivery_tables import BREAKERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from gateway.objects.store import ObjectStore
 from gateway.objects.tables import OBJECTS, STUDIES
 from gateway.records import StudyKey
 from gateway.retention.rules import RetentionRules, StoredStudy, StudyEnd, studies_to_remove
-from gateway.send.delivery import DELIVERIES
+from gateway.send.delivery_tables import DELIVERIES
 from gateway.send.reconcile import remove_refiled
 from gateway.workflow.results import ResultStore
 from gateway.workflow.runs import ACTIVE

@@ -3,89 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    Column,
-    Connection,
-    Engine,
-    Integer,
-    Row,
-    Select,
-    String,
-    Table,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Engine, Select, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from gateway.database import METADATA, UtcTime, read_only
+from gateway.database import read_only
 from gateway.records import ResultDelivery
 from gateway.send.breaker import Breaker
-from gateway.send.destination import Confirmation, Receipt, SentObject
+from gateway.send.delivery_tables import BREAKERS, DELIVERIES, DeliveryDetail, detail_of, receipt_json
+from gateway.send.destination import Confirmation, Receipt
 from gateway.send.rules import Shipment
-
-DELIVERIES: Final = Table(
-    "deliveries",
-    METADATA,
-    Column("digest", String(128), primary_key=True),
-    Column("destination", String(32), primary_key=True),
-    Column("study_instance_uid", String(64), nullable=False, index=True),
-    Column("kinds", JSON, nullable=False),
-    Column("state", String(16), nullable=False, index=True),
-    Column("attempts", Integer, nullable=False),
-    Column("failures", Integer, nullable=False),
-    Column("last_error", String(1000), nullable=False),
-    Column("created_at", UtcTime, nullable=False),
-    Column("next_at", UtcTime),
-    Column("receipt", JSON),
-    Column("confirmed_by", String(16)),
-    Column("finished_at", UtcTime),
-)
-"""``failures``: since it was begun or resent. ``receipt``: what the destination took, until it is confirmed."""
-
-BREAKERS: Final = Table(
-    "breakers",
-    METADATA,
-    Column("destination", String(32), primary_key=True),
-    Column("failures", Integer, nullable=False),
-    Column("open_until", UtcTime),
-)
-"""The circuit breaker of each destination, which all processes share."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryDetail:
-    """A delivery with everything that the database knows of it.
-
-    Attributes
-    ----------
-    delivery
-        As the other rooms see it.
-    study_instance_uid
-        Of the result.
-    kinds
-        Kinds of outputs in the set.
-    failures
-        How often it failed since it was begun or resent.
-    created_at
-        When it was begun or resent, UTC.
-    receipt
-        What the destination took; None before that.
-    confirmed_by
-        How it is known that the destination has it: see `gateway.send.destination.Confirmation`; empty before that.
-    """
-
-    delivery: ResultDelivery
-    study_instance_uid: str
-    kinds: tuple[str, ...]
-    failures: int
-    created_at: datetime
-    receipt: Receipt | None
-    confirmed_by: str
 
 
 class DeliveryBook:
@@ -225,7 +154,7 @@ class DeliveryBook:
                 receipt.destination,
                 state="sent",
                 last_error="",
-                receipt=_receipt_json(receipt),
+                receipt=receipt_json(receipt),
                 next_at=next_at,
             )
 
@@ -391,7 +320,7 @@ class DeliveryBook:
     def _read(self, query: Select[Any]) -> tuple[DeliveryDetail, ...]:
         with self._reading.begin() as connection:
             rows = connection.execute(query.order_by(DELIVERIES.c.digest, DELIVERIES.c.destination)).all()
-        return tuple(_detail(row) for row in rows)
+        return tuple(detail_of(row) for row in rows)
 
     @staticmethod
     def _change(connection: Connection, digest: str, destination: str, **changes: Any) -> None:
@@ -409,38 +338,3 @@ def _wanted(digest: str, destination: str) -> Select[Any]:
 def _insert(engine: Engine, table: Table) -> Any:
     """Return an INSERT that knows of conflicts, which both databases have under one name and SQLAlchemy under two."""
     return postgresql.insert(table) if engine.dialect.name == "postgresql" else sqlite.insert(table)
-
-
-def _detail(row: Row[Any]) -> DeliveryDetail:
-    return DeliveryDetail(
-        delivery=ResultDelivery(row.digest, row.destination, row.state, row.attempts, row.last_error, row.next_at),
-        study_instance_uid=row.study_instance_uid,
-        kinds=tuple(row.kinds),
-        failures=row.failures,
-        created_at=row.created_at,
-        receipt=_receipt(row),
-        confirmed_by=row.confirmed_by or "",
-    )
-
-
-def _receipt_json(receipt: Receipt) -> dict[str, Any]:
-    return {
-        "attempt": receipt.attempt,
-        "sent_at": receipt.sent_at.isoformat(),
-        "objects": [[one.sop_class_uid, one.sop_instance_uid, one.series_instance_uid] for one in receipt.objects],
-        "notes": list(receipt.notes),
-    }
-
-
-def _receipt(row: Row[Any]) -> Receipt | None:
-    if row.receipt is None:
-        return None
-    return Receipt(
-        digest=row.digest,
-        destination=row.destination,
-        study_instance_uid=row.study_instance_uid,
-        attempt=row.receipt["attempt"],
-        sent_at=datetime.fromisoformat(row.receipt["sent_at"]),
-        objects=tuple(SentObject(*uids) for uids in row.receipt["objects"]),
-        notes=tuple(row.receipt["notes"]),
-    )

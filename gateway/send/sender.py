@@ -16,7 +16,8 @@ from gateway.records import CurrentIdentity, ResultDelivery, StoredResult, Study
 from gateway.send.breaker import after_failure, after_start, after_success, may_send
 from gateway.send.c_store import StoreDestination
 from gateway.send.commitment import CommitmentBook
-from gateway.send.delivery import DeliveryBook, DeliveryDetail
+from gateway.send.delivery import DeliveryBook
+from gateway.send.delivery_tables import DeliveryDetail
 from gateway.send.destination import Confirmation, Destination
 from gateway.send.drop_folder import DropFolder
 from gateway.send.reconcile import has_moved, refiled

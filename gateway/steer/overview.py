@@ -12,7 +12,8 @@ from gateway.database import read_only
 from gateway.logs import StudyHash
 from gateway.objects.tables import CONFLICTS, OBJECTS, STUDIES
 from gateway.records import StudyKey
-from gateway.send.delivery import DeliveryBook, DeliveryDetail
+from gateway.send.delivery import DeliveryBook
+from gateway.send.delivery_tables import DeliveryDetail
 from gateway.workflow.results import ResultNote, ResultStore
 from gateway.workflow.runs import RUN_STATES, RunLedger, RunNote
 
