@@ -176,9 +176,10 @@ def assemble(
     for note in services.results.of_study(run.study):
         if note.purged:
             continue
-        for file in note.result.files:
-            if file.kind == "sr":
-                shutil.copyfile(note.result.folder / file.name, earlier / file.name)
+        reports = [file for file in note.result.files if file.sop_instance_uid]
+        # The structured report names its predecessors and counts for all objects of its run; where a site makes none, they count.
+        for file in [file for file in reports if file.kind == "sr"] or reports:
+            shutil.copyfile(note.result.folder / file.name, earlier / file.name)
     if services.earlier_reports is not None:
         services.earlier_reports(run.study, earlier)
     if clinical is not None:
