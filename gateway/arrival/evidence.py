@@ -25,6 +25,7 @@ from pdl1es.grid.placement import PlacedMask, place_mask
 from pdl1es.method import RADIOMICS_MARGIN_MM
 from pdl1es.settings import Settings
 
+_SHOWN: Final = 5
 SAME_LESION: Final = 0.5
 """Two contours are of one lesion where their boxes share this much of the box around both, or they have one Tracking UID."""
 
@@ -149,7 +150,8 @@ def _lack(selection: Selection, going_in: Sequence[StoredObject]) -> str:
     except Refusal as refusal:
         return refusal.found
     if gaps := slice_gaps(ct):
-        return f"{len(gaps)} gaps between the slices that have arrived"
+        places = [f"{gap.low:.1f} and {gap.high:.1f} mm" for gap in gaps]
+        return f"slices are missing between {_few(places)} along the stack"
     tumour = [frame.z for frame in placed.occupied()]
     below = min(tumour) - float(placed.stack.z[0])
     above = float(placed.stack.z[-1]) - max(tumour)
@@ -172,4 +174,13 @@ def _missing_numbers(ct: CTSeries) -> str:
     known = sorted(number for number in numbers if number is not None)
     first = known[0] if known[0] > len(known) else min(known[0], 1)  # some writers number on from another series
     missing = known[-1] - first + 1 - len(known) - len(ct.set_aside)
-    return f"{missing} images are missing by Instance Number" if missing > 0 else ""
+    if missing <= 0:
+        return ""
+    absent = [str(number) for number in range(first, known[-1]) if number not in numbers]
+    return f"{missing} images are missing by Instance Number: {_few(absent)}"
+
+
+def _few(found: Sequence[str]) -> str:
+    """Return the first of many in words."""
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return ", ".join(found[:_SHOWN]) + more

@@ -5,6 +5,7 @@ Names, options and help need only typer; a command imports everything else when 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -80,6 +81,32 @@ def _study(overview: Overview, name: str) -> StudyOverview:
         return overview.study(overview.named(name))
     except UnknownStudyError as error:
         raise usage_error(str(error)) from error
+
+
+def _arrival(settings: GatewaySettings, overview: Overview, one: StudyOverview) -> Iterator[str]:
+    """Give lines that say what a study waits for, or what was decided when it had come."""
+    from gateway.arrival.judge import ArrivalJudge
+    from gateway.clock import utc_now
+    from gateway.fetch.notes import FetchNotes
+    from gateway.objects.in_flight import InFlight
+    from gateway.objects.store import ObjectStore
+    from gateway.processes.setup import OBJECTS_FOLDER
+    from gateway.steer.missing import ArrivalView, arrival_in_words
+    from pdl1es.settings import load_settings
+    from pdl1es.settings_file import SettingsError
+
+    engine = overview.engine
+    try:
+        application = load_settings(settings.application.config_file)
+        with ObjectStore(settings.folder / OBJECTS_FOLDER, engine, settings.storage.limits) as objects:
+            judge = ArrivalJudge(objects, InFlight(engine), application, settings.arrival)
+            fetched = FetchNotes(engine).find(one.study)
+            view = ArrivalView(objects, judge, settings.fetch, fetched, one.runs)
+            yield from arrival_in_words(one.study, view, utc_now())
+    except SettingsError as error:
+        yield f"arrival: it cannot be judged: {error}"
+    except OSError as error:
+        yield f"arrival: its objects cannot be read ({error.strerror}); ask as the user that the gateway runs as"
 
 
 @app.command(name="serve")
@@ -162,10 +189,14 @@ def show(study: StudyName, config: Config = _DEFAULT_CONFIG) -> None:
     study, config
         As their help texts say.
     """
-    one = _study(_overview(_settings(config)), study)
+    settings = _settings(config)
+    overview = _overview(settings)
+    one = _study(overview, study)
     say(f"study {one.study.study_instance_uid}")
     say(f"hash in the log {one.hash}")
     say(f"{one.objects} objects, {one.conflicts} kept aside; state: {one.state}")
+    for line in _arrival(settings, overview, one):
+        say(line)
     for run in one.runs:
         took = "" if run.seconds is None else f", {run.seconds:.2f} s"
         say(

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from pydicom import dcmread
 from typer.testing import CliRunner, Result
 
+from gateway.arrival.digest import objects_digest
+from gateway.clock import utc_now
 from gateway.database import create_tables, open_database
+from gateway.fetch.notes import FetchNotes
+from gateway.fetch.settings import FetchSettings
 from gateway.logs import StudyHash, read_log_key
 from gateway.objects.reception import ObjectOrigin
 from gateway.objects.store import ObjectStore, StoreLimits
+from gateway.records import StudyKey
 from gateway.send.delivery import DeliveryBook
 from gateway.send.rules import Shipment
 from gateway.steer.cli import app
@@ -21,6 +27,7 @@ from gateway.workflow.results import ResultStore
 from gateway.workflow.runs import RunLedger
 from pdl1es.run import run_study
 from pdl1es.settings import DEFAULT_FILE, load_settings
+from tests.gateway.processes.served import parts_of
 from tests.gateway.workflow.stand_ins import NOW, STUDY, some_run
 
 if TYPE_CHECKING:
@@ -198,3 +205,58 @@ def test_a_study_that_is_not_delivered_is_purged_only_with_yes(steered: Steered,
         assert objects.objects_of(study)
         assert steered.run("purge", uid, "--yes").exit_code == 0
         assert objects.objects_of(study) == ()
+
+
+def put(steered: Steered, files: list[Path]) -> None:
+    with ObjectStore(steered.folder / "objects", steered.engine, StoreLimits(reserve_bytes=0)) as objects:
+        for file in files:
+            objects.put(BytesIO(file.read_bytes()), ObjectOrigin("ct", "dimse", "CT1"))
+
+
+def test_what_a_study_waits_for_is_shown_with_the_instances_the_time_left_and_what_was_fetched(
+    steered: Steered, phantom_study: PhantomStudy
+) -> None:
+    steered.document["arrival"] = {"quiet_seconds": 500.0}
+    steered.write()
+    ct, contour = parts_of(phantom_study.folder)
+    uid = str(dcmread(contour[0]).StudyInstanceUID)
+    put(steered, ct[:5])
+    waits = steered.run("show", uid).stdout
+    assert "arrival: it waits, because no contour has arrived" in waits
+    assert "it waits until something arrives" in waits
+    put(steered, contour)
+    referenced = {
+        str(item.ReferencedSOPInstanceUID)
+        for series in dcmread(contour[0]).ReferencedSeriesSequence
+        for item in series.ReferencedInstanceSequence
+    }
+    absent = sorted(referenced - {str(dcmread(file).SOPInstanceUID) for file in ct[:5]})
+    lines = steered.run("show", uid).stdout.splitlines()
+    assert f"  {len(absent)} of the {len(referenced)} images that the contour names are not here:" in lines
+    assert f"    {absent[0]}" in lines
+    (left,) = (line for line in lines if "s are left" in line)
+    assert 400 < int(left.split()[0]) <= 500
+    assert "  nothing is fetched: no archive is configured for where it came from" in lines
+    steered.document["fetch"] = {
+        "archives": [{"kind": "dicomweb", "name": "vna", "service": {"url": "http://127.0.0.1:1/"}}]
+    }
+    steered.write()
+    FetchNotes(steered.engine).record(
+        StudyKey(uid), 5 + len(contour), error="UNREACHABLE: x", now=utc_now(), settings=FetchSettings()
+    )
+    shown = steered.run("show", uid).stdout
+    assert "fetched from vna: 1 of" in shown
+    assert "the last: UNREACHABLE: x" in shown
+
+
+def test_what_was_decided_of_a_whole_study_is_shown(steered: Steered, phantom_study: PhantomStudy) -> None:
+    ct, contour = parts_of(phantom_study.folder)
+    uid = str(dcmread(contour[0]).StudyInstanceUID)
+    put(steered, [*ct, *contour])
+    shown = steered.run("show", uid).stdout
+    assert f"arrival: it is whole: contour {dcmread(contour[0]).SOPInstanceUID}" in shown
+    assert "no run of these objects yet" in shown
+    with ObjectStore(steered.folder / "objects", steered.engine, StoreLimits(reserve_bytes=0)) as objects:
+        digest = objects_digest(objects.objects_of(StudyKey(uid)))
+    steered.ledger.enter(some_run("d1", study=StudyKey(uid), objects=digest))
+    assert "run d1 is made of just these objects (queued)" in steered.run("show", uid).stdout
