@@ -74,7 +74,7 @@ def show_result(result: ResultDocument, folder: Path, console: Console) -> None:
     groups = assessment.groups
     console.print(f"[bold]{escape(assessment.notice)}[/]", highlight=False, soft_wrap=True)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column()
+    table.add_column(no_wrap=True)  # a label that is broken up is no label
     table.add_column(overflow="fold")
     table.add_row(
         escape(assessment.score_name), f"[bold]{score_text(assessment.score)}[/]{_with_other_contours(assessment)}"

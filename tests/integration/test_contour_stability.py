@@ -83,6 +83,16 @@ def test_the_command_line_prints_the_range_behind_the_score(scored: Scored) -> N
     assert expected in printed.getvalue()
 
 
+def test_the_score_has_its_whole_label_on_one_line_of_a_narrow_terminal(scored: Scored) -> None:
+    printed = io.StringIO()
+    assert scored.outcome.result is not None
+    show_result(scored.outcome.result, scored.folder, Console(file=printed, width=80))
+    assessment = scored.result["assessment"]
+    (line,) = (line for line in printed.getvalue().splitlines() if assessment["score_name"] in line)
+    assert f"{assessment['score']:.3f}" in line
+    assert len(line) <= 80
+
+
 def assert_every_score_is_that_contours_own(model: FusionModel, tumour: PlausibleTumour) -> None:
     prediction = predict_volume(model, tumour.volume, CLINICAL)
     together = vary_contour(model, tumour.volume, CLINICAL, prediction)
