@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final, TypeVar
+
+from training.errors import FailedError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,6 +27,10 @@ ENVIRONMENT: Final = {
 glibc's heaps, else one for each thread, would grow over the patients: it keeps few, and gives back what is free."""
 IN_FLIGHT: Final = 1000
 """Items that the scheduler knows at a time: so many keep any cluster busy, and 100,000 would fill its memory."""
+POLL_SECONDS: Final = 0.05
+LOST_SECONDS: Final = 120.0
+"""How long a cluster of this machine may be without any worker: its nannies start a new one within seconds."""
+LOST: Final = "the workers of this machine were lost, as where it is far too busy: run it again, what is done is kept"
 DEATHS: Final = 2
 """Workers that may die over one patient beyond the first; after that the patient counts as failed."""
 
@@ -60,6 +67,11 @@ def run_on_cluster(
     tuple[str, Result or BaseException]
         The name of an item, with its result or error.
 
+    Raises
+    ------
+    FailedError
+        The cluster of this machine has no worker any more.
+
     Notes
     -----
     An error of one item never ends the run: the item's result is then its exception, or the death of its worker. Dask blames a
@@ -69,6 +81,7 @@ def run_on_cluster(
     if not items:
         return
     from distributed import KilledWorker, as_completed
+    from distributed.client import FutureCancelledError
 
     alone: dict[str, Item] = {}
     with _client(scheduler, min(workers or os.cpu_count() or 1, len(items)), threads) as client:
@@ -85,9 +98,12 @@ def run_on_cluster(
             return futures
 
         waiting = as_completed(submitted(at_once or IN_FLIGHT))
-        for future in waiting:
+        for future in _as_they_end(waiting, client.cluster):
             name = names.pop(future)
-            error = future.exception()
+            try:
+                error = future.exception()
+            except FutureCancelledError as lost:  # nobody here cancels anything: the scheduler is gone
+                raise FailedError(LOST) from lost
             result = future.result() if error is None else error
             future.release()
             waiting.update(submitted(1))
@@ -96,6 +112,29 @@ def run_on_cluster(
             else:
                 yield name, result
     yield from run_on_cluster(function, alone, scheduler=scheduler, workers=workers, at_once=1)
+
+
+def _as_they_end(waiting: Any, cluster: Any | None) -> Iterator[Any]:
+    """Give futures as they end; where a cluster of this machine lost its workers, no other comes, and nothing would end."""
+    heard = time.monotonic()
+    while not waiting.is_empty():
+        ended = waiting.next_batch(block=False)
+        yield from ended
+        if ended or cluster is None or cluster.scheduler.workers:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > LOST_SECONDS:
+            raise FailedError(LOST)
+        if not ended:
+            time.sleep(POLL_SECONDS)
+
+
+def _say_no_more() -> None:
+    """Let a worker say nothing of a scheduler that is gone (on the worker): the cluster is closed while it sends a heartbeat."""
+    for name in (
+        "distributed",
+        *(found for found in logging.root.manager.loggerDict if found.startswith("distributed.")),
+    ):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @contextmanager
@@ -109,6 +148,11 @@ def _client(scheduler: str | None, workers: int, threads: int) -> Iterator[Any]:
         # A long computation in C holds the interpreter, so a worker that is silent for minutes may still be working.
         "distributed.scheduler.worker-ttl": "30 minutes",
         "distributed.admin.tick.limit": "10 minutes",
+        # On a machine that is far too busy a process gets no time for half a minute: no reason to give its connection up.
+        "distributed.comm.timeouts.connect": "5 minutes",
+        "distributed.comm.timeouts.tcp": "30 minutes",
+        # Each worker keeps the stacks of its last 1,000 seconds, 0.1 MB for each: nobody looks at them.
+        "distributed.worker.profile.enabled": False,
     }
     with dask.config.set(settings):
         if scheduler is not None:
@@ -126,3 +170,4 @@ def _client(scheduler: str | None, workers: int, threads: int) -> Iterator[Any]:
             Client(cluster) as client,
         ):
             yield client
+            client.run(_say_no_more, on_error="ignore")

@@ -7,6 +7,7 @@ from distributed.scheduler import KilledWorker
 
 from training.cohort import cluster
 from training.cohort.cluster import run_on_cluster
+from training.errors import FailedError
 
 
 def test_an_item_that_kills_its_workers_is_an_error_and_the_others_have_results() -> None:
@@ -36,3 +37,16 @@ def test_more_items_than_the_scheduler_is_told_of_at_a_time_all_have_results(mon
 def test_libraries_on_a_worker_have_one_thread() -> None:
     (outcome,) = run_on_cluster(eval, {"asked": "__import__('os').environ['OPENBLAS_NUM_THREADS']"}, workers=1)
     assert outcome == ("asked", "1")
+
+
+def test_a_run_whose_workers_are_gone_for_good_ends_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine that is far too busy: the connection broke, and the worker closed with the nanny that would restart it."""
+    monkeypatch.setattr(cluster, "LOST_SECONDS", 1.0)
+    closes = "(w := __import__('distributed').get_worker()).loop.add_callback(w.close) or __import__('time').sleep(60)"
+    with pytest.raises(FailedError, match="run it again"):
+        list(run_on_cluster(eval, {"closes": closes}, workers=1))
+
+
+def test_a_worker_keeps_no_history_of_its_stacks() -> None:
+    asked = "__import__('time').sleep(2.5) or len(__import__('distributed').get_worker().profile_history)"
+    assert dict(run_on_cluster(eval, {"asked": asked}, workers=1)) == {"asked": 0}
