@@ -25,7 +25,8 @@ from training.cohort.prepared import PreparedCohort
 from training.cohort.synthesise import TRUTH_TABLE_FILE
 from training.fit import fit_preprocessing
 from training.network import DLM, FusionNetwork
-from training.reproduce import COHORT, PREPARED, full_settings
+from training.reproduce import COHORT, PREPARED
+from training.reproduction_settings import full_settings
 from training.train.augmentation import Augmentation
 from training.train.data import EpochSampler, NetworkInputs, TrainingSamples, WholePatients
 from training.train.run import initial_network, network_inputs

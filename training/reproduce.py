@@ -1,4 +1,4 @@
-"""From nothing to the model and its report: synthesise, prepare, train, disturb, repeat, evaluate, export, report.
+"""From nothing to the model and its report: synthesise, prepare, pretrain, train, disturb, repeat, evaluate, export, report.
 
 `make reproduce` runs it. Every finished step leaves a mark, so that a stopped run continues. A mark is valid as long as
 the step's output is there and its settings, code and inputs are unchanged.
@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from pdl1es import __version__
 from pdl1es.atomic import write_atomically
 from pdl1es.clinical import VARIABLES
 from pdl1es.model.folder import METADATA_FILE, MODEL_FILE
@@ -28,7 +27,7 @@ from training.analysis.finished_run import redivision_areas, run_network, run_pr
 from training.cohort.prepare import prepare_cohort
 from training.cohort.prepared import CASES_FILE, MANIFEST_FILE, PATCHES_FILE, RADIOMICS_FILE, PreparedCohort
 from training.cohort.sources import case_sources, preparation_settings
-from training.cohort.synthesise import TABLE_FILE, TRUTH_FILE, TRUTH_TABLE_FILE, SynthesisSettings, synthesise_cohort
+from training.cohort.synthesise import TABLE_FILE, TRUTH_FILE, TRUTH_TABLE_FILE, synthesise_cohort
 from training.cohort.table import read_cohort
 from training.controls.disturbed import CONTROLS, Control, prepare_control
 from training.controls.further_scans import further_scans
@@ -38,6 +37,8 @@ from training.export import model_digest
 from training.expression.baselines import with_baselines
 from training.expression.results import Evaluation
 from training.known_truth.gates import true_hazard_gates
+from training.pretrain.run import PRETRAINING_FILE, pretrain
+from training.pretrain.run import WEIGHTS_FILE as PRETRAINED_WEIGHTS
 from training.progress import Count, Progress
 from training.progression.results import PrognosisSettings
 from training.release.cut_offs import CUT_OFFS_FILE, read_cut_offs, write_cut_offs
@@ -45,15 +46,17 @@ from training.release.export_run import CARD_FILE, release
 from training.reporting.analysis_report import figures_of, write_analysis
 from training.reporting.cohort_figures import figure_5, flow_chart_of
 from training.reporting.provenance import provenance_of
+from training.reproduction_settings import ReproductionSettings
 from training.scoring.cohort_scores import SCORES, score_models
 from training.scoring.predictions import SIGNATURE
 from training.scoring.scored_cohort import ScoredCohort, scored_cohort
-from training.train.config import Hardware, Stage, TrainingConfig
+from training.train.config import Hardware
 from training.train.progress import Observer
 from training.train.run import train
 from training.train.run_folder import NETWORKS, PREDICTIONS_FILE, REDIVISIONS, SUMMARY_FILE
 
-COHORT, PREPARED, RUN, DISTURBED, SECOND = "cohort", "prepared", "run", "controls", "second-scan"
+COHORT, PREPARED, PRETRAINED, RUN = "cohort", "prepared", "pretrained", "run"
+DISTURBED, SECOND = "controls", "second-scan"
 CUT_OFFS, MODEL, REPORT, MARKS = "cut-offs", "model", "report", "steps"
 AGREEMENT: Final = 1e-5
 """Largest difference of a score, or of a Cox model's linear predictor, between the training's files and the exported one."""
@@ -77,71 +80,10 @@ ANALYSING: Final = (
 EXPORTING: Final = (*ANALYSING, "training/export.py", "training/preprocessing.py", "training/train")
 """Source files that decide a step's output. Cohort, preparation and training check their own output."""
 SOURCE_SUFFIXES: Final = (".py", ".j2", ".css")
-RETESTED: Final = 40
-"""Patients of the second scan, near RIDER's 32."""
 
 
 class ReproductionError(FailedError):
     """A step gave a wrong result."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReproductionSettings:
-    """Settings and sizes of a reproduction.
-
-    Attributes
-    ----------
-    synthesis, training
-        Of the cohort and of the networks.
-    permutations
-        Behind each corrected P of a cut-off.
-    retested
-        Patients that are scanned a second time.
-    control_splits
-        Whose inputs are disturbed.
-    """
-
-    synthesis: SynthesisSettings
-    training: TrainingConfig
-    permutations: int = 2000
-    retested: int = RETESTED
-    control_splits: tuple[str, ...] = ("validation", "test")
-
-    def document(self) -> dict[str, Any]:
-        """Return what the result depends on."""
-        return {
-            "synthesis": self.synthesis.document(),
-            "training": self.training.model_dump(mode="json"),
-            "permutations": self.permutations,
-            "retested": self.retested,
-            "control_splits": list(self.control_splits),
-            "version": __version__,
-        }
-
-
-def full_settings(seed: int = 0) -> ReproductionSettings:
-    """Return the paper's sizes, 1,000 further patients for the gates, and the paper's rates for the network.
-
-    The linear layer learns ten times as fast as at the paper's one rate, in batches of 16. Otherwise it is still far
-    from its best when a DenseNet121 begins to overfit on 750 patients (``benchmarks/results/training-choices.md``). The
-    second and third rate have 6 and 3 epochs instead of 20, so that two processor cores finish in an evening.
-    """
-    stages = tuple(Stage(learning_rate=rate, epochs=epochs) for rate, epochs in ((1e-4, 20), (1e-5, 6), (1e-6, 3)))
-    training = TrainingConfig(seed=seed, stages=stages, batch_size=16, linear_rate_factor=10.0)
-    return ReproductionSettings(SynthesisSettings(seed=seed), training)
-
-
-def small_settings(seed: int = 0) -> ReproductionSettings:
-    """Return settings that test the mechanics only: 100 patients, two epochs, one re-division, a small DenseNet."""
-    return ReproductionSettings(
-        synthesis=SynthesisSettings(expression=60, prognosis=24, gate=16, dicom=1, seed=seed),
-        training=TrainingConfig.model_validate(
-            {"seed": seed, "stages": [{"learning_rate": 1e-4, "epochs": 2}], "redivisions": 1, "layers": "small"}
-        ),
-        permutations=100,
-        retested=4,
-        control_splits=("test",),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,12 +176,18 @@ class Reproduction:
         prepared = (MANIFEST_FILE, CASES_FILE, RADIOMICS_FILE, PATCHES_FILE)
         controls = tuple(f"{self._control(control).name}/{name}" for control in CONTROLS for name in prepared)
         second = tuple(f"{PREPARED}/{name}" for name in prepared)
+        pretrained = (PRETRAINED_WEIGHTS, PRETRAINING_FILE)
         model = (MODEL_FILE, METADATA_FILE, CARD_FILE)
         report = ("report.html", "report.json", CUT_OFFS_FILE)
         analyses = "evaluate and prognosis"
         return (
             ReproductionStep("synthesise", COHORT, self._synthesise, (TABLE_FILE, TRUTH_FILE, TRUTH_TABLE_FILE)),
             ReproductionStep("prepare", PREPARED, self._prepare, prepared),
+            *(
+                ()
+                if self.settings.pretraining is None
+                else (ReproductionStep("pretrain", PRETRAINED, self._pretrain, pretrained),)
+            ),
             ReproductionStep("train", RUN, self._train, run),
             ReproductionStep("disturb", DISTURBED, self._disturb, controls, DISTURBING, ("prepare",)),
             ReproductionStep("scan again", SECOND, self._scan_again, second, DISTURBING, ("prepare",)),
@@ -328,12 +276,25 @@ class Reproduction:
             progress=self._told("preparing"),
         )
 
+    def _pretrain(self) -> None:
+        if self.settings.pretraining is None:
+            raise ReproductionError("the settings have no pretraining")
+        pretrain(
+            PreparedCohort.load(self.folder / PREPARED),
+            self.folder / PRETRAINED,
+            self.settings.pretraining,
+            hardware=self._hardware,
+            progress=self._told("pretraining, passes over the patients"),
+        )
+
     def _train(self) -> None:
+        pretrained = None if self.settings.pretraining is None else self.folder / PRETRAINED / PRETRAINED_WEIGHTS
         train(
             self._prepared(),
             self.folder / RUN,
             self.settings.training,
             hardware=self._hardware,
+            pretrained=pretrained,
             observer=self._observer,
         )
 
@@ -495,9 +456,10 @@ class Reproduction:
 
     def _sentence_of_cohort(self) -> str:
         sizes = self.settings.synthesis
+        unlabelled = f", pretrained on {sizes.pretrain} more without a label" if self.settings.pretraining else ""
         return (
-            f"{sizes.expression} synthetic phantoms with known truth (seed {sizes.seed}), cut-offs and Cox models on "
-            f"{sizes.prognosis} more; no patient"
+            f"{sizes.expression} synthetic phantoms with known truth (seed {sizes.seed}){unlabelled}, cut-offs and Cox "
+            f"models on {sizes.prognosis} more; no patient"
         )
 
 

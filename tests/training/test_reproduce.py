@@ -25,8 +25,10 @@ from training.cohort.prepared import CASES_FILE, PreparedCohort, case_table, wri
 from training.cohort.synthesise import SynthesisSettings
 from training.cohort.truth import FACTORS, TruthSettings, true_model
 from training.export import model_digest
+from training.pretrain.config import PretrainingConfig
 from training.release.cut_offs import read_cut_offs
-from training.reproduce import Reproduction, ReproductionError, ReproductionSettings, ReproductionStep, source_digest
+from training.reproduce import Reproduction, ReproductionError, ReproductionStep, source_digest
+from training.reproduction_settings import ReproductionSettings
 from training.train.config import Hardware, TrainingConfig
 
 CPU = Hardware(accelerator="cpu", devices="1", precision="32-true", workers=0, threads=1)
@@ -165,11 +167,13 @@ def test_every_source_that_a_mark_depends_on_is_there() -> None:
 # --- From nothing to the report: arrays are drawn in place of images, all else is real ---
 
 
-def drawn(folder: Path, seed: int = 0) -> PreparedCohort:
+def drawn(folder: Path, seed: int = 0, unlabelled: int = 0) -> PreparedCohort:
     """Draw a synthetic cohort of `SETTINGS` as its preparation leaves it, the truth beside it."""
     rng = np.random.default_rng(seed)
     sizes = SETTINGS.synthesis
-    groups = np.repeat(["expression", "prognosis", "gate"], [sizes.expression, sizes.prognosis, sizes.gate])
+    groups = np.repeat(
+        ["expression", "prognosis", "gate", "pretrain"], [sizes.expression, sizes.prognosis, sizes.gate, unlabelled]
+    )
     n = groups.size
     truth = rng.normal(-0.5, 1.0, n)
     label = (rng.random(n) < expit(2 * truth)).astype(float)
@@ -177,7 +181,7 @@ def drawn(folder: Path, seed: int = 0) -> PreparedCohort:
         {
             "case_id": f"case-{k:03d}",
             "split": None if groups[k] == "expression" else groups[k],
-            "label": label[k],
+            "label": None if groups[k] == "pretrain" else label[k],
             "age": float(rng.integers(40, 80)),
             "sex": float(rng.integers(2)),
             "smoking": None if k % 11 == 0 else float(rng.integers(3)),
@@ -201,7 +205,9 @@ def drawn(folder: Path, seed: int = 0) -> PreparedCohort:
     write_atomically(folder / "truth.csv", table.to_csv(index=False).encode("utf-8"))
     manifest = {"truth": "truth.json", "truth_table": "truth.csv", "config_digest": "0" * 64}
     hu = np.rint(patches).astype(np.int16)
-    return write_prepared_cohort(folder, case_table(rows), hu, masks, radiomics, manifest=manifest)
+    return write_prepared_cohort(
+        folder, case_table(rows), hu, masks, radiomics, rim=radiomics[:, ::-1], manifest=manifest
+    )
 
 
 def _synthesised(folder: Path, *_: object, **__: object) -> None:
@@ -340,3 +346,41 @@ def test_the_exported_cox_models_give_what_the_cut_offs_give(whole: Whole) -> No
         for c, v, m in zip(cut_offs.fusion.coefficients, (score[row], clinical), cut_offs.fusion.means, strict=True)
     )
     assert (risks["clinical_risk"][row], risks["fusion_risk"][row]) == pytest.approx((clinical, fusion), abs=1e-12)
+
+
+# --- The recipe that learns from images without a label ---
+
+LABEL_FREE = replace(
+    SETTINGS,
+    training=TrainingConfig.model_validate(
+        {**SETTINGS.training.model_dump(), "recipe": "label-free", "models": ["PD-L1ES"]}
+    ),
+    pretraining=PretrainingConfig(patches=160, batch_size=8, components=3, layers="small"),
+)
+
+
+def test_the_label_free_recipe_goes_from_nothing_to_the_model_and_its_claims(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        training.reproduce, "prepare_cohort", lambda _, folder, *__, **___: drawn(folder, unlabelled=10)
+    )
+    times = Reproduction(tmp_path, LABEL_FREE, hardware=CPU).run()
+    assert [taken.name for taken in times] == [*STEPS[:2], "pretrain", *STEPS[2:]]
+    patients = json.loads((tmp_path / "pretrained" / "pretraining.json").read_text())["patients"]
+    assert patients == {"pretrain": 10, "all": 10 + 47}
+    assert FusionModel.load(tmp_path / "model").metadata.recipe == "label-free"
+    card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
+    assert "Youden on out-of-fold scores" in card
+    assert "Expected AUC of PD-L1ES within 0.05" in card
+    assert (
+        json.loads((tmp_path / "report" / "report.json").read_text())["evaluation"]["cohorts"]["Further test"]["n"]
+        == 16
+    )
+    again = Reproduction(tmp_path, LABEL_FREE, hardware=CPU).run()
+    assert [taken.name for taken in again if not taken.done_before] == []
+
+
+def test_a_pretraining_is_part_of_what_a_mark_depends_on() -> None:
+    assert LABEL_FREE.document() != replace(LABEL_FREE, pretraining=None).document()
+    assert "pretraining" not in SETTINGS.document(), "the marks of earlier runs of the paper's recipe stay valid"

@@ -9,6 +9,7 @@ from pdl1es.model.fusion import FusionModel
 from pdl1es.model.metadata import CutOff
 from training.expression.evaluate import evaluate
 from training.expression.results import SPLITS, Evaluation, EvaluationSettings
+from training.known_truth.expected import expected_areas
 from training.known_truth.gates import Gate, expression_gates
 from training.known_truth.shortfall import Shortfall, shortfalls
 from training.progress import Progress
@@ -140,7 +141,7 @@ def analyse_cohort(
         if isinstance(followed, NotEstimable)
         else analyse(followed, options.prognosis, model_cut_off=options.progression_cut_off, progress=progress)
     )
-    gates = () if isinstance(evaluation, NotEstimable) else expression_gates(evaluation)
+    gates = () if isinstance(evaluation, NotEstimable) else expression_gates(evaluation, expected_areas(scored, "gate"))
     return AnalysedCohort(
         evaluation,
         prognosis,

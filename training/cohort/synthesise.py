@@ -24,7 +24,7 @@ from pdl1es.phantom.scanner import Scan, ScanCrop, ScannerParameters, crop_aroun
 from pdl1es.phantom.shapes import sphere_directions
 from pdl1es.phantom.tumour import draw_tumour
 from training.cohort.cluster import run_on_cluster
-from training.cohort.prepared import json_bytes
+from training.cohort.prepared import PRETRAIN, json_bytes
 from training.cohort.table import write_cohort
 from training.cohort.truth import TrueModel, TruthSettings, draw_labels, draw_patients, draw_survival, true_model
 from training.errors import UsageError
@@ -37,9 +37,11 @@ TRUTH_TABLE_FILE: Final = "truth.csv"
 IMAGES_FOLDER: Final = "images"
 CT_FILE, MASK_FILE = "ct.nrrd", "mask.nrrd"
 
-Group = Literal["expression", "prognosis", "gate"]
-_GROUPS: Final[tuple[Group, ...]] = ("expression", "prognosis", "gate")
-_PREFIX: Final = {"expression": "E", "prognosis": "P", "gate": "G"}
+Group = Literal["expression", "prognosis", "gate", "pretrain"]
+_GROUPS: Final[tuple[Group, ...]] = ("expression", "prognosis", "gate", PRETRAIN)
+_PREFIX: Final = {"expression": "E", "prognosis": "P", "gate": "G", "pretrain": "U"}
+_DIVISION: Final = 3
+"""Part of the seed of the expression cohort's division; the groups' own parts are their places."""
 _SPARE_MM: Final = 2.0
 """Beyond the grid's margin: nodes lie up to 1 mm further out."""
 
@@ -56,6 +58,8 @@ class SynthesisSettings:
     ----------
     expression, prognosis, gate
         Patients of the expression cohort, under immunotherapy, and of further test cases.
+    pretrain
+        Patients whose images alone are known: the table names no outcome of theirs.
     dicom
         So many cases, the table's first, are whole DICOM studies with SEG; the others are small volumes.
     seed
@@ -70,12 +74,13 @@ class SynthesisSettings:
     dicom: int = 0
     seed: int = 0
     truth: TruthSettings = field(default_factory=TruthSettings)
+    pretrain: int = 0
 
     def __post_init__(self) -> None:
         """Refuse sizes that are none."""
-        if min(self.expression, self.prognosis, self.gate, self.dicom, self.seed) < 0:
+        if min(self.expression, self.prognosis, self.gate, self.pretrain, self.dicom, self.seed) < 0:
             raise SynthesisError("sizes and seed may not be negative")
-        if self.expression + self.prognosis + self.gate == 0:
+        if self.expression + self.prognosis + self.gate + self.pretrain == 0:
             raise SynthesisError("the cohort is empty")
 
     def document(self) -> dict[str, Any]:
@@ -90,7 +95,7 @@ class SyntheticCase:
     Attributes
     ----------
     case_id
-        ``E0001`` (expression), ``P0001`` (immunotherapy), ``G0001`` (further test cases).
+        ``E0001`` (expression), ``P0001`` (immunotherapy), ``G0001`` (further test cases), ``U0001`` (pretraining).
     seed
         Of chest, tumour, scanner and noise: the cohort's seed, the group and the number.
     border, inner
@@ -214,7 +219,7 @@ def draw_cohort(settings: SynthesisSettings, model: TrueModel) -> pd.DataFrame:
             )
     cohort = pd.DataFrame(rows)
     members = np.flatnonzero(cohort["split"].isna().to_numpy())
-    rng = np.random.default_rng([settings.seed, len(_GROUPS), 0, 2])
+    rng = np.random.default_rng([settings.seed, _DIVISION, 0, 2])
     cohort.loc[members, "split"] = stratified_division(rng, cohort.loc[members, "label"].to_numpy())
     return cohort
 
@@ -343,8 +348,12 @@ def make_images(task: _SynthesisTask) -> None:
 
 
 def empirical_aucs(patients: pd.DataFrame) -> dict[str, Any]:
-    """Return the Bayes score's AUC with DeLong's interval in each split that holds two patients of either label."""
+    """Return the Bayes score's AUC with DeLong's interval in each split that holds two patients of either label.
+
+    Patients of pretraining have no label that anyone knows, and are left out.
+    """
     found = {}
+    patients = patients[patients["split"] != PRETRAIN]
     for name, group in [*patients.groupby("split"), ("expression", patients[patients["case_id"].str.startswith("E")])]:
         if group["label"].value_counts().reindex([0, 1], fill_value=0).min() >= 2:
             area = auc(group["label"], group["bayes_logit"])
@@ -415,7 +424,7 @@ def _table_row(case: SyntheticCase, row: dict[str, Any]) -> dict[str, Any]:
             "slice_thickness_mm": f"{scanner.slice_thickness_mm:g}",
             "tube_current_ma": f"{scanner.tube_current_ma:g}",
         }
-    followed = row["split"] == "prognosis"
+    followed, labelled = row["split"] == "prognosis", row["split"] != PRETRAIN
     return {
         "id": case.case_id,
         **volume,
@@ -423,8 +432,8 @@ def _table_row(case: SyntheticCase, row: dict[str, Any]) -> dict[str, Any]:
         "sex": "female" if case.female else "male",
         "smoking": case.smoking,
         "family_history": case.family_history,
-        "pdl1_tps": int(row["pdl1_tps"]),
-        "pdl1_assay": "SP142",
+        "pdl1_tps": int(row["pdl1_tps"]) if labelled else None,
+        "pdl1_assay": "SP142" if labelled else None,
         "stage": row["stage"],
         "histology": row["histology"],
         "pfs_days": int(row["pfs_days"]) if followed else None,

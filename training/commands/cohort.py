@@ -170,6 +170,9 @@ def synthesise(
     expression: Annotated[int, typer.Option("--expression", min=0, help="Patients with PD-L1 expression.")] = 939,
     prognosis: Annotated[int, typer.Option("--prognosis", min=0, help="Patients under immunotherapy.")] = 94,
     gate: Annotated[int, typer.Option("--gate", min=0, help="Further test cases, for quality gates alone.")] = 1000,
+    pretrain: Annotated[
+        int, typer.Option("--pretrain", min=0, help="Patients without a label, for `pdl1es pretrain`.")
+    ] = 0,
     dicom: Annotated[
         int,
         typer.Option("--dicom", min=0, metavar="N", help="Write the first N cases as whole DICOM studies with SEG."),
@@ -205,7 +208,7 @@ def synthesise(
     \f
     Parameters
     ----------
-    output, expression, prognosis, gate, dicom, seed, shares, logit_sd, scheduler, workers
+    output, expression, prognosis, gate, pretrain, dicom, seed, shares, logit_sd, scheduler, workers
         As their help texts say.
 
     Raises
@@ -221,7 +224,7 @@ def synthesise(
     with told_errors():
         try:
             truth = TruthSettings(shares=shares or usual.shares, logit_sd=logit_sd or usual.logit_sd)
-            settings = SynthesisSettings(expression, prognosis, gate, dicom, seed, truth)
+            settings = SynthesisSettings(expression, prognosis, gate, dicom, seed, truth, pretrain)
         except ValueError as error:
             raise UsageError(str(error)) from error
         with progress_bar("Synthesising") as told:

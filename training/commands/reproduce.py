@@ -27,6 +27,14 @@ def reproduce(
     small: Annotated[
         bool, typer.Option("--small", help="100 patients and two epochs: a check of the mechanics, not of any number.")
     ] = False,
+    recipe: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads it
+        typer.Option(
+            "--recipe",
+            help="`paper` (default), or `label-free`: 3,000 phantoms more, without a label, and a pretraining on them.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the cohort and the training.")] = 0,
     workers: Annotated[
         Optional[int],  # noqa: UP045 - typer reads it
@@ -36,7 +44,7 @@ def reproduce(
         Optional[Path],  # noqa: UP045
         typer.Option(
             "--config",
-            help="JSON with any fields of the training's configuration; default: as docs/method.md says of the model that ships. --seed wins.",
+            help="JSON with any fields of the training's configuration; default: as docs/method.md says of the model that ships. --seed and --recipe win.",
             exists=True,
             dir_okay=False,
         ),
@@ -50,7 +58,7 @@ def reproduce(
     compiled: Compiled = False,
     side_by_side: SideBySide = 1,
 ) -> None:
-    """Synthesise, prepare, train, evaluate, export and report, from nothing; prints each step's time and disk space.
+    """Synthesise, prepare, (pre)train, evaluate, export and report, from nothing; prints each step's time and disk space.
 
     Exit codes: 0 everything is whole; 1 a step failed: a process of `--side-by-side`, the exported file's check; 2
     usage.
@@ -58,7 +66,7 @@ def reproduce(
     \f
     Parameters
     ----------
-    output, small, seed, workers, config, accelerator, precision, threads, compiled, side_by_side
+    output, small, recipe, seed, workers, config, accelerator, precision, threads, compiled, side_by_side
         As their help texts say.
 
     Raises
@@ -66,14 +74,17 @@ def reproduce(
     typer.Exit
         With exit code 2: the configuration is wrong, or the folder holds other work; with 1: a step failed.
     """
-    from training.reproduce import Reproduction, full_settings, small_settings
+    from training.reproduce import Reproduction
+    from training.reproduction_settings import full_settings, small_settings
     from training.train.config import read_configuration, read_hardware
     from training.train.progress import ConsoleObserver
 
     with told_errors(), ConsoleObserver() as observer:
-        settings = small_settings(seed) if small else full_settings(seed)
+        given = {"seed": seed} if recipe is None else {"seed": seed, "recipe": recipe}
+        asked = read_configuration(config, given)
+        settings = (small_settings if small else full_settings)(seed, asked.recipe)
         if config is not None:
-            settings = replace(settings, training=read_configuration(config, {"seed": seed}))
+            settings = replace(settings, training=asked)
         hardware = read_hardware(
             accelerator=accelerator, precision=precision, threads=threads, compiled=compiled, side_by_side=side_by_side
         )

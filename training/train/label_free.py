@@ -39,7 +39,13 @@ class FittedLayer:
 
 
 def fit_linear_layer(
-    network: FusionNetwork, patients: PreparedCohort, fitted: FittedPreprocessing, config: TrainingConfig, seed: int
+    network: FusionNetwork,
+    patients: PreparedCohort,
+    fitted: FittedPreprocessing,
+    config: TrainingConfig,
+    seed: int,
+    *,
+    deep: NDArray[np.float64] | None = None,
 ) -> FittedLayer:
     """Fit the network's linear layer, and nothing else.
 
@@ -55,6 +61,8 @@ def fit_linear_layer(
         Strengths to try, folds, and how features are selected.
     seed
         Of the folds.
+    deep
+        What `deep_features` gave of these patients; computed where None.
 
     Returns
     -------
@@ -71,7 +79,10 @@ def fit_linear_layer(
     by the same folds as the out-of-fold scores come from.
     """
     network.eval()
-    deep = deep_features(network, patients.patches) if network.parts.deep else None
+    if not network.parts.deep:
+        deep = None
+    elif deep is None:
+        deep = deep_features(network, patients.patches)
     places = folds_of(patients.labels, config.folds, seed)
     folds, rows = [], []
     for number in range(config.folds):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,7 +25,7 @@ from training.commands.cli import app
 from training.known_truth.gates import true_hazard_gates
 from training.preprocessing import CoxTerms, FittedPreprocessing
 from training.reporting.cohort_figures import flow_chart_of
-from training.reproduce import ReproductionSettings, full_settings, small_settings
+from training.reproduction_settings import ReproductionSettings, full_settings, small_settings
 from training.scoring import cohort_scores
 from training.scoring.cohort_scores import score_models
 from training.scoring.predictions import PredictionsError
@@ -320,3 +321,9 @@ def test_the_full_reproduction_has_the_papers_sizes_and_the_small_one_100_patien
     ]
     assert documents[0] == documents[1] != documents[2]
     assert isinstance(full, ReproductionSettings)
+    other = full_settings(1, "label-free")
+    assert (other.synthesis.pretrain, other.training.recipe, other.training.seed) == (3000, "label-free", 1)
+    assert other.pretraining is not None
+    # the seed draws the division, and no test patient may be looked at
+    assert other.pretraining.seed == other.synthesis.seed == 1
+    assert replace(other.synthesis, pretrain=0, seed=0) == full.synthesis

@@ -106,6 +106,19 @@ def test_the_small_field_holds_all_that_the_method_looks_at(small: Path) -> None
             assert volume.mask.shape[axis] - 1 - occupied[-1] == CROP_MARGIN_MM
 
 
+def test_patients_of_pretraining_have_images_and_no_outcome_and_change_nobody_else(tmp_path: Path, small: Path) -> None:
+    table = read_cohort(synthesise_cohort(tmp_path, SynthesisSettings(0, 0, 0, pretrain=2), workers=1))
+    assert table.faults == ()
+    assert [(row.id, row.split, row.pdl1_tps, row.high_expression) for row in table.rows] == [
+        ("U0001", "pretrain", None, None),
+        ("U0002", "pretrain", None, None),
+    ]
+    assert read_case(CaseSource.of(table.rows[0]), PreparationSettings()).resampled().volume.mask.any()
+    model = true_model(SMALL.truth)
+    without, beside = draw_cohort(SMALL, model), draw_cohort(replace(SMALL, pretrain=3), model)
+    pd.testing.assert_frame_equal(without, beside[beside["split"] != "pretrain"][without.columns])
+
+
 def test_scanners_are_a_hospitals_mix_of_sharp_kernels() -> None:
     """Several manufacturers, some slices of 5 mm, a median tube current of about 290 mA (the paper's strata)."""
     settings = SynthesisSettings(200, 0, 0, seed=1)

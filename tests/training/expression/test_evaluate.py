@@ -173,13 +173,19 @@ def test_a_smoker_of_unknown_grade_is_no_unknown_in_table_one() -> None:
 def test_the_gates_say_whether_the_score_is_near_the_truth_and_above_the_comparators() -> None:
     cases, predictions = draw_cohort({"train": 100, "validation": 50, "test": 50, "gate": 1000}, seed=3)
     near = predictions.adding("Bayes", predictions.probability["PD-L1ES"])
-    gates = expression_gates(evaluate(cases, near, EvaluationSettings(resamples=20)))
+    found = evaluate(cases, near, EvaluationSettings(resamples=20))
+    gates = expression_gates(found, {"PD-L1ES": 0.76, "Bayes": 0.80})
     assert len(gates) == 4
     assert all(gate.holds for gate in gates)
+    assert "expected 0.760 against 0.800, 0.040 behind; observed" in gates[0].found
     weak = dataclasses.replace(
         near, probability={**near.probability, "PD-L1ES": near.probability["CM"], "CM": near.probability["PD-L1ES"]}
     )
-    assert [g.holds for g in expression_gates(evaluate(cases, weak, EvaluationSettings(resamples=20)))] == [False] * 4
+    below = evaluate(cases, weak, EvaluationSettings(resamples=20))
+    assert [g.holds for g in expression_gates(below, {"PD-L1ES": 0.749, "Bayes": 0.80})] == [False] * 4
+    assert [g.holds for g in expression_gates(found)] == [None, True, True, True], (
+        "the labels' noise judges no distance"
+    )
     assert expression_gates(evaluate(*draw_cohort({"train": 50, "validation": 20, "test": 20}))) == ()
     assert GATE == "Further test"
 
