@@ -41,7 +41,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Cohorts:
+class _Cohorts:
     """Labelled patients and further cases, and the further cases' truth in their order."""
 
     labelled: PreparedCohort
@@ -55,7 +55,7 @@ class Cohorts:
 
 
 @dataclass(frozen=True)
-class Scored:
+class _Scored:
     """The further cases' logits and parts by one fitted layer, and the area of the labelled ones out of fold."""
 
     logit: Floats
@@ -64,14 +64,14 @@ class Scored:
     strengths: str
 
 
-def fitted_layer(
-    cohorts: Cohorts,
+def _fitted_layer(
+    cohorts: _Cohorts,
     name: ModelName,
     config: TrainingConfig,
     weights: Path | None,
     deep: tuple[Floats, Floats] | None,
     rows: NDArray[np.intp],
-) -> Scored:
+) -> _Scored:
     """Fit the layer on some of the labelled patients, and score the further cases."""
     patients, further = cohorts.labelled.subset(rows), cohorts.further
     fitted = fit_preprocessing(
@@ -92,7 +92,7 @@ def fitted_layer(
     parts = {"radiomic": radiomic.numpy() @ by_radiomic, "clinical": clinical.numpy() @ by_clinical}
     if deep is not None:
         parts["deep"] = deep[1] @ by_deep
-    return Scored(
+    return _Scored(
         float(bias) + np.sum(list(parts.values()), axis=0),
         parts,
         auc(patients.labels, found.out_of_fold).value,
@@ -100,7 +100,7 @@ def fitted_layer(
     )
 
 
-def areas(cohorts: Cohorts, logit: Floats, signature: Floats | None = None) -> str:
+def _areas(cohorts: _Cohorts, logit: Floats, signature: Floats | None = None) -> str:
     """Return expected area, its distance from the Bayes score's, the observed one, and P against the signature."""
     labels, probability = cohorts.further.labels, cohorts.probability
     expected, best = expected_auc(probability, logit), expected_auc(probability, probability)
@@ -117,7 +117,7 @@ def areas(cohorts: Cohorts, logit: Floats, signature: Floats | None = None) -> s
     return " | ".join([*cells, f"{gap.value:+.3f} ({gap.lower:+.3f} to {gap.upper:+.3f}), P = {test.p_value:.2g}"])
 
 
-def seen(cohorts: Cohorts, parts: dict[str, Floats]) -> str:
+def _seen(cohorts: _Cohorts, parts: dict[str, Floats]) -> str:
     """Return Pearson's r of each part with the factor that it can see."""
     return ", ".join(
         f"{part} {np.corrcoef(values, cohorts.truth[FACTOR_OF[part]].to_numpy())[0, 1]:.2f}"
@@ -126,7 +126,7 @@ def seen(cohorts: Cohorts, parts: dict[str, Floats]) -> str:
     )
 
 
-def stratified(labels: Floats, share: float, rng: np.random.Generator) -> NDArray[np.intp]:
+def _stratified(labels: Floats, share: float, rng: np.random.Generator) -> NDArray[np.intp]:
     """Draw a share of the patients within each class."""
     chosen = []
     for label in (0.0, 1.0):
@@ -152,7 +152,7 @@ def main() -> int:
     given, further = PreparedCohort.load(arguments.prepared), PreparedCohort.load(arguments.further).subset("gate")
     truth = pd.read_csv(arguments.further / TRUTH_TABLE_FILE).set_index("case_id").loc[list(further.case_ids)]
     fitted_on = given.cases["split"].isin(["train", "validation"]).to_numpy()
-    cohorts = Cohorts(given.subset(fitted_on), further, truth)
+    cohorts = _Cohorts(given.subset(fitted_on), further, truth)
     everyone, rng = np.arange(len(cohorts.labelled)), np.random.default_rng([arguments.seed, 20])
     lines: list[str] = []
 
@@ -166,11 +166,11 @@ def main() -> int:
         "| model | expected AUC | behind Bayes | observed | PD-L1ES above it | out of fold | r with its factor | ridge |"
     )
     said("|---|---|---|---|---|---|---|---|")
-    said(f"| Bayes | {areas(cohorts, truth['bayes_logit'].to_numpy())} | | | |")
+    said(f"| Bayes | {_areas(cohorts, truth['bayes_logit'].to_numpy())} | | | |")
     if arguments.model is not None:
         table = score_models(further, {"model": FusionModel.load(arguments.model, threads=1)})
         shipped = table.set_index("case_id")["logit"].loc[list(further.case_ids)].to_numpy(dtype=np.float64)
-        said(f"| {arguments.model.name}, as it ships | {areas(cohorts, shipped)} | | | |")
+        said(f"| {arguments.model.name}, as it ships | {_areas(cohorts, shipped)} | | | |")
     curve: list[str] = []
     for file in arguments.weights:
         title = file.parent.name
@@ -191,20 +191,20 @@ def main() -> int:
             if not PARTS[name].deep and file != arguments.weights[0]:
                 continue  # no weights take part in it
             own = deep if PARTS[name].deep else None
-            found = fitted_layer(cohorts, name, config, file if PARTS[name].deep else None, own, everyone)
+            found = _fitted_layer(cohorts, name, config, file if PARTS[name].deep else None, own, everyone)
             said(
-                f"| {name}, {title} | {areas(cohorts, found.logit, signature)} | {found.out_of_fold:.3f} | "
-                f"{seen(cohorts, found.parts)} | {found.strengths} |"
+                f"| {name}, {title} | {_areas(cohorts, found.logit, signature)} | {found.out_of_fold:.3f} | "
+                f"{_seen(cohorts, found.parts)} | {found.strengths} |"
             )
             if signature is None:
                 signature = found.logit
                 if arguments.model is not None:
-                    said(f"| the shipped one against it | {areas(cohorts, shipped, signature)} | | | |")
+                    said(f"| the shipped one against it | {_areas(cohorts, shipped, signature)} | | | |")
         for share in SHARES if arguments.draws else ():
             reached = []
             for _ in range(arguments.draws):
-                rows = stratified(cohorts.labelled.labels, share, rng)
-                part = fitted_layer(cohorts, "PD-L1ES", config, file, deep, rows)
+                rows = _stratified(cohorts.labelled.labels, share, rng)
+                part = _fitted_layer(cohorts, "PD-L1ES", config, file, deep, rows)
                 reached.append(expected_auc(cohorts.probability, part.logit))
             curve.append(
                 f"| {title} | {len(rows)} | {np.mean(reached):.3f} | {min(reached):.3f} to {max(reached):.3f} |"
