@@ -2,6 +2,7 @@
 #
 #   docker build -t pdl1es .                                        with CUDA and cuDNN, for a GPU or a CPU
 #   docker build -t pdl1es:cpu --build-arg ORT=onnxruntime .        for a CPU alone, a third of the size
+#   docker build -t pdl1es:gateway --target gateway --build-arg ORT=onnxruntime .    the same with the gateway in it
 #
 # docs/deploy.md says how to run it and what it weighs.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
@@ -82,7 +83,7 @@ RUN version=$(/opt/tools/bin/python package/manifests.py --settings app.yaml --s
       --os-release /runtime/os-release --models models --version "$version" --out /docs
 COPY LICENSE README.md docs /docs/
 
-FROM runtime
+FROM runtime AS map
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="PD-L1ES" \
@@ -120,3 +121,32 @@ USER 1000:1000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s \
     CMD jq -e .command "$HOLOSCAN_APP_MANIFEST_PATH" >/dev/null && test -r "$HOLOSCAN_MODEL_PATH" && test -w "$HOLOSCAN_OUTPUT_PATH"
 ENTRYPOINT ["/var/holoscan/tools"]
+
+# ---- what the gateway adds: its packages and its code, beside what is there
+FROM described AS described-gateway
+COPY gateway/requirements.txt gateway/
+RUN site=$(echo /opt/venv/lib/python3*/site-packages) && added=/root-of-gateway$site \
+ && /opt/tools/bin/python package/image_packages.py --python /opt/venv/bin/python --requirements requirements.txt \
+      --further gateway/requirements.txt --target "$added" --lock lock.txt \
+ # tests of its own that a package brings into every installation
+ && rm -rf "$added/bin" "$added/pynetdicom/tests" "$added/sqlalchemy/testing" \
+ && cp -r "$added/." "$site/" \
+ && version=$(/opt/tools/bin/python package/manifests.py --settings app.yaml --show-version) \
+ && /opt/tools/bin/python package/describe.py --python /opt/venv/bin/python --dpkg-status /runtime/status \
+      --os-release /runtime/os-release --models models --version "$version" --out /root-of-gateway/opt/holoscan/docs
+COPY gateway /root-of-gateway/opt/holoscan/app/gateway
+# app.yaml and models lie where a MAP has them; the gateway looks beside the application.
+RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /root-of-gateway/opt/holoscan/app \
+ && ln -s /var/holoscan/app.yaml /opt/holoscan/models /root-of-gateway/opt/holoscan/app/ \
+ && install -d -m 750 -o 1000 -g 1000 /root-of-gateway/var/lib/pdl1es
+
+FROM map AS gateway
+COPY --from=described-gateway /root-of-gateway /
+ENV PDL1ES_GATEWAY_CONFIG=/etc/pdl1es/gateway.yaml
+WORKDIR /
+HEALTHCHECK --interval=30s --timeout=15s --start-period=60s CMD ["python3", "-m", "gateway.health.probe"]
+ENTRYPOINT ["pdl1es"]
+CMD ["serve"]
+
+# Without --target: the MAP.
+FROM map

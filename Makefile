@@ -16,7 +16,7 @@ MAP_VENV := .venv-map
 LOCK_VENV := .venv-lock
 DOCS_VENV := .venv-docs
 BUILD_VENV := .venv-build
-CONTAINER_TESTS := tests/e2e/test_container.py tests/e2e/test_map.py
+CONTAINER_TESTS := tests/e2e/test_container.py tests/e2e/test_gateway_container.py tests/e2e/test_map.py
 WHEEL_TESTS := tests/e2e/test_wheel.py
 KERNELS := pdl1es/features/compiled.abi3.so
 RUNTIME_TESTS := tests --ignore=tests/training $(addprefix --ignore=,$(CONTAINER_TESTS) $(WHEEL_TESTS))

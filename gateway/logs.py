@@ -210,6 +210,7 @@ def log_as_json(process: str, level: str, study_hash: StudyHash | None, stream: 
     logging.captureWarnings(True)
     for name, least in _LIBRARIES.items():
         library = logging.getLogger(name)
-        library.handlers.clear()
+        # One that does nothing: DBOS gives its logger a handler of its own, which writes no JSON, where it has none.
+        library.handlers[:] = [logging.NullHandler()]
         library.propagate = True
         library.setLevel(least)

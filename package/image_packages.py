@@ -2,7 +2,7 @@
 
 pip resolves ``requirements.txt`` with the versions and hashes of ``lock.txt`` without installing anything; the packages
 that ``left_out.txt`` names are then taken out, with all that only they need, and the rest is installed without
-dependencies.
+dependencies. Of a further list, as the gateway's, what the environment lacks is installed.
 """
 
 from __future__ import annotations
@@ -59,6 +59,24 @@ def requested(requirements: Path, gpu: Iterable[str] | None = None) -> list[str]
     return wanted if gpu is None else [*rest, *gpu]
 
 
+def further(requirements: Path, more: Path) -> list[str]:
+    """Return the requirements of a further list that the run time's does not name.
+
+    Parameters
+    ----------
+    requirements
+        The run time's list.
+    more
+        The further list, as the gateway's.
+
+    Returns
+    -------
+    list of str
+    """
+    there = {canonicalize_name(Requirement(line).name) for line in read_list(requirements)}
+    return [line for line in read_list(more) if canonicalize_name(Requirement(line).name) not in there]
+
+
 def gpu_extra(project: Path) -> list[str]:
     """Return the extra ``[gpu]`` of a ``pyproject.toml``."""
     return tomllib.loads(project.read_text(encoding="utf-8"))["project"]["optional-dependencies"]["gpu"]
@@ -108,12 +126,20 @@ def kept(resolved: Mapping[str, Mapping[str, Any]], roots: Iterable[str], left_o
     return sorted(f"{name}=={resolved[name]['version']}" for name in needed)
 
 
+def _canonical(packages: Iterable[str]) -> set[str]:
+    """Return ``name==version`` of packages with canonical names."""
+    split = (package.partition("==") for package in packages)
+    return {f"{canonicalize_name(name)}=={version}" for name, _, version in split}
+
+
 def main() -> None:
     """Resolve and prune; then install into another environment, or write the list."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", type=Path, help="interpreter of the environment to install into")
+    parser.add_argument("--target", type=Path, help="folder to install into, in place of the environment's own")
     parser.add_argument("--list", type=Path, help="file to write the packages to; pyradiomics is left to its wheel")
     parser.add_argument("--requirements", type=Path, required=True)
+    parser.add_argument("--further", type=Path, help="a further list, in place of the first, whose packages are there")
     parser.add_argument("--lock", type=Path, required=True)
     parser.add_argument("--left-out", type=Path, help="without it, everything that pip brings")
     parser.add_argument(
@@ -121,7 +147,11 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
-    roots = requested(arguments.requirements, gpu_extra(arguments.gpu) if arguments.gpu else None)
+    if arguments.further:
+        roots, left_out = further(arguments.requirements, arguments.further), []
+    else:
+        roots = requested(arguments.requirements, gpu_extra(arguments.gpu) if arguments.gpu else None)
+        left_out = read_list(arguments.left_out) if arguments.left_out else []
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
     lock = str(arguments.lock)
     options = ["--no-cache-dir", "--constraint", lock, "--build-constraint", lock]
@@ -131,7 +161,15 @@ def main() -> None:
         subprocess.run([*resolve, *options, *roots], check=True)
         installs = json.loads(report.read_text(encoding="utf-8"))["install"]
     resolved: dict[str, Any] = {canonicalize_name(item["metadata"]["name"]): item["metadata"] for item in installs}
-    packages = kept(resolved, roots, read_list(arguments.left_out) if arguments.left_out else ())
+    packages = kept(resolved, roots, left_out)
+    if arguments.further:
+        there = subprocess.run(
+            [*pip, "--python", str(arguments.python), "list", "--format", "freeze"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        packages = [package for package in packages if package not in _canonical(there.stdout.split())]
     gone = sorted(f"{name}=={item['version']}" for name, item in resolved.items())
     print("left out:", *(package for package in gone if package not in packages), sep="\n  ")
     print("installed:", *packages, sep="\n  ")
@@ -141,6 +179,8 @@ def main() -> None:
     if arguments.python is None:
         return
     into = [*pip, "--python", str(arguments.python), "install", "--quiet", "--no-deps"]
+    if arguments.target:
+        into += ["--target", str(arguments.target)]
     subprocess.run([*into, *options, *packages], check=True)
 
 

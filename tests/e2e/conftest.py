@@ -13,7 +13,16 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from tests.e2e.containers import Docker, docker_daemon, readable
+from tests.e2e.containers import (
+    CPU_TAG,
+    GATEWAY_TAG,
+    Container,
+    Docker,
+    Figures,
+    build_options,
+    docker_daemon,
+    readable,
+)
 from tests.e2e.pacs import PLUGIN, Pacs, running_pacs
 from tests.e2e.postgres import PostgresServer, running_postgres
 from tests.e2e.viewer import served_viewer, viewer_files
@@ -135,6 +144,38 @@ def docker() -> Iterator[Docker]:
     """A Docker daemon that answers; where none can be started the tests are skipped, saying why."""
     with docker_daemon() as answering:
         yield answering
+
+
+@pytest.fixture(scope="session")
+def figures(repository: Path) -> Iterator[Figures]:
+    """Figures of this run; with ``PDL1ES_KEEP_FIGURES=1`` they become benchmarks/results/container.md."""
+    made = Figures([])
+    yield made
+    if os.environ.get("PDL1ES_KEEP_FIGURES") == "1":
+        head = [
+            "# The image for CPUs: what it weighs, and how long a study takes",
+            "",
+            "Written by `PDL1ES_KEEP_FIGURES=1 make test-container`. Peak memory is the resident set of the container's",
+            "process; time is that of `docker run`, from the command to its end.",
+            "",
+        ]
+        (repository / "benchmarks" / "results" / "container.md").write_text("\n".join([*head, *made.lines]) + "\n")
+
+
+@pytest.fixture(scope="session")
+def container(docker: Docker, repository: Path, figures: Figures) -> Container:
+    """The image for CPUs, built from the repository as it is."""
+    seconds = docker.build(repository, CPU_TAG, *build_options(docker))
+    figures.add(f"- built in {seconds:.0f} s on a base of {docker.images.python}")
+    return Container(docker, CPU_TAG)
+
+
+@pytest.fixture(scope="session")
+def gateway_image(docker: Docker, container: Container, repository: Path, figures: Figures) -> Container:
+    """The image with the gateway in it, built on what the one without it has."""
+    seconds = docker.build(repository, GATEWAY_TAG, "--target", "gateway", *build_options(docker))
+    figures.add(f"- with the gateway (`--target gateway`): {seconds:.0f} s more")
+    return Container(docker, GATEWAY_TAG)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ HARDENED = (
     *("--cap-drop", "all", "--security-opt", "no-new-privileges"),
 )
 """How docs/deploy.md runs the image."""
+CPU_TAG = "pdl1es:test-cpu"
+GATEWAY_TAG = "pdl1es:test-gateway"
 WHEN = "1737016200"
 """SOURCE_DATE_EPOCH of every run here."""
 MAY_DIFFER = {"python", "onnxruntime", "onnxruntime-gpu"}
@@ -108,6 +110,55 @@ class Container:
         if output is not None:
             options += ["--volume", f"{output}:/var/holoscan/output"]
         return self.docker("run", *options, self.image, *command, check=False)
+
+
+def build_options(docker: Docker) -> list[str]:
+    """How the images for CPUs are built here."""
+    arguments = ("ORT=onnxruntime", f"PYTHON_IMAGE={docker.images.python}", "REVISION=test")
+    return [text for argument in arguments for text in ("--build-arg", argument)]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What benchmarks/results/container.md is written from."""
+
+    lines: list[str]
+
+    def add(self, text: str) -> None:
+        """Keep a line, and print it."""
+        print(text)
+        self.lines.append(text)
+
+
+def shell(container: Container, command: str) -> Ended:
+    """Run a shell command in the image."""
+    return replace(container, options=("--entrypoint", "sh")).run("-c", command)
+
+
+def assert_bill_is_whole(container: Container) -> None:
+    """Every Python and Debian package of an image is in its bill of materials and has its licence; none is under the GPL."""
+    bill = json.loads(shell(container, "cat /opt/holoscan/docs/sbom.cdx.json").out)
+    assert bill["bomFormat"] == "CycloneDX"
+    named = {part["name"].lower().replace("_", "-") for part in bill["components"]}
+    lister = (
+        "import importlib.metadata as m; "
+        "print(*sorted({d.metadata['Name'].lower().replace('_', '-') for d in m.distributions()}))"
+    )
+    installed = set(replace(container, options=("--entrypoint", "python3")).run("-c", lister).out.split())
+    assert installed - named == set()
+    debian = set(shell(container, "dpkg-query --show --showformat '${Package} '").out.split())
+    assert (
+        debian - {part["name"] for part in bill["components"] if part.get("purl", "").startswith("pkg:deb/")} == set()
+    )
+    assert [part["name"] for part in bill["components"] if part["type"] == "machine-learning-model"]
+    table = shell(container, "cat /opt/holoscan/docs/licences.md").out
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| ")][
+        1:
+    ]
+    assert {row[0] for row in rows} == {name.replace(".", "-") for name in installed}
+    assert [row for row in rows if "not stated" in row[2]] == []
+    # What is linked into the application must not bring the GPL's terms with it.
+    assert [row for row in rows if "GPL" in row[2] and "LGPL" not in row[2]] == []
 
 
 def tail(ended: Ended, characters: int = 3000) -> str:

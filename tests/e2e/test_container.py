@@ -3,92 +3,46 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pydicom
 import pytest
 
 from pdl1es.settings import Settings, load_settings
 from tests.e2e.containers import (
+    CPU_TAG,
     Container,
-    Docker,
     Ended,
+    Figures,
+    assert_bill_is_whole,
     bare_run,
     megabytes,
     open_folder,
     readable,
     reports_of,
     result_of,
+    shell,
     tail,
     timeless,
 )
 
-if TYPE_CHECKING:
-    pass
-
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for a daemon and a build
 
-TAG = "pdl1es:test-cpu"
 PEAK_MEMORY = (
     "import resource, subprocess, sys; code = subprocess.call(['/var/holoscan/tools']); "
     "print('PEAK', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); sys.exit(code)"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What benchmarks/results/container.md is written from."""
-
-    lines: list[str]
-
-    def add(self, text: str) -> None:
-        """Keep a line, and print it."""
-        print(text)
-        self.lines.append(text)
-
-
-@pytest.fixture(scope="module")
-def figures(repository: Path) -> Iterator[Figures]:
-    """Figures of this run; with ``PDL1ES_KEEP_FIGURES=1`` they become benchmarks/results/container.md."""
-    made = Figures([])
-    yield made
-    if os.environ.get("PDL1ES_KEEP_FIGURES") == "1":
-        head = [
-            "# The image for CPUs: what it weighs, and how long a study takes",
-            "",
-            "Written by `PDL1ES_KEEP_FIGURES=1 make test-container`. Peak memory is the resident set of the container's",
-            "process; time is that of `docker run`, from the command to its end.",
-            "",
-        ]
-        (repository / "benchmarks" / "results" / "container.md").write_text("\n".join([*head, *made.lines]) + "\n")
-
-
 @pytest.fixture(scope="module")
 def settings(repository: Path) -> Settings:
     """``app.yaml`` as it ships."""
     return load_settings(repository / "app.yaml")
-
-
-@pytest.fixture(scope="module")
-def container(docker: Docker, repository: Path, figures: Figures) -> Container:
-    """The image for CPUs, built from the repository as it is."""
-    arguments = ("ORT=onnxruntime", f"PYTHON_IMAGE={docker.images.python}", "REVISION=test")
-    options = [text for argument in arguments for text in ("--build-arg", argument)]
-    seconds = docker.build(repository, TAG, *options)
-    figures.add(f"- built in {seconds:.0f} s on a base of {docker.images.python}")
-    return Container(docker, TAG)
-
-
-def shell(container: Container, command: str) -> Ended:
-    """Run a shell command in the image."""
-    return replace(container, options=("--entrypoint", "sh")).run("-c", command)
 
 
 def assert_same_run(container: Container, repository: Path, study: Path, folder: Path) -> Ended:
@@ -107,9 +61,11 @@ def assert_same_run(container: Container, repository: Path, study: Path, folder:
 def test_the_image_is_small_and_holds_neither_torch_nor_a_compiler_nor_pip(
     container: Container, figures: Figures
 ) -> None:
-    size = int(container.docker("image", "inspect", "--format", "{{.Size}}", TAG).out)
+    size = int(container.docker("image", "inspect", "--format", "{{.Size}}", CPU_TAG).out)
     figures.add(f"- unpacked: {size / 1e9:.2f} GB")
-    layers = container.docker("history", "--no-trunc", "--format", "{{.Size}}\t{{.CreatedBy}}", TAG).out.splitlines()
+    layers = container.docker(
+        "history", "--no-trunc", "--format", "{{.Size}}\t{{.CreatedBy}}", CPU_TAG
+    ).out.splitlines()
     for layer in layers:
         weight, _, made_by = layer.partition("\t")
         if megabytes(weight) >= 0.5:
@@ -129,7 +85,7 @@ def test_the_image_is_small_and_holds_neither_torch_nor_a_compiler_nor_pip(
 
 def test_the_image_is_laid_out_as_a_map(container: Container, repository: Path) -> None:
     """The files, the user, the environment and the labels that MONAI Deploy's orchestrators look for."""
-    (config,) = json.loads(container.docker("image", "inspect", "--format", "[{{json .Config}}]", TAG).out)
+    (config,) = json.loads(container.docker("image", "inspect", "--format", "[{{json .Config}}]", CPU_TAG).out)
     assert config["User"] == "1000:1000"
     assert config["Entrypoint"] == ["/var/holoscan/tools"]
     assert config["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
@@ -193,28 +149,7 @@ def test_extract_gives_application_manifests_models_and_documents(
 
 
 def test_the_bill_of_materials_names_every_package_and_every_licence_is_there(container: Container) -> None:
-    bill = json.loads(shell(container, "cat /opt/holoscan/docs/sbom.cdx.json").out)
-    assert bill["bomFormat"] == "CycloneDX"
-    named = {part["name"].lower().replace("_", "-") for part in bill["components"]}
-    lister = (
-        "import importlib.metadata as m; "
-        "print(*sorted({d.metadata['Name'].lower().replace('_', '-') for d in m.distributions()}))"
-    )
-    installed = set(replace(container, options=("--entrypoint", "python3")).run("-c", lister).out.split())
-    assert installed - named == set()
-    debian = set(shell(container, "dpkg-query --show --showformat '${Package} '").out.split())
-    assert (
-        debian - {part["name"] for part in bill["components"] if part.get("purl", "").startswith("pkg:deb/")} == set()
-    )
-    assert [part["name"] for part in bill["components"] if part["type"] == "machine-learning-model"]
-    table = shell(container, "cat /opt/holoscan/docs/licences.md").out
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| ")][
-        1:
-    ]
-    assert {row[0] for row in rows} == {name.replace(".", "-") for name in installed}
-    assert [row for row in rows if "not stated" in row[2]] == []
-    # What is linked into the application must not bring the GPL's terms with it.
-    assert [row for row in rows if "GPL" in row[2] and "LGPL" not in row[2]] == []
+    assert_bill_is_whole(container)
 
 
 def test_a_phantom_study_gives_what_a_bare_run_gives_to_the_last_bit(
@@ -334,7 +269,7 @@ def test_the_self_test_passes_without_a_network_on_a_read_only_root(container: C
 
 
 def test_the_health_check_tells_a_writable_output_from_another(container: Container, tmp_path: Path) -> None:
-    (config,) = json.loads(container.docker("image", "inspect", "--format", "[{{json .Config}}]", TAG).out)
+    (config,) = json.loads(container.docker("image", "inspect", "--format", "[{{json .Config}}]", CPU_TAG).out)
     kind, command = config["Healthcheck"]["Test"]
     assert kind == "CMD-SHELL"
     in_shell = replace(container, options=("--entrypoint", "sh"))

@@ -102,6 +102,16 @@ def test_the_hash_needs_the_key_and_tells_studies_apart() -> None:
     assert StudyHash(b"a" * 32).of(STUDY) != StudyHash(b"a" * 32).of(StudyKey("1.2"))
 
 
+def test_what_dbos_says_is_json_too(stream: StringIO) -> None:
+    """DBOS sets its own logger up when it is launched, after the process has set up its log."""
+    from dbos._logger import init_logger
+
+    init_logger()
+    logging.getLogger("dbos").warning("the database does not answer")
+    (line,) = lines(stream)
+    assert line["logger"] == "dbos"
+
+
 def test_the_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     key = read_log_key(tmp_path / "gateway")
     assert read_log_key(tmp_path / "gateway") == key

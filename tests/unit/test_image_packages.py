@@ -66,6 +66,16 @@ def test_the_image_for_gpus_has_the_other_onnxruntime_of_the_same_version_in_the
     assert set(gpu) <= set(image_packages.requested(requirements, gpu))
 
 
+def test_of_a_further_list_only_what_the_first_does_not_name_is_asked_for(
+    image_packages: ModuleType, repository: Path
+) -> None:
+    """So that the gateway's onnxruntime does not come beside the one for GPUs."""
+    more = image_packages.further(repository / "requirements.txt", repository / "gateway" / "requirements.txt")
+    names = {Requirement(line).name for line in more}
+    assert {"dbos", "pynetdicom", "sqlalchemy"} <= names
+    assert not {"onnxruntime", "numpy", "pydicom"} & names
+
+
 def test_requirements_without_a_pinned_onnxruntime_are_refused(image_packages: ModuleType, tmp_path: Path) -> None:
     file = tmp_path / "requirements.txt"
     file.write_text("numpy==2.0\nonnxruntime>=1\n")
