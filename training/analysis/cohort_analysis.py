@@ -127,6 +127,7 @@ def analyse_cohort(
         controls=scored.controls,
         cross_fitted=scored.cross_fitted,
         baselines=scored.baselines,
+        clinical=scored.imputed,
     )
     followed: FollowedCohort | NotEstimable = NotEstimable("it was not asked for")
     if progression:

@@ -17,6 +17,7 @@ from training.commands.prognosis import prognosis
 from training.commands.report import report
 from training.commands.reproduce import reproduce
 from training.commands.retest import retest
+from training.commands.sample_size import sample_size
 from training.commands.train import train
 
 app = typer.Typer(
@@ -27,7 +28,20 @@ app = typer.Typer(
     help="From a cohort's table to the model that the chain serves, and to a report beside the paper's.",
 )
 app.add_typer(cohort_app, name="cohort")
-for command in (pretrain, train, export, evaluate, prognosis, report, controls, retest, checklists, reproduce):
+COMMANDS = (
+    pretrain,
+    train,
+    export,
+    evaluate,
+    prognosis,
+    report,
+    controls,
+    retest,
+    checklists,
+    sample_size,
+    reproduce,
+)
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -12,6 +12,14 @@ from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
 from training.expression.characteristics import characteristics, levels
+from training.expression.performance import (
+    AGE_CUT_YEARS,
+    DevelopmentReach,
+    cut_off_interval,
+    development_reach,
+    fairness_of,
+    score_performance,
+)
 from training.expression.recalibration import recalibrated
 from training.expression.results import (
     EXTERNAL,
@@ -30,6 +38,7 @@ from training.expression.results import (
 )
 from training.scoring.predictions import COMPARATORS, SIGNATURE, VOLUME, Predictions
 from training.scoring.scored_cohort import BaselineFit
+from training.statistics.arrays import Estimate
 from training.statistics.calibration import calibration
 from training.statistics.classification import YoudenCutOff, classify, youden_cut_off
 from training.statistics.decision_curves import decision_curves, net_benefit_difference
@@ -37,7 +46,6 @@ from training.statistics.discrimination import auc, compare_paired, roc_curve
 from training.statistics.estimability import NotEstimable, estimated
 from training.statistics.strata import Stratification, stratify, stratify_by_cut
 
-AGE_CUT_YEARS: Final = 65.0
 YOUDEN_ON_VALIDATION: Final = "Youden on validation"
 YOUDEN_OUT_OF_FOLD: Final = "Youden on out-of-fold scores"
 
@@ -60,6 +68,7 @@ def evaluate(
     controls: Sequence[str] = (),
     cross_fitted: bool = False,
     baselines: Mapping[str, BaselineFit | NotEstimable] | None = None,
+    clinical: NDArray[np.float64] | None = None,
 ) -> Evaluation:
     """Evaluate any scored cohort.
 
@@ -83,6 +92,8 @@ def evaluate(
         show performance, and Youden's cut-off is found on both.
     baselines
         How those among the predictions were fitted (`training.expression.baselines`).
+    clinical
+        Float64, shape (N, 4): the clinical variables as the model imputes them, which the score is held against.
 
     Returns
     -------
@@ -143,6 +154,26 @@ def evaluate(
             if control in scores.probability
         },
         settings=settings,
+        performance={
+            name: score_performance(
+                labels[m.rows],
+                signature[m.rows],
+                None if clinical is None else clinical[m.rows],
+                used,
+                n_resamples=settings.model_resamples,
+                n_permutations=settings.permutations,
+                seed=settings.seed,
+            )
+            for name, m in members.items()
+            if _nothing_chosen(name, m)
+        },
+        fairness={
+            name: fairness_of(cases[m.rows], labels[m.rows], signature[m.rows], used)
+            for name, m in members.items()
+            if not m.fitted_here and name not in (VALIDATION, POOLED)
+        },
+        operating_point_interval=_operating_point_interval(members, labels, signature, cross_fitted, settings),
+        development=_development(members, labels, signature),
         baselines=dict(baselines or {}),
     )
 
@@ -172,17 +203,58 @@ def _columns(scores: Predictions, rows: NDArray[np.bool_]) -> dict[str, NDArray[
     return {name: scores.probability[name][rows] for name in scores.models}
 
 
+def _nothing_chosen(name: str, members: _Members) -> bool:
+    return not members.fitted_here and name not in (VALIDATION, POOLED, HELD_OUT)
+
+
+def _development(
+    members: Mapping[str, _Members], labels: NDArray[np.float64], signature: NDArray[np.float64]
+) -> DevelopmentReach | NotEstimable:
+    if TRAINING not in members:
+        return NotEstimable("the patients that the model was fitted on are not among these")
+    fitted = labels[members[TRAINING].rows]
+    for name in (GATE, TEST, EXTERNAL):
+        if name in members:
+            known = members[name].rows & ~np.isnan(signature)
+            area = estimated(auc, labels[known], signature[known])
+            if isinstance(area, NotEstimable):
+                return area
+            return estimated(development_reach, fitted.size, int(fitted.sum()), area.value)
+    return NotEstimable("there is no cohort on which nothing was chosen")
+
+
+def _operating_point_interval(
+    members: Mapping[str, _Members],
+    labels: NDArray[np.float64],
+    signature: NDArray[np.float64],
+    cross_fitted: bool,
+    settings: EvaluationSettings,
+) -> Estimate | NotEstimable:
+    rows = _operating_rows(members, signature, cross_fitted)
+    if isinstance(rows, NotEstimable):
+        return rows
+    return estimated(cut_off_interval, labels[rows], signature[rows], settings.resamples, settings.seed)
+
+
 def _operating_point(
     members: Mapping[str, _Members],
     labels: NDArray[np.float64],
     signature: NDArray[np.float64],
     cross_fitted: bool,
 ) -> YoudenCutOff | NotEstimable:
+    rows = _operating_rows(members, signature, cross_fitted)
+    return rows if isinstance(rows, NotEstimable) else estimated(youden_cut_off, labels[rows], signature[rows])
+
+
+def _operating_rows(
+    members: Mapping[str, _Members], signature: NDArray[np.float64], cross_fitted: bool
+) -> NDArray[np.bool_] | NotEstimable:
+    """Return the patients that the cut-off is found on."""
     chosen = [name for name in ((TRAINING, VALIDATION) if cross_fitted else (VALIDATION,)) if name in members]
     if not chosen:
         return NotEstimable("there is no validation cohort")
-    rows = np.any([members[name].rows for name in chosen], axis=0) & ~np.isnan(signature)
-    return estimated(youden_cut_off, labels[rows], signature[rows]) if rows.any() else NotEstimable("no score")
+    rows: NDArray[np.bool_] = np.any([members[name].rows for name in chosen], axis=0) & ~np.isnan(signature)
+    return rows if rows.any() else NotEstimable("no score")
 
 
 def _cohort(
@@ -219,8 +291,11 @@ def _cohort(
                 n_resamples=settings.resamples,
                 seed=settings.seed,
             )
-            for name, column in shown.items()
-            if name != SIGNATURE
+            for name, column in {
+                **{name: column for name, column in shown.items() if name != SIGNATURE},
+                "treating everybody": np.ones_like(signature),
+                "treating nobody": np.zeros_like(signature),
+            }.items()
         },
     )
 

@@ -7,11 +7,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from training.scoring.scored_cohort import BaselineFit
+from training.statistics.added_value import AddedValue
+from training.statistics.arrays import Estimate
 from training.statistics.calibration import Calibration, Recalibration
 from training.statistics.classification import Classification, YoudenCutOff
 from training.statistics.decision_curves import DecisionCurves, NetBenefitDifference
 from training.statistics.discrimination import Auc, AucComparison, RocCurve
 from training.statistics.estimability import NotEstimable
+from training.statistics.fairness import Fairness
+from training.statistics.sample_size import ValidationSize
+from training.statistics.smooth_calibration import SmoothCalibration
 from training.statistics.strata import SLICE_THICKNESS_CUT_MM, TUBE_CURRENT_CUT_MA, Stratification
 from training.statistics.table_one import TableOne
 
@@ -39,7 +44,11 @@ class EvaluationSettings:
     calibration_bins
         Groups of the calibration curve, at most; small cohorts get fewer.
     resamples
-        Of the bootstrap behind the difference of two decision curves.
+        Of the bootstrap behind the difference of two decision curves, and of the cut-off.
+    model_resamples
+        Of the bootstraps that fit a model each time: optimism, calibration curve.
+    permutations
+        Shuffles of the score alone.
     seed
         Seed of all random draws.
     """
@@ -48,6 +57,8 @@ class EvaluationSettings:
     slice_thickness_cut_mm: float = SLICE_THICKNESS_CUT_MM
     calibration_bins: int = 10
     resamples: int = 1000
+    model_resamples: int = 200
+    permutations: int = 2000
     seed: int = 0
 
 
@@ -74,6 +85,53 @@ class ModelInCohort:
 
 
 @dataclass(frozen=True, slots=True)
+class ScorePerformance:
+    """PD-L1ES in one cohort.
+
+    Attributes
+    ----------
+    brier
+        With its interval.
+    smooth
+        ICI, E50 and E90.
+    added
+        What PD-L1ES adds to the clinical variables, either fitted on these patients.
+    needed
+        Patients that a validation needs for intervals as narrow as pmvalsampsize's defaults, if area, log-odds and
+        performance at the cut-off are as here.
+    n
+        Patients that there are.
+    """
+
+    brier: Estimate | NotEstimable
+    smooth: SmoothCalibration | NotEstimable
+    added: AddedValue | NotEstimable
+    needed: ValidationSize | NotEstimable
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class DevelopmentReach:
+    """How many candidate parameters the training patients allow, by Riley's criteria.
+
+    Attributes
+    ----------
+    n, n_positive
+        Patients that the models were fitted on.
+    area, cox_snell_r2
+        Area on other patients, and the R2 that goes with it.
+    parameters
+        Candidates that an unpenalised regression may have on these patients.
+    """
+
+    n: int
+    n_positive: int
+    area: float
+    cox_snell_r2: float
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
 class CohortEvaluation:
     """One cohort, or several pooled.
 
@@ -90,7 +148,7 @@ class CohortEvaluation:
     decision
         Net benefit of PD-L1ES and the paper's comparators, on the patients that all of them scored.
     net_benefit
-        PD-L1ES less each comparator, with pointwise bootstrap intervals.
+        PD-L1ES less each comparator, treating everybody and treating nobody, with pointwise bootstrap intervals.
     """
 
     n: int
@@ -159,6 +217,14 @@ class Evaluation:
         By cohort that nothing was fitted on.
     controls
         Change of PD-L1ES by control and cohort.
+    performance
+        By cohort that nothing was chosen on: intervals, added value, sample size.
+    fairness
+        By cohort that nothing was fitted on, and variable.
+    operating_point_interval
+        Of Youden's cut-off, by bootstrap.
+    development
+        What the training patients allow.
     settings
         As given.
     baselines
@@ -174,5 +240,9 @@ class Evaluation:
     characteristics: TableOne | NotEstimable
     recalibration: dict[str, RecalibrationResult | NotEstimable]
     controls: dict[str, dict[str, Disturbance | NotEstimable]]
+    performance: dict[str, ScorePerformance]
+    fairness: dict[str, dict[str, Fairness | NotEstimable]]
+    operating_point_interval: Estimate | NotEstimable
+    development: DevelopmentReach | NotEstimable
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
     baselines: Mapping[str, BaselineFit | NotEstimable] = field(default_factory=dict)

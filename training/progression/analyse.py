@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pdl1es.clinical import VARIABLES
 from training.progress import Count, Progress
 from training.progression.followed import FollowedCohort, ModelRisk, part_of
+from training.progression.performance import performance_at_times
 from training.progression.results import (
     ALL,
     ClinicalGrouping,
@@ -40,6 +41,7 @@ from training.statistics.prognosis import (
     fit_fusion_model,
     fit_risk_model,
 )
+from training.statistics.restricted_mean import RestrictedMeanComparison, compare_restricted_means
 from training.statistics.survival import log_rank, median_follow_up
 from training.statistics.xtile import CutOffSearch, held_out_cut_off, search_cut_off
 
@@ -135,6 +137,7 @@ def analyse(
         return found
 
     univariable, with_each = fitted(alone), fitted(by_group)
+    groupings = {} if cohort.score is None else _by_score(cohort, cohort.score, search, model_cut_off)
     with_each_continuous, multivariable = fitted(as_number), fitted(everything)
     return Prognosis(
         n=time.size,
@@ -143,7 +146,7 @@ def analyse(
         follow_up=estimated(median_follow_up, time, event),
         search=search,
         held_out=_where(score, partial(held_out_cut_off, time, event, **search_options)),
-        groupings={} if cohort.score is None else _by_score(cohort, cohort.score, search, model_cut_off),
+        groupings=groupings,
         expression=_by_expression(cohort),
         continuous_concordance=_where(score, partial(concordance, time, event)),
         univariable=univariable,
@@ -162,6 +165,20 @@ def analyse(
         fusion_against_clinical=_compared(cohort, fusion_fit, clinical_fit),
         fusion_against_signature=_compared(cohort, fusion_fit, score),
         exported={name: exported_risk(cohort, risk) for name, risk in cohort.model_risks.items()},
+        performance=performance_at_times(
+            time,
+            event,
+            score,
+            usable,
+            {name: cohort.known[:, k] for k, name in enumerate(VARIABLES)},
+            settings.horizons,
+            n_permutations=settings.permutations,
+            n_resamples=settings.resamples,
+            seed=settings.seed,
+        ),
+        restricted_means={
+            name: estimated(_restricted_means, cohort, grouping.cut_off) for name, grouping in groupings.items()
+        },
         settings=settings,
     )
 
@@ -222,6 +239,12 @@ def _grouping(cohort: FollowedCohort, values: NDArray[np.float64], cut_off: floa
         groups=estimated(compare_groups, cohort.time, cohort.event, upper),
         by_treatment=_by_treatment(cohort, upper),
     )
+
+
+def _restricted_means(cohort: FollowedCohort, cut_off: float) -> RestrictedMeanComparison:
+    if cohort.score is None:
+        raise ValueError(NO_SCORE.reason)
+    return compare_restricted_means(cohort.time, cohort.event, cohort.score > cut_off)
 
 
 def _by_treatment(cohort: FollowedCohort, upper: NDArray[np.bool_]) -> SubgroupComparison | NotEstimable:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from training.progression.performance import ProgressionPerformance
 from training.statistics.arrays import Estimate
 from training.statistics.concordance import Concordance, ConcordanceComparison
 from training.statistics.cox import CoxCalibration, CoxModel, ProportionalHazards
 from training.statistics.estimability import NotEstimable
 from training.statistics.prognosis import GroupComparison, RiskModel, SubgroupComparison
+from training.statistics.restricted_mean import RestrictedMeanComparison
 from training.statistics.survival import LogRank
 from training.statistics.xtile import CutOffSearch, HeldOutCutOff
 
@@ -29,11 +31,17 @@ class PrognosisSettings:
         Permutations for each corrected P of a cut-off.
     seed
         Seed of all random draws.
+    horizons
+        Days by which progression is told.
+    resamples
+        Of the bootstraps that correct for optimism and give intervals of net benefit.
     """
 
     smallest_share: float = 0.1
     permutations: int = 2000
     seed: int = 0
+    horizons: tuple[float, ...] = (180.0, 365.0)
+    resamples: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +163,10 @@ class Prognosis:
         model.
     exported
         An exported model's Cox models by name (`clinical`, `fusion`), fitted on other patients.
+    performance
+        At fixed times, by models that were fitted without the patient; what the score adds; multiple imputation.
+    restricted_means
+        Of the groups in ``groupings``, by the same names.
     settings
         As given.
     """
@@ -182,6 +194,8 @@ class Prognosis:
     fusion_against_clinical: ConcordanceComparison | NotEstimable
     fusion_against_signature: ConcordanceComparison | NotEstimable
     exported: dict[str, ExportedRisk]
+    performance: ProgressionPerformance
+    restricted_means: dict[str, RestrictedMeanComparison | NotEstimable]
     settings: PrognosisSettings
 
 

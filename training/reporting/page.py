@@ -14,9 +14,11 @@ from training.attention import AttentionSummary
 from training.controls.retest import Retest
 from training.progression.analyse import NO_SCORE
 from training.reporting.content import ReportContent
+from training.reporting.expression_performance import expression_performance_tables
 from training.reporting.expression_tables import expression_tables
 from training.reporting.known_truth_tables import gate_table, shortfall_tables
 from training.reporting.paper import not_in_this_report, rows_of
+from training.reporting.progression_performance import performance_tables
 from training.reporting.progression_tables import progression_tables
 from training.reporting.tables import Table, without_rows
 from training.statistics.estimability import NotEstimable
@@ -65,6 +67,8 @@ def _sections(content: ReportContent) -> dict[str, Any]:
         "gates": gate_table(content.gates) if content.gates else None,
         "shortfalls": shortfall_tables(content.shortfalls) if content.shortfalls else None,
         "expression": expression_tables(evaluation) if evaluation else None,
+        "trust": expression_performance_tables(evaluation) if evaluation else None,
+        "at_times": performance_tables(prognosis) if prognosis else None,
         "progression": progression_tables(prognosis) if prognosis else None,
         "retest": _retest(content.retest) if content.retest else None,
         "attention": _attention(content.attention) if content.attention else None,

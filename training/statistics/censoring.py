@@ -52,8 +52,9 @@ class Censoring:
         at_risk = (time.size - np.searchsorted(ordered, at, side="left")) - (
             np.searchsorted(events, at, side="right") - np.searchsorted(events, at, side="left")
         )
-        increments = censored / at_risk
-        return cls(at, np.cumprod(1 - increments), increments, at_risk.astype(np.float64))
+        at_risk = np.asarray(at_risk, dtype=np.float64)
+        increments = np.asarray(censored / at_risk, dtype=np.float64)
+        return cls(at, np.cumprod(1 - increments), increments, at_risk)
 
     def before(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability of no censoring before each time, shape as the times'."""

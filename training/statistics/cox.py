@@ -187,10 +187,29 @@ class CoxRefit:
         NoFiniteEstimate
             The likelihood has no maximum.
         """
-        _, beta, scale, finite = self._newton(covariates)
-        if not finite or not (scale > 0).all():
+        return self.estimate(covariates)[0]
+
+    def estimate(self, covariates: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return coefficients and their standard errors, each of shape (P,).
+
+        Parameters
+        ----------
+        covariates
+            Shape (N, P).
+
+        Returns
+        -------
+        tuple of NDArray[np.float64]
+
+        Raises
+        ------
+        NoFiniteEstimate
+            The likelihood has no maximum, or covariates determine one another.
+        """
+        _, beta, scale, information = self._newton(covariates)
+        if information is None or not (scale > 0).all() or not _invertible(information):
             raise NoFiniteEstimate("there is no finite hazard ratio")
-        return beta / scale
+        return beta / scale, np.sqrt(np.diag(np.linalg.inv(information))) / scale
 
     def log_likelihood(self, covariates: NDArray[np.float64]) -> float:
         """Return the largest partial log-likelihood, Efron's; where there is no maximum, that of the last step.
@@ -211,8 +230,11 @@ class CoxRefit:
 
     def _newton(
         self, covariates: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], bool]:
-        """Return log hazards, coefficients of the standardised covariates, their scale, and whether the steps ended."""
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
+        """Return log hazards, coefficients of the standardised covariates, their scale, and the information at the maximum.
+
+        The information is None where the steps did not end.
+        """
         x = covariates - covariates.mean(axis=0)
         scale = x.std(axis=0)
         x = x / np.where(scale > 0, scale, 1.0)
@@ -221,7 +243,7 @@ class CoxRefit:
         sums = np.column_stack([np.ones(n), x, products])
         total = x[self._events].sum(axis=0)
         beta = np.zeros(p)
-        finite = False
+        found = None
         for _ in range(_NEWTON_STEPS):
             eta = x @ beta
             if np.ptp(eta) > _FAR_APART:
@@ -229,13 +251,14 @@ class CoxRefit:
             moments = self._risk_sums(np.exp(eta - eta.max())[:, None] * sums)
             moments = moments[:, 1:] / moments[:, :1]
             mean, square = moments[:, :p], moments[:, p:].sum(axis=0).reshape(p, p)
-            step = np.linalg.lstsq(square - mean.T @ mean, total - mean.sum(axis=0), rcond=1e-12)[0]
+            information = square - mean.T @ mean
+            step = np.linalg.lstsq(information, total - mean.sum(axis=0), rcond=1e-12)[0]
             step = step / max(1.0, float(np.abs(step).max()))
             beta = beta + step
             if np.abs(step).max() < 1e-9:
-                finite = True
+                found = information
                 break
-        return x @ beta, beta, scale, finite
+        return x @ beta, beta, scale, found
 
     def _risk_sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sum of patients' values over each risk set of Efron's steps, one row per event."""

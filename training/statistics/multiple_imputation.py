@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
 from training.statistics.arrays import LEVEL, Estimate, finite_vector, follow_up
-from training.statistics.cox import cox
+from training.statistics.cox import CoxRefit
 
 IMPUTATIONS: Final = 20
 CYCLES: Final = 10
@@ -146,7 +146,7 @@ def pooled_cox(
     Raises
     ------
     ValueError
-        As `cox` and `impute_repeatedly`.
+        As `cox.CoxRefit` and `impute_repeatedly`, or there is no finite estimate.
 
     Notes
     -----
@@ -158,19 +158,18 @@ def pooled_cox(
     gaps = {name: np.asarray(values, dtype=np.float64) for name, values in incomplete.items()}
     beside = np.column_stack([*whole.values(), events.astype(np.float64), _nelson_aalen(times, events)])
     table = np.column_stack(list(gaps.values()))
-    fits = []
+    fit, names, fits = CoxRefit(times, events), [*whole, *gaps], []
     for completed in impute_repeatedly(table, beside, n_imputations=n_imputations, seed=seed):
-        columns = {**whole, **dict(zip(gaps, completed.T, strict=True))}
-        fits.append(cox(times, events, columns))
-    freedom = float(int(events.sum()) - len(fits[0].terms))
+        fits.append(fit.estimate(np.column_stack([*whole.values(), completed])))
+    freedom = float(int(events.sum()) - len(names))
     terms = tuple(
         pool(
-            term.name,
-            [fit.terms[k].coefficient for fit in fits],
-            [fit.terms[k].standard_error for fit in fits],
+            name,
+            [float(coefficients[k]) for coefficients, _ in fits],
+            [float(errors[k]) for _, errors in fits],
             max(1.0, freedom),
         )
-        for k, term in enumerate(fits[0].terms)
+        for k, name in enumerate(names)
     )
     return PooledCox(terms, times.size, int(events.sum()), int(np.isnan(table).any(axis=1).sum()), len(fits))
 
@@ -217,7 +216,7 @@ def impute_repeatedly(
         for j in range(table.shape[1]):
             filled[gaps[:, j], j] = generator.choice(table[~gaps[:, j], j], int(gaps[:, j].sum()))
         for _ in range(CYCLES if gaps.any() else 0):
-            for j in np.flatnonzero(gaps.any(axis=0)):
+            for j in (int(k) for k in np.flatnonzero(gaps.any(axis=0))):
                 others = np.column_stack([beside, np.delete(filled, j, axis=1)])
                 filled[gaps[:, j], j] = _matched(filled[:, j], gaps[:, j], others, generator)
         found.append(filled)

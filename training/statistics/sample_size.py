@@ -185,6 +185,36 @@ def development_size_of_survival(
     )
 
 
+def parameters_allowed(n: int, prevalence: float, cox_snell_r2: float) -> int:
+    """Return how many candidate parameters a cohort allows, by the criteria of `development_size`.
+
+    Parameters
+    ----------
+    n
+        Patients that there are.
+    prevalence
+        Of the outcome.
+    cox_snell_r2
+        Expected of the model.
+
+    Returns
+    -------
+    int
+        0 where not even one is allowed.
+
+    Raises
+    ------
+    ValueError
+        As `development_size`.
+    """
+    one = development_size(prevalence, 1, cox_snell_r2)
+    if one.for_risk is not None and one.for_risk > n:
+        return 0
+    largest = one.largest_cox_snell_r2
+    shrinkages = (SHRINKAGE, cox_snell_r2 / (cox_snell_r2 + R2_DIFFERENCE * largest))
+    return int(min(n * (shrunken - 1) * math.log(1 - cox_snell_r2 / shrunken) for shrunken in shrinkages))
+
+
 def cox_snell_r2_of(area: float, prevalence: float) -> float:
     """Return the R2 of a model with an area, if its log-odds are normal in either class with the same variance.
 
@@ -298,6 +328,38 @@ def normal_logits(mean: float, standard_deviation: float) -> NDArray[np.float64]
     """
     n = 100_000
     return mean + standard_deviation * norm.ppf((np.arange(n) + 0.5) / n)
+
+
+def logits_of_area(area: float, prevalence: float) -> NDArray[np.float64]:
+    """Return calibrated log-odds of patients, for `validation_size`, if they are normal in either class.
+
+    Parameters
+    ----------
+    area
+        Under the ROC curve, above 0.5.
+    prevalence
+        Of the outcome.
+
+    Returns
+    -------
+    NDArray[np.float64]
+        Quantiles of either class, as many as its share of about 20,000.
+
+    Raises
+    ------
+    ValueError
+        An area outside 0.5 to 1, or a prevalence outside 0 to 1.
+    """
+    _share(prevalence, "the prevalence")
+    if not 0.5 < area < 1:
+        raise ValueError(f"the area must lie between 0.5 and 1, got {area:g}")
+    apart = math.sqrt(2) * float(norm.ppf(area))
+    odds = math.log(prevalence / (1 - prevalence))
+    parts = []
+    for share, sign in ((prevalence, 1), (1 - prevalence, -1)):
+        n = max(100, round(20_000 * share))
+        parts.append(odds + apart * (norm.ppf((np.arange(n) + 0.5) / n) + sign * apart / 2))
+    return np.concatenate(parts)
 
 
 def _slope_variance(logits: NDArray[np.float64]) -> float:

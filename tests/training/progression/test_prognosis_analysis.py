@@ -30,7 +30,7 @@ from training.statistics.estimability import NotEstimable
 from training.statistics.prognosis import GroupComparison, compare_groups
 from training.statistics.xtile import CutOffSearch
 
-QUICK = PrognosisSettings(permutations=10)
+QUICK = PrognosisSettings(permutations=10, resamples=5)
 Cohort = tuple[pd.DataFrame, Predictions]
 
 

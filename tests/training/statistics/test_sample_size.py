@@ -7,12 +7,14 @@ import math
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy.special import expit
 from scipy.stats import norm
 
 from training.statistics.sample_size import (
     cox_snell_r2_of,
     development_size,
     development_size_of_survival,
+    logits_of_area,
     normal_logits,
     validation_size,
 )
@@ -57,6 +59,13 @@ def test_r2_of_an_area_is_that_of_a_simulated_cohort(area: float, prevalence: fl
     fit = sm.GLM(label.astype(float), sm.add_constant(predictor), family=sm.families.Binomial()).fit()
     simulated = 1 - math.exp((fit.deviance - fit.null_deviance) / label.size)
     assert cox_snell_r2_of(area, prevalence) == pytest.approx(simulated, rel=0.03)
+
+
+def test_log_odds_of_an_area_are_calibrated_and_have_it() -> None:
+    logits = logits_of_area(0.75, 0.3)
+    assert expit(logits).mean() == pytest.approx(0.3, abs=0.002)
+    cases, controls = logits[:6000], logits[6000:]
+    assert (cases[:, None] > controls[::20]).mean() == pytest.approx(0.75, abs=0.002)
 
 
 def test_what_no_cohort_can_have_is_refused() -> None:
