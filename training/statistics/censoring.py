@@ -54,7 +54,8 @@ class Censoring:
         )
         at_risk = np.asarray(at_risk, dtype=np.float64)
         increments = np.asarray(censored / at_risk, dtype=np.float64)
-        return cls(at, np.cumprod(1 - increments), increments, at_risk)
+        remaining = np.asarray(np.cumprod(1 - increments), dtype=np.float64)
+        return cls(at, remaining, increments, at_risk)
 
     def before(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability of no censoring before each time, shape as the times'."""
