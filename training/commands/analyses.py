@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,8 @@ class Inputs:
         ``cohort.csv``, which is needed to draw Figure 5.
     baselines
         Whether the baselines are fitted, where expression is evaluated.
+    nested
+        Repetitions of nested cross-validation, where expression is evaluated; 0 for none.
     """
 
     prepared: Path
@@ -45,6 +47,7 @@ class Inputs:
     control: Sequence[str] = ()
     table: Path | None = None
     baselines: bool = True
+    nested: int = 0
 
 
 def expression_settings(tube_current_cut: float | None, seed: int) -> EvaluationSettings:
@@ -118,12 +121,13 @@ def report_of(
     from training.cohort.sources import case_sources, preparation_settings
     from training.errors import UsageError
     from training.expression.baselines import with_baselines
-    from training.expression.results import EvaluationSettings
+    from training.expression.nested import nested_cross_validation
+    from training.expression.results import Evaluation, EvaluationSettings
     from training.known_truth.gates import true_hazard_gates, truth_of
     from training.progression.results import PrognosisSettings
     from training.reporting.analysis_report import figures_of, write_analysis
     from training.reporting.cohort_figures import figure_5, flow_chart_of
-    from training.statistics.estimability import NotEstimable
+    from training.statistics.estimability import NotEstimable, estimated
 
     run = inputs.run
     wanted = {"expression": expression is not None, "progression": progression is not None}
@@ -139,6 +143,9 @@ def report_of(
             else:
                 options = AnalysisOptions.of_model(loaded, *settings)
             analysed = analyse_cohort(scored, options, told, progression=wanted["progression"])
+            if expression is not None and inputs.nested and isinstance(analysed.evaluation, Evaluation):
+                nested = estimated(nested_cross_validation, cohort, inputs.nested, seed=expression.seed, progress=told)
+                analysed = replace(analysed, evaluation=replace(analysed.evaluation, nested=nested))
             found = {"expression": analysed.evaluation, "progression": analysed.prognosis}
             reasons = {
                 part: result.reason

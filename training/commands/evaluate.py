@@ -13,6 +13,7 @@ from training.commands.options import (
     Control,
     Images,
     Model,
+    Nested,
     Prepared,
     ReportFolder,
     Run,
@@ -30,6 +31,7 @@ def evaluate(
     table: Images = None,
     tube_current_cut: TubeCurrentCut = None,
     baselines: Baselines = True,
+    nested: Nested = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of resamples and folds.")] = 0,
 ) -> None:
     """Evaluate how well the score tells high PD-L1 expression: report.html, report.json and figures.
@@ -40,7 +42,7 @@ def evaluate(
     \f
     Parameters
     ----------
-    prepared, output, run, model, beside, control, table, tube_current_cut, baselines, seed
+    prepared, output, run, model, beside, control, table, tube_current_cut, baselines, nested, seed
         As their help texts say.
 
     Raises
@@ -50,6 +52,6 @@ def evaluate(
     """
     report_of(
         "PD-L1ES: expression",
-        Inputs(prepared, output, run, model, beside or (), control or (), table, baselines),
+        Inputs(prepared, output, run, model, beside or (), control or (), table, baselines, nested),
         expression=expression_settings(tube_current_cut, seed),
     )

@@ -89,6 +89,15 @@ Baselines = Annotated[
         help="Fit baselines on the training patients and compare them: clinical logistic regression, LASSO, boosting.",
     ),
 ]
+Nested = Annotated[
+    int,
+    typer.Option(
+        "--nested",
+        min=0,
+        metavar="REPEATS",
+        help="Repeat nested cross-validation of radiomics and clinical variables so often (about a minute each); 0 omits it.",
+    ),
+]
 Permutations = Annotated[
     int, typer.Option("--permutations", min=1, help="Behind each P that is corrected for the search of a cut-off.")
 ]

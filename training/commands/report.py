@@ -13,6 +13,7 @@ from training.commands.options import (
     Control,
     Images,
     Model,
+    Nested,
     Permutations,
     Prepared,
     ReportFolder,
@@ -34,6 +35,7 @@ def report(
     permutations: Permutations = 2000,
     smallest_share: SmallestShare = 0.1,
     baselines: Baselines = True,
+    nested: Nested = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of whatever is drawn.")] = 0,
 ) -> None:
     """Run `evaluate` and `prognosis` together: a report of expression and progression, and cut_offs.json for `export`.
@@ -45,7 +47,7 @@ def report(
     Parameters
     ----------
     prepared, output, run, model, beside, control, table, tube_current_cut, permutations, smallest_share, baselines,
-    seed
+    nested, seed
         As their help texts say.
 
     Raises
@@ -55,7 +57,7 @@ def report(
     """
     report_of(
         "PD-L1ES: expression and progression",
-        Inputs(prepared, output, run, model, beside or (), control or (), table, baselines),
+        Inputs(prepared, output, run, model, beside or (), control or (), table, baselines, nested),
         expression=expression_settings(tube_current_cut, seed),
         progression=progression_settings(permutations, smallest_share, seed),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from training.expression.nested import NestedCrossValidation
 from training.scoring.scored_cohort import BaselineFit
 from training.statistics.added_value import AddedValue
 from training.statistics.arrays import Estimate
@@ -227,6 +228,8 @@ class Evaluation:
         What the training patients allow.
     settings
         As given.
+    nested
+        Repeated nested cross-validation; None where it was not asked for.
     baselines
         What was chosen for each baseline, or why there is none; empty where none was asked for.
     """
@@ -245,4 +248,5 @@ class Evaluation:
     operating_point_interval: Estimate | NotEstimable
     development: DevelopmentReach | NotEstimable
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
+    nested: NestedCrossValidation | NotEstimable | None = None
     baselines: Mapping[str, BaselineFit | NotEstimable] = field(default_factory=dict)

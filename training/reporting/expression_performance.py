@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from training.expression.nested import NestedCrossValidation
 from training.expression.results import EXTERNAL, GATE, HELD_OUT, DevelopmentReach, Evaluation, ScorePerformance
 from training.reporting.added_value_table import added_value_rows
 from training.reporting.tables import Table
@@ -38,6 +39,8 @@ class ExpressionPerformanceTables:
         What the training patients allow, in a sentence.
     validation
         Patients that a validation needs, by cohort.
+    nested
+        Nested cross-validation in sentences.
     """
 
     added: Table | str
@@ -47,6 +50,7 @@ class ExpressionPerformanceTables:
     net_benefit: Table
     development: str
     validation: Table
+    nested: str
 
 
 def expression_performance_tables(evaluation: Evaluation) -> ExpressionPerformanceTables:
@@ -77,6 +81,7 @@ def expression_performance_tables(evaluation: Evaluation) -> ExpressionPerforman
         net_benefit=_net_benefit(evaluation),
         development=said(evaluation.development, _development),
         validation=_validation(found),
+        nested=_nested(evaluation.nested),
     )
 
 
@@ -160,6 +165,20 @@ def _net_benefit(evaluation: Evaluation) -> Table:
                 )
             )
     return Table.of(head, rows)
+
+
+def _nested(found: NestedCrossValidation | NotEstimable | None) -> str:
+    if found is None:
+        return "Not asked for: `--nested REPEATS` gives it."
+    if isinstance(found, NotEstimable):
+        return said(found, str)
+    slopes = [each.slope.value for each in found.calibrations if not isinstance(each, NotEstimable)]
+    return (
+        f"AUC {number(found.mean, 3)}, mean of {len(found.areas)} divisions of {found.n} labelled patients "
+        f"({found.n_positive} of high expression); over their seeds SD {number(found.standard_deviation, 3)}, from "
+        f"{number(found.lowest, 3)} to {number(found.highest, 3)}. The first alone: {interval(found.areas[0])}. Calibration "
+        f"slope {number(sum(slopes) / len(slopes)) if slopes else 'not estimable'}, mean."
+    )
 
 
 def _development(found: DevelopmentReach) -> str:
