@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final, TypeVar
+from uuid import uuid4
 
 from training.errors import FailedError
 
@@ -86,13 +87,15 @@ def run_on_cluster(
     alone: dict[str, Item] = {}
     with _client(scheduler, min(workers or os.cpu_count() or 1, len(items)), threads) as client:
         names: dict[Any, str] = {}
-        further = iter(items.items())
+        further = iter(enumerate(items.items()))
+        group = f"items-{uuid4().hex}"
 
         def submitted(count: int) -> list[Any]:
             """Submit the next items, as many as that at most."""
             futures = []
-            for name, item in islice(further, count):
-                future = client.submit(function, item, key=f"{name}-{id(items)}", pure=False)
+            for number, (name, item) in islice(further, count):
+                # The scheduler keeps something of every first part of a key for ever: all items share one.
+                future = client.submit(function, item, key=(group, number), pure=False)
                 names[future] = name
                 futures.append(future)
             return futures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from distributed import LocalCluster
 from distributed.scheduler import KilledWorker
 
 from training.cohort import cluster
@@ -50,3 +51,10 @@ def test_a_run_whose_workers_are_gone_for_good_ends_and_says_so(monkeypatch: pyt
 def test_a_worker_keeps_no_history_of_its_stacks() -> None:
     asked = "__import__('time').sleep(2.5) or len(__import__('distributed').get_worker().profile_history)"
     assert dict(run_on_cluster(eval, {"asked": asked}, workers=1)) == {"asked": 0}
+
+
+def test_the_scheduler_keeps_nothing_of_each_item() -> None:
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as local:
+        items = {f"patient{number}": str(number) for number in range(30)}
+        assert len(dict(run_on_cluster(eval, items, scheduler=local.scheduler_address))) == 30
+        assert len(local.scheduler.task_prefixes) == 1
