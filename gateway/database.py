@@ -2,14 +2,19 @@
 
 A room declares its tables on `METADATA` in a module of its own, and `create_tables` makes what is missing. Several processes use
 one database; each transaction that writes is short.
+
+A file of SQLite that is gone is never replaced by an empty one, and a connection whose file is no longer the one at its path is not used:
+whatever is mounted, moved or restored there later is what the gateway goes on with.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, make_url, text
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.types import TypeDecorator
 
 METADATA: Final = MetaData()
@@ -100,7 +105,77 @@ def open_database(url: str) -> Engine:
     engine = create_engine(address, connect_args={"timeout": WAIT_FOR_WRITER_S})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_immediate)
+    _keep_to_its_file(engine)
     return engine
+
+
+def open_workflow_database(url: str) -> Engine | None:
+    """Connect to DBOS's database where it is a file of SQLite, as DBOS itself does (3.4.0), and keep to that file.
+
+    Parameters
+    ----------
+    url
+        SQLAlchemy's.
+
+    Returns
+    -------
+    Engine or None
+        None for another database: DBOS makes its own engine then.
+    """
+    address = make_url(url)
+    if address.get_backend_name() != "sqlite":
+        return None
+    engine = create_engine(address)
+    event.listen(engine, "connect", _prepare_for_dbos)
+    _keep_to_its_file(engine)
+    return engine
+
+
+def _prepare_for_dbos(connection: Any, _record: Any) -> None:
+    connection.isolation_level = "IMMEDIATE"
+    connection.execute(f"PRAGMA busy_timeout = {WAIT_FOR_WRITER_S * 1000:.0f}")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _keep_to_its_file(engine: Engine) -> None:
+    """Let connections use the file that is at their path, and make it once only: see `made_before`."""
+    if engine.url.database in (None, "", ":memory:"):
+        return
+    path = Path(str(engine.url.database))
+
+    def before_connecting(dialect: Dialect, _record: Any, _args: Any, _named: Any) -> None:
+        if not path.exists() and made_before(path).exists():
+            raise dialect.loaded_dbapi.OperationalError(f"the database's file {path.name} is gone")
+
+    def connected(_connection: Any, record: Any) -> None:
+        record.info["file"] = _identity(path)
+
+    def checked_out(_connection: Any, record: Any, _proxy: Any) -> None:
+        if record.info.get("file") != _identity(path):
+            raise DisconnectionError("another file, or none, is where the database was")
+
+    event.listen(engine, "do_connect", before_connecting)
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "checkout", checked_out)
+
+
+def made_before(file: Path) -> Path:
+    """Return the file that says that a database was made: while it is there, no new one is. Who wants to begin anew removes it."""
+    return file.with_name(f"{file.name}.made")
+
+
+def note_made(engine: Engine) -> None:
+    """Note that a database's file was made, so that an empty one never takes its place."""
+    if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
+        made_before(Path(str(engine.url.database))).touch()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def read_only(engine: Engine) -> Engine:
@@ -134,3 +209,4 @@ def create_tables(engine: Engine) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION_LOCK})
         METADATA.create_all(connection)
+    note_made(engine)

@@ -51,10 +51,13 @@ class ObjectIndex:
     ----------
     engine
         The gateway's database.
+    longest_wait
+        No study waits longer before it is judged again.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, longest_wait: timedelta = timedelta(days=8)) -> None:
         self.engine = engine
+        self.longest_wait = longest_wait
         self._reading = read_only(engine)
         # built once: building them costs more than running them
         self._add_objects = upsert_into(engine, OBJECTS).on_conflict_do_nothing()
@@ -202,8 +205,14 @@ class ObjectIndex:
         return None if row is None else _study(row)
 
     def due(self, now: datetime) -> tuple[StudyRow, ...]:
-        """Return the studies that have to be judged: something arrived since, or their time has come."""
-        query = select(STUDIES).where(or_(STUDIES.c.revision != STUDIES.c.judged_revision, STUDIES.c.judge_at <= now))
+        """Return the studies that have to be judged: something arrived since, or their time has come.
+
+        A time that lies further ahead than any wait is long was set before the clock stepped back, and has come too.
+        """
+        at = STUDIES.c.judge_at
+        query = select(STUDIES).where(
+            or_(STUDIES.c.revision != STUDIES.c.judged_revision, at <= now, at > now + self.longest_wait)
+        )
         with self._reading.connect() as connection:
             rows = connection.execute(query.order_by(STUDIES.c.last_received_at, STUDIES.c.study_instance_uid))
             return tuple(_study(row) for row in rows)

@@ -4,7 +4,7 @@ An object is written aside (``incoming/``) and renamed to ``studies/STUDY/SOP_IN
 made to last at the same time, in three threads: one after another each would wait for a write to the disk of its own (7 ms against 2 ms,
 measured on ext4). When all three have returned the object is stored, and not before. The file's name holds the digest of its bytes, so
 that two objects that claim one UID never overwrite each other, whichever process receives them. What a crash leaves is a file without
-a row, or, after a power cut, a row without its bytes; no sender was told that these are safe, and `ObjectStore.recover` removes them.
+a row, or, after a power cut, a row without its bytes; no sender was told that these are safe. `ObjectStore.recover` sees to them.
 """
 
 from __future__ import annotations
@@ -56,6 +56,22 @@ class _Received:
     holder: str
 
 
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What was found after a crash.
+
+    Attributes
+    ----------
+    removed
+        Files that nobody was told are safe, and that are gone now.
+    unknown
+        Whole objects that the database does not know; they stay.
+    """
+
+    removed: int
+    unknown: int
+
+
 class ReadableStream(Protocol):
     """Gives bytes once, as a file that is open for reading does."""
 
@@ -88,12 +104,15 @@ class ObjectStore(ReceptionStore):
         sync_folder(folder)
         self.space = SpaceGuard(folder, self.limits.reserve_bytes)
         self._incoming = folder / _INCOMING / f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._incoming.mkdir()
-        self._lock = _locked(self._incoming / ".lock")
+        beginning = self._incoming.with_name(f".{self._incoming.name}")
+        beginning.mkdir()
+        self._lock = _locked(beginning / ".lock")
+        beginning.rename(self._incoming)  # nobody sees it unlocked, and takes it for abandoned
         self._full: set[str] = set()
         self._syncing = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
         self.header_limits = ScanLimits(max_file_bytes=self.limits.max_object_bytes)
         self._group: GroupCommit[_Received, PutOutcome] = GroupCommit(self._commit)
+        self.clear_abandoned()  # a process that was started anew alone finds what its predecessor left
 
     def close(self) -> None:
         """Remove what is half received. The store takes nothing any more."""
@@ -188,13 +207,15 @@ class ObjectStore(ReceptionStore):
             raise unavailable(error) from error
         try:
             outcome = self._group.submit(_Received(stored, frozenset(folders), holder))
-            synced.result()
-        except (StoreUnavailableError, OSError) as error:
+        except StoreUnavailableError:
+            # The file stays: it is whole, and a sender who sent the object again meanwhile may have been told that it is safe.
             wait([synced])
-            self._withdraw(stored)
-            if isinstance(error, OSError):
-                raise unavailable(error) from error
             raise
+        try:
+            synced.result()
+        except OSError as error:
+            self._withdraw(stored)
+            raise unavailable(error) from error
         return outcome
 
     def _again(self, stored: StoredObject, holder: str) -> PutOutcome:
@@ -243,43 +264,58 @@ class ObjectStore(ReceptionStore):
                 (self.folder / name / study.study_instance_uid).rmdir()
         return removed
 
-    def recover(self) -> int:
+    def clear_abandoned(self) -> int:
+        """Remove what processes that are gone have half received. Others may receive meanwhile: a lock says which process lives.
+
+        Returns
+        -------
+        int
+            How many files were removed.
+        """
+        half = 0
+        for folder in (self.folder / _INCOMING).iterdir():
+            if folder != self._incoming and folder.name[0] != "." and _is_abandoned(folder / ".lock"):
+                half += sum(1 for file in folder.iterdir() if file.name != ".lock")
+                shutil.rmtree(folder, ignore_errors=True)
+        return half
+
+    def recover(self) -> Recovered:
         """Remove what crashes have left, of which no sender was told that it is safe.
 
-        That is half-received objects of processes that are gone, files without a row, and rows among the newest whose file does not
-        hold their bytes.
+        That is half-received objects of processes that are gone, rows among the newest whose file does not hold their bytes, and
+        files without a row that are damaged. A whole file without a row stays: either a crash came between file and row, and the
+        sender sends it again; or the database was lost, or is an older one, and the sender was told that the object is safe.
 
         Call it before anything is received, when no other process receives into the folder.
 
         Returns
         -------
-        int
-            How many were removed.
+        Recovered
         """
-        half = lost = 0
-        for folder in (self.folder / _INCOMING).iterdir():
-            if folder != self._incoming and folder.is_dir() and _is_abandoned(folder / ".lock"):
-                half += sum(1 for file in folder.iterdir() if file.name != ".lock")
-                shutil.rmtree(folder, ignore_errors=True)
+        removed, unknown = self.clear_abandoned(), 0
         for stored in self.index.newest(SUSPECT):
-            if self._digest(stored) != stored.sha256:
+            if self._digest(self.path_of(stored)) != stored.sha256:
                 self._withdraw(stored)
-                lost += 1
+                removed += 1
         for place in (STUDIES_FOLDER, _ASIDE):
             for folder in (self.folder / place).iterdir():
                 known = self.index.paths_of(StudyKey(folder.name))
                 for file in folder.iterdir():
-                    if file.relative_to(self.folder).as_posix() not in known:
+                    if file.relative_to(self.folder).as_posix() in known:
+                        continue
+                    if self._digest(file) == file.name.split(".")[-2]:
+                        unknown += 1
+                    else:
                         file.unlink(missing_ok=True)
-                        lost += 1
+                        removed += 1
                 with contextlib.suppress(OSError):
                     folder.rmdir()
-        return half + lost
+        return Recovered(removed, unknown)
 
-    def _digest(self, stored: StoredObject) -> str:
-        """Return the digest of an object's data set as it is on disk; empty where it cannot be read."""
+    def _digest(self, path: Path) -> str:
+        """Return the digest of a file's data set as it is on disk; empty where it cannot be read."""
         try:
-            with self.path_of(stored).open("rb") as file:
+            with path.open("rb") as file:
                 start = data_set_start(file.read(_LONGEST_META))
                 file.seek(start)
                 return hashlib.file_digest(file, "sha256").hexdigest()

@@ -102,7 +102,11 @@ class DeliveryThreads:
 
     def _advance(self, destination: str) -> bool:
         """Take the deliveries of one destination that are due one step further."""
-        due = [one for one in self._sender.book.due(utc_now()) if one.delivery.destination == destination]
+        due = [
+            one
+            for one in self._sender.book.due(utc_now(), self._sender.longest_wait)
+            if one.delivery.destination == destination
+        ]
         for detail in due:
             if self._ended.is_set():
                 return False

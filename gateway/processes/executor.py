@@ -58,6 +58,7 @@ logger = logging.getLogger("pdl1es.gateway.executor")
 LOCK_FILE: Final = "executor.lock"
 _WATCH_SECONDS: Final = 0.2
 _RETENTION_SECONDS: Final = 60.0
+_CLOCKS_AGREE: Final = timedelta(seconds=60)
 WORKFLOWS_KEPT: Final = timedelta(days=7)
 """How long DBOS's notes on a workflow that has ended stay: the ledger of runs knows how it ended, and nothing reads them again."""
 
@@ -69,6 +70,7 @@ class _Executor:
         settings, engine = parts.settings, parts.engine
         self.parts, self.pool, self.ready = parts, pool, ready
         self.objects = ObjectStore(settings.folder / OBJECTS_FOLDER, engine, settings.storage.limits)
+        self.objects.index.longest_wait = timedelta(seconds=settings.arrival.quiet_seconds) + _CLOCKS_AGREE
         self.results = ResultStore(engine, settings.folder / RESULTS_FOLDER)
         self.ledger = RunLedger(engine)
         self.clinical = ClinicalWatch(engine, settings.folder / CLINICAL_FOLDER, settings.clinical)

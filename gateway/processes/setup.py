@@ -28,6 +28,7 @@ WORK_FOLDER: Final = "work"
 OBJECTS_FOLDER: Final = "objects"
 CLINICAL_FOLDER: Final = "clinical"
 COPIES_FOLDER: Final = "refiled"
+WEB: Final = "web"
 _LONGEST_PAUSE: Final = 15.0
 
 
@@ -55,7 +56,7 @@ class ProcessParts:
 
 def process_names(settings: GatewaySettings) -> tuple[str, ...]:
     """Return the names of the processes that a gateway consists of."""
-    return (*(f"receiver-{number}" for number in range(1, settings.receivers + 1)), "executor", "web")
+    return (*(f"receiver-{number}" for number in range(1, settings.receivers + 1)), "executor", WEB)
 
 
 def what_is_expected(settings: GatewaySettings) -> Expected:
@@ -69,7 +70,11 @@ def what_is_expected(settings: GatewaySettings) -> Expected:
 
 
 def begin_process(
-    arguments: Sequence[str] | None, default_name: str, declare: Callable[[], None] = lambda: None
+    arguments: Sequence[str] | None,
+    default_name: str,
+    declare: Callable[[], None] = lambda: None,
+    *,
+    wait_for_database: bool = True,
 ) -> ProcessParts | None:
     """Read the arguments, log as JSON, and wait for the database.
 
@@ -81,6 +86,8 @@ def begin_process(
         Of the process, where none is given.
     declare
         Imports what declares further tables.
+    wait_for_database
+        False where the process has something to say without it.
 
     Returns
     -------
@@ -104,7 +111,7 @@ def begin_process(
     declare()
     engine = open_database(settings.database_url)
     pause = 0.5
-    while not ended.is_set():
+    while wait_for_database and not ended.is_set():
         try:
             create_tables(engine)
         except SQLAlchemyError as error:
@@ -112,8 +119,8 @@ def begin_process(
             ended.wait(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
         else:
-            return ProcessParts(given.name, settings, engine, ended)
-    return None
+            break
+    return None if ended.is_set() else ProcessParts(given.name, settings, engine, ended)
 
 
 def keep_doing(what: str, step: Callable[[], bool], ended: threading.Event, pause_seconds: float) -> None:

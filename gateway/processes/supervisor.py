@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.database import create_tables, open_database
 from gateway.logs import StudyHash, log_as_json, read_log_key
 from gateway.objects.store import ObjectStore
-from gateway.processes.setup import OBJECTS_FOLDER, process_names
+from gateway.processes.setup import OBJECTS_FOLDER, WEB, process_names
 from gateway.settings.file import GatewaySettings
 from pdl1es.exit_code import ExitCode
 
@@ -31,6 +31,7 @@ _LONGEST_PAUSE: Final = 30.0
 _WELL_SECONDS: Final = 60.0
 """A process that lived so long starts anew at once."""
 _MORE_SECONDS: Final = 30.0
+_LOOK_AGAIN_SECONDS: Final = 5.0
 
 
 @dataclass
@@ -96,13 +97,17 @@ def serve_gateway(config: Path, settings: GatewaySettings) -> int:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    _recover(settings)
     children = [_Child(name, _command(name, config)) for name in process_names(settings)]
     logger.info("the gateway starts with %d processes", len(children))
+    # Nothing receives before the store was looked through; health is served meanwhile.
+    recovered, look_at = False, 0.0
     while not ended.is_set():
         now = time.monotonic()
+        if not recovered and now >= look_at:
+            recovered, look_at = _recover(settings), now + _LOOK_AGAIN_SECONDS
         for child in children:
-            child.look(now)
+            if recovered or child.name == WEB:
+                child.look(now)
         ended.wait(_LOOK_SECONDS)
     logger.info("the gateway stops: first what receives, then what runs")
     for child in children:
@@ -110,17 +115,25 @@ def serve_gateway(config: Path, settings: GatewaySettings) -> int:
     return ExitCode.REPORT_WRITTEN
 
 
-def _recover(settings: GatewaySettings) -> None:
-    """Remove what a crash left half received, before anything receives; where the database is down, the next start does it."""
+def _recover(settings: GatewaySettings) -> bool:
+    """Look through what a crash left, and return whether that was possible: it needs disk and database."""
     try:
         engine = open_database(settings.database_url)
         create_tables(engine)
         with ObjectStore(settings.folder / OBJECTS_FOLDER, engine, settings.storage.limits) as store:
-            removed = store.recover()
+            found = store.recover()
+        engine.dispose()
     except (SQLAlchemyError, OSError) as error:
-        logger.warning("the object store cannot be looked through now (%s)", type(error).__name__)
-    else:
-        logger.info("object store: %d files removed that a crash left half received", removed)
+        logger.warning("the object store cannot be looked through now (%s); tried again", type(error).__name__)
+        return False
+    logger.info("object store: %d files removed that a crash left half received", found.removed)
+    if found.unknown:
+        logger.warning(
+            "object store: %d whole objects are not in the database and stay; where it was lost or restored, have the PACS send "
+            "the studies again",
+            found.unknown,
+        )
+    return True
 
 
 def _command(name: str, config: Path) -> list[str]:

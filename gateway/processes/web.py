@@ -10,7 +10,7 @@ import uvicorn
 
 from gateway.health.heartbeat import Heartbeat
 from gateway.health.pages import health_application
-from gateway.processes.setup import begin_process, what_is_expected
+from gateway.processes.setup import WEB, begin_process, what_is_expected
 from pdl1es.exit_code import ExitCode
 
 _MOST_AT_ONCE = 64
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit code.
     """
-    parts = begin_process(arguments, "web")
+    parts = begin_process(arguments, WEB, wait_for_database=False)
     if parts is None:
         return ExitCode.REPORT_WRITTEN
     settings = parts.settings

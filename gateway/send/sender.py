@@ -79,6 +79,8 @@ class Sender:
             else dict(destinations)
         )
         self._clock = clock
+        self.longest_wait = max([_longest_wait(one) for one in settings.destinations], default=LATE) + LATE
+        """No delivery waits longer: what lies further ahead was set before the clock stepped back."""
         self._identity_of = identity_of
         self._copies = copies
 
@@ -127,7 +129,7 @@ class Sender:
         delivery = detail.delivery
         now = self._clock()
         ahead = timedelta(0) if delivery.next_at is None else delivery.next_at - now
-        if delivery.next_at is None or timedelta(0) < ahead <= timedelta(days=1):
+        if delivery.next_at is None or timedelta(0) < ahead <= self.longest_wait:
             return delivery
         if delivery.state == "waiting":
             self._attempt(detail, shipped_part(result, detail.kinds))
@@ -237,6 +239,11 @@ class Sender:
             self.book.postpone(digest, name, now + ASK_AGAIN, said.failure.name)
             return
         self._failed(detail, PeerError(said.failure, f"asked by {said.by}"), detail.delivery.attempts)
+
+
+def _longest_wait(settings: DestinationSettings) -> timedelta:
+    seconds = (settings.retry.longest_seconds, settings.breaker.pause_seconds, settings.breaker.probe_seconds)
+    return timedelta(seconds=max(seconds))
 
 
 def open_destination(settings: DestinationSettings, commitments: CommitmentBook) -> Destination:

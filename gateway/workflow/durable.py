@@ -18,6 +18,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSConfiguredInstance, EnqueueOptions
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.database import note_made, open_workflow_database
 from gateway.peers.failures import PeerError
 from gateway.records import StoredResult, StudyKey
 from gateway.worker.pool import WorkerError
@@ -36,6 +37,8 @@ RUN_QUEUE: Final = "runs"
 _INSTANCE: Final = "gateway"
 _WORKFLOW: Final = "run_study"
 _URGENT, _ROUTINE = 1, 10
+NO_TRY: Final = frozenset({"ARCHIVE", "STORAGE", "OUTPUT_NOT_WRITABLE"})
+"""Failures of what the gateway stands on, not of the study: it waits until archive or disk are there again, and is not parked."""
 _ENDED: Final = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 _FORGOTTEN_AT_ONCE: Final = 500
 _POLL_SECONDS: Final = 0.1
@@ -200,7 +203,6 @@ class DurableRuns(DBOSConfiguredInstance):
             # The archive is down: that is no try of the study, and it is asked until it answers.
             return {"end": "failed", "failure": f"ARCHIVE: {error}"}
         except OSError as error:
-            _patiently(self._context.ledger.began, digest, round_number)
             return {"end": "failed", "failure": f"STORAGE: {error.strerror or type(error).__name__}"}
         return {
             "end": "go on",
@@ -250,8 +252,9 @@ class DurableRuns(DBOSConfiguredInstance):
         """Note a failed try: the run's next round waits, or it is parked."""
         context, note = self._context, self._note(digest)
         clear(digest, context.services)
-        if note.attempts < context.rules.attempts:
-            _patiently(context.ledger.ended, digest, round_number, "again", reason=failure)
+        no_room = failure.partition(":")[0] in NO_TRY
+        if no_room or note.attempts < context.rules.attempts:
+            _patiently(context.ledger.ended, digest, round_number, "again", reason=failure, no_try=no_room)
             return {"wait": wait_before(round_number + 1, context.rules), "urgent": note.input.urgent}
         _patiently(context.ledger.ended, digest, round_number, "parked", reason=failure)
         logger.error("a run is parked: %s", failure.partition(":")[0], extra={"study": note.input.study})
@@ -292,7 +295,10 @@ class RunQueue:
     """
 
     def __init__(self, url: str) -> None:
-        self._client = DBOSClient(system_database_url=url, application_name=APPLICATION)
+        self._engine = open_workflow_database(url)
+        self._client = DBOSClient(
+            system_database_url=url, system_database_engine=self._engine, application_name=APPLICATION
+        )
 
     def put(self, note: RunNote) -> None:
         """Put a run's current round into the queue; where it is there already, nothing happens."""
@@ -345,6 +351,8 @@ class RunQueue:
     def close(self) -> None:
         """Give the database's connections back."""
         self._client.destroy()
+        if self._engine is not None:
+            self._engine.dispose()
 
 
 class RunExecutor:
@@ -359,6 +367,7 @@ class RunExecutor:
     """
 
     def __init__(self, url: str, name: str = "executor") -> None:
+        self._engine = open_workflow_database(url)
         self._config: DBOSConfig = {
             "name": APPLICATION,
             "system_database_url": url,
@@ -367,6 +376,8 @@ class RunExecutor:
             "log_level": "WARNING",
             "use_listen_notify": False,
         }
+        if self._engine is not None:
+            self._config["system_database_engine"] = self._engine
         self._runs: DurableRuns | None = None
 
     def executing(self) -> frozenset[str]:
@@ -390,6 +401,8 @@ class RunExecutor:
         DBOS.register_queue(
             RUN_QUEUE, worker_concurrency=at_once, polling_interval_sec=_POLL_SECONDS, on_conflict="always_update"
         )
+        if self._engine is not None:
+            note_made(self._engine)
 
     def stop(self, seconds: int) -> None:
         """Take nothing more from the queue, and wait for what is running.
@@ -400,3 +413,5 @@ class RunExecutor:
             At most so long; what has not ended then is gone on with after the next start.
         """
         DBOS.destroy(workflow_completion_timeout_sec=seconds)
+        if self._engine is not None:
+            self._engine.dispose()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
 
-from sqlalchemy import Engine, Row, func, insert, select, update
+from sqlalchemy import Engine, Row, case, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.clock import utc_now
@@ -184,7 +184,14 @@ class RunLedger:
         return self._change(digest, round_number, ACTIVE, state="running", attempts=RUNS.c.attempts + 1)
 
     def ended(
-        self, digest: str, round_number: int, state: RunState, *, reason: str = "", seconds: float | None = None
+        self,
+        digest: str,
+        round_number: int,
+        state: RunState,
+        *,
+        reason: str = "",
+        seconds: float | None = None,
+        no_try: bool = False,
     ) -> bool:
         """Note how a workflow's work on a run ended.
 
@@ -200,6 +207,8 @@ class RunLedger:
             Why, with no word of the study's.
         seconds
             That the worker took.
+        no_try
+            Whether it does not count as a try.
 
         Returns
         -------
@@ -209,6 +218,8 @@ class RunLedger:
         values: dict[str, Any] = {"state": state, "reason": reason[:_LONGEST_REASON]}
         if seconds is not None:
             values["seconds"] = seconds
+        if no_try:
+            values["attempts"] = case((RUNS.c.state == "running", RUNS.c.attempts - 1), else_=RUNS.c.attempts)
         if state == "again":
             values["round"] = round_number + 1
         return self._change(digest, round_number, ACTIVE, **values)

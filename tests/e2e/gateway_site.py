@@ -10,10 +10,11 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pydicom
 import yaml
@@ -26,6 +27,7 @@ from gateway.records import StudyKey
 from gateway.send.delivery import DeliveryBook
 from gateway.workflow.results import ResultStore
 from gateway.workflow.runs import ACTIVE
+from tests.e2e.faulty_pacs import FaultyWire
 from tests.e2e.pacs import AE_TITLE, LOOPBACK, Pacs, free_port, running_pacs
 from tests.gateway.processes.served import ServedGateway, until
 
@@ -56,10 +58,22 @@ class GatewaySite:
         The program.
     script
         In Lua, for the Orthanc: what it routes.
+    wire
+        Whether results go to the Orthanc through a wire that can misbehave.
+    environment
+        Further variables of the gateway's processes.
     """
 
     def __init__(
-        self, folder: Path, repository: Path, orthanc: str, script: Path | None = None, **sections: Any
+        self,
+        folder: Path,
+        repository: Path,
+        orthanc: str,
+        script: Path | None = None,
+        *,
+        wire: bool = False,
+        environment: Mapping[str, str] | None = None,
+        **sections: Any,
     ) -> None:
         self._folder, self._orthanc, self._script = folder, orthanc, script
         self._port = free_port()
@@ -67,12 +81,14 @@ class GatewaySite:
         (folder / "pacs").mkdir()
         self.pacs = Pacs(free_port(), free_port())
         self.start_pacs()
+        self.wire = FaultyWire(self.pacs.dicom_port).__enter__() if wire else None
+        to = self.pacs.dicom_port if self.wire is None else self.wire.port
         application = yaml.safe_load((repository / "app.yaml").read_text(encoding="utf-8"))
         (folder / "app.yaml").write_text(yaml.safe_dump(application | {"outputs": OUTPUTS}), encoding="utf-8")
         destination = {
             "kind": "dicom",
             "name": "pacs",
-            "node": {"ae_title": AE_TITLE, "host": LOOPBACK, "port": self.pacs.dicom_port, "connect_seconds": 5},
+            "node": {"ae_title": AE_TITLE, "host": LOOPBACK, "port": to, "connect_seconds": 5},
             "commitment": {"same_association_seconds": 0.5, "answer_seconds": 20},
             "query": True,
             "retry": {"first_seconds": 0.5, "longest_seconds": 3},
@@ -86,6 +102,7 @@ class GatewaySite:
         }
         self.gateway = ServedGateway(folder, repository, **(chosen | sections))
         self.gateway.port = self._port
+        self.gateway.environment |= environment or {}
         self.acknowledged: dict[str, str] = {}
         """SHA-256 of the data set of each object of which success was said, by SOP Instance UID."""
 
@@ -101,9 +118,18 @@ class GatewaySite:
         """End the Orthanc."""
         self._running.close()
 
+    def let_pacs_answer_to(self, port: int) -> None:
+        """Tell the PACS at which port the gateway is, until it is started again: to it go answers about storage commitment."""
+        peer = {"AET": GATEWAY_TITLE, "Host": LOOPBACK, "Port": port, "AllowStorageCommitment": True}
+        address = f"http://{LOOPBACK}:{self.pacs.http_port}/modalities/pdl1es"
+        with urlopen(Request(address, data=json.dumps(peer).encode(), method="PUT"), timeout=30):
+            pass
+
     def close(self) -> None:
         """End everything."""
         self.gateway.close()
+        if self.wire is not None:
+            self.wire.__exit__(None, None, None)
         self.stop_pacs()
 
     # Senders

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, insert, inspect, select, text, update
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import OperationalError, StatementError
 
 from gateway.database import METADATA, UtcTime, create_tables, open_database, read_only
 from gateway.fetch.notes import FETCHES
@@ -79,3 +79,21 @@ def test_several_processes_may_make_the_tables_at_once(tmp_path: Path) -> None:
     assert FETCHES.name in declared
     for engine in engines:
         assert set(inspect(engine).get_table_names()) == declared
+
+
+def test_a_file_that_is_gone_is_not_replaced_by_an_empty_one_and_is_used_when_it_is_back(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'gateway.sqlite'}")
+    create_tables(engine)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE kept (value INTEGER)"))
+        connection.execute(text("INSERT INTO kept VALUES (7)"))
+    (tmp_path / "gateway.sqlite").rename(tmp_path / "moved")
+    for _ in range(2):
+        with pytest.raises(OperationalError, match="is gone"), engine.begin():
+            pass
+    assert not (tmp_path / "gateway.sqlite").exists()
+    with pytest.raises(OperationalError, match="is gone"):
+        create_tables(open_database(f"sqlite:///{tmp_path / 'gateway.sqlite'}"))
+    (tmp_path / "moved").rename(tmp_path / "gateway.sqlite")
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT value FROM kept")).scalar_one() == 7

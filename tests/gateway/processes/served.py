@@ -51,6 +51,7 @@ class ServedGateway:
         self.port, self.web = free_port(), free_port()
         self.out = folder / "out"
         self.process: subprocess.Popen[bytes] | None = None
+        self.environment: dict[str, str] = {}
         document = {
             "folder": str(folder / "gateway"),
             "allow_demonstration": True,
@@ -72,7 +73,9 @@ class ServedGateway:
     def start(self, seconds: float = 420.0) -> None:
         """Start it, and wait until it is ready."""
         command = [sys.executable, "-m", "pdl1es.command_line.cli", "serve", "--config", str(self.config)]
-        self.process = subprocess.Popen(command, cwd=self.repository, stderr=self.log)
+        self.process = subprocess.Popen(
+            command, cwd=self.repository, stderr=self.log, env={**os.environ, **self.environment}
+        )
         until(lambda: self.health("ready")[0] == 200 or not self.runs(), seconds)
         assert self.runs(), self.logged()
 

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select
 
-from gateway.database import create_tables, open_database
+from gateway.clock import utc_now
+from gateway.database import METADATA, create_tables, open_database
 from gateway.objects.reception import ObjectOrigin
 from gateway.objects.store import ObjectStore, StoreLimits
 from gateway.records import StudyKey
+from gateway.retention.records import forget_records
 from gateway.retention.removal import remove_old_tables, remove_what_may_go, stored_studies
 from gateway.retention.rules import RetentionRules, StoredStudy, studies_to_remove
 from gateway.send.delivery import DeliveryBook
@@ -154,3 +156,22 @@ def test_old_versions_of_the_clinical_table_go_and_the_one_in_use_stays(tmp_path
         (tmp_path / f"{name}.csv").write_text("patient_id\n")
     assert remove_old_tables(tmp_path, "used", older_than=2**33) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["used.csv"]
+
+
+def test_what_is_known_of_a_removed_study_is_forgotten_after_its_time_and_not_before(kept: Kept) -> None:
+    kept.scored([])
+    kept.book.begin("d1", kept.study.study_instance_uid, [Shipment("a", ("sr",))], NOW)
+    kept.book.record_confirmed("d1", "a", Confirmation(True, "commitment"), NOW)
+    later = utc_now() + 3 * DAY
+    assert forget_records(kept.engine, later) == 0, "its objects are there"
+    kept.objects.purge(kept.study)
+    assert forget_records(kept.engine, later) == 0, "its result is there"
+    kept.results.purge("d1")
+    assert forget_records(kept.engine, utc_now() - DAY) == 0
+    assert forget_records(kept.engine, later) == 1
+    with kept.engine.connect() as connection:
+        left = {
+            name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for name, table in METADATA.tables.items()
+        }
+    assert left == dict.fromkeys(left, 0)

@@ -1,7 +1,7 @@
 """An executor with a worker that a test steers by files: ``python -m tests.gateway.workflow.executor_process FOLDER``.
 
 In FOLDER: ``scored`` is what the worker gives; while ``hold`` is there it works on, and while ``crash`` is there it crashes; while
-``archive-down`` is there earlier reports cannot be fetched. ``tried`` and
+``archive-down`` is there earlier reports cannot be fetched, and while ``disk-full`` is there no output can be written. ``tried`` and
 ``handed`` get a line for each study that comes so far.
 """
 
@@ -38,6 +38,8 @@ class SteeredWorker:
             time.sleep(0.01)
         if (self.folder / "crash").exists():
             raise WorkerError("crash", "the worker's process ended: signal SIGSEGV")
+        if (self.folder / "disk-full").exists():
+            return WorkerReply(exit_code=3, refusal="OUTPUT_NOT_WRITABLE", written=False, resident_mib=1.0, seconds=0.1)
         shutil.copytree(self.folder / "scored", task.output_folder, dirs_exist_ok=True)
         return WorkerReply(exit_code=0, written=True, resident_mib=1.0, seconds=0.1)
 

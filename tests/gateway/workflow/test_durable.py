@@ -152,6 +152,17 @@ def test_a_run_waits_for_an_archive_that_is_down_and_is_not_parked_for_it(gatewa
     assert gateway.note("d1").reason == ""
 
 
+def test_a_run_waits_for_a_disk_that_is_full_and_is_not_parked_for_it(gateway: Gateway) -> None:
+    (gateway.folder / "disk-full").touch()
+    gateway.start()
+    gateway.ask("d1")
+    until(lambda: gateway.note("d1").round > 2)
+    assert gateway.note("d1").reason.startswith("OUTPUT_NOT_WRITABLE: ")
+    (gateway.folder / "disk-full").unlink()
+    until(lambda: gateway.note("d1").state == "done")
+    assert gateway.note("d1").attempts == 1
+
+
 def test_a_run_that_takes_its_executor_with_it_every_time_is_parked(gateway: Gateway) -> None:
     (gateway.folder / "hold").touch()
     for tries in (1, 2):
