@@ -20,7 +20,7 @@ REJECTION = bytes.fromhex("03000000000400020302")
 N_ACTION_REQUEST = bytes.fromhex("00000001020000003001")
 """Command Field (0000,0100) of N-ACTION-RQ, as it stands in the command set (PS3.7 E.1)."""
 RESETS_AFTER_BYTES = 20_000
-SLOW_BYTES, SLOW_SECONDS = 4096, 0.05
+SLOW_BYTES, SLOW_SECONDS = 65536, 0.1
 
 
 class FaultyWire:
