@@ -98,7 +98,7 @@ def test_the_whole_route_runs_on_postgresql_and_goes_on_after_its_restart(
     tmp_path: Path,
 ) -> None:
     one = server.make_database("gateway")  # for both: DBOS keeps a schema of its own in it
-    databases = {"database": one, "workflow_database": one}
+    databases: dict[str, Any] = {"database": one, "workflow_database": one}
     (tmp_path / "site").mkdir()
     with running_site(tmp_path / "site", repository, require_tool("Orthanc"), **databases) as site:
         studies = [phantom_study.folder, copy_with_other_uids(phantom_study.folder, tmp_path / "second", 2)]
