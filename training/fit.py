@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -18,14 +19,41 @@ from pdl1es.features.names import FEATURE_NAMES
 from pdl1es.method import MAX_MISSING_FEATURES
 from pdl1es.model.imputation import ReferenceProfiles, build_profiles, impute
 from training.preprocessing import FittedPreprocessing
+from training.statistics.stability import FeatureStability, without_correlated
 
 ALPHA: Final = 0.05
 """Significance level of the selection (method page)."""
 CONSTANT: Final = 1e-10
 """A feature whose range is smaller than this share of its largest absolute value varies by rounding alone."""
 
+SMALLEST_ICC: Final = 0.75
+"""Koo and Li call a feature good where the 95 % interval of its ICC lies above this (J Chiropr Med 2016; 15: 155-163)."""
+
 Correction = Literal["none", "holm", "benjamini-hochberg"]
+Preference = Literal["associated", "stable"]
 _STATSMODELS_NAME: Final[dict[Correction, str]] = {"holm": "holm", "benjamini-hochberg": "fdr_bh"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SelectionFilters:
+    """What a feature has to meet besides the test; by default nothing.
+
+    Attributes
+    ----------
+    stability
+        Of the training patients who were measured again; None: no feature is left out for it.
+    smallest_icc
+        A feature is tested only where the lower limit of its ICC's 95 % interval reaches this.
+    largest_correlation
+        Absolute Spearman correlation, in the training patients, that two selected features may have; None: any.
+    prefer
+        Which of correlated ones is kept: the most ``associated`` (smallest P), or the most ``stable`` (largest lower limit).
+    """
+
+    stability: FeatureStability | None = None
+    smallest_icc: float = SMALLEST_ICC
+    largest_correlation: float | None = None
+    prefer: Preference = "associated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +70,11 @@ class FeatureSelection:
         Indices of features that were not tested: those with one value only, and those that more than 5 % of the
         patients lack.
     correction
-        Of the P values, for 1316 tests at once.
+        Of the P values, for all tested features at once.
+    unstable
+        Indices of features that were not tested because they are not stable enough.
+    stands
+        For each feature that passed the test the selected one that stands for it; empty where any correlation is allowed.
     """
 
     selected: tuple[int, ...]
@@ -50,6 +82,8 @@ class FeatureSelection:
     constant: tuple[int, ...]
     incomplete: tuple[int, ...]
     correction: Correction
+    unstable: tuple[int, ...] = ()
+    stands: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +114,7 @@ def fit_preprocessing(
     *,
     alpha: float = ALPHA,
     correction: Correction = "none",
+    filters: SelectionFilters | None = None,
 ) -> FittedPreprocessing:
     """Fit everything between raw values and the network. Pass training patients only.
 
@@ -93,7 +128,7 @@ def fit_preprocessing(
         Shape (N,), 0 and 1.
     smoking_graded
         Shape (N,): False for a smoker of unknown grade, whose smoking is NaN. All True by default.
-    alpha, correction
+    alpha, correction, filters
         Of the feature selection; `select_features`.
 
     Returns
@@ -117,7 +152,7 @@ def fit_preprocessing(
     same = [name for name, sd in zip(VARIABLES, clinical_sd, strict=True) if not sd > 0]
     if same:
         raise ValueError(f"the training cohort has one value only of {', '.join(same)}: nothing can be learnt from it")
-    selected = select_features(radiomics, labels, alpha=alpha, correction=correction).selected
+    selected = select_features(radiomics, labels, alpha=alpha, correction=correction, filters=filters).selected
     values = radiomics[:, selected]
     values = np.where(np.isfinite(values), values, np.nan)
     return FittedPreprocessing(
@@ -195,6 +230,7 @@ def select_features(
     *,
     alpha: float = ALPHA,
     correction: Correction = "none",
+    filters: SelectionFilters | None = None,
 ) -> FeatureSelection:
     """Keep the features that differ between the classes (paper, Methods: Mann-Whitney U test).
 
@@ -208,6 +244,9 @@ def select_features(
         A feature is kept where its P is smaller.
     correction
         For many tests; none in the paper, as far as it says.
+    filters
+        None in the paper. Unstable features are left out before the test, so that a correction counts fewer tests;
+        correlated ones after it.
 
     Returns
     -------
@@ -237,7 +276,11 @@ def select_features(
     low, top = np.nanmin(values[:, complete], axis=0), np.nanmax(values[:, complete], axis=0)
     constant[complete] = top - low <= CONSTANT * np.maximum(np.abs(low), np.abs(top))
     p_values = np.full(len(FEATURE_NAMES), np.nan)
-    tested = np.flatnonzero(complete & ~constant)
+    filters = filters or SelectionFilters()
+    unstable = np.zeros_like(incomplete)
+    if filters.stability is not None:
+        unstable = complete & ~constant & ~filters.stability.holds(filters.smallest_icc)
+    tested = np.flatnonzero(complete & ~constant & ~unstable)
     if tested.size:
         test = mannwhitneyu(
             values[high][:, tested],
@@ -253,12 +296,22 @@ def select_features(
     kept = p_values[tested] < alpha
     if correction != "none" and tested.size:
         kept = multipletests(p_values[tested], alpha, method=_STATSMODELS_NAME[correction])[0]
+    passed = tested[kept]
+    stands: dict[int, int] = {}
+    if filters.largest_correlation is not None:
+        stable = filters.stability if filters.prefer == "stable" else None
+        worth = p_values if stable is None else -stable.lower
+        order = [int(index) for index in passed[np.argsort(worth[passed], kind="stable")]]
+        stands = without_correlated(radiomics, order, filters.largest_correlation)
+        passed = np.array(sorted(set(stands.values())), dtype=np.intp)
     return FeatureSelection(
-        selected=tuple(int(index) for index in tested[kept]),
+        selected=tuple(int(index) for index in passed),
         p_values=p_values,
         constant=tuple(int(index) for index in np.flatnonzero(constant)),
         incomplete=tuple(int(index) for index in np.flatnonzero(incomplete)),
         correction=correction,
+        unstable=tuple(int(index) for index in np.flatnonzero(unstable)),
+        stands=stands,
     )
 
 

@@ -203,6 +203,8 @@ def _scored(
     from training.scoring.cohort_scores import SCORES, score_models
     from training.scoring.predictions import SIGNATURE
     from training.scoring.scored_cohort import scored_cohort
+    from training.train.filters import filters_in_words
+    from training.train.run_folder import read_run
 
     run, model = inputs.run, inputs.model
     beside = _pairs(inputs.beside)
@@ -215,6 +217,8 @@ def _scored(
             raise UsageError("--beside goes with --model; a run has its own comparators")
         require_trained_on(run, cohort)
         provenance = provenance_of(cohort, "a training run's PD-L1ES", run_digest(run))
+        if words := filters_in_words(read_run(run)[2]["fitted"].get("filters", {})):
+            provenance["Features that were selected"] = words
         require_own_folder(inputs.output, title, provenance)
         return None, scored_cohort(cohort, run_predictions(run, controls, told, kept), tuple(controls)), provenance
     loaded = FusionModel.load(model or Path(), threads=1)

@@ -12,6 +12,7 @@ from training.commands.cohort import cohort_app
 from training.commands.controls import controls
 from training.commands.evaluate import evaluate
 from training.commands.export import export
+from training.commands.perturb import perturb
 from training.commands.pretrain import pretrain
 from training.commands.prognosis import prognosis
 from training.commands.report import report
@@ -27,6 +28,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="From a cohort's table to the model that the chain serves, and to a report beside the paper's.",
 )
+cohort_app.command()(perturb)
 app.add_typer(cohort_app, name="cohort")
 COMMANDS = (
     pretrain,

@@ -78,6 +78,29 @@ def train(
             dir_okay=False,
         ),
     ] = None,
+    stability: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--stability",
+            help="Folder of `cohort perturb`, or a prepared cohort of second scans: features that do not repeat in the training "
+            "patients are not selected.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
+    smallest_icc: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            "--smallest-icc", help="Lower limit of ICC(1,1)'s 95 % interval that a feature needs; default 0.75."
+        ),
+    ] = None,
+    largest_correlation: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            "--largest-correlation",
+            help="Absolute Spearman correlation that two selected features may have, as 0.9; default: any.",
+        ),
+    ] = None,
     accelerator: Accelerator = "auto",
     devices: Annotated[str, typer.Option("--devices", help="Lightning's: auto, a number, or which: 0,3.")] = "auto",
     nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines.")] = 1,
@@ -103,7 +126,7 @@ def train(
     Parameters
     ----------
     prepared, out, config, recipe, seed, epochs, patience, augmentation, redivisions, correction, layers, pretrained,
-    accelerator, devices, nodes, strategy, precision, threads, compiled, workers, side_by_side
+    stability, smallest_icc, largest_correlation, accelerator, devices, nodes, strategy, precision, threads, compiled, workers, side_by_side
         As their help texts say.
 
     Raises
@@ -125,9 +148,13 @@ def train(
         "correction": correction,
         "layers": layers,
     }
+    filters = {"smallest_icc": smallest_icc, "largest_correlation": largest_correlation}
     with told_errors():
         asked = read_configuration(
-            config, {name: value for name, value in given.items() if value is not None}, epochs=epochs
+            config,
+            {name: value for name, value in given.items() if value is not None},
+            epochs=epochs,
+            filters={name: value for name, value in filters.items() if value is not None},
         )
         hardware = read_hardware(
             accelerator=accelerator,
@@ -142,7 +169,15 @@ def train(
         )
         cohort = PreparedCohort.load(prepared)
         with ConsoleObserver() as observer:
-            summary = train_all(cohort, out, asked, hardware=hardware, pretrained=pretrained, observer=observer)
+            summary = train_all(
+                cohort,
+                out,
+                asked,
+                hardware=hardware,
+                pretrained=pretrained,
+                stability=stability,
+                observer=observer,
+            )
     # of several processes only one gathers the numbers
     if summary["networks"]:
         show_areas(summary)
@@ -164,6 +199,8 @@ def show_areas(summary: dict[str, object]) -> None:
     """Print a table of areas, 80 columns wide at the most, and how each network came to its weights."""
     from rich.table import Table
 
+    from training.train.filters import filters_in_words
+
     table = Table(title="AUC with 95 % interval, patients")
     table.add_column("model")
     for column in ("train", "validation", "test"):
@@ -181,3 +218,6 @@ def show_areas(summary: dict[str, object]) -> None:
     output.print(table)
     for name, document in networks.items():
         output.print(f"{name}: {_fitted(document)}", highlight=False)
+    fitted: dict[str, Any] = summary["fitted"]  # type: ignore[assignment]  # a document
+    if words := filters_in_words(fitted.get("filters", {})):
+        output.print(words, highlight=False)

@@ -13,6 +13,7 @@ from training.release.bundle import DEMONSTRATION, REFERENCE
 from training.release.calibration_claim import CalibrationClaim
 from training.release.performance import IMMUNOTHERAPY, Performance
 from training.train.config import PAPER_STAGES
+from training.train.filters import filters_in_words
 from training.train.summary import strengths_in_words
 
 SPLITS: Final = {
@@ -150,7 +151,7 @@ same cohort.
 {"DenseNet121" if config["layers"] == "densenet121" else "A small DenseNet, for tests of the mechanics only,"} on patches of {PATCH_SIZE} x {PATCH_SIZE} (HU window {low:g} to {high:g}), {fitted["selected_features"]} radiomic
 features of {fitted["tested_features"]} tested (Mann-Whitney U, P < {fitted["alpha"]:g}, correction {fitted["correction"]};
 {fitted["constant_features"]} were constant) and four clinical variables, in one linear layer, as Figure 1 of {REFERENCE}.
-{_by_ridge(summary) if cross_fitted else _by_epochs(summary)}
+{_by_filters(fitted)}{_by_ridge(summary) if cross_fitted else _by_epochs(summary)}
 
 Imputation from {fitted["profiles"]} profiles that at least five patients share ({fitted["patients_in_profiles"]} patients),
 so that no patient can be found in the file. Mean difference from the same rule over the patients themselves:
@@ -312,6 +313,8 @@ def _epochs(summary: dict[str, Any]) -> str:
 def _recipe(metadata: ModelMetadata, summary: dict[str, Any], with_cut_offs: bool) -> str:
     document = f"json.load(open('{METADATA_FILE}'))['pdl1es']['training']['config']"
     weights = " --pretrained WEIGHTS" if summary["config"]["pretrained"] else ""
+    if summary["config"].get("filters", {}).get("stability"):
+        weights += " --stability REPEATS"
     precision = summary["networks"]["PD-L1ES"]["precision"]
     name = f"--name {shlex.quote(metadata.name)} --model-version {shlex.quote(metadata.version)}"
     lines = [
@@ -358,6 +361,12 @@ who were held out in {config["folds"]} folds; training and validation patients w
 | network | ridge strengths | deviance, out of fold | AUC, out of fold |
 |---|---|---|---|
 {rows}"""
+
+
+def _by_filters(fitted: dict[str, Any]) -> str:
+    """Return a line on the selection's filters; nothing where there were none."""
+    words = filters_in_words(fitted.get("filters", {}))
+    return f"{words}\n" if words else ""
 
 
 def _start(config: dict[str, Any]) -> str:

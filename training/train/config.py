@@ -9,11 +9,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from pdl1es.model.metadata import Recipe
 from training.errors import UsageError, validation_reasons
-from training.fit import ALPHA, Correction
+from training.fit import ALPHA, SMALLEST_ICC, Correction, Preference
 from training.network import CM, DEFAULT_WINDOW_HU, DENSENET121, DLM, PDL1ES, RM, SMALL, Layers, Parts
 
 Checked = TypeVar("Checked", bound=BaseModel)
@@ -100,6 +109,34 @@ class Hardware(BaseModel):
         return self.model_copy(update={"side_by_side": 1, "devices": "1", "threads": threads})
 
 
+class FeatureFilters(BaseModel):
+    """Filters of the feature selection beyond the paper's test; by default none.
+
+    Attributes
+    ----------
+    stability
+        SHA-256 of the features measured again (`training.controls.repeated_features`), or None.
+    smallest_icc
+        Which the lower limit of the ICC's 95 % interval has to reach.
+    largest_correlation
+        Absolute Spearman correlation that two selected features may have, or None.
+    prefer
+        Which of correlated features is kept.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    stability: str | None = None
+    smallest_icc: float = Field(default=SMALLEST_ICC, ge=0, lt=1)
+    largest_correlation: float | None = Field(default=None, gt=0, lt=1)
+    prefer: Preference = "associated"
+
+    @model_validator(mode="after")
+    def _known_stability(self) -> FeatureFilters:
+        if self.prefer == "stable" and self.largest_correlation is None:
+            raise ValueError("prefer says which of correlated features is kept: set largest_correlation too")
+        return self
+
+
 class TrainingConfig(BaseModel):
     """Everything that changes what is trained.
 
@@ -141,6 +178,8 @@ class TrainingConfig(BaseModel):
         Ridge strengths that ``label-free`` tries; all combinations are.
     folds
         In which ``label-free`` chooses among them.
+    filters
+        Of the feature selection, in both recipes. A run without any leaves them out of its record.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -164,6 +203,7 @@ class TrainingConfig(BaseModel):
     radiomic_strengths: Strengths = (0.1, 0.3, 1.0, 3.0)
     clinical_strengths: Strengths = (0.1, 0.3)
     folds: int = Field(default=5, ge=2, le=100)
+    filters: FeatureFilters = FeatureFilters()
 
     @model_validator(mode="before")
     @classmethod
@@ -172,6 +212,13 @@ class TrainingConfig(BaseModel):
             # A ridge bears features that tell little, and pays for those that tell nothing.
             return {"alpha": LABEL_FREE_ALPHA, "correction": "benjamini-hochberg", **given}
         return given
+
+    @model_serializer(mode="wrap")
+    def _without_idle_filters(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = written(self)
+        if self.filters == FeatureFilters():
+            document.pop("filters", None)
+        return document
 
     @field_validator("window_hu")
     @classmethod
@@ -188,11 +235,16 @@ class TrainingConfig(BaseModel):
     def differences(self, other: TrainingConfig) -> dict[str, tuple[Any, Any]]:
         """Return the fields that differ, with both values."""
         mine, theirs = self.model_dump(mode="json"), other.model_dump(mode="json")
-        return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
+        names = (*mine, *(name for name in theirs if name not in mine))
+        return {name: (mine.get(name), theirs.get(name)) for name in names if mine.get(name) != theirs.get(name)}
 
 
 def read_configuration(
-    path: Path | None, given: Mapping[str, object] | None = None, *, epochs: int | None = None
+    path: Path | None,
+    given: Mapping[str, object] | None = None,
+    *,
+    epochs: int | None = None,
+    filters: Mapping[str, object] | None = None,
 ) -> TrainingConfig:
     """Merge a file, if given, with the command line's options, which win.
 
@@ -204,6 +256,8 @@ def read_configuration(
         Fields by name.
     epochs
         Of each stage, or None to leave them.
+    filters
+        Fields of `FeatureFilters` by name.
 
     Returns
     -------
@@ -215,6 +269,10 @@ def read_configuration(
         The file is not JSON, or a field is unknown or out of range.
     """
     config = read_merged(TrainingConfig, path, given, "the training's configuration")
+    if filters:
+        there = config.filters.model_dump()
+        checked = _validated(FeatureFilters, {**there, **filters}, "the training's configuration, filters")
+        config = config.model_copy(update={"filters": checked})
     if epochs is None:
         return config
     return config.model_copy(

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from training.cohort.prepared import PreparedCohort
+from training.controls.repeated_features import RepeatedFeatures
 from training.fit import coded_clinical, fit_preprocessing
 from training.network import FusionNetwork, Preprocessor
 from training.preprocessing import FittedPreprocessing
 from training.statistics.grouped_ridge import ChosenStrengths, HeldOutFold, choose_strengths, fit_grouped_ridge
 from training.train.config import TrainingConfig
+from training.train.filters import filters_of
 from training.train.run_folder import TrainingError
 
 _PATIENTS_AT_ONCE: Final = 32
@@ -46,6 +48,7 @@ def fit_linear_layer(
     seed: int,
     *,
     deep: NDArray[np.float64] | None = None,
+    repeats: RepeatedFeatures | None = None,
 ) -> FittedLayer:
     """Fit the network's linear layer, and nothing else.
 
@@ -63,6 +66,8 @@ def fit_linear_layer(
         Of the folds.
     deep
         What `deep_features` gave of these patients; computed where None.
+    repeats
+        Features measured again, where the selection is filtered by stability: in every fold that of its own patients.
 
     Returns
     -------
@@ -96,6 +101,7 @@ def fit_linear_layer(
                 part.smoking_graded,
                 alpha=config.alpha,
                 correction=config.correction,
+                filters=filters_of(config, repeats, part),
             )
         except ValueError as error:
             raise TrainingError(f"fold {number + 1} of {config.folds} cannot be fitted: {error}") from error

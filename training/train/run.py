@@ -19,6 +19,7 @@ from pdl1es.model.metadata import CutOff, ModelMetadata
 from pdl1es.model.training_reach import TrainingReach
 from training.cohort.identity import in_words
 from training.cohort.prepared import PreparedCohort, cohort_digest, parquet_bytes
+from training.controls.repeated_features import RepeatedFeatures, read_repeated_features
 from training.export import export_model, model_metadata
 from training.fit import coded_clinical, fit_preprocessing, write_fitted
 from training.network import FusionNetwork
@@ -29,6 +30,7 @@ from training.scoring.predictions import OUT_OF_FOLD
 from training.train.config import LAYERS, PARTS, Hardware, ModelName, TrainingConfig
 from training.train.data import NetworkInputs
 from training.train.division import TRAIN, VALIDATION, Division, check_images, divide, fitted_on, redivide
+from training.train.filters import filters_of, with_repeats
 from training.train.label_free import fit_linear_layer
 from training.train.pretrained import file_digest, load_pretrained, require_weights
 from training.train.progress import Observer, Silent
@@ -62,6 +64,7 @@ def train(
     *,
     hardware: Hardware | None = None,
     pretrained: Path | None = None,
+    stability: Path | None = None,
     observer: Observer | None = None,
 ) -> dict[str, Any]:
     """Train everything that the paper trains; a second call on the same folder continues a stopped run.
@@ -80,6 +83,9 @@ def train(
     pretrained
         File of weights (`training.train.pretrained`); its digest becomes part of the configuration. A configuration that
         names one needs it, and so does the recipe ``label-free``.
+    stability
+        Folder of features measured again (`training.controls.repeated_features`); their digest becomes part of the
+        configuration.
     observer
         Called for every epoch.
 
@@ -96,10 +102,13 @@ def train(
         The patients cannot be divided.
     PretrainedError
         The file of weights does not fit.
+    RepeatedFeaturesError
+        The features measured again cannot be used.
     """
     hardware, observer = hardware or Hardware(), observer or Silent()
     prepared = prepared.without_pretraining()
-    config = _with_pretrained(config, pretrained)
+    repeats = None if stability is None else read_repeated_features(stability, prepared)
+    config = with_repeats(_with_pretrained(config, pretrained), repeats)
     require_writable(out)
     if pretrained is not None:
         require_weights(pretrained, LAYERS[config.layers])
@@ -114,7 +123,7 @@ def train(
     divisions = {0: first} | {
         number: redivide(prepared.cases, first, config.seed, number) for number in range(1, config.redivisions + 1)
     }
-    fitted = fit_on_training(prepared, first, config)
+    fitted = fit_on_training(prepared, first, config, repeats)
     if first_process():
         write_fitted(out / FITTED_FILE, fitted)
         if (reach := reach_of_training(prepared, first, fitted, config)) is not None:
@@ -132,21 +141,27 @@ def train(
             division = divisions[unit.number]
             # Validation patients who are fitted on differ between the re-divisions.
             own = (
-                fitted if unit.number == 0 or config.recipe == "paper" else fit_on_training(prepared, division, config)
+                fitted
+                if unit.number == 0 or config.recipe == "paper"
+                else fit_on_training(prepared, division, config, repeats)
             )
-            tasks[unit.title] = UnitTraining(unit, prepared, division, own, config, hardware.of_each(), pretrained)
+            tasks[unit.title] = UnitTraining(
+                unit, prepared, division, own, config, hardware.of_each(), pretrained, repeats
+            )
     if hardware.side_by_side > 1:
         run_side_by_side(tasks, hardware.side_by_side, observer)
     else:
         for task in tasks.values():
             task(observer)
-    summary = summarise(prepared, divisions, fitted, out, config, untrained)
+    summary = summarise(prepared, divisions, fitted, out, config, untrained, repeats)
     if first_process():
         write_atomically(out / SUMMARY_FILE, (json.dumps(summary, indent=1, sort_keys=True) + "\n").encode("utf-8"))
     return summary
 
 
-def fit_on_training(prepared: PreparedCohort, division: Division, config: TrainingConfig) -> FittedPreprocessing:
+def fit_on_training(
+    prepared: PreparedCohort, division: Division, config: TrainingConfig, repeats: RepeatedFeatures | None = None
+) -> FittedPreprocessing:
     """Fit what comes before the network on the patients that are fitted on alone (`division.fitted_on`).
 
     Parameters
@@ -156,7 +171,9 @@ def fit_on_training(prepared: PreparedCohort, division: Division, config: Traini
     division
         Who is where.
     config
-        Recipe, significance and correction of the selection.
+        Recipe, significance, correction and filters of the selection.
+    repeats
+        Features measured again; those of training patients alone count.
 
     Returns
     -------
@@ -176,6 +193,7 @@ def fit_on_training(prepared: PreparedCohort, division: Division, config: Traini
             training.smoking_graded,
             alpha=config.alpha,
             correction=config.correction,
+            filters=filters_of(config, repeats, training),
         )
     except ValueError as error:
         raise TrainingError(f"the training patients cannot be fitted: {error}") from error
@@ -294,6 +312,8 @@ class UnitTraining:
         The cohort, who is where, and what was fitted on the training patients.
     config, hardware, pretrained
         As of `train`.
+    repeats
+        Features measured again, or None.
     """
 
     unit: Unit
@@ -303,6 +323,7 @@ class UnitTraining:
     config: TrainingConfig
     hardware: Hardware
     pretrained: Path | None
+    repeats: RepeatedFeatures | None = None
 
     def __call__(self, observer: Observer) -> None:
         """Train the network, or continue."""
@@ -340,7 +361,7 @@ class UnitTraining:
         chosen = fitted_on(self.division, self.config)
         patients = self.prepared.subset(chosen)
         seed = int(np.random.SeedSequence([self.config.seed, 12, self.unit.number]).generate_state(1)[0])
-        found = fit_linear_layer(network, patients, self.fitted, self.config, seed)
+        found = fit_linear_layer(network, patients, self.fitted, self.config, seed, repeats=self.repeats)
         difference, scored = self._scored(network, observer)
         scored[OUT_OF_FOLD] = np.nan
         scored.loc[chosen, OUT_OF_FOLD] = found.out_of_fold

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from pdl1es.atomic import write_atomically
 from training.cohort.prepared import PreparedCohort, parquet_bytes
+from training.controls.repeated_features import RepeatedFeatures
 from training.fit import imputation_difference, select_features
 from training.preprocessing import FittedPreprocessing
 from training.scoring.predictions import judged
 from training.statistics.discrimination import auc
 from training.train.config import TrainingConfig
 from training.train.division import DIVIDED, Division, fitted_on
+from training.train.filters import filter_document, filters_of
 from training.train.label_free import FittedLayer
 from training.train.run_folder import NETWORK_FILE, PREDICTIONS_FILE, REDIVISIONS, Unit, units
 from training.train.stages import TrainedNetwork, first_process
@@ -33,6 +35,7 @@ def summarise(
     out: Path,
     config: TrainingConfig,
     untrained: dict[str, str],
+    repeats: RepeatedFeatures | None = None,
 ) -> dict[str, Any]:
     """Gather the networks' predictions in one table per division, and everything else in one document.
 
@@ -50,6 +53,8 @@ def summarise(
         What was trained.
     untrained
         Models that could not be trained, with the reason.
+    repeats
+        Features measured again, or None.
 
     Returns
     -------
@@ -57,7 +62,11 @@ def summarise(
         The whole run, ready for JSON.
     """
     training = prepared.subset(fitted_on(divisions[0], config))
-    selection = select_features(training.radiomics, training.labels, alpha=config.alpha, correction=config.correction)
+    filters = filters_of(config, repeats, training)
+    selection = select_features(
+        training.radiomics, training.labels, alpha=config.alpha, correction=config.correction, filters=filters
+    )
+    filtered = filter_document(config, filters, selection, repeats)
     networks: dict[int, dict[str, Any]] = {number: {} for number in divisions}
     tables: dict[int, list[pd.DataFrame]] = {number: [] for number in divisions}
     for unit in units(out, config):
@@ -88,6 +97,7 @@ def summarise(
             "incomplete_features": len(selection.incomplete),
             "alpha": config.alpha,
             "correction": config.correction,
+            **({"filters": filtered} if filtered else {}),
             "smoker_grade": fitted.smoker_grade,
             "profiles": len(fitted.profiles.counts),
             "patients_in_profiles": int(fitted.profiles.counts.sum()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +25,7 @@ TOLD_BY_LINE = 5
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quick() -> None:
+def _quick() -> Iterator[None]:
     """Fewer penalties and trees: what is tested does not depend on them."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(baselines, "LARGEST_PENALTIES", (0.7, 0.4, 0.2))
@@ -112,7 +113,7 @@ def test_they_stand_beside_the_comparators_with_delongs_test_against_the_model(f
 
 def test_the_clinical_baseline_is_plain_logistic_regression(prepared: PreparedCohort, found: ScoredCohort) -> None:
     """Of patients without a missing value its coefficients are those of an unpenalised fit on the raw codes."""
-    complete = prepared.subset(~np.isnan(prepared.clinical).any(axis=1))
+    complete = prepared.subset(np.flatnonzero(np.isfinite(prepared.clinical).all(axis=1)))
     alone = with_baselines(scored(complete), complete)
     train = (complete.cases["split"] == "train").to_numpy()
     plain = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10000, solver="newton-cholesky")
@@ -165,9 +166,8 @@ def test_a_cohort_that_nothing_was_fitted_on_has_no_baseline_and_says_why(prepar
 
 
 def test_too_few_patients_of_a_class_are_told(prepared: PreparedCohort) -> None:
-    few = prepared.subset(
-        np.flatnonzero(prepared.labels == 0)[:30].tolist() + np.flatnonzero(prepared.labels == 1)[:3].tolist()
-    )
+    chosen = [np.flatnonzero(prepared.labels == label)[:count] for label, count in ((0, 30), (1, 3))]
+    few = prepared.subset(np.concatenate(chosen))
     found = with_baselines(scored(few), few)
     reason = found.baselines[LASSO]
     assert isinstance(reason, NotEstimable)
