@@ -36,6 +36,7 @@ from training.errors import FailedError
 from training.export import model_digest
 from training.expression.baselines import with_baselines
 from training.expression.results import Evaluation
+from training.expression.scanners import with_scanner_differences
 from training.known_truth.gates import true_hazard_gates
 from training.pretrain.run import PRETRAINING_FILE, pretrain
 from training.pretrain.run import WEIGHTS_FILE as PRETRAINED_WEIGHTS
@@ -436,6 +437,7 @@ class Reproduction:
             controls: dict[str, PreparedCohort] = {name: PreparedCohort.load(self._control(name)) for name in CONTROLS}
             table = run_predictions(self.folder / RUN, controls, self._progress, self.folder / CUT_OFFS / SCORES)
             scored = with_baselines(scored_cohort(prepared, table, tuple(controls)), prepared, progress=self._progress)
+            scored = with_scanner_differences(scored, prepared)
             options = AnalysisOptions(
                 prognosis=PrognosisSettings(permutations=self.settings.permutations),
                 model=model_digest(self.folder / RUN / NETWORKS / SIGNATURE),

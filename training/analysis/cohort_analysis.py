@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pdl1es.model.fusion import FusionModel
 from pdl1es.model.metadata import CutOff
@@ -129,6 +129,8 @@ def analyse_cohort(
         baselines=scored.baselines,
         clinical=scored.imputed,
     )
+    if isinstance(evaluation, Evaluation):
+        evaluation = replace(evaluation, scanners=scored.scanners)
     followed: FollowedCohort | NotEstimable = NotEstimable("it was not asked for")
     if progression:
         risks = {

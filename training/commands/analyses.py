@@ -123,6 +123,7 @@ def report_of(
     from training.expression.baselines import with_baselines
     from training.expression.nested import nested_cross_validation
     from training.expression.results import Evaluation, EvaluationSettings
+    from training.expression.scanners import with_scanner_differences
     from training.known_truth.gates import true_hazard_gates, truth_of
     from training.progression.results import PrognosisSettings
     from training.reporting.analysis_report import figures_of, write_analysis
@@ -138,6 +139,8 @@ def report_of(
             loaded, scored, provenance = _scored(title, cohort, inputs, told)
             if expression is not None and inputs.baselines:
                 scored = with_baselines(scored, cohort, seed=expression.seed, progress=told)
+            if expression is not None:
+                scored = with_scanner_differences(scored, cohort)
             if loaded is None:
                 options = AnalysisOptions(*settings, model=None if run is None else run_digest(run))
             else:

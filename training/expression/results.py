@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from training.expression.nested import NestedCrossValidation
+from training.scoring.scanner_differences import ScannerDifferences
 from training.scoring.scored_cohort import BaselineFit
 from training.statistics.added_value import AddedValue
 from training.statistics.arrays import Estimate
@@ -232,6 +233,8 @@ class Evaluation:
         Repeated nested cross-validation; None where it was not asked for.
     baselines
         What was chosen for each baseline, or why there is none; empty where none was asked for.
+    scanners
+        How far features differ between scanners, before and after ComBat; None where it was not looked at.
     """
 
     operating_point: YoudenCutOff | NotEstimable
@@ -250,3 +253,4 @@ class Evaluation:
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
     nested: NestedCrossValidation | NotEstimable | None = None
     baselines: Mapping[str, BaselineFit | NotEstimable] = field(default_factory=dict)
+    scanners: ScannerDifferences | NotEstimable | None = None

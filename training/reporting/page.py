@@ -20,6 +20,7 @@ from training.reporting.known_truth_tables import gate_table, shortfall_tables
 from training.reporting.paper import not_in_this_report, rows_of
 from training.reporting.progression_performance import performance_tables
 from training.reporting.progression_tables import progression_tables
+from training.reporting.scanner_tables import scanner_tables
 from training.reporting.tables import Table, without_rows
 from training.statistics.estimability import NotEstimable
 from training.statistics.wording import interval, number, said
@@ -69,6 +70,7 @@ def _sections(content: ReportContent) -> dict[str, Any]:
         "expression": expression_tables(evaluation) if evaluation else None,
         "trust": expression_performance_tables(evaluation) if evaluation else None,
         "at_times": performance_tables(prognosis) if prognosis else None,
+        "scanners": scanner_tables(evaluation.scanners) if evaluation and evaluation.scanners else None,
         "progression": progression_tables(prognosis) if prognosis else None,
         "retest": _retest(content.retest) if content.retest else None,
         "attention": _attention(content.attention) if content.attention else None,

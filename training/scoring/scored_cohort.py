@@ -24,6 +24,7 @@ from training.scoring.predictions import (
     judged,
     predictions_of,
 )
+from training.scoring.scanner_differences import ScannerDifferences
 from training.scoring.volume import volume_alone
 from training.statistics.estimability import NotEstimable, estimated
 
@@ -78,6 +79,8 @@ class ScoredCohort:
         Whether the scores of the training and validation patients are out-of-fold: by models fitted without them.
     baselines
         What was chosen for each baseline whose scores were added, or why there is none; empty where none was asked for.
+    scanners
+        How far features differ between scanners; None where it was not looked at.
     """
 
     cases: pd.DataFrame
@@ -90,6 +93,7 @@ class ScoredCohort:
     truth: pd.DataFrame | None = None
     cross_fitted: bool = False
     baselines: Mapping[str, BaselineFit | NotEstimable] = field(default_factory=dict)
+    scanners: ScannerDifferences | NotEstimable | None = None
 
     @property
     def signature(self) -> NDArray[np.float64]:
