@@ -46,6 +46,8 @@ _SHORTEST_UID: Final = 9
 _DICOM_ROOT: Final = "1.2.840.10008."
 """Under it lie the UIDs that the standard defines: SOP classes and transfer syntaxes, which name no object."""
 _ABOUT: Final[ContextVar[StudyKey | None]] = ContextVar("about", default=None)
+_QUOTES: Final = "pynetdicom"
+"""A library that quotes what a peer sent, in errors too; what came of an association the gateway says in its own words."""
 
 
 class StudyHash:
@@ -176,7 +178,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname,
             "process": self._process,
             "logger": record.name,
-            "message": without_uids(record.getMessage(), self._hash),
+            "message": without_uids(_message(record), self._hash),
         }
         study = getattr(record, "study", None) or _ABOUT.get()
         if self._hash is not None and isinstance(study, StudyKey):
@@ -188,6 +190,19 @@ class JsonLines(logging.Formatter):
                 for frame in traceback.extract_tb(record.exc_info[2])
             ]
         return json.dumps(line, ensure_ascii=True)
+
+
+def _is_quoting(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] == _QUOTES
+
+
+def _message(record: logging.LogRecord) -> str:
+    return f"an error within {_QUOTES}" if _is_quoting(record) else record.getMessage()
+
+
+def _is_told(record: logging.LogRecord) -> bool:
+    """Tell whether a line is written: of the library that quotes, for an exception alone, which is nobody else's to tell."""
+    return not _is_quoting(record) or bool(record.exc_info)
 
 
 def log_as_json(process: str, level: str, study_hash: StudyHash | None, stream: TextIO | None = None) -> None:
@@ -206,6 +221,7 @@ def log_as_json(process: str, level: str, study_hash: StudyHash | None, stream: 
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines(process, study_hash))
+    handler.addFilter(_is_told)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
     for name, least in _LIBRARIES.items():

@@ -76,10 +76,10 @@ def identity_of(found: Sequence[Dataset], study_instance_uid: str) -> CurrentIde
     if not identities:
         return None
     if len(identities) > 1:
-        raise PeerError(PeerFailure.BAD_ANSWER, f"the archive has study {study_instance_uid} several times")
+        raise PeerError(PeerFailure.BAD_ANSWER, "the archive has the study several times")
     (values,) = identities
     if not values[0]:
-        raise PeerError(PeerFailure.BAD_ANSWER, f"the archive does not say whose study {study_instance_uid} is")
+        raise PeerError(PeerFailure.BAD_ANSWER, "the archive does not say whose study it is")
     return CurrentIdentity(*values)
 
 

@@ -131,7 +131,9 @@ class Fetcher:
                     break
             else:
                 error = "no archive has the study"
-        except (PeerError, NotStorableError, StoreUnavailableError, Refusal) as failure:
+        except Refusal as refusal:
+            error = f"{refusal.code.name}: what was fetched is refused"  # its own words name UIDs, and this is logged
+        except (PeerError, NotStorableError, StoreUnavailableError) as failure:
             error = str(failure)
         finally:
             self._in_flight.release(holder)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import requests
 from sqlalchemy import BigInteger, Column, Engine, String, Table, select
@@ -76,29 +77,29 @@ class OrthancChanges:
         with self._session() as session:
             last = self._known()
             if last is None:
-                last = self._json(session, "/changes?last")["Last"] if self._settings.from_now else 0
-                self._remember(int(last))
-            page = self._json(session, f"/changes?since={int(last)}&limit={PAGE}")
-            for change in page["Changes"]:
-                if change.get("ChangeType") == "NewInstance":
-                    self._fetch(session, str(change["ID"]))
-            done = bool(page["Done"])
-            if page["Changes"]:
-                self._remember(int(page["Last"]))
-            elif done and int(self._json(session, "/changes?last")["Last"]) < int(last):
+                last = self._page(session, "last").last if self._settings.from_now else 0
+                self._remember(last)
+            page = self._page(session, f"since={last}&limit={PAGE}")
+            if (page.last <= last) if page.is_any else not page.done:
+                raise PeerError(
+                    PeerFailure.BAD_ANSWER, "the changes of Orthanc do not go on"
+                )  # it would be asked for ever
+            for instance in page.instances:
+                self._fetch(session, instance)
+            if page.is_any:
+                self._remember(page.last)
+            elif self._page(session, "last").last < last:
                 LOG.warning(
                     "source %s: Orthanc counts from the beginning again; all of it is looked at", self._settings.name
                 )
                 self._remember(0)
                 return True
-        if done:
+        if page.done:
             self._in_flight.release(self._holder)
-        return not done
+        return not page.done
 
     def _fetch(self, session: requests.Session, identifier: str) -> None:
         address = f"/instances/{identifier}"
-        if not identifier.replace("-", "").isalnum():
-            raise PeerError(PeerFailure.BAD_ANSWER, "a change of Orthanc names no instance")
         kind = self._get(session, f"{address}/metadata/SopClassUid")
         if kind is not None and kind.text.strip() not in self._classes:
             return
@@ -134,16 +135,13 @@ class OrthancChanges:
             raise status_error("a request to Orthanc", answer.status_code)
         return answer
 
-    def _json(self, session: requests.Session, address: str) -> dict[str, Any]:
-        answer = self._get(session, address)
+    def _page(self, session: requests.Session, query: str) -> _Page:
+        """Ask for changes."""
+        answer = self._get(session, f"/changes?{query}")
         try:
-            found = answer.json() if answer is not None else None
-        except ValueError:
-            found = None
-        wanted = {"Last"} if address.endswith("?last") else {"Last", "Changes", "Done"}
-        if not isinstance(found, dict) or not wanted <= found.keys():
-            raise PeerError(PeerFailure.BAD_ANSWER, "the answer about changes is not Orthanc's")
-        return found
+            return _Page.of(answer.json() if answer is not None else None)
+        except (ValueError, RecursionError):
+            raise PeerError(PeerFailure.BAD_ANSWER, "the answer about changes is not Orthanc's") from None
 
     def _known(self) -> int | None:
         table, settings = ORTHANC_CHANGES, self._settings
@@ -159,6 +157,37 @@ class OrthancChanges:
                 insert.on_conflict_do_update(index_elements=["source", "url"], set_={"last": insert.excluded.last}),
                 values,
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """An answer about changes: the number of its last one, whether more follow, whether it has any, and the new instances."""
+
+    last: int
+    done: bool
+    is_any: bool
+    instances: tuple[str, ...]
+
+    @classmethod
+    def of(cls, said: object) -> _Page:
+        """Read what Orthanc said; a ValueError where it is something else."""
+        match said:
+            case {"Last": int(last), "Done": bool(done), "Changes": list(changes)} if 0 <= last < 2**63:
+                found = [_new_instance(change) for change in changes]
+                return cls(last, done, bool(changes), tuple(one for one in found if one))
+        raise ValueError("it is no page of changes")
+
+
+def _new_instance(change: object) -> str:
+    """Return the instance that a change says is new; empty where it says something else."""
+    match change:
+        case {"ChangeType": "NewInstance", "ID": str(instance)} if (
+            instance.replace("-", "").isalnum() and instance.isascii()
+        ):
+            return instance
+        case {"ChangeType": str(kind)} if kind != "NewInstance":
+            return ""
+    raise ValueError("it is no change")
 
 
 class _Stream(io.RawIOBase):

@@ -74,6 +74,13 @@ class PollingSource:
             except OSError as error:
                 self._failed(error.strerror or type(error).__name__)
                 failures += 1
+            except Exception as error:
+                # A defect with one object does not end the source: nobody would notice that it has.
+                reason = f"a defect ({type(error).__name__})"
+                if reason != self.last_error:
+                    LOG.exception("source %s failed", self._name)
+                self.last_error = reason
+                failures += 1
             if failures:
                 wait = min(self._poll_seconds * 2 ** min(failures, 10), LONGEST_WAIT_SECONDS)
             self._stopped.wait(wait)

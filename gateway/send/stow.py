@@ -119,8 +119,7 @@ class StowDestination:
                     one.series_instance_uid,
                     search_filters={"SOPInstanceUID": one.sop_instance_uid},
                 )
-                uids = [str(value) for item in found for value in item["00080018"]["Value"]]
-            if one.sop_instance_uid not in uids:
+            if one.sop_instance_uid not in _found_uids(found):
                 return Confirmation(False, "query", PeerFailure.NOT_FOUND)
         return Confirmation(True, "query")
 
@@ -181,21 +180,30 @@ def require_stored(answer: requests.Response, objects: tuple[Outgoing, ...]) -> 
     try:
         stored = {_uid(item): item for item in _items(said, REFERENCED)}
         failed = {_uid(item): _reason(item, REASON) for item in _items(said, FAILED)}
+        warnings = {uid: _reason(item, WARNING) for uid, item in stored.items()}
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise PeerError(PeerFailure.BAD_ANSWER, "STOW-RS: the answer is no DICOM JSON") from error
     notes = []
-    for one in objects:
-        uid = one.sop_instance_uid
+    for number, one in enumerate(objects, start=1):
+        uid, which = one.sop_instance_uid, f"STOW-RS of object {number} of {len(objects)}"
         if uid in failed and failed[uid] != DUPLICATE_SOP_INSTANCE:
             failure = PeerFailure.BUSY if failed[uid] & 0xFF00 == 0xA700 else PeerFailure.REFUSED
-            raise PeerError(failure, f"STOW-RS of {uid}: failure reason 0x{failed[uid]:04X}")
+            raise PeerError(failure, f"{which}: failure reason 0x{failed[uid]:04X}")
         if uid in failed:
             notes.append(f"{uid}: the peer had it already")
         elif uid not in stored and answer.status_code != HTTPStatus.OK:
-            raise PeerError(PeerFailure.REFUSED, f"STOW-RS of {uid}: HTTP {answer.status_code}")
-        elif warning := _reason(stored.get(uid, {}), WARNING):
+            raise PeerError(PeerFailure.REFUSED, f"{which}: HTTP {answer.status_code}")
+        elif warning := warnings.get(uid, 0):
             notes.append(f"{uid}: warning reason 0x{warning:04X}")
     return tuple(notes)
+
+
+def _found_uids(found: list[dict[str, Any]]) -> set[str]:
+    """Return the SOP Instance UIDs that the answer to a query names."""
+    try:
+        return {str(value) for item in found for value in item["00080018"]["Value"]}
+    except (KeyError, TypeError) as error:
+        raise PeerError(PeerFailure.BAD_ANSWER, "QIDO-RS: the answer is no DICOM JSON") from error
 
 
 def _items(said: dict[str, Any], tag: str) -> list[dict[str, Any]]:

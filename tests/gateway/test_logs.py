@@ -44,7 +44,7 @@ def test_a_study_stands_in_the_log_by_its_hash_alone(stream: StringIO) -> None:
 @pytest.mark.parametrize("uid", ["2.25.1234567890123456789", "1.2.840.113619.2.55.3", "1.3.6.1.4.1.14519.5.2.1"])
 @pytest.mark.parametrize("around", ["UID {}; absent", "{}", "'{}'.", "object_{}.dcm", "/studies/{}/x", "uid={},"])
 def test_a_uid_in_any_message_is_replaced_by_its_hash(stream: StringIO, uid: str, around: str) -> None:
-    logging.getLogger("pynetdicom").error(around.format(uid))
+    logging.getLogger("dbos").error(around.format(uid))
     (line,) = lines(stream)
     assert line["message"] == around.format("#" + StudyHash(b"k" * 32).of_uid(uid))
 
@@ -90,6 +90,21 @@ def test_an_exception_is_told_by_kind_and_place_and_never_by_its_text(stream: St
 def test_a_library_says_nothing_below_a_warning(stream: StringIO, library: str) -> None:
     logging.getLogger(library).info("INSERT INTO studies VALUES ('Doe')")
     assert stream.getvalue() == ""
+
+
+def test_what_pynetdicom_quotes_of_a_peer_is_not_logged_and_its_exceptions_are_one_line(stream: StringIO) -> None:
+    library = logging.getLogger("pynetdicom.assoc")
+    library.error("Association request failed: 'DOE_JANE' at 10.1.2.3")
+    try:
+        raise ValueError("Invalid value for VR UI: '1.2.3.Doe'")
+    except ValueError as error:
+        library.error("Exception in the handler bound to 'evt.EVT_C_STORE'")
+        library.exception(error)
+    (line,) = lines(stream)
+    assert line["message"] == "an error within pynetdicom"
+    assert line["error"] == "ValueError"
+    assert line["places"]
+    assert "Doe" not in stream.getvalue()
 
 
 def test_a_warning_that_quotes_a_value_is_not_logged(stream: StringIO) -> None:

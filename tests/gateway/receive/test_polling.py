@@ -40,6 +40,26 @@ def test_a_failure_is_told_and_the_next_look_takes_up_again(failure: Exception) 
     assert source.last_error == ""
 
 
+def test_a_defect_is_told_once_with_its_place_and_does_not_end_the_source(caplog: pytest.LogCaptureFixture) -> None:
+    looks: list[str] = []
+    done = threading.Event()
+
+    def look() -> bool:
+        looks.append(source.last_error)
+        if len(looks) < 4:
+            raise KeyError("a value of the patient's")
+        done.set()
+        return False
+
+    source = PollingSource("orthanc", look, poll_seconds=0.001)
+    with source:
+        assert done.wait(30)
+    assert looks[1:] == ["a defect (KeyError)"] * 3
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert source.last_error == ""
+
+
 def test_what_is_waiting_is_taken_without_a_pause() -> None:
     left = [True] * 50
     done = threading.Event()
