@@ -169,7 +169,7 @@ def _net_benefit(evaluation: Evaluation) -> Table:
 
 def _nested(found: NestedCrossValidation | NotEstimable | None) -> str:
     if found is None:
-        return "Not asked for: `--nested REPEATS` gives it."
+        return "Not asked for; see `--nested REPEATS`."
     if isinstance(found, NotEstimable):
         return said(found, str)
     slopes = [each.slope.value for each in found.calibrations if not isinstance(each, NotEstimable)]

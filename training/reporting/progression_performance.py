@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from training.progression.analyse import NO_SCORE
 from training.progression.performance import ProgressionPerformance, RiskPerformance
 from training.progression.results import Grouping, Prognosis
 from training.reporting.added_value_table import added_value_table
-from training.reporting.tables import Table
+from training.reporting.tables import Table, without_rows
 from training.statistics.arrays import Estimate
 from training.statistics.decision_at_time import DecisionAtTime
 from training.statistics.estimability import NotEstimable
@@ -56,7 +57,7 @@ def performance_tables(prognosis: Prognosis) -> ProgressionPerformanceTables:
     found = prognosis.performance
     return ProgressionPerformanceTables(
         horizons=" and ".join(f"{at:g}" for at in found.horizons),
-        models=_models(found),
+        models=without_rows(_models(found), NO_SCORE),
         added=added_value_table(found.added, "c_index", "C-index"),
         sample_size=said(found.sample_size, lambda size: _needed(size, prognosis.n, found.horizons[-1])),
         groups=_groups(found),
