@@ -18,7 +18,7 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -112,28 +112,6 @@ class OutageRun(FaultRun):
             return "0xA700 and not ready while they were gone; then by itself"
 
         self._row("database gone (SQLite)", happen, [ct])
-
-    def server_stopped(self, stop: Callable[[], None], start: Callable[[], None]) -> None:
-        """The database's server is stopped while objects come, and started again.
-
-        Parameters
-        ----------
-        stop, start
-            The server.
-        """
-        ((ct, contour),) = self.copies(1)
-
-        def happen() -> str:
-            self.site.send(ct[:3])
-            stop()
-            until(lambda: self.site.gateway.health("ready")[0] == 503, PATIENCE_S)
-            until(lambda: self.site.offer(ct[3]) == OUT_OF_RESOURCES, PATIENCE_S)
-            start()
-            self.site.send([*ct[3:], *contour])
-            until(lambda: self.site.gateway.health("ready")[0] == 200, PATIENCE_S)
-            return "0xA700 and not ready while it was stopped; then by itself"
-
-        self._row("database stopped (PostgreSQL)", happen, [ct])
 
     def clock_steps_back(self, offset: Path) -> None:
         """The clock steps back while one study waits for its contour and another one's delivery waits for the PACS.
