@@ -28,7 +28,7 @@ from training.reporting.cohort_figures import flow_chart_of
 from training.reproduction_settings import ReproductionSettings, full_settings, small_settings
 from training.scoring import cohort_scores
 from training.scoring.cohort_scores import score_models
-from training.scoring.predictions import PredictionsError
+from training.scoring.predictions import BASELINES, PredictionsError
 from training.scoring.scored_cohort import ScoredCohort, scored_cohort
 from training.train.config import PAPER_STAGES, Hardware, Stage, TrainingConfig
 from training.train.run import train
@@ -90,7 +90,7 @@ def test_any_exported_model_is_evaluated_on_any_prepared_cohort(folder: Path, ev
     assert document["evaluation"]["cut_off"] == 0.5
     assert document["evaluation"]["cut_off_source"] == "the exported model's own"
     models = document["evaluation"]["cohorts"]["Test"]["models"]
-    assert set(models) == {"PD-L1ES", "disturbed", "volume"}
+    assert set(models) == {"PD-L1ES", "disturbed", "volume", *BASELINES}
     assert document["prognosis"] is None
     assert document["warning"] is None  # the cohort has no known truth
     assert (evaluated / "figures" / "supplement-1-flow-chart.svg").is_file()
