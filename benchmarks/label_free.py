@@ -30,6 +30,7 @@ from training.fit import coded_clinical, fit_preprocessing
 from training.known_truth.expected import expected_auc
 from training.known_truth.shortfall import FACTOR_OF
 from training.scoring.cohort_scores import score_models
+from training.scoring.predictions import SIGNATURE
 from training.statistics.discrimination import auc, compare_paired
 from training.train.config import PARTS, ModelName, TrainingConfig
 from training.train.label_free import deep_features, fit_linear_layer
@@ -168,7 +169,7 @@ def main() -> int:
     said("|---|---|---|---|---|---|---|---|")
     said(f"| Bayes | {_areas(cohorts, truth['bayes_logit'].to_numpy())} | | | |")
     if arguments.model is not None:
-        table = score_models(further, {"model": FusionModel.load(arguments.model, threads=1)})
+        table = score_models(further, {SIGNATURE: FusionModel.load(arguments.model, threads=1)})
         shipped = table.set_index("case_id")["logit"].loc[list(further.case_ids)].to_numpy(dtype=np.float64)
         said(f"| {arguments.model.name}, as it ships | {_areas(cohorts, shipped)} | | | |")
     curve: list[str] = []
