@@ -15,6 +15,8 @@ from gateway.clock import utc_now
 from gateway.objects.index import ObjectIndex
 from gateway.records import StudyKey
 from tests.e2e.gateway_site import GatewaySite, predecessors, running_site, study_uid
+from tests.e2e.viewer import BROWSER_FLAGS, WAIT, served_viewer, viewer_files
+from tests.e2e.written_reports import lines, one_line, shown_value
 from tests.gateway.processes.served import copy_with_other_uids, parts_of, until
 
 if TYPE_CHECKING:
@@ -108,3 +110,36 @@ def test_a_patients_study_comes_back_with_its_report(
     site.pacs.store(require_tool("storescu"), [contour])
     wait_for_reports(site, study, 1)
     assert site.audit([study]) == ({study: "report"}, [])
+
+
+def test_the_viewer_shows_the_report_that_came_from_the_gateway(
+    site: GatewaySite,
+    phantom_study: PhantomStudy,
+    require_tool: RequireTool,
+    repository: Path,
+    artefacts: Path,
+    tmp_path: Path,
+) -> None:
+    """OHIF, beside the Orthanc that routed the study: every number, code and text of the report is on the screen."""
+    from playwright.sync_api import sync_playwright
+
+    chromium, files = require_tool("chromium"), viewer_files(require_tool("npm"), repository)
+    ct, contour = parts_of(copy_with_other_uids(phantom_study.folder, tmp_path / "study", 3))
+    study = study_uid(ct)
+    site.pacs.store(require_tool("storescu"), [*ct, *contour])
+    wait_for_reports(site, study, 1)
+    report = site.dataset(site.current_reports(study)[0])
+    with served_viewer(files, site.pacs) as address, sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=list(BROWSER_FLAGS))
+        page = browser.new_page(viewport={"width": 1600, "height": 1000})
+        page.goto(f"{address}/viewer?StudyInstanceUIDs={study}", timeout=WAIT)
+        page.get_by_text("Skip all").click(timeout=WAIT)
+        page.get_by_text("W:", exact=True).first.wait_for(timeout=WAIT)
+        page.get_by_text(report.SeriesDescription, exact=True).first.dblclick(timeout=WAIT)
+        page.get_by_text("Oncology Measurement Report").first.wait_for(timeout=WAIT)
+        page.wait_for_timeout(500)
+        page.screenshot(path=artefacts / "report_of_gateway_in_viewer.png")
+        seen = one_line(page.inner_text("body"))
+        browser.close()
+    assert "went wrong" not in seen
+    assert [line for line in lines(report) if f"{line.label}: {one_line(shown_value(line))}" not in seen] == []

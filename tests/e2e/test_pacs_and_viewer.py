@@ -15,15 +15,13 @@ from pydicom.dataset import Dataset
 
 from pdl1es.report import wording
 from tests.e2e.pacs import Pacs, is_listening, running_pacs
-from tests.e2e.viewer import BROWSER_FLAGS
-from tests.e2e.written_reports import Line, Written, lines, one_line
+from tests.e2e.viewer import BROWSER_FLAGS, WAIT
+from tests.e2e.written_reports import Written, lines, one_line, shown_value
 
 RequireTool = Callable[[str], str]
 README_PICTURE = {"x": 286, "y": 50, "width": 1276, "height": 945}
 """The viewport without the viewer's own bars: ``docs/images/report.png`` is this artefact; ``picture.png`` and ``page.png``
 beside it are further ones."""
-WAIT = 45_000
-"""Milliseconds that the viewer may take for one view on a slow machine."""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +50,7 @@ def browser(require_tool: RequireTool) -> Iterator[Any]:
 def page(browser: Any, viewer: str, stored: str) -> Any:
     """The study, opened in the viewer."""
     opened = browser.new_page(viewport={"width": 1600, "height": 1000})
-    opened.goto(f"{viewer}/viewer?StudyInstanceUIDs={stored}")
+    opened.goto(f"{viewer}/viewer?StudyInstanceUIDs={stored}", timeout=WAIT)
     opened.get_by_text("Skip all").click(timeout=WAIT)
     # The CT is on the screen when its window is: another view opened earlier makes the viewer stumble.
     opened.get_by_text("W:", exact=True).first.wait_for(timeout=WAIT)
@@ -68,13 +66,6 @@ def seen(page: Any, report: Dataset, artefacts: Path) -> str:
     page.screenshot(path=artefacts / "report_in_viewer.png")
     page.screenshot(path=artefacts / "report.png", clip=README_PICTURE)
     return one_line(page.inner_text("body"))
-
-
-def value(line: Line) -> str:
-    """A line's value as the viewer shows it, which drops a number's plus and its last zeros."""
-    if line.kind != "NUM":
-        return line.value
-    return f"{float(line.value):g} {line.unit}"
 
 
 def test_the_study_comes_back_whole_from_both_services(stored: str, pacs: Pacs, written: Written) -> None:
@@ -138,7 +129,7 @@ def test_the_viewer_shows_every_warning_and_limit(seen: str, written: Written) -
 
 
 def test_the_viewer_shows_every_number_code_and_text_with_its_label(seen: str, report: Dataset) -> None:
-    missing = [line for line in lines(report) if f"{line.label}: {one_line(value(line))}" not in seen]
+    missing = [line for line in lines(report) if f"{line.label}: {one_line(shown_value(line))}" not in seen]
     assert missing == []
 
 

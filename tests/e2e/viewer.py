@@ -39,6 +39,8 @@ BROWSER_FLAGS = (
     "--ignore-gpu-blocklist",
 )
 """WebGL without a graphics card."""
+WAIT = 120_000
+"""Milliseconds that the viewer may take for one view on a slow machine."""
 
 
 def viewer_files(npm: str, repository: Path) -> Path:

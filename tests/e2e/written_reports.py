@@ -64,3 +64,10 @@ def lines(node: Dataset) -> Iterator[Line]:
 def one_line(text: str) -> str:
     """Text with every run of blanks and line ends as one blank."""
     return re.sub(r"\s+", " ", text).strip()
+
+
+def shown_value(line: Line) -> str:
+    """A line's value as the viewer shows it, which drops a number's plus and its last zeros."""
+    if line.kind != "NUM":
+        return line.value
+    return f"{float(line.value):g} {line.unit}"
