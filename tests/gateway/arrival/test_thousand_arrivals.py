@@ -44,6 +44,12 @@ class RunAtOnce:
     def statuses(self, notes: Iterable[RunNote]) -> dict[str, str]:
         return {}
 
+    def resume(self, note: RunNote) -> None:
+        raise AssertionError("a run that has ended is not resumed")
+
+    def hasten(self, note: RunNote) -> None:
+        raise AssertionError("a run that has ended does not wait")
+
 
 def dealt(studies: tuple[Made, ...], chance: random.Random) -> list[tuple[bytes, str]]:
     """Every object with its association, in the order of arrival.
@@ -80,6 +86,7 @@ def test_a_thousand_shuffled_arrivals_are_run_neither_early_nor_twice(tmp_path: 
                 header_of=lambda study: StudyHeader(),
                 ledger=ledger,
                 queue=queue,
+                executing=lambda note: False,
                 clinical=ClinicalWatch(engine, tmp_path / "clinical", ClinicalTableRules()),
                 rules=RunRules(),
                 model_sha256="m",
