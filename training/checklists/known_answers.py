@@ -57,15 +57,17 @@ def _selection(facts: RunFacts) -> str:
 
 
 def _stability(facts: RunFacts, most: float | None = None) -> ChecklistAnswer:
-    met = facts.removes_unstable
-    return _met(
-        met, f"unstable features are left out before the selection: {'yes' if met else 'not in this run'}", most
+    met = facts.filters.get("stability") is not None
+    where = (
+        f"kept where the lower limit of the ICC reaches {facts.filters['smallest_icc']:g}" if met else "not in this run"
     )
+    return _met(met, f"features that do not repeat are left out before the selection: {where}", most)
 
 
 def _redundancy(facts: RunFacts) -> ChecklistAnswer:
-    met = facts.removes_redundant
-    return _met(met, f"correlated features are thinned out: {'yes' if met else 'not in this run'}")
+    largest = facts.filters.get("largest_correlation")
+    where = "not in this run" if largest is None else f"rank correlation at most {largest:g}"
+    return _met(largest is not None, f"correlated features are thinned out: {where}")
 
 
 def _dimensionality(facts: RunFacts) -> ChecklistAnswer:

@@ -11,10 +11,6 @@ from typing import Any, Final
 from training.errors import UsageError
 
 SPLITS: Final = ("train", "validation", "test")
-STABILITY_SETTINGS: Final = ("stability", "stable_features")
-"""Fields of the training's configuration that filter unstable features; absent or None: no filter."""
-REDUNDANCY_SETTINGS: Final = ("redundancy", "largest_correlation")
-"""Fields that thin out correlated features, likewise."""
 
 
 class NoRunError(UsageError):
@@ -48,14 +44,10 @@ class RunFacts:
     trained: tuple[str, ...]
 
     @property
-    def removes_unstable(self) -> bool:
-        """Whether features that do not repeat were left out before the selection."""
-        return any(self.config.get(name) for name in STABILITY_SETTINGS)
-
-    @property
-    def removes_redundant(self) -> bool:
-        """Whether correlated features were thinned out."""
-        return any(self.config.get(name) for name in REDUNDANCY_SETTINGS)
+    def filters(self) -> Mapping[str, Any]:
+        """Filters of the feature selection that are on; a run without any does not name them."""
+        found: Mapping[str, Any] = self.config.get("filters") or {}
+        return found
 
     @property
     def smaller_class(self) -> int:

@@ -15,6 +15,7 @@ from training.commands.export import export
 from training.commands.perturb import perturb
 from training.commands.pretrain import pretrain
 from training.commands.prognosis import prognosis
+from training.commands.replicate import replicate
 from training.commands.report import report
 from training.commands.reproduce import reproduce
 from training.commands.retest import retest
@@ -39,6 +40,7 @@ COMMANDS = (
     report,
     controls,
     retest,
+    replicate,
     checklists,
     sample_size,
     reproduce,

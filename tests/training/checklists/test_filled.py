@@ -19,6 +19,7 @@ from training.checklists.known_answers import known_answers
 from training.checklists.run_facts import NoRunError, RunFacts, read_run_facts
 from training.checklists.tables import open_answers
 from training.commands.cli import app
+from training.train.config import FeatureFilters, TrainingConfig
 
 REPOSITORY = Path(__file__).parents[3]
 FACTS = RunFacts(
@@ -76,6 +77,18 @@ def test_a_run_without_the_clinical_model_was_not_compared_with_it() -> None:
     assert without["metrics"]["24"].met == "no"
     assert without["rqs"]["14"].points == 0
     assert known_answers(FACTS)["rqs"]["14"].points == 2
+
+
+def test_filters_of_the_selection_count_where_a_run_had_them() -> None:
+    """As `TrainingConfig` writes them; a run without filters does not name them."""
+    filters = FeatureFilters(stability="0" * 64, smallest_icc=0.75, largest_correlation=0.9)
+    config = TrainingConfig(filters=filters).model_dump(mode="json")
+    known = known_answers(replace(FACTS, config={**FACTS.config, "filters": config["filters"]}))["metrics"]
+    assert (known["14"].met, known["15"].met) == ("yes", "yes")
+    assert "reaches 0.75" in known["14"].where
+    assert "at most 0.9" in known["15"].where
+    without = known_answers(replace(FACTS, config=TrainingConfig().model_dump(mode="json")))["metrics"]
+    assert (without["14"].met, without["15"].met) == ("no", "no")
 
 
 def test_every_answer_that_contradicts_the_run_is_named() -> None:
