@@ -131,13 +131,23 @@ class ObjectIndex:
             added = [stored for stored in objects if firsts[stored.sop_instance_uid] == stored]
             return firsts, self._count(connection, added, holders)
 
-    def withdraw(self, stored: StoredObject) -> bool:
-        """Remove an object's row, and tell whether it was there: not one of another object of the same UID."""
+    def withdraw(self, stored: StoredObject) -> None:
+        """Remove an object's row: not one of another object of the same UID."""
         its = OBJECTS.c.sop_instance_uid == stored.sop_instance_uid
         with self.engine.begin() as connection:
-            removed = connection.execute(delete(OBJECTS).where(its, OBJECTS.c.path == stored.path.as_posix())).rowcount
-            others = connection.execute(select(OBJECTS.c.path).where(its)).scalars().all()
-        return bool(removed) or stored.path.as_posix() not in others
+            connection.execute(delete(OBJECTS).where(its, OBJECTS.c.path == stored.path.as_posix()))
+
+    def knows(self, path: Path) -> bool:
+        """Tell whether a file in its place, or one that was kept aside, is in the index."""
+        uid = path.name.rsplit(".", 2)[0]
+        with self._reading.connect() as connection:
+            return any(
+                connection.execute(
+                    select(table.c.path).where(table.c.sop_instance_uid == uid, table.c.path == path.as_posix())
+                ).first()
+                is not None
+                for table in (OBJECTS, CONFLICTS)
+            )
 
     def newest(self, window: timedelta) -> tuple[StoredObject, ...]:
         """Return the objects that came at most so long before the last one."""

@@ -4,7 +4,9 @@ An object is written aside (``incoming/``) and renamed to ``studies/STUDY/SOP_IN
 made to last at the same time, in three threads: one after another each would wait for a write to the disk of its own (7 ms against 2 ms,
 measured on ext4). When all three have returned the object is stored, and not before. The file's name holds the digest of its bytes, so
 that two objects that claim one UID never overwrite each other, whichever process receives them. What a crash leaves is a file without
-a row, or, after a power cut, a row without its bytes; no sender was told that these are safe. `ObjectStore.recover` sees to them.
+a row, or, after a power cut, a row without its bytes; no sender was told that these are safe. `gateway.objects.recovery` sees to them.
+
+A file is locked until it is known whether it lasts. Who receives the same object again, or removes its study, waits for that.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -29,6 +30,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.objects.errors import NotStorableError, StoreUnavailableError, unavailable
 from gateway.objects.group_commit import GroupCommit
 from gateway.objects.index import ObjectIndex
+from gateway.objects.locks import can_last, held_file, is_abandoned, lock_new_file
 from gateway.objects.outcome import Conflict, Duplicate, PutOutcome, Stored
 from gateway.objects.reception import STUDIES_FOLDER, ObjectOrigin, Reception, ReceptionStore, StoreLimits
 from gateway.objects.space import SpaceGuard
@@ -38,12 +40,11 @@ from pdl1es.dicom.file_format import data_set_start, looks_like_dicom
 from pdl1es.dicom.limits import ScanLimits
 
 _INCOMING: Final = "incoming"
-_ASIDE: Final = "aside"
+ASIDE_FOLDER: Final = "aside"
+"""Where objects lie that came under the UID of another one."""
 _CHUNK: Final = 2**20
 SYNC_THREADS: Final = 32
 """Files and folders that are synced at the same time: the file system makes one journal entry of what waits together."""
-SUSPECT: Final = timedelta(minutes=5)
-"""How far back from the newest object the digests are checked when a store is opened again: what a power cut interrupted."""
 _LONGEST_META: Final = 64 * 1024
 
 
@@ -54,22 +55,6 @@ class _Received:
     stored: StoredObject
     folders: frozenset[Path]
     holder: str
-
-
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """What was found after a crash.
-
-    Attributes
-    ----------
-    removed
-        Files that nobody was told are safe, and that are gone now.
-    unknown
-        Whole objects that the database does not know; they stay.
-    """
-
-    removed: int
-    unknown: int
 
 
 class ReadableStream(Protocol):
@@ -99,14 +84,14 @@ class ObjectStore(ReceptionStore):
         self.folder = folder
         self.limits = limits or StoreLimits()
         self.index = ObjectIndex(engine)
-        for name in (_INCOMING, STUDIES_FOLDER, _ASIDE):
+        for name in (_INCOMING, STUDIES_FOLDER, ASIDE_FOLDER):
             (folder / name).mkdir(parents=True, exist_ok=True)
         sync_folder(folder)
         self.space = SpaceGuard(folder, self.limits.reserve_bytes)
         self._incoming = folder / _INCOMING / f"{os.getpid()}-{secrets.token_hex(4)}"
         beginning = self._incoming.with_name(f".{self._incoming.name}")
         beginning.mkdir()
-        self._lock = _locked(beginning / ".lock")
+        self._lock = lock_new_file(beginning / ".lock")
         beginning.rename(self._incoming)  # nobody sees it unlocked, and takes it for abandoned
         self._full: set[str] = set()
         self._syncing = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
@@ -199,33 +184,66 @@ class ObjectStore(ReceptionStore):
     def commit(self, file: Path, descriptor: int, stored: StoredObject, holder: str) -> PutOutcome:
         """Give a file that was received whole its place, make it last, and add it to the index."""
         try:
-            folders = self._place(file, stored.path)
-            if not folders:
-                return self._again(stored, holder)
+            # Until the reception closes it: who brings the same object meanwhile waits for what becomes of this one.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            while not (folders := self._place(file, stored.path)):
+                if (outcome := self._again(file, descriptor, stored, holder)) is not None:
+                    return outcome
             synced = self._syncing.submit(os.fsync, descriptor)
         except OSError as error:
             raise unavailable(error) from error
         try:
-            outcome = self._group.submit(_Received(stored, frozenset(folders), holder))
-        except StoreUnavailableError:
-            # The file stays: it is whole, and a sender who sent the object again meanwhile may have been told that it is safe.
-            wait([synced])
-            raise
-        try:
-            synced.result()
-        except OSError as error:
-            self._withdraw(stored)
-            raise unavailable(error) from error
-        return outcome
-
-    def _again(self, stored: StoredObject, holder: str) -> PutOutcome:
-        """Store an object whose bytes are in their place already: they are made to last again, and never replaced."""
-        descriptor = os.open(self.path_of(stored), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
+            return self._group.submit(_Received(stored, frozenset(folders), holder))
         finally:
-            os.close(descriptor)
-        return self._group.submit(_Received(stored, frozenset({self.path_of(stored).parent}), holder))
+            # Where the database failed alone, the file stays: it is whole.
+            try:
+                synced.result()
+            except OSError as error:
+                self.withdraw(stored)
+                raise unavailable(error) from error
+
+    def _again(self, file: Path, descriptor: int, stored: StoredObject, holder: str) -> PutOutcome | None:
+        """Store an object whose bytes are in their place already; None where they are gone when whoever put them there is done.
+
+        What is safe is not replaced. What the index does not know, or what cannot be made to last, is: by this reception's own
+        bytes, which are on the disk before. An fsync after one that failed says nothing of the bytes that were lost (fsync(2)).
+        """
+        path = self.path_of(stored)
+        with held_file(path, fcntl.LOCK_SH) as there:
+            if there is None:
+                return None
+            folder = path.parent
+            if self.index.knows(stored.path) and can_last(there):
+                file.unlink()
+            else:
+                os.fsync(descriptor)
+                file.replace(path)
+            return self._group.submit(_Received(stored, frozenset({folder}), holder))
+
+    def take_in(self, stored: StoredObject) -> PutOutcome:
+        """Add a whole file that lies in its place and that the index does not know.
+
+        Parameters
+        ----------
+        stored
+            What it is.
+
+        Returns
+        -------
+        Stored, Duplicate or Conflict
+
+        Raises
+        ------
+        StoreUnavailableError
+            The disk or the database does not take it now.
+        """
+        path = self.path_of(stored)
+        try:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise unavailable(error) from error
+        return self._group.submit(_Received(stored, frozenset({path.parent}), ""))
 
     def link_into(self, folder: Path, objects: Iterable[StoredObject]) -> None:
         """Give objects a second name in a folder, for a run: no byte is copied, and what arrives later does not appear there.
@@ -258,8 +276,11 @@ class ObjectStore(ReceptionStore):
         """
         removed, paths = self.index.forget(study)
         for path in paths:
-            (self.folder / path).unlink(missing_ok=True)
-        for name in (STUDIES_FOLDER, _ASIDE):
+            # Who sends an object again meanwhile finds its file whole, or gone.
+            with held_file(self.folder / path, fcntl.LOCK_EX) as there:
+                if there is not None and not self.index.knows(Path(path)):
+                    (self.folder / path).unlink()
+        for name in (STUDIES_FOLDER, ASIDE_FOLDER):
             with contextlib.suppress(OSError):  # it is not there, or something arrived
                 (self.folder / name / study.study_instance_uid).rmdir()
         return removed
@@ -274,45 +295,12 @@ class ObjectStore(ReceptionStore):
         """
         half = 0
         for folder in (self.folder / _INCOMING).iterdir():
-            if folder != self._incoming and folder.name[0] != "." and _is_abandoned(folder / ".lock"):
+            if folder != self._incoming and folder.name[0] != "." and is_abandoned(folder / ".lock"):
                 half += sum(1 for file in folder.iterdir() if file.name != ".lock")
                 shutil.rmtree(folder, ignore_errors=True)
         return half
 
-    def recover(self) -> Recovered:
-        """Remove what crashes have left, of which no sender was told that it is safe.
-
-        That is half-received objects of processes that are gone, rows among the newest whose file does not hold their bytes, and
-        files without a row that are damaged. A whole file without a row stays: either a crash came between file and row, and the
-        sender sends it again; or the database was lost, or is an older one, and the sender was told that the object is safe.
-
-        Call it before anything is received, when no other process receives into the folder.
-
-        Returns
-        -------
-        Recovered
-        """
-        removed, unknown = self.clear_abandoned(), 0
-        for stored in self.index.newest(SUSPECT):
-            if self._digest(self.path_of(stored)) != stored.sha256:
-                self._withdraw(stored)
-                removed += 1
-        for place in (STUDIES_FOLDER, _ASIDE):
-            for folder in (self.folder / place).iterdir():
-                known = self.index.paths_of(StudyKey(folder.name))
-                for file in folder.iterdir():
-                    if file.relative_to(self.folder).as_posix() in known:
-                        continue
-                    if self._digest(file) == file.name.split(".")[-2]:
-                        unknown += 1
-                    else:
-                        file.unlink(missing_ok=True)
-                        removed += 1
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
-        return Recovered(removed, unknown)
-
-    def _digest(self, path: Path) -> str:
+    def digest_on_disk(self, path: Path) -> str:
         """Return the digest of a file's data set as it is on disk; empty where it cannot be read."""
         try:
             with path.open("rb") as file:
@@ -356,11 +344,20 @@ class ObjectStore(ReceptionStore):
         self._full |= {uid for uid, count in revisions.items() if count >= self.limits.max_objects_of_study}
         return outcomes
 
-    def _withdraw(self, stored: StoredObject) -> None:
-        """Take back what could not be made to last; no sender was told that it is safe."""
-        with contextlib.suppress(SQLAlchemyError, OSError):
-            if self.index.withdraw(stored):
-                self.path_of(stored).unlink(missing_ok=True)
+    def withdraw(self, stored: StoredObject) -> None:
+        """Take back what could not be made to last; no sender was told that it is safe.
+
+        Parameters
+        ----------
+        stored
+            What it is. Its file is locked, or nobody receives.
+        """
+        with contextlib.suppress(
+            SQLAlchemyError
+        ):  # a row without its file is one of a duplicate when the object comes again
+            self.index.withdraw(stored)
+        with contextlib.suppress(OSError):
+            self.path_of(stored).unlink(missing_ok=True)
 
     def _compared(self, stored: StoredObject, first: StoredObject) -> PutOutcome:
         """Tell what an object is whose UID was in the index, and keep it aside where its bytes are others."""
@@ -370,7 +367,7 @@ class ObjectStore(ReceptionStore):
             if first.path != stored.path:  # it named another study, and yet is the same
                 (self.folder / stored.path).unlink(missing_ok=True)
             return Duplicate(first)
-        aside = replace(stored, path=Path(_ASIDE, *stored.path.parts[1:]))
+        aside = replace(stored, path=Path(ASIDE_FOLDER, *stored.path.parts[1:]))
         for folder in sorted(self._place(self.path_of(stored), aside.path)):
             sync_folder(folder)
         self.path_of(stored).unlink(missing_ok=True)
@@ -378,39 +375,17 @@ class ObjectStore(ReceptionStore):
         return Conflict(first, aside.path)
 
     def _place(self, file: Path, path: Path) -> set[Path]:
-        """Give a file its name alone, and return the folders that changed: none where a file has that name, which stays as it is."""
+        """Give a file its name alone, and return the folders that changed: none where a file has that name; both stay then."""
         target = self.folder / path
         changed = {target.parent}
         try:
-            target.hardlink_to(file)
-        except FileNotFoundError:  # the study's first object
-            target.parent.mkdir(exist_ok=True)
-            changed.add(target.parent.parent)
-            with contextlib.suppress(FileExistsError):
+            try:
+                target.hardlink_to(file)
+            except FileNotFoundError:  # the study's first object
+                target.parent.mkdir(exist_ok=True)
+                changed.add(target.parent.parent)
                 target.hardlink_to(file)
         except FileExistsError:
-            changed = set()
+            return set()
         file.unlink()
         return changed
-
-
-def _locked(path: Path) -> int:
-    """Make a file that is locked as long as this process lives, and return its descriptor."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return descriptor
-
-
-def _is_abandoned(lock: Path) -> bool:
-    """Tell whether the process that locked a file is gone."""
-    try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True

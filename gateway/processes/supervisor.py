@@ -17,6 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.database import create_tables, open_database
 from gateway.logs import StudyHash, log_as_json, read_log_key
+from gateway.objects.errors import StoreUnavailableError
+from gateway.objects.recovery import recover_objects
 from gateway.objects.store import ObjectStore
 from gateway.processes.setup import OBJECTS_FOLDER, WEB, process_names
 from gateway.settings.file import GatewaySettings
@@ -121,16 +123,18 @@ def _recover(settings: GatewaySettings) -> bool:
         engine = open_database(settings.database_url)
         create_tables(engine)
         with ObjectStore(settings.folder / OBJECTS_FOLDER, engine, settings.storage.limits) as store:
-            found = store.recover()
+            found = recover_objects(store, [(source.name, source.kind) for source in settings.sources])
         engine.dispose()
-    except (SQLAlchemyError, OSError) as error:
+    except (SQLAlchemyError, OSError, StoreUnavailableError) as error:
         logger.warning("the object store cannot be looked through now (%s); tried again", type(error).__name__)
         return False
     logger.info("object store: %d files removed that a crash left half received", found.removed)
+    if found.taken_in:
+        logger.warning("object store: %d whole objects that the database did not know are taken in", found.taken_in)
     if found.unknown:
         logger.warning(
-            "object store: %d whole objects are not in the database and stay; where it was lost or restored, have the PACS send "
-            "the studies again",
+            "object store: %d whole objects are not in the database and stay, because their source is not known; have the PACS "
+            "send the studies again",
             found.unknown,
         )
     return True

@@ -5,28 +5,23 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pydicom
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
-from sqlalchemy import Engine, delete, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Engine, text
 
 from gateway.clock import utc_now
-from gateway.database import open_database
 from gateway.objects.errors import NotStorableError, StoreUnavailableError, TooLargeError
 from gateway.objects.outcome import Conflict, Duplicate, PutOutcome, Stored
 from gateway.objects.reception import ObjectOrigin, StoreLimits
-from gateway.objects.store import ObjectStore, Recovered
-from gateway.objects.tables import OBJECTS
+from gateway.objects.store import ObjectStore
 from gateway.records import StudyKey
 from pdl1es.dicom.study import scan_study
 from tests.gateway.made_objects import made_object
@@ -174,8 +169,7 @@ LIMITED = """
 import io, resource, sys
 from pathlib import Path
 from gateway.database import create_tables, open_database
-from gateway.objects.store import ObjectStore, Recovered
-from gateway.objects.tables import OBJECTS
+from gateway.objects.store import ObjectStore
 from gateway.objects.reception import ObjectOrigin
 from gateway.objects.errors import StoreUnavailableError
 import signal
@@ -232,129 +226,12 @@ def test_many_threads_store_every_object_once(store: ObjectStore) -> None:
     assert sum(row.revision for row in store.index.due(utc_now())) == 40
 
 
-KILLED = """
-import io, os, sys, threading
-from pathlib import Path
-from gateway.database import create_tables, open_database
-from gateway.objects.store import ObjectStore, Recovered
-from gateway.objects.tables import OBJECTS
-from gateway.objects.reception import ObjectOrigin
-from tests.gateway.made_objects import made_object
-engine = open_database("sqlite:///" + sys.argv[1] + "/gateway.sqlite"); create_tables(engine)
-store = ObjectStore(Path(sys.argv[1]) / "objects", engine)
-def work(thread):
-    for number in range(10_000):
-        data = made_object(f"1.2.{thread}.{number}", study=f"1.2.{number % 5}")
-        store.put(io.BytesIO(data), ObjectOrigin("pacs", "dimse"))
-        os.write(1, f"{thread}.{number}\\n".encode())
-for thread in range(4):
-    threading.Thread(target=work, args=(thread,)).start()
-"""
-
-
-@pytest.mark.parametrize("after", [1, 40, 150])
-def test_after_a_kill_every_acknowledged_object_is_there_and_nothing_else(
-    tmp_path: Path, repository: Path, after: int
-) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(repository)},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        told = [process.stdout.readline() for _ in range(after)]
-        process.kill()
-        told += process.stdout.read().splitlines(keepends=True)
-    acknowledged = [tuple(map(int, line.split("."))) for line in told if line.endswith("\n")]
-    engine_url = f"sqlite:///{tmp_path / 'gateway.sqlite'}"
-    with ObjectStore(tmp_path / "objects", open_database(engine_url)) as store:
-        unknown = store.recover().unknown
-        for thread, number in acknowledged:
-            (found,) = [
-                each
-                for each in store.objects_of(StudyKey(f"1.2.{number % 5}"))
-                if each.sop_instance_uid == f"1.2.{thread}.{number}"
-            ]
-            assert store.path_of(found).read_bytes() == made_object(f"1.2.{thread}.{number}", study=f"1.2.{number % 5}")
-        assert list(store.missing_files()) == []
-        assert len(files(store.folder)) == store.index.count() + unknown
-        assert {path.parent.name for path in files(store.folder)} <= {f"1.2.{number}" for number in range(5)}
-
-
-def test_what_a_power_cut_interrupted_is_removed_and_what_was_told_stays(store: ObjectStore) -> None:
-    kept = put(store, made_object("1.2.3.1", study="1.2"))
-    cut, gone = put(store, made_object("1.2.3.2", study="1.2")), put(store, made_object("1.2.3.3", study="1.2"))
-    os.truncate(store.path_of(cut.object), 700)
-    store.path_of(gone.object).unlink()
-    without_row = store.path_of(kept.object).with_name("1.2.3.4.0123.dcm")
-    without_row.write_bytes(b"half")
-    assert store.recover() == Recovered(removed=3, unknown=0)
-    assert store.objects_of(StudyKey("1.2")) == (kept.object,)
-    assert files(store.folder) == [store.path_of(kept.object)]
-    assert isinstance(put(store, made_object("1.2.3.2", study="1.2")), Stored)
-
-
-def test_a_database_that_was_lost_takes_no_object_with_it(store: ObjectStore, database: Engine) -> None:
-    """An empty or an older database does not know what senders were told is safe."""
-    kept = put(store, made_object("1.2.3.1", study="1.2"))
-    with database.begin() as connection:
-        connection.execute(delete(OBJECTS))
-    assert store.recover() == Recovered(removed=0, unknown=1)
-    assert files(store.folder) == [store.path_of(kept.object)]
-    assert isinstance(put(store, made_object("1.2.3.1", study="1.2")), Stored)
-    assert store.recover() == Recovered(removed=0, unknown=0)
-
-
-def test_an_object_that_the_database_refused_once_is_safe_when_it_was_taken_the_second_time(
-    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first reception may learn of its failure only after the sender has sent the object again on another association."""
-    data, commit = made_object("1.2.3.1", study="1.2"), store.index.add
-    taken: list[PutOutcome] = []
-
-    def locked(*arguments: Any) -> Any:
-        monkeypatch.setattr(store.index, "add", commit)
-        with ObjectStore(store.folder, store.index.engine) as other:
-            taken.append(put(other, data))
-        raise OperationalError("INSERT", {}, sqlite3.OperationalError("database is locked"))
-
-    monkeypatch.setattr(store.index, "add", locked)
-    with pytest.raises(StoreUnavailableError):
-        put(store, data)
-    (kept,) = store.objects_of(StudyKey("1.2"))
-    assert [outcome.object for outcome in taken] == [kept]  # type: ignore[union-attr]
-    assert store.path_of(kept).read_bytes() == data
-
-
-def test_a_process_that_starts_anew_alone_removes_what_its_predecessor_half_received(
-    store: ObjectStore, database: Engine
-) -> None:
-    left = store.folder / "incoming" / "1-killed"
-    left.mkdir()
-    (left / ".lock").touch()
-    (left / "0123").write_bytes(b"half")
-    with store.begin() as reception, ObjectStore(store.folder, database):
-        reception.write(b"half")
-        assert not left.exists()
-        assert [path.read_bytes() for path in store.folder.glob("incoming/*/[!.]*")] == [b"half"]
-
-
 def test_an_object_that_comes_again_never_replaces_the_file_that_is_safe(store: ObjectStore) -> None:
     """A replaced file would be lost by a power cut before the new one is synced."""
     first = put(store, made_object("1.2.3.1"))
     inode = store.path_of(first.object).stat().st_ino
     put(store, made_object("1.2.3.1"))
     assert store.path_of(first.object).stat().st_ino == inode
-
-
-def test_recovery_leaves_alone_what_a_living_process_receives(store: ObjectStore, database: Engine) -> None:
-    with store.begin() as reception:
-        reception.write(b"half")
-        with ObjectStore(store.folder, database) as other:
-            assert other.recover() == Recovered(removed=0, unknown=0)
-        reception.write_meta(b"")
-        assert reception.size == 4
 
 
 def test_a_purged_study_leaves_no_file_and_no_row(store: ObjectStore) -> None:

@@ -19,6 +19,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE
 
 from gateway.database import open_database
+from gateway.objects.recovery import recover_objects
 from gateway.objects.store import ObjectStore
 from gateway.records import StudyKey
 from tests.gateway.made_objects import made_object
@@ -30,6 +31,7 @@ from pathlib import Path
 import gateway.objects.tables
 from gateway.database import create_tables, open_database
 from gateway.objects.in_flight import InFlight
+from gateway.objects.recovery import recover_objects
 from gateway.objects.store import ObjectStore
 from gateway.receive.listener import DimseListener
 from gateway.receive.settings import DimseSource
@@ -37,7 +39,7 @@ folder = Path(sys.argv[1])
 engine = open_database(f"sqlite:///{folder / 'gateway.sqlite'}")
 create_tables(engine)
 store = ObjectStore(folder / "objects", engine)
-store.recover()
+recover_objects(store)
 listener = DimseListener(DimseSource(name="pacs", port=0), store, InFlight(engine))
 listener.start()
 print(listener.port, flush=True)
@@ -105,7 +107,7 @@ def test_what_senders_were_told_is_there_after_kills(tmp_path: Path, repository:
                 sender.join()
     engine = open_database(f"sqlite:///{tmp_path / 'gateway.sqlite'}")
     with ObjectStore(tmp_path / "objects", engine) as store:
-        unknown = store.recover().unknown
+        unknown = recover_objects(store).unknown
         there = {
             stored.sop_instance_uid: store.path_of(stored).read_bytes()
             for number in range(3)
