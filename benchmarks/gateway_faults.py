@@ -2,7 +2,7 @@
 
 Run from the repository, in the run time's environment with the extra ``gateway``; needs Debian's orthanc and orthanc-dicomweb::
 
-    python -m benchmarks.gateway_faults [--studies 5] [--kills 20] [--seed 1] [--output benchmarks/results/gateway-faults.md]
+    python -m benchmarks.gateway_faults [--studies 5] [--kills 20] [--seed 1] [--only NAME ...] [--output benchmarks/results/gateway-faults.md]
 
 Everything is real: an Orthanc takes the reports and commits to them, a sender sends again what was not acknowledged, ``pdl1es serve`` runs
 in processes of its own, and SIGKILL ends them. After each fault the gateway is left alone until nothing is being run or sent; then
@@ -120,6 +120,8 @@ class FaultRun:
                 for number in range(kills):
                     killed[self._kill(VICTIMS[number % len(VICTIMS)])] += 1
                     done += 1
+                    if done % 10 == 0:
+                        print(f"{done} of {kills} kills", flush=True)
                 sending.result()
             return ", ".join(f"{count} {name}" for name, count in sorted(killed.items()))
 
@@ -274,22 +276,28 @@ def main() -> int:
     parser.add_argument("--studies", type=int, default=5)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=["pacs", "corrupt", "hanging", "disk", "kills"])
     parser.add_argument("--orthanc", default="/usr/sbin/Orthanc")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "benchmarks" / "results" / "gateway-faults.md")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         for part in ("copies", "site"):
             (folder / part).mkdir()
         phantom = make_phantom_study(folder / "phantom", seed=0, matrix=256, slices=(16, 66)).folder
         workers = {"workers": {"deadline_seconds": DEADLINE_S}}
         with running_site(folder / "site", REPOSITORY, arguments.orthanc, None, **workers) as site:
             run = FaultRun(site, phantom, folder / "copies", arguments.seed)
-            run.pacs_down()
-            run.corrupt_object()
-            run.hanging_worker()
-            run.disk_full()
-            run.kills(arguments.studies, arguments.kills)
+            faults = {
+                "pacs": run.pacs_down,
+                "corrupt": run.corrupt_object,
+                "hanging": run.hanging_worker,
+                "disk": run.disk_full,
+                "kills": lambda: run.kills(arguments.studies, arguments.kills),
+            }
+            for name, fault in faults.items():
+                if not arguments.only or name in arguments.only:
+                    fault()
             table = faults_table(run.rows, len(site.acknowledged))
             log = site.gateway.logged()
     print(table)

@@ -1,13 +1,13 @@
 """What becomes of studies while the PACS misbehaves, the database is gone, the clock steps back, and the disk is really full.
 
-Run from the repository, in the run time's environment with the extra ``gateway``; needs Debian's orthanc, orthanc-dicomweb and faketime,
-and for the full disk the right to mount a tmpfs::
+Run from the repository, in the run time's environment with the extra ``gateway``; needs Debian's orthanc, orthanc-dicomweb and
+postgresql, a C compiler, and for the full disk the right to mount a tmpfs::
 
     python -m benchmarks.gateway_outages [--seed 1] [--only NAME ...] [--output benchmarks/results/gateway-outages.md]
 
-Everything is real but the wire between gateway and PACS (`tests.e2e.faulty_pacs`) and the clock: the gateway's processes run under
-libfaketime, which shifts the calendar time of all of them at one moment and leaves the monotonic clock, as a step of NTP does. Times of
-files stay the kernel's.
+Everything is real but the wire between gateway and PACS (`tests.e2e.faulty_pacs`) and the clock: the calendar time
+of all the gateway's processes is shifted at one moment (``stepped_clock.c``) and the monotonic clock is left, as a step of NTP does. Times
+of files stay the kernel's.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from benchmarks.gateway_faults import OUT_OF_RESOURCES, FaultRun, faults_table
+from gateway.records import StudyKey
 from pdl1es.phantom.dicom import make_phantom_study
 from tests.e2e.faulty_pacs import Behaviour, FaultyWire
-from tests.e2e.gateway_site import PATIENCE_S, GatewaySite, running_site
+from tests.e2e.gateway_site import PATIENCE_S, GatewaySite, running_site, study_uid
+from tests.e2e.postgres import PostgresServer, running_postgres
 from tests.gateway.processes.served import free_port, until
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+KINDS = ("pacs", "database", "postgresql", "clock", "disk")
 STEP_HOURS = 1
 SMALL_DISK_MIB = 192
 
@@ -113,13 +116,39 @@ class OutageRun(FaultRun):
 
         self._row("database gone (SQLite)", happen, [ct])
 
+    def postgresql_stopped(self, server: PostgresServer) -> None:
+        """PostgreSQL is stopped while objects come and while a study is run, and started again.
+
+        Parameters
+        ----------
+        server
+            Of both databases.
+        """
+        ((ct, contour),) = self.copies(1)
+
+        def happen() -> str:
+            self.site.send(ct[:3])
+            server.stop()
+            until(lambda: self.site.gateway.health("ready")[0] == 503, PATIENCE_S)
+            until(lambda: self.site.offer(ct[3]) == OUT_OF_RESOURCES, PATIENCE_S)
+            server.start()
+            self.site.send([*ct[3:], *contour])
+            until(lambda: self.site.gateway.health("ready")[0] == 200, PATIENCE_S)
+            until(lambda: bool(self.site.gateway.ledger.of_study(StudyKey(study_uid(ct)))), PATIENCE_S)
+            server.stop()
+            time.sleep(10)
+            server.start()
+            return "0xA700 and not ready while it was stopped, then by itself; stopped for 10 s once more after the run was entered"
+
+        self._row("PostgreSQL stopped and started", happen, [ct])
+
     def clock_steps_back(self, offset: Path) -> None:
         """The clock steps back while one study waits for its contour and another one's delivery waits for the PACS.
 
         Parameters
         ----------
         offset
-            libfaketime's file.
+            The file that says by how many seconds the clock is shifted.
         """
         (first, first_contour), (second, second_contour) = self.copies(2)
 
@@ -128,7 +157,7 @@ class OutageRun(FaultRun):
             self.site.stop_pacs()
             self.site.send([*first, *first_contour])
             until(lambda: any(one.delivery.attempts > 1 for one in self.site.book.in_state("waiting")), PATIENCE_S)
-            offset.write_text(f"-{STEP_HOURS}h\n", encoding="ascii")
+            offset.write_text(f"{-3600 * STEP_HOURS}\n", encoding="ascii")
             self.site.start_pacs()
             self.site.send(second_contour)
             return f"by {STEP_HOURS} h, between CT and contour of one study and two attempts to send another"
@@ -189,6 +218,15 @@ def _small_disk(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
+def _stepped_clock(folder: Path) -> dict[str, str]:
+    """Compile what shifts the clock, and return the variables that make a process load it; it stands at 0."""
+    library, offset = folder / "stepped_clock.so", folder / "offset"
+    source = Path(__file__).with_name("stepped_clock.c")
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
+    offset.write_text("0\n", encoding="ascii")
+    return {"LD_PRELOAD": str(library), "STEPPED_CLOCK": str(offset)}
+
+
 @contextmanager
 def _environment(**values: str) -> Iterator[None]:
     """Set variables for the processes that are started meanwhile."""
@@ -212,10 +250,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--orthanc", default="/usr/sbin/Orthanc")
-    parser.add_argument("--only", nargs="+", choices=["pacs", "database", "clock", "disk"])
+    parser.add_argument("--postgresql", type=Path, default=Path("/usr/lib/postgresql/15/bin"))
+    parser.add_argument("--only", nargs="+", choices=KINDS)
     parser.add_argument("--output", type=Path, default=REPOSITORY / "benchmarks" / "results" / "gateway-outages.md")
     given = parser.parse_args()
-    chosen = given.only or ["pacs", "database", "clock", "disk"]
+    chosen = given.only or KINDS
     rows, objects = [], 0
     with tempfile.TemporaryDirectory() as name:
         phantom = make_phantom_study(Path(name) / "phantom", seed=0, matrix=128, slices=(16, 66)).folder
@@ -226,19 +265,20 @@ def main() -> int:
             with ExitStack() as stack:
                 if kind == "disk":
                     stack.enter_context(_small_disk(folder / "site" / "gateway"))
+                sections: dict[str, Any] = {}
+                server = None
                 if kind == "clock":
-                    offset = folder / "offset"
-                    offset.write_text("+0\n", encoding="ascii")
-                    faked = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(offset)}
-                    faked |= {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-                    sections = {"environment": faked}
-                else:
-                    sections = {}
+                    sections = {"environment": _stepped_clock(folder)}
+                if kind == "postgresql":
+                    server = stack.enter_context(running_postgres(given.postgresql))
+                    stack.enter_context(_environment(**server.environment))
+                    one = server.make_database("gateway")
+                    sections = {"database": one, "workflow_database": one}
                 site = stack.enter_context(
                     running_site(folder / "site", REPOSITORY, given.orthanc, None, wire=kind == "pacs", **sections)
                 )
                 run = OutageRun(site, phantom, folder / "copies", given.seed + number)
-                _run(run, site, kind, folder)
+                _run(run, site, kind, folder, server)
                 rows += run.rows
                 objects += len(site.acknowledged)
                 print(faults_table(rows, objects), flush=True)
@@ -248,7 +288,7 @@ def main() -> int:
     return int(any(row.wrong for row in rows))
 
 
-def _run(run: OutageRun, site: GatewaySite, kind: str, folder: Path) -> None:
+def _run(run: OutageRun, site: GatewaySite, kind: str, folder: Path, server: PostgresServer | None) -> None:
     if kind == "pacs":
         assert site.wire is not None
         for behaviour in ("slow", "resets", "rejects", "loses the answer to N-ACTION"):
@@ -257,6 +297,8 @@ def _run(run: OutageRun, site: GatewaySite, kind: str, folder: Path) -> None:
     elif kind == "database":
         run.database_locked()
         run.database_gone()
+    elif server is not None:
+        run.postgresql_stopped(server)
     elif kind == "clock":
         run.clock_steps_back(folder / "offset")
     else:
