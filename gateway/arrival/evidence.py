@@ -16,6 +16,7 @@ from pdl1es.chain import read_mask
 from pdl1es.dicom.concatenation import group_parts
 from pdl1es.dicom.gaps import slice_gaps
 from pdl1es.dicom.instance import Instance
+from pdl1es.dicom.selection.segment import drawn_at
 from pdl1es.dicom.selection.survey import Selection, survey
 from pdl1es.dicom.series import MULTI_FRAME_CT_SOP_CLASSES, CTSeries
 from pdl1es.dicom.silence import silenced_pydicom
@@ -33,8 +34,9 @@ SAME_LESION: Final = 0.5
 def read_evidence(store: ObjectStore, objects: Sequence[StoredObject], settings: Settings) -> ArrivalEvidence:
     """Read a study's headers, and its contour's voxels.
 
-    Of several contours of one lesion, the one that came last counts: it is a correction. Contours of different lesions stay for the chain's
-    own rules, which refuse to guess.
+    Of several contours of one lesion, the one that was drawn last counts: it is a correction. Where a header does not say when, or all say
+    the same, the one that came last does: an archive sends a study's contours in any order. Contours of different lesions stay for the
+    chain's own rules, which refuse to guess.
 
     Parameters
     ----------
@@ -91,7 +93,10 @@ def _contours_that_count(study: Study, inputs: Sequence[StoredObject], settings:
     if len(groups) < 2:
         return found
     came = {stored.sop_instance_uid: stored.received_at for stored in inputs}
-    groups.sort(key=lambda group: max(came[part.sop_instance_uid] for part in group), reverse=True)
+    drawn = {id(group): max((drawn_at(part) or "" for part in group), default="") for group in groups}
+    if not all(drawn.values()):
+        drawn = dict.fromkeys(drawn, "")
+    groups.sort(key=lambda group: (drawn[id(group)], max(came[part.sop_instance_uid] for part in group)), reverse=True)
     kept: list[Instance] = []
     lesions: list[tuple[Selection, PlacedMask]] = []
     for group in groups:

@@ -8,15 +8,17 @@ from typing import Final
 
 from gateway.clock import utc_now
 from gateway.processes.setup import keep_doing
-from gateway.records import StoredObject, StoredResult
+from gateway.records import StoredObject, StoredResult, StudyKey
 from gateway.send.rules import SendPlan, origin_of, plan_sending
 from gateway.send.sender import Sender
 from gateway.send.settings import SendSettings
-from gateway.workflow.results import ResultStore
+from gateway.workflow.results import ResultNote, ResultStore
 
 logger = logging.getLogger("pdl1es.gateway.send")
 
 _POLL_SECONDS: Final = 0.5
+_NO_DESTINATION: Final = "NO_DESTINATION: gateway.yaml has none of this name any more; resend when it has"
+_WITHHELD: Final = "WITHHELD: the model was not trained on patients, and allow_demonstration is not set"
 
 
 def sending_plan(
@@ -67,11 +69,17 @@ class DeliveryThreads:
         The result store.
     settings
         Section ``send``.
+    allow_demonstration
+        Whether reports of a model that was not trained on patients may leave this machine.
     """
 
-    def __init__(self, sender: Sender, results: ResultStore, settings: SendSettings) -> None:
+    def __init__(
+        self, sender: Sender, results: ResultStore, settings: SendSettings, *, allow_demonstration: bool
+    ) -> None:
         self._sender = sender
         self._results = results
+        self._addresses = settings.addresses()
+        self._allow_demonstration = allow_demonstration
         self._ended = threading.Event()
         self._threads = [
             threading.Thread(
@@ -81,7 +89,16 @@ class DeliveryThreads:
         ]
 
     def start(self) -> None:
-        """Begin to send."""
+        """Begin to send; what was to go to a destination that there is no more is given up, and told."""
+        book = self._sender.book
+        for detail in book.in_state("waiting", "sent"):
+            sent = detail.delivery
+            if sent.destination not in self._addresses:
+                logger.error(
+                    "a delivery is given up: gateway.yaml has no destination %s any more",
+                    sent.destination, extra={"study": StudyKey(detail.study_instance_uid)},
+                )  # fmt: skip
+                book.park(sent.digest, sent.destination, error=_NO_DESTINATION, next_at=None, now=utc_now())
         for thread in self._threads:
             thread.start()
 
@@ -110,9 +127,16 @@ class DeliveryThreads:
         for detail in due:
             if self._ended.is_set():
                 return False
-            result = self._results.find(detail.delivery.digest)
-            if result is None:
+            note = self._results.note(detail.delivery.digest)
+            if note is None:
                 logger.error("a delivery names a result that is not there: %s", detail.delivery.digest[:12])
+                continue
+            result = note.result
+            if detail.delivery.state == "waiting" and not self._may_go(note, destination):
+                logger.error("nothing is sent to %s: %s", destination, _WITHHELD, extra={"study": result.study})
+                self._sender.book.park(
+                    detail.delivery.digest, destination, error=_WITHHELD, next_at=None, now=utc_now()
+                )
                 continue
             after = self._sender.advance(result, destination)
             if after.state != detail.delivery.state or after.last_error:
@@ -122,3 +146,8 @@ class DeliveryThreads:
                     extra={"study": result.study},
                 )  # fmt: skip
         return False
+
+    def _may_go(self, note: ResultNote, destination: str) -> bool:
+        """Tell whether a result may go there now: since its delivery was planned, settings and the destination's host may have changed."""
+        demonstration = note.training_data != "patients"
+        return not demonstration or self._allow_demonstration or self._addresses[destination].is_loopback

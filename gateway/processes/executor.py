@@ -48,8 +48,8 @@ from gateway.workflow.digest import settings_digest
 from gateway.workflow.durable import RunContext, RunExecutor, RunQueue, workflow_id
 from gateway.workflow.results import ResultStore
 from gateway.workflow.runner import RunServices
-from gateway.workflow.runs import RunLedger
-from gateway.workflow.watch import StudyWatch, WatchParts, clinical_part
+from gateway.workflow.runs import RunInput, RunLedger
+from gateway.workflow.watch import StudyWatch, WatchParts, clinical_part, is_as_asked, row_digest
 from pdl1es.exit_code import ExitCode
 from pdl1es.settings import load_settings
 
@@ -79,7 +79,9 @@ class _Executor:
         self.fetcher = Fetcher(settings.fetch, engine, self.objects)
         self.copies = settings.folder / COPIES_FOLDER
         self.sender = Sender(settings.send, engine, identity_of=self.fetcher.current_identity, copies=self.copies)
-        self.deliveries = DeliveryThreads(self.sender, self.results, settings.send)
+        self.deliveries = DeliveryThreads(
+            self.sender, self.results, settings.send, allow_demonstration=settings.allow_demonstration
+        )
         self.dbos = RunExecutor(settings.workflow_database_url)
         self._retained = time.monotonic()
 
@@ -121,6 +123,20 @@ class _Executor:
             training_data=self.ready.training_data,
             clinical=lambda study: clinical_part(self.clinical, header_of(self.objects, study)),
             hand_over=self.hand_over,
+            as_asked=self.as_asked,
+        )
+
+    def as_asked(self, run: RunInput) -> bool:
+        """Tell whether what would go into a run now is what it was asked for."""
+        row = row_digest(
+            None if self.clinical.current is None else clinical_part(self.clinical, header_of(self.objects, run.study))
+        )
+        return is_as_asked(
+            run,
+            self.ledger,
+            clinical=row,
+            model=self.ready.model_sha256,
+            settings=settings_digest(self.application),
         )
 
     def hand_over(self, stored: StoredResult) -> None:
@@ -155,6 +171,10 @@ class _Executor:
 
     def look(self, watch: StudyWatch, queue: RunQueue) -> bool:
         """Do once what the watch does, and now and then what retention does."""
+        if self.pool.has_changed:
+            logger.warning("the model or app.yaml have changed: the executor ends, and begins anew with them")
+            self.parts.ended.set()
+            return False
         asked = watch.look()
         if time.monotonic() - self._retained > _RETENTION_SECONDS:
             self._retained = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import signal
@@ -34,6 +35,7 @@ _WELL_SECONDS: Final = 60.0
 """A process that lived so long starts anew at once."""
 _MORE_SECONDS: Final = 30.0
 _LOOK_AGAIN_SECONDS: Final = 5.0
+SERVE_LOCK: Final = "serve.lock"
 
 
 @dataclass
@@ -92,10 +94,26 @@ def serve_gateway(config: Path, settings: GatewaySettings) -> int:
     Returns
     -------
     int
-        Exit code: 0 after an orderly stop.
+        Exit code: 0 after an orderly stop, 2 where another gateway runs in the folder.
     """
     settings.folder.mkdir(parents=True, exist_ok=True)
     log_as_json("serve", settings.log_level, StudyHash(read_log_key(settings.folder)))
+    # The operating system gives the lock back when this process ends, however it does; no child inherits it.
+    lock = os.open(settings.folder / SERVE_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        logger.error("another gateway runs in this folder")
+        return ExitCode.USAGE
+    try:
+        return _serve(config, settings)
+    finally:
+        os.close(lock)
+
+
+def _serve(config: Path, settings: GatewaySettings) -> int:
+    """Start the processes, start anew what ends, and stop all in order."""
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

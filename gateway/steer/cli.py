@@ -117,7 +117,7 @@ def serve_command(config: Config = _DEFAULT_CONFIG) -> None:
     Raises
     ------
     typer.Exit
-        Always, with an exit code: 0 after an orderly stop, 2 for wrong settings.
+        Always, with an exit code: 0 after an orderly stop, 2 for wrong settings or where another gateway runs in the folder.
     """
     from gateway.processes.supervisor import serve_gateway
 
@@ -221,7 +221,7 @@ def retry(
     config: Config = _DEFAULT_CONFIG,
     stat: Annotated[bool, typer.Option("--stat", help="Before all others.")] = False,
 ) -> None:
-    """Run a parked study again; the executor takes it up within seconds.
+    """Run a parked study again; the executor takes it up within seconds. What a later run has overtaken stays parked.
 
     \f
     Parameters
@@ -232,16 +232,17 @@ def retry(
     Raises
     ------
     typer.Exit
-        With exit code 2 where no run of it is parked.
+        With exit code 2 where no run of it is parked, or a later one has overtaken it.
     """
     overview = _overview(_settings(config))
     one = _study(overview, study)
-    asked = [
-        overview.ledger.asked_again(run.input.digest, urgent=stat or None) for run in one.runs if run.state == "parked"
-    ]
+    # An older one has the contour or the row of then: its report would take the place of the later one's.
+    asked = one.runs[-1:] if one.runs and one.runs[-1].state == "parked" else ()
     if not asked:
-        raise usage_error("no run of this study is parked")
-    say(f"{len(asked)} run(s) back in the queue")
+        parked = any(run.state == "parked" for run in one.runs)
+        raise usage_error("a later run has overtaken the parked one" if parked else "no run of this study is parked")
+    overview.ledger.asked_again(asked[0].input.digest, urgent=stat or None)
+    say("1 run(s) back in the queue")
 
 
 @gateway_app.command()
@@ -291,7 +292,8 @@ def resend(
     """
     from gateway.clock import utc_now
 
-    overview = _overview(_settings(config))
+    settings = _settings(config)
+    overview = _overview(settings)
     one = _study(overview, study)
     if not one.results:
         raise usage_error("this study has no result")
@@ -303,6 +305,8 @@ def resend(
     if not wanted or (unknown := set(wanted) - set(there)):
         told = ", ".join(sorted(unknown)) if wanted else "any destination"
         raise usage_error(f"the rules never sent this result to {told}")
+    if gone := set(wanted) - {destination.name for destination in settings.send.destinations}:
+        raise usage_error(f"gateway.yaml has no destination {', '.join(sorted(gone))} any more")
     for destination in wanted:
         overview.book.resend(note.result.digest, destination, utc_now())
         say(f"sent again to {destination}")

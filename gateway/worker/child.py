@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import hashlib
 import json
 import os
 import signal
@@ -172,6 +173,7 @@ def main() -> None:
     from pdl1es.model.fusion import FusionModel
     from pdl1es.settings import load_settings
 
+    settings_sha256 = hashlib.sha256(given.config.read_bytes()).hexdigest()
     settings = load_settings(given.config)
     prepare_process(settings.log.level)
     folder = given.log_key_folder
@@ -192,6 +194,7 @@ def main() -> None:
             model_version=model.metadata.version,
             model_sha256=model.sha256,
             training_data=model.metadata.training_data,
+            settings_sha256=settings_sha256,
         )
         replies.write(ready.model_dump_json().encode("utf-8") + b"\n")
         replies.flush()

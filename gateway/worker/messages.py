@@ -22,6 +22,8 @@ class WorkerReady(BaseModel):
         Of ``model.onnx``.
     training_data
         ``untrained``, ``synthetic`` or ``patients``.
+    settings_sha256
+        Of ``app.yaml``, byte for byte.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -29,6 +31,7 @@ class WorkerReady(BaseModel):
     model_version: str
     model_sha256: str
     training_data: str
+    settings_sha256: str
 
 
 class WorkerTask(BaseModel):

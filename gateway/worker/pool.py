@@ -24,8 +24,9 @@ from gateway.worker.settings import WorkerSettings
 
 logger = logging.getLogger("pdl1es.gateway.worker")
 
-WorkerEnd = Literal["crash", "deadline", "start", "stopped"]
-"""Why a worker gave no reply: it died, took too long, could not load, or the gateway is being stopped."""
+WorkerEnd = Literal["crash", "deadline", "start", "stopped", "changed"]
+"""Why a worker gave no reply: it died, took too long, could not load, the gateway is being stopped, or what it loaded is not what the
+first one had loaded."""
 
 _MAX_LINE: Final = 2**20
 _FOLDER: Final = Path(__file__).resolve().parent.parent.parent
@@ -136,6 +137,9 @@ class WorkerPool:
         self._starting = 0
         self._busy = 0
         self._stopped = False
+        self._ready: WorkerReady | None = None
+        self.has_changed = False
+        """Whether a worker found another model or another ``app.yaml`` than the first one: this pool cannot go on with them."""
         self._spawned: list[threading.Thread] = []
         self.restarts = {"crash": 0, "deadline": 0, "start": 0, "recycled": 0}
 
@@ -173,8 +177,8 @@ class WorkerPool:
         self._put(first)
         for _ in range(self.settings.count - 1):
             self._replace()
-        assert first.ready is not None
-        return first.ready
+        assert self._ready is not None
+        return self._ready
 
     def run(self, task: WorkerTask) -> WorkerReply:
         """Score a study in a free worker; waits for one.
@@ -323,9 +327,17 @@ class WorkerPool:
             raise WorkerError("start", f"a worker could not load: {found}") from error
         with self._free:
             stopped = self._stopped
-        if stopped:
+            self._ready = self._ready or worker.ready
+            changed = worker.ready != self._ready
+            if changed:
+                self._all.discard(worker)
+        if stopped or changed:
             worker.kill()
+        if stopped:
             raise WorkerError("stopped", "the gateway is being stopped")
+        if changed:
+            self.has_changed = True
+            raise WorkerError("changed", "the model or app.yaml are not those that the executor began with")
         return worker
 
     def _spawn(self) -> _Worker:

@@ -80,5 +80,23 @@ def input_digest(*, objects: str, clinical: str, model: str, settings: str, soft
     )
 
 
+def returned_digest(digest: str, after: str) -> str:
+    """Return the digest of an input that has come back after another took its place: its report names that one's.
+
+    Parameters
+    ----------
+    digest
+        Of the input, when it was run before.
+    after
+        Of the result that superseded that run's.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    return _sha256({"again": digest, "after": after})
+
+
 def _sha256(document: object) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()

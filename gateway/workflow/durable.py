@@ -37,8 +37,9 @@ RUN_QUEUE: Final = "runs"
 _INSTANCE: Final = "gateway"
 _WORKFLOW: Final = "run_study"
 _URGENT, _ROUTINE = 1, 10
-NO_TRY: Final = frozenset({"ARCHIVE", "STORAGE", "OUTPUT_NOT_WRITABLE"})
-"""Failures of what the gateway stands on, not of the study: it waits until archive or disk are there again, and is not parked."""
+NO_TRY: Final = frozenset({"ARCHIVE", "STORAGE", "OUTPUT_NOT_WRITABLE", "CHANGED"})
+"""Failures of what the gateway stands on, not of the study: it waits until archive or disk are there again, and is not parked. After a
+change of the model or of the patient's row its next round finds that it is stale."""
 _ENDED: Final = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 _FORGOTTEN_AT_ONCE: Final = 500
 _POLL_SECONDS: Final = 0.1
@@ -67,6 +68,9 @@ class RunContext:
         Gives the clinical table with a study's patient id and accession number; None where there is no table.
     hand_over
         Plans the result's deliveries; called again it plans nothing twice.
+    as_asked
+        Tells whether clinical row, model and settings are those that a run was asked for (`gateway.workflow.watch.is_as_asked`): a
+        result is never kept under the digest of another input.
     """
 
     services: RunServices
@@ -75,6 +79,7 @@ class RunContext:
     training_data: str
     clinical: Callable[[StudyKey], tuple[ClinicalTable, str, str] | None]
     hand_over: Callable[[StoredResult], None]
+    as_asked: Callable[[RunInput], bool] = lambda _run: True
 
 
 def workflow_id(digest: str, round_number: int) -> str:
@@ -195,7 +200,11 @@ class DurableRuns(DBOSConfiguredInstance):
             plan = _patiently(self._put_together, note.input, round_number)
         except StaleRunError:
             _patiently(
-                self._context.ledger.ended, digest, round_number, "stale", reason="STALE: objects have arrived since"
+                self._context.ledger.ended,
+                digest,
+                round_number,
+                "stale",
+                reason="STALE: what goes in has changed since",
             )
             clear(digest, self._context.services)
             return {"end": "stale"}
@@ -214,6 +223,8 @@ class DurableRuns(DBOSConfiguredInstance):
 
     def _put_together(self, run: RunInput, round_number: int) -> RunPlan:
         context = self._context
+        if not context.as_asked(run):
+            raise StaleRunError("clinical row, model or settings have changed since the run was asked for")
         return assemble(run, round_number, context.services, clinical=context.clinical(run.study))
 
     def _infer(self, digest: str, round_number: int, decided: dict[str, Any]) -> dict[str, Any]:
@@ -222,13 +233,17 @@ class DurableRuns(DBOSConfiguredInstance):
         note = self._note(digest)
         if note.attempts > self._context.rules.attempts:
             return {"failure": "EXECUTOR_LOST: the executor's process ended in every try"}
+        if not _patiently(self._context.as_asked, note.input):
+            return {"failure": "CHANGED: clinical row, model or settings are others now"}
         plan = RunPlan(decided["folder"], datetime.fromisoformat(decided["when"]), decided["clinical"])
         try:
             output, reply = infer(note.input, plan, self._context.services)
         except WorkerError as error:
             if error.end == "stopped":
                 _never_return()
-            return {"failure": f"WORKER_{error.end.upper()}: {error}"}
+            return {
+                "failure": f"CHANGED: {error}" if error.end == "changed" else f"WORKER_{error.end.upper()}: {error}"
+            }
         except OSError as error:
             return {"failure": f"STORAGE: {error.strerror or type(error).__name__}"}
         return {"failure": failure_of(reply), "output": output, "seconds": reply.seconds}

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
 
-from sqlalchemy import Engine, Row, case, func, insert, select, update
+from sqlalchemy import Engine, Row, case, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.clock import utc_now
 from gateway.database import read_only
 from gateway.records import StudyKey
-from gateway.workflow.tables import RUNS
+from gateway.workflow.tables import RESULTS, RUNS
 
 RunState = Literal["queued", "running", "again", "parked", "done", "stale"]
 """Waits for a worker; is in one; waits for its next try; was given up and waits for a person; has its result; was overtaken by
@@ -253,6 +253,47 @@ class RunLedger:
                 update(RUNS).where(RUNS.c.digest == digest, RUNS.c.state.in_(("parked", "stale"))).values(values)
             ).rowcount
         return self.find(digest) if changed else None
+
+    def wanted_again(self, digest: str) -> bool:
+        """Bring a stale run back into the queue, as if it had been asked for now: what overtook it before it began is gone.
+
+        Parameters
+        ----------
+        digest
+            Of the run.
+
+        Returns
+        -------
+        bool
+            False where the run is not stale.
+        """
+        now = utc_now()
+        values = {"state": "queued", "attempts": 0, "reason": "", "created_at": now, "updated_at": now}
+        with self._engine.begin() as connection:
+            changed = connection.execute(
+                update(RUNS)
+                .where(RUNS.c.digest == digest, RUNS.c.state == "stale")
+                .values(**values, round=RUNS.c.round + 1)
+            ).rowcount
+        return bool(changed)
+
+    def stale_studies(self) -> tuple[StudyKey, ...]:
+        """Return the studies whose newest run is stale: nothing took its place yet."""
+        later = RUNS.alias()
+        newer = exists().where(
+            later.c.study_instance_uid == RUNS.c.study_instance_uid, later.c.created_at > RUNS.c.created_at
+        )
+        query = select(RUNS.c.study_instance_uid).where(RUNS.c.state == "stale", ~newer).distinct()
+        with self._reader.connect() as connection:
+            return tuple(
+                StudyKey(uid) for uid in connection.execute(query.order_by(RUNS.c.study_instance_uid)).scalars()
+            )
+
+    def overtaken_by(self, digest: str) -> str:
+        """Return the digest of the result that superseded a run's; empty where it has none, or its result is the current one."""
+        query = select(RESULTS.c.superseded_by).where(RESULTS.c.digest == digest)
+        with self._reader.connect() as connection:
+            return connection.execute(query).scalar_one_or_none() or ""
 
     def park(self, digest: str, reason: str) -> bool:
         """Park a run that is waiting; one that is in a worker ends first.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -17,7 +17,7 @@ from pydicom import dcmread
 from gateway.clock import utc_now
 from gateway.records import Arrival, Complete, Refused, StoredObject, StudyKey, Waiting
 from gateway.workflow.clinical_table import ClinicalTable, ClinicalWatch
-from gateway.workflow.digest import clinical_digest, input_digest
+from gateway.workflow.digest import clinical_digest, input_digest, returned_digest
 from gateway.workflow.runs import ACTIVE, RUN_STATES, RunInput, RunLedger, RunNote
 from gateway.workflow.settings import URGENT_PRIORITIES, RunRules
 from pdl1es.clinical import ClinicalFileError
@@ -147,6 +147,55 @@ def clinical_part(clinical: ClinicalWatch, header: StudyHeader) -> tuple[Clinica
     return None if version is None else (version.table, header.patient_id, header.accession_number)
 
 
+def row_digest(part: tuple[ClinicalTable, str, str] | None) -> str:
+    """Return the digest of what the clinical table says of a study's patient now.
+
+    Parameters
+    ----------
+    part
+        From `clinical_part`.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    if part is None:
+        return clinical_digest(None, table=False)
+    table, patient_id, accession_number = part
+    try:
+        return clinical_digest(table.record(patient_id, accession_number), table=True)
+    except ClinicalFileError:
+        # The run will be parked with this reason; a mended table gives another digest.
+        return clinical_digest(None, table=True, ambiguous=True)
+
+
+def is_as_asked(run: RunInput, ledger: RunLedger, *, clinical: str, model: str, settings: str) -> bool:
+    """Tell whether what would go into a run now is what it was asked for, its objects apart.
+
+    Parameters
+    ----------
+    run
+        The run.
+    ledger
+        Knows what came back after another input.
+    clinical
+        `row_digest` now.
+    model
+        SHA-256 of the model that the workers have loaded.
+    settings
+        `settings_digest` of the ``app.yaml`` that they have read.
+
+    Returns
+    -------
+    bool
+    """
+    digest = input_digest(objects=run.objects_digest, clinical=clinical, model=model, settings=settings)
+    while digest != run.digest and (later := ledger.overtaken_by(digest)):
+        digest = returned_digest(digest, later)
+    return digest == run.digest
+
+
 @dataclass(frozen=True, slots=True)
 class WatchParts:
     """What the watch works with.
@@ -262,6 +311,8 @@ class StudyWatch:
                 else:  # the ledger missed its end
                     self._give_back(note, status)
         self._unattended = unattended
+        for study in parts.ledger.stale_studies():
+            self._judge_again(study)
 
     def _give_back(self, note: RunNote, status: str) -> None:
         parts = self._parts
@@ -287,8 +338,19 @@ class StudyWatch:
         parts.index.judged(row.study, row.revision, None)
         return asked
 
-    def _ask(self, arrival: Complete | Refused) -> int:
-        """Ask for a study's run, where no run had the same input."""
+    def _judge_again(self, study: StudyKey, *, returned: bool = False) -> int:
+        """Ask for the run of a study of which nothing arrived, but whose last run has another input, or never began."""
+        if not self._parts.objects_of(study):
+            return 0
+        arrival = self._parts.judge(study, utc_now())
+        return 0 if isinstance(arrival, Waiting) else self._ask(arrival, returned=returned)
+
+    def _ask(self, arrival: Complete | Refused, *, returned: bool = False) -> int:
+        """Ask for a study's run, where no run had the same input.
+
+        Where the input may have come back after another (``returned``), one whose result was superseded gets a run of its own: what is
+        current would be the other's report for ever.
+        """
         parts, study = self._parts, arrival.study
         contour, series = (arrival.contour, arrival.series_instance_uid) if isinstance(arrival, Complete) else ((), "")
         clinical = self._clinical_digest(study)
@@ -303,7 +365,9 @@ class StudyWatch:
             series_instance_uid=series,
             urgent=self._is_urgent(study),
         )
-        if not parts.ledger.enter(run):
+        while returned and (later := parts.ledger.overtaken_by(run.digest)):
+            run = replace(run, digest=returned_digest(run.digest, later))
+        if not (parts.ledger.enter(run) or parts.ledger.wanted_again(run.digest)):
             return 0
         entered = parts.ledger.find(run.digest)
         assert entered is not None
@@ -318,16 +382,8 @@ class StudyWatch:
         return self._parts.header_of(study).priority.upper() in URGENT_PRIORITIES
 
     def _clinical_digest(self, study: StudyKey) -> str:
-        version = self._parts.clinical.current
-        if version is None:
-            return clinical_digest(None, table=False)
-        header = self._parts.header_of(study)
-        try:
-            record = version.table.record(header.patient_id, header.accession_number)
-        except ClinicalFileError:
-            # The run will be parked with this reason; a mended table gives another digest.
-            return clinical_digest(None, table=True, ambiguous=True)
-        return clinical_digest(record, table=True)
+        clinical = self._parts.clinical
+        return row_digest(None if clinical.current is None else clinical_part(clinical, self._parts.header_of(study)))
 
     def _after_new_table(self) -> int:
         """Judge the studies again whose own row has changed."""
@@ -336,13 +392,6 @@ class StudyWatch:
         for note in parts.ledger.in_states(*RUN_STATES):
             latest[note.input.study] = note
         for study, note in latest.items():
-            if (
-                note.state in ACTIVE
-                or note.input.clinical_digest == self._clinical_digest(study)
-                or not parts.objects_of(study)
-            ):
-                continue
-            arrival = parts.judge(study, utc_now())
-            if not isinstance(arrival, Waiting):
-                asked += self._ask(arrival)
+            if note.state not in ACTIVE and note.input.clinical_digest != self._clinical_digest(study):
+                asked += self._judge_again(study, returned=True)
         return asked

@@ -312,6 +312,11 @@ def _newest(tumours: Sequence[JudgedSegment]) -> JudgedSegment:
     raise _several(left, ", and none of them is the newest")
 
 
+def drawn_at(instance: Instance) -> str | None:
+    """Return when a contour was drawn by its header (Content Date, or Structure Set Date), as text that sorts by time; None where unknown."""
+    return next(filter(None, (_moment(instance, *pair) for pair in _DRAWN_AT)), None)
+
+
 def _moment(instance: Instance, day: str, time: str) -> str | None:
     """Return date and time as text that sorts by time; None where either is absent or malformed."""
     date = re.fullmatch(r"\d{8}", str(attribute_value(instance.header, day) or "").strip())

@@ -200,3 +200,21 @@ def test_the_real_case_whose_contour_names_28_of_99_images_waits_for_all_that_is
             complete_at = complete_at or count
     assert isinstance(gateway.judge(study, utc_now()), Complete)
     assert complete_at is None or complete_at > 28
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_contour_that_was_drawn_last_counts_in_whatever_order_an_archive_sends_both(
+    gateway: Gateway, studies: tuple[Made, Made], order: tuple[int, int]
+) -> None:
+    made = studies[0]
+
+    def correct(seg: pydicom.Dataset) -> None:
+        seg.SOPInstanceUID = "2.25.1"
+        seg.ContentTime = "235959"
+
+    contours = (made.seg, changed(made.seg, correct))
+    for data in (*made.ct, *(contours[number] for number in order)):
+        gateway.put(data)
+    found = gateway.judge(made.study, utc_now())
+    assert isinstance(found, Complete)
+    assert found.contour == ("2.25.1",)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +20,9 @@ from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from gateway.logs import StudyHash, read_log_key
+from gateway.processes.supervisor import SERVE_LOCK
 from gateway.records import StudyKey
+from pdl1es.exit_code import ExitCode
 from tests.gateway.processes.served import ServedGateway, copy_with_other_uids, free_port, parts_of, until
 
 if TYPE_CHECKING:
@@ -212,3 +218,20 @@ def test_no_log_line_of_a_whole_route_holds_a_uid_a_name_an_id_or_a_date(
     key = StudyHash(read_log_key(gateway.folder / "gateway"))
     assert refusal["study"] == key.of(StudyKey(str(dcmread(contour[0]).StudyInstanceUID)))
     assert f"#{key.of_uid(str(dcmread(contour[0]).SOPInstanceUID))}" in refusal["message"]
+
+
+def test_a_second_gateway_in_the_folder_of_one_that_runs_does_not_start(tmp_path: Path, repository: Path) -> None:
+    """Two that share ports and tables would take each other's heartbeats for their own, and both look through the store."""
+    gateway = ServedGateway(tmp_path, repository)
+    folder = tmp_path / "gateway"
+    folder.mkdir()
+    held = os.open(folder / SERVE_LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    command = [sys.executable, "-m", "pdl1es.command_line.cli", "serve", "--config", str(gateway.config)]
+    try:
+        done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=300, check=False)
+    finally:
+        os.close(held)
+        gateway.close()
+    assert done.returncode == ExitCode.USAGE
+    assert "another gateway runs in this folder" in done.stderr

@@ -260,3 +260,14 @@ def test_what_was_decided_of_a_whole_study_is_shown(steered: Steered, phantom_st
         digest = objects_digest(objects.objects_of(StudyKey(uid)))
     steered.ledger.enter(some_run("d1", study=StudyKey(uid), objects=digest))
     assert "run d1 is made of just these objects (queued)" in steered.run("show", uid).stdout
+
+
+def test_a_parked_run_that_a_later_one_has_overtaken_is_not_retried(steered: Steered) -> None:
+    """Its report, of the contour of then, would supersede the later one's."""
+    steered.ledger.enter(some_run("d1"))
+    assert steered.run("park", steered.hash()).exit_code == 0
+    steered.ledger.enter(some_run("d2"))
+    done = steered.run("retry", steered.hash())
+    assert done.exit_code == 2
+    assert "overtaken" in done.stderr
+    assert steered.ledger.counts()["parked"] == 1

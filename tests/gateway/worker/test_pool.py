@@ -195,3 +195,22 @@ def test_stopping_the_pool_tells_the_waiting_study_that_it_was_stopped(
     pool.stop()
     thread.join()
     assert failed == ["stopped"]
+
+
+def test_a_worker_that_finds_another_model_or_app_yaml_is_not_used(repository: Path, tmp_path: Path) -> None:
+    """Its results would be kept under the digest, and under the training data, of the former model."""
+    config = tmp_path / "app.yaml"
+    config.write_bytes(DEFAULT_FILE.read_bytes())
+    pool = WorkerPool(WorkerSettings(recycle_studies=1), config, repository / "models")
+    try:
+        pool.start()
+        assert not pool.has_changed
+        config.write_bytes(DEFAULT_FILE.read_bytes() + b"\n# changed\n")
+        (tmp_path / "empty").mkdir()
+        pool.run(WorkerTask(study_folder=tmp_path / "empty", output_folder=tmp_path / "out", when=WHEN))
+        until(lambda: pool.has_changed)
+        with pytest.raises(WorkerError) as failed:
+            pool.run(WorkerTask(study_folder=tmp_path / "empty", output_folder=tmp_path / "out", when=WHEN))
+        assert failed.value.end == "changed"
+    finally:
+        pool.stop()

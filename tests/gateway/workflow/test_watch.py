@@ -9,13 +9,22 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from sqlalchemy import insert
 
 from gateway.clock import utc_now
 from gateway.records import Complete, Refused, StudyKey, Waiting
 from gateway.workflow.clinical_table import ClinicalWatch
 from gateway.workflow.runs import RunLedger
 from gateway.workflow.settings import ClinicalTableRules, RunRules
-from gateway.workflow.watch import StudyHeader, StudyWatch, WatchParts, read_study_header
+from gateway.workflow.tables import RESULTS
+from gateway.workflow.watch import (
+    StudyHeader,
+    StudyWatch,
+    WatchParts,
+    is_as_asked,
+    read_study_header,
+    row_digest,
+)
 from tests.gateway.workflow.stand_ins import (
     NOW,
     STUDY,
@@ -34,7 +43,8 @@ class Watching:
     """A watch with stand-ins on all sides."""
 
     def __init__(self, folder: Path) -> None:
-        engine = new_database(folder)
+        engine = self.engine = new_database(folder)
+        self.model = "m"
         (folder / "one.dcm").write_bytes(b"one")
         self.folder = folder
         self.index, self.queue, self.judgement = IndexInMemory(), QueueInMemory(), Judgement()
@@ -59,7 +69,7 @@ class Watching:
             queue=self.queue,
             clinical=self.clinical,
             rules=self.rules,
-            model_sha256="m",
+            model_sha256=self.model,
             settings="s",
             executing=lambda note: note.input.digest in self.executing,
             waiting=self.waited.append,
@@ -75,6 +85,20 @@ class Watching:
         self.ledger.began(digest, round_number)
         assert self.ledger.ended(digest, round_number, state)  # type: ignore[arg-type]
         return digest
+
+    def supersedes(self, former: str, digest: str) -> None:
+        """Note the result of one run as the successor of another's."""
+        row = {
+            "digest": former,
+            "study_instance_uid": STUDY.study_instance_uid,
+            "group": "",
+            "refusal": "",
+            "training_data": "patients",
+            "created_at": NOW,
+            "superseded_by": digest,
+        }
+        with self.engine.begin() as connection:
+            connection.execute(insert(RESULTS).values(row))
 
     def time_passes(self) -> None:
         for study, (revision, at) in self.index.judgements.items():
@@ -253,3 +277,54 @@ def test_a_wait_from_before_the_clock_stepped_back_is_over(watching: Watching, m
     monkeypatch.setattr("gateway.workflow.watch.utc_now", lambda: before)
     watching.watch.sweep()
     assert watching.queue.statuses_of[key] == "ENQUEUED"
+
+
+def test_a_row_that_comes_back_after_another_gets_a_run_of_its_own_and_a_resend_none(watching: Watching) -> None:
+    """Else the report of the row that was wrong would be the current one for ever."""
+    table = watching.folder / "clinical.csv"
+    table.write_text(TABLE.format(age=61))
+    watching.arrives()
+    watching.watch.look()
+    first = watching.ends(0)
+    table.write_text(TABLE.format(age=16))
+    assert watching.watch.look() == 1
+    second = watching.ends(1)
+    watching.supersedes(first, second)
+    table.write_text(TABLE.format(age=61))
+    assert watching.watch.look() == 1
+    third = watching.ends(2)
+    watching.supersedes(second, third)
+    assert len({first, second, third}) == 3
+    watching.arrives()
+    assert watching.watch.look() == 0
+    now = {"clinical": row_digest((watching.clinical.current.table, "P1", "A1")), "model": "m", "settings": "s"}  # type: ignore[union-attr]
+    runs = {digest: watching.ledger.find(digest).input for digest in (first, second, third)}  # type: ignore[union-attr]
+    assert is_as_asked(runs[third], watching.ledger, **now)
+    assert not is_as_asked(runs[second], watching.ledger, **now)
+    assert not is_as_asked(runs[third], watching.ledger, **(now | {"model": "other"}))
+
+
+def test_a_run_that_was_overtaken_before_it_began_is_asked_for_when_its_input_is_back(watching: Watching) -> None:
+    """As where a study was purged while it waited, and the PACS sends it again."""
+    watching.arrives()
+    watching.watch.look()
+    watching.ends(0, "stale")
+    there, watching.objects.objects[:] = watching.objects.objects[:], []
+    watching.watch.sweep()
+    assert [number for _, number in watching.queue.rounds] == [1], "nothing is there to be run"
+    watching.objects.objects[:] = there
+    watching.arrives()
+    assert watching.watch.look() == 1
+    assert [number for _, number in watching.queue.rounds] == [1, 2]
+    assert watching.ledger.counts()["queued"] == 1
+
+
+def test_a_study_whose_run_is_stale_because_the_model_changed_is_run_with_the_new_one(watching: Watching) -> None:
+    watching.arrives()
+    watching.watch.look()
+    watching.ends(0, "stale")
+    watching.watch.look()
+    watching.model = "m2"
+    watching.restarted().sweep()
+    first, second = (digest for digest, _ in watching.queue.rounds)
+    assert first != second
