@@ -93,13 +93,32 @@ class Fetcher:
         if self._thread.is_alive():
             self._thread.join(seconds)
 
-    def ask(self, study: StudyKey) -> None:
-        """Have the thread look whether a study lacks something; returns at once, and asking again costs nothing."""
-        if not self._archives:
-            return
+    def ask(self, study: StudyKey, now: datetime) -> datetime | None:
+        """Have the thread fetch what a study lacks, if its time has come; returns at once, and asking again costs nothing.
+
+        Parameters
+        ----------
+        study
+            Which study.
+        now
+            The time, UTC.
+
+        Returns
+        -------
+        datetime or None
+            When to ask again though nothing more arrives: when its time comes, or when an attempt that begins now may be
+            repeated. None where no archive is asked any more.
+        """
+        there = self._objects.objects_of(study)
+        if not there or not self._serving(there):
+            return None
+        if not self._is_due(study, there, now):
+            settled = max(stored.received_at for stored in there) + timedelta(seconds=self._settings.after_seconds)
+            return settled if settled > now else self.notes.next_at(study)
         with self._changed:
             self._asked[study] = None
             self._changed.notify()
+        return now + timedelta(seconds=self._settings.again_seconds)
 
     def complete(self, study: StudyKey) -> int:
         """Fetch what a study lacks, if its contour says what, and if its time has come.

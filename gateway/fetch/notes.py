@@ -63,6 +63,11 @@ class FetchNotes:
         with self._reading.begin() as connection:
             return _find(connection, study)
 
+    def next_at(self, study: StudyKey) -> datetime | None:
+        """Return when a study that was tried is tried again, UTC; None where it is not."""
+        note = self.find(study)
+        return None if note is None else note.next_at
+
     def forget(self, study: StudyKey) -> None:
         """Forget what was tried for a study: it is tried anew."""
         with self._engine.begin() as connection:

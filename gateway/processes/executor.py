@@ -100,7 +100,7 @@ class _Executor:
                 model_sha256=self.ready.model_sha256,
                 settings=settings_digest(self.application),
                 executing=lambda note: workflow_id(note.input.digest, note.round) in self.dbos.executing(),
-                waiting=lambda arrival: self.fetcher.ask(arrival.study),
+                waiting=lambda arrival: self.fetcher.ask(arrival.study, utc_now()),
             )
         )
 

@@ -223,7 +223,8 @@ class WatchParts:
     executing
         Tells whether this process works on a run's current round.
     waiting
-        Is told of a study that waits: it may have something fetched. None where nothing is.
+        Is told of a study that waits: it may have something fetched. It says when it wants to be told again, UTC; None: not
+        before something arrives or the study's own wait is over. None in its place where nothing is fetched.
     """
 
     index: StudyIndex
@@ -237,7 +238,7 @@ class WatchParts:
     model_sha256: str
     settings: str
     executing: Callable[[RunNote], bool]
-    waiting: Callable[[Waiting], None] | None = None
+    waiting: Callable[[Waiting], datetime | None] | None = None
 
 
 class StudyWatch:
@@ -330,9 +331,10 @@ class StudyWatch:
             return 0
         arrival = parts.judge(row.study, now)
         if isinstance(arrival, Waiting):
-            parts.index.judged(row.study, row.revision, arrival.until)
-            if parts.waiting is not None:
-                parts.waiting(arrival)
+            again = parts.waiting(arrival) if parts.waiting is not None else None
+            # Without a time of its own a study waits for its contour, and nothing can be fetched before.
+            until = arrival.until if arrival.until is None or again is None else min(arrival.until, again)
+            parts.index.judged(row.study, row.revision, until)
             return 0
         asked = self._ask(arrival)
         parts.index.judged(row.study, row.revision, None)

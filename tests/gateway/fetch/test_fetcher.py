@@ -254,10 +254,38 @@ def running(bench: Bench) -> Iterator[Bench]:
 
 def test_asking_returns_at_once_and_the_thread_fetches(running: Bench) -> None:
     for _ in range(100):
-        running.fetcher.ask(running.study)
+        running.fetcher.ask(running.study, running.clock())
     whole = len(running.shelf.series[running.series][1])
     assert until(lambda: running.count() == whole + 1, 30)
     assert running.shelf.fetched == [running.series]
+
+
+def test_a_contour_that_came_just_now_is_to_be_asked_for_when_its_wait_is_over(bench: Bench) -> None:
+    """Most senders hang up at once: the study is judged then, and not again before something else arrives."""
+    (contour,) = bench.store.objects_of(bench.study)
+    settled = contour.received_at + timedelta(seconds=5)
+    assert bench.fetcher.ask(bench.study, contour.received_at + timedelta(seconds=0.2)) == settled
+    assert bench.fetcher.ask(bench.study, settled) == settled + timedelta(seconds=60)
+
+
+def test_what_failed_is_to_be_asked_for_again_as_often_as_the_settings_say(
+    store: ObjectStore, database: Engine, phantom: tuple[StudyKey, str, bytes, list[bytes]]
+) -> None:
+    bench = Bench(store, database, phantom, attempts=2)
+    bench.shelf.failure = PeerFailure.REFUSED
+    bench.fetcher.complete(bench.study)
+    again = bench.clock.now + timedelta(seconds=60)
+    assert bench.fetcher.ask(bench.study, bench.clock.now + timedelta(seconds=1)) == again
+    bench.clock.now = again
+    bench.fetcher.complete(bench.study)
+    assert bench.fetcher.ask(bench.study, again + timedelta(seconds=1)) is None
+
+
+def test_a_study_that_no_archive_serves_is_not_asked_for(
+    store: ObjectStore, database: Engine, phantom: tuple[StudyKey, str, bytes, list[bytes]]
+) -> None:
+    bench = Bench(store, database, phantom, archive={"sources": ["another"]})
+    assert bench.fetcher.ask(bench.study, bench.clock.now) is None
 
 
 def report(uid: str, manufacturer: str, model: str) -> bytes:

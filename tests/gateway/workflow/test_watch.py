@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,7 @@ class Watching:
         self.header = StudyHeader("P1", "A1", "")
         self.ledger = RunLedger(engine)
         self.waited: list[Waiting] = []
+        self.fetched_again: datetime | None = None
         self.executing: set[str] = set()
         self.rules = RunRules(urgent_ae_titles=())
         self.clinical = ClinicalWatch(
@@ -72,9 +73,13 @@ class Watching:
             model_sha256=self.model,
             settings="s",
             executing=lambda note: note.input.digest in self.executing,
-            waiting=self.waited.append,
+            waiting=self.waits,
         )
         return StudyWatch(parts)
+
+    def waits(self, arrival: Waiting) -> datetime | None:
+        self.waited.append(arrival)
+        return self.fetched_again
 
     def arrives(self, digest: str = "o1", study: StudyKey = STUDY) -> None:
         self.index.revisions[study] = self.index.revisions.get(study, 0) + 1
@@ -138,6 +143,25 @@ def test_a_waiting_study_is_told_and_judged_again_at_its_time(watching: Watching
     assert watching.watch.look() == 0
     assert watching.waited == [Waiting(STUDY, "images are missing", NOW)]
     assert watching.index.judgements[STUDY] == (1, NOW)
+
+
+def test_a_study_that_may_have_something_fetched_is_judged_again_when_that_is_due(watching: Watching) -> None:
+    watching.index.revisions[STUDY] = 1
+    watching.judgement.arrivals[STUDY] = Waiting(STUDY, "images are missing", NOW)
+    watching.fetched_again = NOW - timedelta(seconds=9)
+    watching.watch.look()
+    assert watching.index.judgements[STUDY] == (1, NOW - timedelta(seconds=9))
+    watching.fetched_again = NOW + timedelta(seconds=9)
+    watching.watch.look()
+    assert watching.index.judgements[STUDY] == (1, NOW)
+
+
+def test_without_a_contour_there_is_nothing_to_judge_again(watching: Watching) -> None:
+    watching.index.revisions[STUDY] = 1
+    watching.judgement.arrivals[STUDY] = Waiting(STUDY, "no contour has arrived")
+    watching.fetched_again = NOW
+    watching.watch.look()
+    assert watching.index.judgements[STUDY] == (1, None)
 
 
 def test_a_refused_arrival_is_run_with_all_its_objects_once(watching: Watching) -> None:
