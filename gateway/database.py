@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, make_url, text
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.types import TypeDecorator
 
 METADATA: Final = MetaData()
@@ -23,6 +23,10 @@ WAIT_FOR_WRITER_S: Final = 30.0
 """How long a transaction waits for another process's on SQLite, s."""
 _CREATION_LOCK: Final = 7_305_221_119
 """Key of PostgreSQL's advisory lock under which tables are made: any number that nobody else takes."""
+
+
+class OtherSchemaError(SQLAlchemyError):
+    """The database's tables are not those of this version of the software."""
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -78,7 +82,7 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 def open_database(url: str) -> Engine:
-    """Connect to the gateway's database.
+    """Connect to the gateway's database. What fails there names no value, which may be a study's UID.
 
     On SQLite the journal is written ahead (WAL), a commit is on the disk when it returns (``synchronous = FULL``), and a transaction
     takes the lock for writing when it begins: one that reads first and writes then would otherwise fail where another process wrote
@@ -101,8 +105,8 @@ def open_database(url: str) -> Engine:
     """
     address = make_url(url)
     if address.get_backend_name() != "sqlite":
-        return create_engine(address, pool_pre_ping=True)
-    engine = create_engine(address, connect_args={"timeout": WAIT_FOR_WRITER_S})
+        return create_engine(address, pool_pre_ping=True, hide_parameters=True)
+    engine = create_engine(address, connect_args={"timeout": WAIT_FOR_WRITER_S}, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_immediate)
     _keep_to_its_file(engine)
@@ -125,7 +129,7 @@ def open_workflow_database(url: str) -> Engine | None:
     address = make_url(url)
     if address.get_backend_name() != "sqlite":
         return None
-    engine = create_engine(address)
+    engine = create_engine(address, hide_parameters=True)
     event.listen(engine, "connect", _prepare_for_dbos)
     _keep_to_its_file(engine)
     return engine
@@ -178,6 +182,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def database_fault(error: SQLAlchemyError | OSError) -> str:
+    """Return what is wrong with a database in words that name no value."""
+    return str(error) if isinstance(error, OtherSchemaError) else f"it does not answer ({type(error).__name__})"
+
+
 def read_only(engine: Engine) -> Engine:
     """Return an engine on the same connections whose transactions only read, and hold nobody up."""
     return engine.execution_options(read_only=True)
@@ -204,9 +213,23 @@ def create_tables(engine: Engine) -> None:
     ----------
     engine
         From `open_database`. The modules that declare tables must have been imported.
+
+    Raises
+    ------
+    OtherSchemaError
+        A table that is there lacks a column.
     """
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION_LOCK})
         METADATA.create_all(connection)
+        there = inspect(connection)
+        missing: list[str] = []
+        for table in METADATA.sorted_tables:
+            found = {column["name"] for column in there.get_columns(table.name)}
+            missing += [f"{table.name}.{column.name}" for column in table.columns if column.name not in found]
+        if missing:
+            raise OtherSchemaError(
+                f"the database was made by another version of this software: no {', '.join(missing)}"
+            )
     note_made(engine)

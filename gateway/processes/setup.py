@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.database import create_tables, open_database
+from gateway.database import create_tables, database_fault, open_database
 from gateway.health.readiness import Expected
 from gateway.logs import StudyHash, log_as_json, read_log_key
 from gateway.settings.file import GatewaySettings, load_gateway_settings
@@ -115,7 +115,7 @@ def begin_process(
         try:
             create_tables(engine)
         except SQLAlchemyError as error:
-            logger.warning("the database does not answer (%s); tried again", type(error).__name__)
+            logger.warning("the database cannot be used: %s; tried again", database_fault(error))
             ended.wait(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
         else:

@@ -16,7 +16,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.database import create_tables, open_database
+from gateway.database import create_tables, database_fault, open_database
 from gateway.logs import StudyHash, log_as_json, read_log_key
 from gateway.objects.errors import StoreUnavailableError
 from gateway.objects.recovery import recover_objects
@@ -144,7 +144,7 @@ def _recover(settings: GatewaySettings) -> bool:
             found = recover_objects(store, [(source.name, source.kind) for source in settings.sources])
         engine.dispose()
     except (SQLAlchemyError, OSError, StoreUnavailableError) as error:
-        logger.warning("the object store cannot be looked through now (%s); tried again", type(error).__name__)
+        logger.warning("the object store cannot be looked through now: %s; tried again", database_fault(error))
         return False
     logger.info("object store: %d files removed that a crash left half received", found.removed)
     if found.taken_in:

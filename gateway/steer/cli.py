@@ -57,7 +57,7 @@ def _need_packages() -> None:
 def _overview(settings: GatewaySettings) -> Overview:
     from sqlalchemy.exc import SQLAlchemyError
 
-    from gateway.database import create_tables, open_database
+    from gateway.database import create_tables, database_fault, open_database
     from gateway.logs import StudyHash, read_log_key
     from gateway.processes.setup import RESULTS_FOLDER
     from gateway.steer.overview import Overview
@@ -70,7 +70,7 @@ def _overview(settings: GatewaySettings) -> Overview:
         return Overview(engine, settings.folder / RESULTS_FOLDER, StudyHash(read_log_key(settings.folder)))
     except (SQLAlchemyError, OSError) as error:
         raise ended(
-            f"the gateway's database or folder cannot be read ({type(error).__name__})", ExitCode.DEFECT
+            f"the gateway's database or folder cannot be read: {database_fault(error)}", ExitCode.DEFECT
         ) from error
 
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, insert, inspect, select, text, update
 from sqlalchemy.exc import OperationalError, StatementError
 
-from gateway.database import METADATA, UtcTime, create_tables, open_database, read_only
+from gateway.database import METADATA, OtherSchemaError, UtcTime, create_tables, open_database, read_only
 from gateway.fetch.notes import FETCHES
 
 TABLES = MetaData()
@@ -97,3 +97,19 @@ def test_a_file_that_is_gone_is_not_replaced_by_an_empty_one_and_is_used_when_it
     (tmp_path / "moved").rename(tmp_path / "gateway.sqlite")
     with engine.begin() as connection:
         assert connection.execute(text("SELECT value FROM kept")).scalar_one() == 7
+
+
+def test_a_database_of_another_version_is_told_by_what_it_lacks(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'gateway.sqlite'}")
+    create_tables(engine)
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER TABLE {FETCHES.name} DROP COLUMN last_error"))
+    with pytest.raises(OtherSchemaError, match=f"{FETCHES.name}.last_error"):
+        create_tables(engine)
+
+
+def test_what_fails_in_the_database_names_no_value(engine: Engine) -> None:
+    """A value may be a study's UID, and the command line shows what fails."""
+    with engine.begin() as connection, pytest.raises(OperationalError) as failed:
+        connection.execute(text("SELECT * FROM nothing WHERE uid = :uid"), {"uid": "1.2.3.4"})
+    assert "1.2.3.4" not in str(failed.value)
