@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pydicom
 import pytest
-import yaml
 
 from tests.e2e.containers import (
     CPU_TAG,
@@ -74,7 +73,7 @@ def running_gateway(image: Container, folder: Path, pacs: Pacs, port: int, web: 
         "web": {"port": web},
     }
     config = folder / "gateway.yaml"
-    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    config.write_text(json.dumps(settings), encoding="utf-8")  # which is YAML, without the aliases of safe_dump
     config.chmod(0o644)
     hardened = [*HARDENED]
     hardened[hardened.index("none")] = "host"
