@@ -2,7 +2,8 @@
 
 pip resolves ``requirements.txt`` with the versions and hashes of ``lock.txt`` without installing anything; the packages
 that ``left_out.txt`` names are then taken out, with all that only they need, and the rest is installed without
-dependencies. Of a further list, as the gateway's, what the environment lacks is installed.
+dependencies. Of a further list, as the gateway's, what the environment lacks is resolved and installed. Both runs of pip
+share a cache for as long as they take, so that nothing is downloaded or compiled twice.
 """
 
 from __future__ import annotations
@@ -126,12 +127,6 @@ def kept(resolved: Mapping[str, Mapping[str, Any]], roots: Iterable[str], left_o
     return sorted(f"{name}=={resolved[name]['version']}" for name in needed)
 
 
-def _canonical(packages: Iterable[str]) -> set[str]:
-    """Return ``name==version`` of packages with canonical names."""
-    split = (package.partition("==") for package in packages)
-    return {f"{canonicalize_name(name)}=={version}" for name, _, version in split}
-
-
 def main() -> None:
     """Resolve and prune; then install into another environment, or write the list."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -152,33 +147,39 @@ def main() -> None:
     else:
         roots = requested(arguments.requirements, gpu_extra(arguments.gpu) if arguments.gpu else None)
         left_out = read_list(arguments.left_out) if arguments.left_out else []
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
-    lock = str(arguments.lock)
-    options = ["--no-cache-dir", "--constraint", lock, "--build-constraint", lock]
     with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
-        resolve = [*pip, "install", "--quiet", "--dry-run", "--ignore-installed", "--report", str(report)]
-        subprocess.run([*resolve, *options, *roots], check=True)
-        installs = json.loads(report.read_text(encoding="utf-8"))["install"]
+        _resolve_and_install(arguments, roots, left_out, Path(folder))
+
+
+def _resolve_and_install(arguments: argparse.Namespace, roots: list[str], left_out: list[str], folder: Path) -> None:
+    """Run pip twice, with its cache and its report in a folder that goes afterwards."""
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--cache-dir",
+        str(folder / "cache"),
+    ]
+    lock = str(arguments.lock)
+    options = ["--quiet", "--constraint", lock, "--build-constraint", lock]
+    report = folder / "report.json"
+    # Of a further list, what is there already is neither asked for nor looked at.
+    there = ["--python", str(arguments.python), "install"] if arguments.further else ["install", "--ignore-installed"]
+    subprocess.run([*pip, *there, "--dry-run", "--report", str(report), *options, *roots], check=True)
+    installs = json.loads(report.read_text(encoding="utf-8"))["install"]
     resolved: dict[str, Any] = {canonicalize_name(item["metadata"]["name"]): item["metadata"] for item in installs}
-    packages = kept(resolved, roots, left_out)
-    if arguments.further:
-        there = subprocess.run(
-            [*pip, "--python", str(arguments.python), "list", "--format", "freeze"],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        packages = [package for package in packages if package not in _canonical(there.stdout.split())]
-    gone = sorted(f"{name}=={item['version']}" for name, item in resolved.items())
-    print("left out:", *(package for package in gone if package not in packages), sep="\n  ")
+    everything = sorted(f"{name}=={item['version']}" for name, item in resolved.items())
+    packages = everything if arguments.further else kept(resolved, roots, left_out)
+    print("left out:", *(package for package in everything if package not in packages), sep="\n  ")
     print("installed:", *packages, sep="\n  ")
     if arguments.list:
         indexed = [package for package in packages if not package.startswith("pyradiomics-bhklab==")]
         arguments.list.write_text("\n".join(indexed) + "\n", encoding="utf-8")
     if arguments.python is None:
         return
-    into = [*pip, "--python", str(arguments.python), "install", "--quiet", "--no-deps"]
+    into = [*pip, "--python", str(arguments.python), "install", "--no-deps"]
     if arguments.target:
         into += ["--target", str(arguments.target)]
     subprocess.run([*into, *options, *packages], check=True)
