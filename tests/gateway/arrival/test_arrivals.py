@@ -104,6 +104,7 @@ def _without_references(seg: pydicom.Dataset) -> None:
         series.ReferencedInstanceSequence = series.ReferencedInstanceSequence[:1]
     for frame in seg.PerFrameFunctionalGroupsSequence:
         del frame.DerivationImageSequence
+    seg.pop("SourceImageSequence", None)
 
 
 def test_a_contour_alone_waits_and_is_refused_after_the_quiet_time(
