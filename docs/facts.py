@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from docs import chain_diagram
+from gateway.health.metrics import metrics_table
 from gateway.peers.failures import peer_failure_table
 from training.checklists.instruments import KEYS as CHECKLISTS
 
@@ -243,6 +244,7 @@ FACTS: Final[dict[str, Callable[[], str]]] = {
     "steps": chain_diagram.steps_table,
     "core": lambda: rooms("pdl1es"),
     "gateway": lambda: rooms("gateway"),
+    "gateway-metrics": metrics_table,
     "peer-failures": peer_failure_table,
     "training": lambda: rooms("training"),
 }

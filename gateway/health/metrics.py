@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
@@ -13,7 +15,7 @@ from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.clock import utc_now
-from gateway.database import read_only
+from gateway.database import create_tables, open_database, read_only
 from gateway.health.heartbeat import SILENT_SECONDS, read_processes
 from gateway.health.readiness import Expected, obstacles
 from gateway.objects.tables import CONFLICTS, OBJECTS, STUDIES
@@ -66,11 +68,20 @@ class GatewayCollector(Collector):
 
     def _of_processes(self) -> Iterator[Metric]:
         now = utc_now()
-        up = GaugeMetricFamily(f"{_PREFIX}_process_up", "1 where a process lives", labels=["process"])
+        up = GaugeMetricFamily(f"{_PREFIX}_process_up", "1 where a process lives, by process", labels=["process"])
         restarts = CounterMetricFamily(
-            f"{_PREFIX}_worker_restarts", "Workers that were replaced since the executor started", labels=["cause"]
+            f"{_PREFIX}_worker_restarts",
+            "Workers that were replaced since the executor started, by cause",
+            labels=["cause"],
         )
         workers = GaugeMetricFamily(f"{_PREFIX}_workers", "Workers by what they do", labels=["state"])
+        associations = GaugeMetricFamily(f"{_PREFIX}_associations", "Open associations by receiver", labels=["process"])
+        outcomes = CounterMetricFamily(
+            f"{_PREFIX}_connections",
+            "Connections since a receiver started, by receiver and outcome (`accepted`, `rejected`, `refused_connections`, "
+            "`failed_handshakes`)",
+            labels=["process", "outcome"],
+        )
         notes = {note.name: note for note in read_processes(self._engine)}
         for name in sorted({*notes, *self._expected.processes}):
             note = notes.get(name)
@@ -80,7 +91,11 @@ class GatewayCollector(Collector):
                 restarts.add_metric([cause], float(count))
             for state, count in (note.detail.get("workers", {}) if note is not None else {}).items():
                 workers.add_metric([state], float(count))
-        yield from (up, restarts, workers)
+            if note is not None and "associations" in note.detail:
+                associations.add_metric([name], float(note.detail["associations"]))
+            for outcome, count in (note.detail.get("association_outcomes", {}) if note is not None else {}).items():
+                outcomes.add_metric([name, outcome], float(count))
+        yield from (up, restarts, workers, associations, outcomes)
 
 
 def _of_objects(connection: Connection) -> Iterator[Metric]:
@@ -111,7 +126,9 @@ def _of_runs(connection: Connection) -> Iterator[Metric]:
     yield SummaryMetricFamily(
         f"{_PREFIX}_run_seconds", "Time that workers took", count_value=took[0], sum_value=float(took[1])
     )
-    results = CounterMetricFamily(f"{_PREFIX}_results", "Stored results", labels=["status", "code"])
+    results = CounterMetricFamily(
+        f"{_PREFIX}_results", "Stored results, by status and refusal code", labels=["status", "code"]
+    )
     query = select(RESULTS.c.refusal, func.count()).group_by(RESULTS.c.refusal).order_by(RESULTS.c.refusal)
     for refusal, count in connection.execute(query):
         results.add_metric(["refused" if refusal else "scored", refusal], float(count))
@@ -119,7 +136,9 @@ def _of_runs(connection: Connection) -> Iterator[Metric]:
 
 
 def _of_deliveries(connection: Connection, destinations: tuple[str, ...]) -> Iterator[Metric]:
-    deliveries = GaugeMetricFamily(f"{_PREFIX}_deliveries", "Deliveries", labels=["destination", "state"])
+    deliveries = GaugeMetricFamily(
+        f"{_PREFIX}_deliveries", "Deliveries by destination and state", labels=["destination", "state"]
+    )
     query = select(DELIVERIES.c.destination, DELIVERIES.c.state, func.count())
     for destination, state, count in connection.execute(
         query.group_by(DELIVERIES.c.destination, DELIVERIES.c.state).order_by(DELIVERIES.c.destination)
@@ -127,10 +146,26 @@ def _of_deliveries(connection: Connection, destinations: tuple[str, ...]) -> Ite
         deliveries.add_metric([destination, state], float(count))
     yield deliveries
     opened = set(connection.execute(select(BREAKERS.c.destination).where(BREAKERS.c.open_until.is_not(None))).scalars())
-    down = GaugeMetricFamily(f"{_PREFIX}_destination_down", "1 where a destination is down", labels=["destination"])
+    down = GaugeMetricFamily(
+        f"{_PREFIX}_destination_down", "1 where a destination is down, by destination", labels=["destination"]
+    )
     for destination in destinations:
         down.add_metric([destination], float(destination in opened))
     yield down
+
+
+def metrics_table() -> str:
+    """Return the table of all metrics for `docs/gateway.md`: what a gateway that has done nothing yet gives."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = open_database(f"sqlite:///{folder}/gateway.sqlite")
+        create_tables(engine)
+        families = list(GatewayCollector(engine, Expected((), Path(folder), 0, ())).collect())
+        engine.dispose()
+    rows = ["| metric | type | meaning |", "|---|---|---|"]
+    for family in sorted(families, key=lambda one: one.name):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        rows.append(f"| `{name}` | {family.type} | {family.documentation} |")
+    return "\n".join(rows)
 
 
 def metrics_text(engine: Engine, expected: Expected) -> bytes:

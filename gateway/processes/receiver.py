@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -60,14 +61,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return ExitCode.USAGE
 
         def detail() -> Mapping[str, Any]:
-            return {"associations": sum(listener.associations for listener in listeners)}
+            outcomes: Counter[str] = Counter()
+            for listener in listeners:
+                outcomes.update(listener.outcomes)
+            open_now = sum(listener.associations for listener in listeners)
+            return {"associations": open_now, "association_outcomes": dict(outcomes)}
 
         stack.enter_context(Heartbeat(parts.engine, parts.name, detail))
         for listener in listeners:
             stack.enter_context(listener)
         for looking in polled:
             stack.enter_context(looking)
-        logger.info("ready: %d sources", len(listeners) + len(polled))
+        count = len(listeners) + len(polled)
+        logger.info("ready: %d %s", count, "source" if count == 1 else "sources")
         parts.ended.wait()
         logger.info("stopping: no new association is taken")
     return ExitCode.REPORT_WRITTEN

@@ -146,7 +146,8 @@ def _recover(settings: GatewaySettings) -> bool:
     except (SQLAlchemyError, OSError, StoreUnavailableError) as error:
         logger.warning("the object store cannot be looked through now: %s; tried again", database_fault(error))
         return False
-    logger.info("object store: %d files removed that a crash left half received", found.removed)
+    if found.removed:
+        logger.info("object store: files removed that a crash left half received: %d", found.removed)
     if found.taken_in:
         logger.warning("object store: %d whole objects that the database did not know are taken in", found.taken_in)
     if found.unknown:

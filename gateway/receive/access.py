@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -35,6 +36,24 @@ CALLING_UNKNOWN = Rejection(1, 1, 3, "calling AE title not recognised")
 CALLED_UNKNOWN = Rejection(1, 1, 7, "called AE title not recognised")
 LIMIT_REACHED = Rejection(2, 3, 2, "local limit exceeded")
 CONGESTED = Rejection(2, 3, 1, "temporary congestion")
+_NOT_SHOWN = re.compile(r"[^A-Za-z0-9_. -]")
+_LONGEST_TITLE = 16
+
+
+def shown_title(title: str) -> str:
+    """Return an AE title as a log may show it: what a peer sent is not trusted.
+
+    Parameters
+    ----------
+    title
+        As the peer sent it.
+
+    Returns
+    -------
+    str
+        In quotes, at most 16 characters (PS3.5 6.2), with ``?`` for all but letters, digits, space, ``_``, ``.`` and ``-``.
+    """
+    return f"'{_NOT_SHOWN.sub('?', title[:_LONGEST_TITLE])}'"
 
 
 @dataclass(frozen=True, slots=True)

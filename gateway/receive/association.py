@@ -28,7 +28,7 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 
-from gateway.receive.access import Rejection
+from gateway.receive.access import Rejection, shown_title
 from gateway.receive.commands import LARGEST_COMMAND, Command, CommandField, Status, read_command, response
 from gateway.receive.settings import AssociationLimits
 from gateway.receive.upper_layer import (
@@ -141,12 +141,15 @@ class Acceptor:
         Sizes and times.
     serve
         Calling AE title to whoever serves the association.
+    address
+        Where the connection comes from, for the log; empty where it is not known.
     """
 
     judge: Callable[[str, str], Rejection | None]
     contexts: tuple[PresentationContext, ...]
     limits: AssociationLimits
     serve: Callable[[str], AssociationUser]
+    address: str = ""
 
 
 class AcceptedAssociation:
@@ -177,8 +180,8 @@ class AcceptedAssociation:
         """Serve the association to its end, and return how it ended, for the log."""
         try:
             user = self._negotiate()
-            if user is None:
-                return "rejected"
+            if isinstance(user, str):
+                return user
         except ConnectionEndedError as ended:
             return ended.reason
         except ProtocolError as error:
@@ -210,17 +213,22 @@ class AcceptedAssociation:
 
     # --- negotiation ------------------------------------------------------------------------------------------------
 
-    def _negotiate(self) -> AssociationUser | None:
+    def _negotiate(self) -> AssociationUser | str:
+        """Answer the request; a word of how the association ended where it was rejected."""
         kind, length = self._stream.header()
         if kind is not PduType.ASSOCIATE_RQ:
             raise ProtocolError(f"{kind.name} before an association", AbortReason.UNEXPECTED_PDU)
         body = self._stream.exactly(length)
         request = _request(struct.pack(">BBL", kind, 0, length) + body)
-        rejection = self._acceptor.judge(request.called_ae_title.strip(), request.calling_ae_title.strip())
+        called, calling = request.called_ae_title.strip(), request.calling_ae_title.strip()
+        rejection = self._acceptor.judge(called, calling)
         if rejection is not None:
-            LOG.warning("association rejected: %s", rejection.word)
+            titles = f"calling AE title {shown_title(calling)}, called {shown_title(called)}"
+            LOG.warning(
+                "association rejected: %s; %s, from %s", rejection.word, titles, self._acceptor.address or "unknown"
+            )
             self._reject(rejection)
-            return None
+            return f"rejected, {titles}"
         roles = [item for item in request.user_information if isinstance(item, SCP_SCU_RoleSelectionNegotiation)]
         results, agreed = negotiate_as_acceptor(
             request.presentation_context_definition_list,
@@ -235,7 +243,7 @@ class AcceptedAssociation:
         self._peer_pdu_bytes = request.maximum_length_received or 0
         self._send(self._acceptance(request, results, agreed))
         self._stream.deadline = time.monotonic() + self._limits.total_seconds
-        return self._acceptor.serve(request.calling_ae_title.strip())
+        return self._acceptor.serve(calling)
 
     def _acceptance(
         self,

@@ -14,6 +14,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
@@ -34,6 +35,7 @@ from pdl1es.dicom.silence import silenced_pydicom
 
 LOG: Final = logging.getLogger("pdl1es.gateway.receive")
 BACKLOG: Final = 128
+OUTCOMES: Final = ("accepted", "rejected", "refused_connections", "failed_handshakes")
 
 
 class DimseListener:
@@ -81,6 +83,7 @@ class DimseListener:
         self._connections: dict[socket.socket, AcceptedAssociation | None] = {}
         self._threads: set[threading.Thread] = set()
         self._established = 0
+        self._outcomes: Counter[str] = Counter()
         self._is_stopping = False
         self._silence = contextlib.ExitStack()
         family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
@@ -105,6 +108,15 @@ class DimseListener:
     def associations(self) -> int:
         """How many associations are open."""
         return self._established
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """What came of the connections since the start.
+
+        ``accepted`` and ``rejected`` associations, ``refused_connections`` (address, or too many), ``failed_handshakes``.
+        """
+        with self._lock:
+            return {name: self._outcomes[name] for name in OUTCOMES}
 
     @property
     def connections(self) -> int:
@@ -179,7 +191,9 @@ class DimseListener:
                 else:
                     thread = None
             if thread is None:
-                LOG.warning("connection closed: %s", "too many connections" if full else "the address may not send")
+                why = "too many connections" if full else "the address may not send"
+                LOG.warning("connection closed: %s (from %s)", why, address[0])
+                self._count("refused_connections")
                 connection.close()
                 continue
             try:
@@ -203,9 +217,10 @@ class DimseListener:
             with self._lock:
                 self._connections[raw] = association
             end = association.run()
-            LOG.info("association %s ended: %s", thread.name, end)
+            LOG.info("association %s from %s ended: %s", thread.name, address, end)
         except ssl.SSLError as error:
-            LOG.warning("TLS handshake failed: %s", error.reason or type(error).__name__)
+            LOG.warning("TLS handshake with %s failed: %s", address, error.reason or type(error).__name__)
+            self._count("failed_handshakes")
         except OSError as error:
             LOG.info("connection ended: %s", error.strerror or type(error).__name__)
         finally:
@@ -223,8 +238,9 @@ class DimseListener:
 
     def _acceptor(self, address: str, holder: str, take_slot: Callable[[], bool]) -> Acceptor:
         def judge(called: str, calling: str) -> Rejection | None:
-            rejection = self._access.judge(address, called, calling)
-            return rejection or (None if take_slot() else LIMIT_REACHED)
+            rejection = self._access.judge(address, called, calling) or (None if take_slot() else LIMIT_REACHED)
+            self._count("accepted" if rejection is None else "rejected")
+            return rejection
 
         origin = ObjectOrigin(self._settings.name, "dimse", holder=holder)
         return Acceptor(
@@ -234,7 +250,12 @@ class DimseListener:
             serve=lambda calling: StoringUser(
                 self._store, self._in_flight, replace(origin, calling_ae_title=calling), self._answered
             ),
+            address=address,
         )
+
+    def _count(self, outcome: str) -> None:
+        with self._lock:
+            self._outcomes[outcome] += 1
 
     def take_slot(self) -> bool:
         """Count one more association, where the limit allows one."""

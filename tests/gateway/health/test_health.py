@@ -128,7 +128,12 @@ def test_ready_and_its_metrics(engine: Engine, tmp_path: Path) -> None:
     ledger.ended("d2", 1, "done", seconds=2.5)
     DeliveryBook(engine).begin("d2", STUDY.study_instance_uid, (Shipment("pacs", ("sr",)),), NOW)
     detail = {"workers": {"busy": 1, "idle": 2}, "worker_restarts": {"crash": 3}}
-    with Heartbeat(engine, "executor", lambda: detail), served(engine, expected(tmp_path)) as root:
+    came = {"associations": 2, "association_outcomes": {"accepted": 7, "rejected": 1}}
+    with (
+        Heartbeat(engine, "executor", lambda: detail),
+        Heartbeat(engine, "receiver-1", lambda: came),
+        served(engine, expected(tmp_path)) as root,
+    ):
         status, answer = get(f"{root}/health/ready")
         assert (status, json.loads(answer)) == (200, {"status": "ready", "obstacles": []})
         text = get(f"{root}/metrics")[1]
@@ -143,6 +148,8 @@ def test_ready_and_its_metrics(engine: Engine, tmp_path: Path) -> None:
     assert found["deliveries", "pacs", "waiting"] == 1
     assert found["destination_down", "pacs"] == 0
     assert (found["workers", "busy"], found["worker_restarts_total", "crash"]) == (1, 3)
+    assert found["associations", "receiver-1"] == 2
+    assert found["connections_total", "rejected", "receiver-1"] == 1
     assert found["process_up", "executor"] == 1
     assert found["disk_free_bytes",] > 0
 

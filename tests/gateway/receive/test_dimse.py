@@ -142,6 +142,22 @@ def test_only_the_listed_senders_may_send_to_the_gateways_own_title(listen: List
             await_rejection(association)
 
 
+def test_a_rejection_is_told_with_both_titles_and_the_address_and_is_counted(
+    listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = listen(senders=(AllowedSender(ae_title="SENDER"),))
+    with caplog.at_level("INFO", "pdl1es.gateway.receive"):
+        with associated(listener) as association:
+            assert association.is_established
+        with associated(listener, calling="CT1 [x]%s", called="PDL1ES") as association:
+            await_rejection(association)
+        await_true(lambda: "ended: rejected" in caplog.text)
+    titles = "calling AE title 'CT1 ?x??s', called 'PDL1ES'"
+    assert f"association rejected: calling AE title not recognised; {titles}, from 127.0.0.1" in caplog.messages
+    assert f"from 127.0.0.1 ended: rejected, {titles}" in caplog.text
+    assert (listener.outcomes["accepted"], listener.outcomes["rejected"]) == (1, 1)
+
+
 def test_a_connection_from_an_address_that_may_not_send_is_closed_at_once(listen: Listen) -> None:
     listener = listen(senders=(AllowedSender(ae_title="SENDER", addresses=("192.0.2.0/24",)),))
     with associated(listener) as association:
