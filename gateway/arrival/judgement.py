@@ -65,11 +65,14 @@ class ArrivalTimes:
         UTC.
     in_flight
         How many senders may bring more of the study.
+    archive_until
+        Until when an archive that has to be asked for the rest has not answered; None where none has to.
     """
 
     now: datetime
     last_received_at: datetime
     in_flight: int
+    archive_until: datetime | None = None
 
     @property
     def quiet(self) -> timedelta:
@@ -126,13 +129,16 @@ def judge(study: StudyKey, evidence: ArrivalEvidence, times: ArrivalTimes, rules
     -------
     Complete, Waiting or Refused
         Complete where the geometry is whole, or where nothing came for the quiet time and the chain can be asked: it refuses or warns
-        by its own rules.
+        by its own rules. The quiet time ends no wait for an archive that has not answered.
     """
     chosen = evidence.chosen
     quiet = timedelta(seconds=rules.quiet_seconds)
     if times.quiet < quiet and (chosen is None or chosen.lack):
         reason = evidence.found if chosen is None else chosen.lack
         return Waiting(study, reason, times.now + quiet - times.quiet)
+    if times.archive_until is not None and (chosen is None or chosen.lack):
+        reason = evidence.found if chosen is None else chosen.lack
+        return Waiting(study, f"{reason}; the archive has not answered yet", times.archive_until)
     if chosen is not None:
         return Complete(study, chosen.contour, chosen.series_instance_uid, chosen.digest)
     return Refused(study, evidence.code, evidence.found, evidence.digest)

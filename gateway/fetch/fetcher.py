@@ -120,6 +120,23 @@ class Fetcher:
             self._changed.notify()
         return now + timedelta(seconds=self._settings.again_seconds)
 
+    def unanswered_until(self, study: StudyKey, now: datetime) -> datetime | None:
+        """Return until when an archive that has to be asked for the rest of a study has not answered.
+
+        Parameters
+        ----------
+        study
+            Which study.
+        now
+            The time, UTC.
+
+        Returns
+        -------
+        datetime or None
+            When to look again; None where no archive completes the study, where one has answered, or where it is given up.
+        """
+        return self.notes.unanswered_until(study, self._objects.objects_of(study), self._settings, now)
+
     def complete(self, study: StudyKey) -> int:
         """Fetch what a study lacks, if its contour says what, and if its time has come.
 
@@ -141,15 +158,17 @@ class Fetcher:
         holder = f"fetch {study.study_instance_uid}"
         error, count = "", 0
         try:
-            drawn = self._drawn_on(there)
-            if drawn is None:
+            if not any(stored.sop_class_uid in CONTOUR_CLASSES for stored in there):
                 return 0
-            for archive, name in serving:
-                if (found := self._from(archive, name, study, there, drawn, holder)) is not None:
-                    count = found
-                    break
+            if (drawn := self._drawn_on(there)) is None:
+                error = "the contour cannot be read"
             else:
-                error = "no archive has the study"
+                for archive, name in serving:
+                    if (found := self._from(archive, name, study, there, drawn, holder)) is not None:
+                        count = found
+                        break
+                else:
+                    error = "no archive has the study"
         except Refusal as refusal:
             error = f"{refusal.code.name}: what was fetched is refused"  # its own words name UIDs, and this is logged
         except (PeerError, NotStorableError, StoreUnavailableError) as failure:
@@ -159,8 +178,8 @@ class Fetcher:
         self.notes.record(study, len(there), error=error, now=now, settings=self._settings)
         if error:
             logger.warning("nothing could be fetched: %s", error, extra={"study": study})
-        elif count:
-            logger.info("%d objects were fetched", count, extra={"study": study})
+        else:
+            logger.info("objects that were fetched: %d", count, extra={"study": study})
         return count
 
     def earlier_reports(self, study: StudyKey, folder: Path) -> int:

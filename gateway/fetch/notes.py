@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -11,7 +12,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.database import METADATA, UtcTime, read_only
 from gateway.fetch.settings import FetchSettings
-from gateway.records import StudyKey
+from gateway.peers.failures import PeerFailure
+from gateway.records import StoredObject, StudyKey
 
 FETCHES: Final = Table(
     "fetches",
@@ -26,6 +28,8 @@ FETCHES: Final = Table(
 
 LONGEST_WAIT: Final = timedelta(days=1)
 """No wait is longer: what lies further ahead was set before the clock stepped back."""
+_LOOK_AGAIN: Final = timedelta(seconds=5)
+_LOOK_AT_LATEST: Final = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class FetchNote:
     objects
         How many objects it had then.
     attempts
-        Tries since it had so many.
+        Tries since it had so many; those that found no archive at work are not counted.
     next_at
         When it is tried next, UTC; None where nothing more is tried before something arrives.
     last_error
@@ -48,6 +52,11 @@ class FetchNote:
     attempts: int
     next_at: datetime | None
     last_error: str
+
+    @property
+    def failure(self) -> PeerFailure | None:
+        """How the archive failed at the last attempt; None where it answered."""
+        return PeerFailure.__members__.get(self.last_error.partition(":")[0])
 
 
 class FetchNotes:
@@ -67,6 +76,37 @@ class FetchNotes:
         """Return when a study that was tried is tried again, UTC; None where it is not."""
         note = self.find(study)
         return None if note is None else note.next_at
+
+    def unanswered_until(
+        self, study: StudyKey, there: Sequence[StoredObject], settings: FetchSettings, now: datetime
+    ) -> datetime | None:
+        """Return until when an archive that has to be asked for the rest of a study has not answered.
+
+        Parameters
+        ----------
+        study
+            Which study.
+        there
+            Its objects.
+        settings
+            The section ``fetch`` of ``gateway.yaml``.
+        now
+            The time, UTC.
+
+        Returns
+        -------
+        datetime or None
+            When to look again; None where no archive completes the study, where one has answered, or where it is given up.
+        """
+        sources = {stored.source for stored in there}
+        if not any(not one.sources or sources & set(one.sources) for one in settings.archives):
+            return None
+        note = self.find(study)
+        if note is None or note.objects != len(there):
+            return now + _LOOK_AGAIN
+        if note.failure is None or note.next_at is None:
+            return None
+        return min(max(note.next_at, now + _LOOK_AGAIN), now + _LOOK_AT_LATEST)
 
     def forget(self, study: StudyKey) -> None:
         """Forget what was tried for a study: it is tried anew."""
@@ -108,15 +148,18 @@ class FetchNotes:
         now
             The time.
         settings
-            How often and when it is tried again.
+            How often and when it is tried again. An archive that is down is asked until it is there: that costs no try.
         """
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         with self._engine.begin() as connection:
             before = _find(connection, study)
-            attempts = 1 + (before.attempts if before is not None and before.objects == objects else 0)
+            failure = PeerFailure.__members__.get(error.partition(":")[0])
+            is_down = failure is not None and failure.row.peer_down
+            attempts = before.attempts if before is not None and before.objects == objects else 0
+            attempts += not is_down
             # A study that is asked for still lacks something, also where the archive had no more of it just now: the archive
             # itself may be receiving it.
-            is_over = attempts >= settings.attempts
+            is_over = attempts >= settings.attempts and not is_down
             values = {
                 "objects": objects,
                 "attempts": attempts,

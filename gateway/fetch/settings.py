@@ -69,7 +69,10 @@ class FetchSettings(BaseModel):
         description="wait before the archive is asked again, after a failure or where it had only a part, s",
     )
     attempts: int = Field(
-        default=20, ge=1, le=1000, description="tries to fetch what a study lacks, after each arrival"
+        default=20,
+        ge=1,
+        le=1000,
+        description="tries to fetch what a study lacks, after each arrival; an archive that is down is asked until it answers",
     )
     earlier_reports: bool = Field(
         default=True, description="fetch this software's earlier reports of a study, so that a new report names them"

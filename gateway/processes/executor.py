@@ -75,8 +75,14 @@ class _Executor:
         self.ledger = RunLedger(engine)
         self.clinical = ClinicalWatch(engine, settings.folder / CLINICAL_FOLDER, settings.clinical)
         self.application = load_settings(settings.application.config_file)
-        self.judge = ArrivalJudge(self.objects, InFlight(engine), self.application, settings.arrival)
         self.fetcher = Fetcher(settings.fetch, engine, self.objects)
+        self.judge = ArrivalJudge(
+            self.objects,
+            InFlight(engine),
+            self.application,
+            settings.arrival,
+            archive_until=self.fetcher.unanswered_until,
+        )
         self.copies = settings.folder / COPIES_FOLDER
         self.sender = Sender(settings.send, engine, identity_of=self.fetcher.current_identity, copies=self.copies)
         self.deliveries = DeliveryThreads(

@@ -99,8 +99,17 @@ def _arrival(settings: GatewaySettings, overview: Overview, one: StudyOverview) 
     try:
         application = load_settings(settings.application.config_file)
         with ObjectStore(settings.folder / OBJECTS_FOLDER, engine, settings.storage.limits) as objects:
-            judge = ArrivalJudge(objects, InFlight(engine), application, settings.arrival)
-            fetched = FetchNotes(engine).find(one.study)
+            notes = FetchNotes(engine)
+            judge = ArrivalJudge(
+                objects,
+                InFlight(engine),
+                application,
+                settings.arrival,
+                archive_until=lambda study, now: notes.unanswered_until(
+                    study, objects.objects_of(study), settings.fetch, now
+                ),
+            )
+            fetched = notes.find(one.study)
             view = ArrivalView(objects, judge, settings.fetch, fetched, one.runs)
             yield from arrival_in_words(one.study, view, utc_now())
     except SettingsError as error:

@@ -123,6 +123,8 @@ def _fetching(there: Sequence[StoredObject], view: ArrivalView, now: datetime) -
     if note is None or note.objects != len(there):
         return f"{whence}: not tried since its last object came"
     tried = f"{whence}: {note.attempts} of {view.fetch.attempts} tries"
+    if note.failure is not None and note.failure.row.peer_down:
+        tried += ", and it is asked until it answers"
     if note.next_at is not None:
         tried += f", the next in {max(0.0, (note.next_at - now).total_seconds()):.0f} s"
     return f"{tried}; the last: {note.last_error or 'the archive has no more of it'}"

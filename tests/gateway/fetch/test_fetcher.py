@@ -14,6 +14,8 @@ from pydicom.uid import ComprehensiveSRStorage
 from sqlalchemy import Engine
 
 import gateway.fetch.notes  # noqa: F401 - its table is among those that are made
+from gateway.arrival.judge import ArrivalJudge
+from gateway.arrival.settings import ArrivalRules
 from gateway.fetch.archive import ArchivedSeries, Put
 from gateway.fetch.fetcher import Fetcher
 from gateway.fetch.settings import FetchSettings
@@ -21,8 +23,9 @@ from gateway.objects.in_flight import InFlight
 from gateway.objects.reception import ObjectOrigin
 from gateway.objects.store import ObjectStore
 from gateway.peers.failures import PeerError, PeerFailure
-from gateway.records import CurrentIdentity, StudyKey
+from gateway.records import Complete, CurrentIdentity, Refused, StudyKey, Waiting
 from pdl1es.report.software import SOFTWARE
+from pdl1es.settings import Settings
 from tests.gateway.made_objects import made_object
 from tests.gateway.peers.stand_in import until
 
@@ -182,11 +185,11 @@ def test_a_transfer_that_broke_is_made_again_after_a_wait_and_ends_whole(bench: 
     assert bench.count() == whole + 1
 
 
-def test_an_archive_that_is_down_is_asked_at_intervals_and_then_given_up(
+def test_an_archive_that_answers_badly_is_asked_at_intervals_and_then_given_up(
     store: ObjectStore, database: Engine, phantom: tuple[StudyKey, str, bytes, list[bytes]]
 ) -> None:
     bench = Bench(store, database, phantom, attempts=3)
-    bench.shelf.failure = PeerFailure.UNREACHABLE
+    bench.shelf.failure = PeerFailure.BAD_ANSWER
     for _ in range(600):
         bench.fetcher.complete(bench.study)
         bench.clock.now += timedelta(seconds=1)
@@ -194,7 +197,7 @@ def test_an_archive_that_is_down_is_asked_at_intervals_and_then_given_up(
     note = bench.fetcher.notes.find(bench.study)
     assert note is not None
     assert note.next_at is None
-    assert note.last_error.startswith("UNREACHABLE: ")
+    assert note.last_error.startswith("BAD_ANSWER: ")
     bench.shelf.failure = None
     bench.store.put(
         io.BytesIO(made_object(study=bench.study.study_instance_uid, series="1.8")), ObjectOrigin("m", "dimse")
@@ -202,11 +205,49 @@ def test_an_archive_that_is_down_is_asked_at_intervals_and_then_given_up(
     assert bench.fetcher.complete(bench.study) > 0, "each arrival begins anew"
 
 
+def test_a_contour_that_comes_while_the_archive_is_down_waits_for_it_and_is_then_run(
+    store: ObjectStore, database: Engine, phantom: tuple[StudyKey, str, bytes, list[bytes]]
+) -> None:
+    """The quiet time (60 s here) refuses nothing of what an archive has not yet been asked for, or could not be."""
+    bench = Bench(store, database, phantom, attempts=3)
+    judge = ArrivalJudge(
+        store,
+        InFlight(database),
+        Settings(),
+        ArrivalRules(quiet_seconds=60),
+        archive_until=bench.fetcher.unanswered_until,
+    )
+    assert isinstance(judge(bench.study, bench.clock.now), Waiting), "nobody has asked it yet"
+    bench.shelf.failure = PeerFailure.UNREACHABLE
+    for _ in range(10):
+        bench.fetcher.complete(bench.study)
+        found = judge(bench.study, bench.clock.now)
+        assert isinstance(found, Waiting)
+        assert found.until is not None
+        assert found.until > bench.clock.now
+        assert bench.fetcher.ask(bench.study, bench.clock.now) is not None
+        bench.clock.now += timedelta(seconds=61)
+    assert bench.shelf.asked == 10
+    bench.shelf.failure = None
+    assert bench.fetcher.complete(bench.study) > 0
+    assert isinstance(judge(bench.study, bench.clock.now), Complete)
+
+
+def test_a_contour_whose_study_no_archive_has_is_refused_after_the_quiet_time(
+    bench: Bench, store: ObjectStore, database: Engine
+) -> None:
+    bench.shelf.series = {}
+    rules = ArrivalRules(quiet_seconds=60)
+    judge = ArrivalJudge(store, InFlight(database), Settings(), rules, archive_until=bench.fetcher.unanswered_until)
+    bench.fetcher.complete(bench.study)
+    assert isinstance(judge(bench.study, bench.clock.now), Refused)
+
+
 def test_what_was_given_up_can_be_asked_for_again(
     store: ObjectStore, database: Engine, phantom: tuple[StudyKey, str, bytes, list[bytes]]
 ) -> None:
     bench = Bench(store, database, phantom, attempts=1)
-    bench.shelf.failure = PeerFailure.TIMEOUT
+    bench.shelf.failure = PeerFailure.REFUSED
     bench.fetcher.complete(bench.study)
     bench.shelf.failure = None
     assert bench.fetcher.complete(bench.study) == 0
