@@ -56,7 +56,7 @@ def read_settings_mapping(file: Path) -> dict[Any, Any]:
     try:
         document = yaml.load(text, _SettingsLoader)
     except yaml.YAMLError as error:
-        raise SettingsError(f"{file} is not YAML: {error}") from error
+        raise SettingsError(f"{file} is not YAML: {_of_yaml(error)}") from error
     except RecursionError:
         raise SettingsError(f"{file} is nested too deeply") from None
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
@@ -67,6 +67,17 @@ def read_settings_mapping(file: Path) -> dict[Any, Any]:
     if not isinstance(document, dict):
         raise SettingsError(f"{file} must hold a mapping with sections")
     return document
+
+
+def _of_yaml(error: yaml.YAMLError) -> str:
+    """Say what PyYAML found, and in which line: it calls a text that it was given ``<unicode string>``."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return str(error)
+    mark = error.problem_mark
+    problem = ", ".join(part for part in (error.context, error.problem) if part)
+    if "'\\t'" in problem:
+        problem = "YAML takes no tabs: indent with spaces"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
 def without_empty_keys(given: Any, model: type[BaseModel]) -> Any:

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-AETitle = Annotated[str, StringConstraints(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")]
+
+def _ae_title(text: str) -> str:
+    if not re.fullmatch(r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?", text):
+        raise ValueError("1 to 16 printable ASCII characters, no backslash, no space at either end")
+    return text
+
+
+def _peer_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", text):
+        raise ValueError("1 to 32 of the characters a-z, 0-9, _ and -, the first a letter or a digit")
+    return text
+
+
+def _absolute(folder: Path) -> Path:
+    if not folder.is_absolute():
+        raise ValueError("begin it with /: a relative folder is another one wherever the gateway is started")
+    return folder
+
+
+AETitle = Annotated[str, AfterValidator(_ae_title)]
 """PS3.5 6.2, VR AE: 1 to 16 characters, no backslash, no space at either end."""
-PeerName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+PeerName = Annotated[str, AfterValidator(_peer_name)]
 """The name by which the rest of ``gateway.yaml`` calls it."""
+AbsoluteFolder = Annotated[Path, AfterValidator(_absolute)]
+"""A folder, from the root on."""
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 

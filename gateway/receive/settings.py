@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from gateway.peers.settings import AETitle, ClientTls, PeerName, Seconds, is_loopback_host
+from gateway.peers.settings import AbsoluteFolder, AETitle, ClientTls, PeerName, Seconds, is_loopback_host
 
 
 def _address_range(text: str) -> str:
-    ip_network(text, strict=False)
+    network = ip_network(text, strict=False)
+    address = ip_interface(text).ip
+    # 10.1.2.3/8 may be meant for one machine, and would let in 16 million.
+    if address != network.network_address:
+        raise ValueError(f"{text} is no range: {network} is the range, and {address} the one address")
     return text
 
 
@@ -98,6 +102,7 @@ class OrthancSource(_Section):
 
     @model_validator(mode="after")
     def _address_is_one(self) -> OrthancSource:
+        faults = []
         parts = urlsplit(self.url)
         if (
             parts.scheme not in ("http", "https")
@@ -106,11 +111,14 @@ class OrthancSource(_Section):
             or parts.query
             or parts.fragment
         ):
-            raise ValueError("url: http://HOST:PORT or https://HOST:PORT, without user, query or fragment")
+            faults.append("url: http://HOST:PORT or https://HOST:PORT, without user, query or fragment")
         if (self.user is None) != (self.password_file is None):
-            raise ValueError("user and password_file belong together: give both, or none")
-        if self.user is not None and parts.scheme == "http" and not is_loopback_host(parts.hostname):
-            raise ValueError("a password is not sent without TLS: use https")
+            faults.append("user and password_file belong together: give both, or none")
+        secret = self.user is not None or self.password_file is not None
+        if secret and parts.scheme == "http" and not is_loopback_host(parts.hostname or ""):
+            faults.append("a password is not sent without TLS: use https")
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
 
 
@@ -119,7 +127,7 @@ class FolderSource(_Section):
 
     kind: Literal["folder"] = "folder"
     name: PeerName = Field(description="how the rest of the file and the logs call it")
-    folder: Path = Field(description="the folder; files in folders within it are taken too")
+    folder: AbsoluteFolder = Field(description="the folder; files in folders within it are taken too")
     settle_seconds: Seconds = Field(default=5.0, description="a file is taken when it did not change for so long, s")
     poll_seconds: Seconds = Field(default=2.0, description="between two looks at the folder, s")
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from gateway.peers.settings import AETitle, DicomNode, PeerName, Seconds, WebService
+from gateway.peers.settings import AbsoluteFolder, AETitle, DicomNode, PeerName, Seconds, WebService
 from gateway.send.breaker import BreakerRules
 from gateway.send.retry import RetrySchedule
 from gateway.send.rules import Address, SendRule
@@ -68,7 +67,7 @@ class FolderDestination(_Destination):
     """A folder that each result is put into as a folder of its own."""
 
     kind: Literal["folder"]
-    path: Path = Field(description="the folder; made where it is missing")
+    path: AbsoluteFolder = Field(description="the folder; made where it is missing")
     file_mode: Annotated[str, StringConstraints(pattern=r"^06[046][046]$")] = Field(
         default="0640", description="mode of the files, of which the umask takes away; they hold the patient's identity"
     )

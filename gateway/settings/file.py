@@ -12,6 +12,7 @@ from gateway.arrival.settings import ArrivalRules
 from gateway.fetch.settings import FetchSettings
 from gateway.health.settings import WebSettings
 from gateway.objects.store import StoreLimits
+from gateway.peers.settings import AbsoluteFolder
 from gateway.receive.settings import Source
 from gateway.retention.rules import RetentionRules
 from gateway.send.settings import SendSettings
@@ -41,7 +42,9 @@ class GatewaySettings(BaseModel):
     """The whole of ``gateway.yaml``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    folder: Path = Field(description="where objects, results, databases and the log's key lie; on a local disk")
+    folder: AbsoluteFolder = Field(
+        description="where objects, results, databases and the log's key lie; on a local disk"
+    )
     database: str | None = Field(
         default=None,
         description="SQLAlchemy's URL of the gateway's database, as postgresql+psycopg://USER@HOST/NAME; a SQLite file in "

@@ -56,6 +56,7 @@ def _faults_of_rules(
 ) -> Iterator[str]:
     there, known = set(_names(destinations)), set(_names(sources))
     dicom = set(_names([one for one in destinations if one.get("kind") in ("dicom", "stow")]))
+    titles = {_section(one, "node").get("ae_title") for one in destinations if one.get("kind") == "dicom"}
     if SENDER in there:
         yield f"send.destinations: none can be called {SENDER}; in a rule it means where the study came from"
     for number, rule in enumerate(rules):
@@ -66,13 +67,21 @@ def _faults_of_rules(
         for name in _words(rule, "sources"):
             if name not in known:
                 yield f"send.rules.{number}.sources names {name}, and no source is called so"
+        if SENDER in to:
+            for title in _words(rule, "senders"):
+                if title not in titles:
+                    yield f"send.rules.{number}.senders names {title}, and no destination has this ae_title to send back to"
         if outputs and set(outputs) <= set(NO_DICOM) and (asked := sorted(dicom & set(to))):
             yield f"send.rules.{number}.outputs: {', '.join(asked)} takes DICOM objects alone, and this rule sends it none"
 
 
 def _faults_of_archives(archives: list[Mapping[Any, Any]], sources: list[Mapping[Any, Any]]) -> Iterator[str]:
     known = set(_names(sources))
+    listening = [source for source in sources if _listens(source)]
+    titles = {str(source.get("ae_title", DimseSource.model_fields["ae_title"].default)) for source in listening}
     for number, archive in enumerate(archives):
+        if isinstance(title := archive.get("move_to"), str) and title not in titles:
+            yield f"fetch.archives.{number}.move_to is {title}, and no source of kind dimse has this ae_title"
         for name in _words(archive, "sources"):
             if name not in known:
                 yield f"fetch.archives.{number}.sources names {name}, and no source is called so"

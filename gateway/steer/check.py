@@ -24,6 +24,7 @@ from gateway.peers.failures import PeerError
 from gateway.peers.settings import ClientTls
 from gateway.peers.tls import client_context
 from gateway.processes.executor import LOCK_FILE
+from gateway.processes.supervisor import SERVE_LOCK
 from gateway.receive.server_tls import server_context
 from gateway.receive.settings import DimseSource, FolderSource, OrthancSource, ServerTls
 from gateway.send.settings import FolderDestination
@@ -295,10 +296,13 @@ def _faults_of_ports(settings: GatewaySettings) -> Iterator[str]:
 
 
 def is_running(folder: Path) -> bool:
-    """Tell whether a gateway runs in a folder: its executor holds a lock there."""
+    """Tell whether a gateway runs in a folder, or starts or ends there: it holds a lock."""
+    return any(_is_locked(folder / name) for name in (SERVE_LOCK, LOCK_FILE))
 
+
+def _is_locked(file: Path) -> bool:
     try:
-        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return False
     try:

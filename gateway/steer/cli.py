@@ -391,7 +391,7 @@ def check_config(
     if faults := list(faults_of_programs()):
         raise usage_error("\n".join(faults))
     from gateway.settings.file import validated_gateway
-    from gateway.steer.check import faults_of_place, loaded_application
+    from gateway.steer.check import faults_of_place, is_running, loaded_application
     from gateway.steer.preview import previewed_rules, previewed_study
     from pdl1es.settings_file import SettingsError, read_settings_mapping
 
@@ -415,6 +415,8 @@ def check_config(
         raise usage_error("\n".join(faults))
     data = model.metadata.training_data
     say(f"{config}: no mistake found")
+    if is_running(settings.folder):
+        say("a gateway of this folder is running; it has the settings that it was started with")
     say(f"model: {model.metadata.name} {model.metadata.version}, trained on {data} data")
     if data != "patients":
         say(

@@ -96,6 +96,14 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
     assert "limits.max_files" in str(caught.value)
 
 
+def test_a_tab_is_told_with_file_and_line(tmp_path: Path) -> None:
+    file = tmp_path / "app.yaml"
+    file.write_text("model:\n\tthreads: 2\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file)
+    assert str(caught.value) == f"{file} is not YAML: line 2, column 1: YAML takes no tabs: indent with spaces"
+
+
 @pytest.mark.parametrize(("text", "says"), [("a: [", "is not YAML"), ("- 1", "must hold a mapping"), ("\x00", "YAML")])
 def test_what_is_not_yaml_is_told(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(SettingsError, match=says):

@@ -114,3 +114,60 @@ def test_empty_keys_are_left_out_and_the_file_is_read_with_limits(tmp_path: Path
     file.write_text("folder: &a [*a]\n")
     with pytest.raises(SettingsError, match="alias"):
         load_gateway_settings(file)
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        (
+            {"sources": [{"kind": "dimse", "name": "ct", "senders": [{"ae_title": "A", "addresses": ["10.1.2.3/8"]}]}]},
+            "10.1.2.3/8 is no range: 10.0.0.0/8 is the range, and 10.1.2.3 the one address",
+        ),
+        ({"folder": "var/rel"}, "folder = 'var/rel': begin it with /"),
+        ({"sources": [{"kind": "folder", "name": "a", "folder": "drop"}]}, "folder = 'drop': begin it with /"),
+        (
+            {"send": {"destinations": [{"kind": "folder", "name": "out", "path": "out"}]}},
+            "path = 'out': begin it with /",
+        ),
+        (
+            {"fetch": {"archives": [{"kind": "dicom", "name": "a", "node": PACS["node"], "move_to": "NOSUCH"}]}},
+            "fetch.archives.0.move_to is NOSUCH, and no source of kind dimse has this ae_title",
+        ),
+        (
+            {"send": {"destinations": [PACS], "rules": [{"to": ["sender"], "senders": ["PACS", "WORKSTATION"]}]}},
+            "send.rules.0.senders names WORKSTATION, and no destination has this ae_title to send back to",
+        ),
+        *(
+            (
+                {"sources": [{"kind": "dimse", "name": "ct", "ae_title": title}]},
+                "1 to 16 printable ASCII characters, no backslash, no space at either end",
+            )
+            for title in ("", "A" * 17, "A\\B", " A", "A\n", "CT-RÖ")
+        ),
+        ({"sources": [{"kind": "dimse", "name": "The CT"}]}, "1 to 32 of the characters a-z, 0-9, _ and -"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_what_is_allowed(section: dict[str, Any], says: str) -> None:
+    text = told(SHORT | section)
+    assert says in text
+    assert len(text.splitlines()) == 2, text
+
+
+def test_what_the_gateway_can_do_is_not_refused() -> None:
+    archive = {"kind": "dicom", "name": "a", "node": PACS["node"], "move_to": "PDL1ES"}
+    senders = [{"ae_title": "A B", "addresses": ["10.0.0.0/8", "10.1.2.3", "10.1.2.3/32", "fd00::/8"]}]
+    validated_gateway(
+        SHORT
+        | {
+            "sources": [{"kind": "dimse", "name": "ct", "senders": senders}],
+            "fetch": {"archives": [archive]},
+            "send": {"destinations": [PACS], "rules": [{"to": ["sender"], "senders": ["PACS"]}, {"to": ["sender"]}]},
+        },
+        "gateway.yaml",
+    )
+
+
+def test_all_mistakes_of_an_orthanc_are_told_at_once() -> None:
+    text = told(SHORT | {"sources": [{"kind": "orthanc", "name": "o", "url": "http://pacs.example:8042", "user": "u"}]})
+    assert "user and password_file belong together" in text
+    assert "a password is not sent without TLS" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -16,6 +17,7 @@ from packaging.requirements import Requirement
 from typer.testing import CliRunner, Result
 
 from gateway.processes.executor import LOCK_FILE, _lock
+from gateway.processes.supervisor import SERVE_LOCK
 from gateway.settings.file import validated_gateway
 from gateway.steer import packages
 from gateway.steer.check import faults_of_place
@@ -162,6 +164,28 @@ def test_a_port_that_another_program_has_is_told_and_not_one_that_the_gateway_ha
         os.close(held)
         assert (tmp_path / "gateway" / LOCK_FILE).exists()
         assert found(tmp_path, sources=sources) == [fault]
+
+
+def test_a_gateway_that_starts_is_not_taken_for_another_program(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        web = {"port": taken.getsockname()[1]}
+        content = document(tmp_path, web=web)
+        assert checked(tmp_path, content).exit_code == 2
+        (tmp_path / "gateway").mkdir()
+        # What `pdl1es serve` holds from its first moment, before there is an executor.
+        with (tmp_path / "gateway" / SERVE_LOCK).open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            done = checked(tmp_path, content)
+            assert done.exit_code == 0, done.stderr
+            assert "a gateway of this folder is running" in done.stdout
+
+
+def test_a_folder_of_results_that_the_user_cannot_write_to_is_told(tmp_path: Path, as_nobody: None) -> None:
+    closed = tmp_path if os.geteuid() == NOBODY else Path("/etc")  # tmp_path is root's where root runs the tests
+    faults = found(Path("/var/tmp"), send={"destinations": [{"kind": "folder", "name": "out", "path": str(closed)}]})
+    assert any(fault.startswith(f"send.destinations.0.path: {closed} cannot be") for fault in faults), faults
 
 
 def test_the_packages_are_those_of_the_extra(repository: Path) -> None:
