@@ -61,6 +61,8 @@ class DeliveryDetail:
         What the destination took; None before that.
     confirmed_by
         How it is known that the destination has it: see `gateway.send.destination.Confirmation`; empty before that.
+    finished_at
+        When it was confirmed or given up, UTC; None before that.
     """
 
     delivery: ResultDelivery
@@ -70,6 +72,7 @@ class DeliveryDetail:
     created_at: datetime
     receipt: Receipt | None
     confirmed_by: str
+    finished_at: datetime | None = None
 
 
 def detail_of(row: Row[Any]) -> DeliveryDetail:
@@ -82,6 +85,7 @@ def detail_of(row: Row[Any]) -> DeliveryDetail:
         created_at=row.created_at,
         receipt=_receipt(row),
         confirmed_by=row.confirmed_by or "",
+        finished_at=row.finished_at,
     )
 
 

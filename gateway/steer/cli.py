@@ -118,6 +118,14 @@ def _arrival(settings: GatewaySettings, overview: Overview, one: StudyOverview) 
         yield f"arrival: its objects cannot be read ({error.strerror}); ask as the user that the gateway runs as"
 
 
+def _refuse_arriving(one: StudyOverview) -> None:
+    """Say of a study that is still arriving that no run of it can be steered yet."""
+    if one.state == "arriving":
+        raise usage_error(
+            "the study is still arriving, and no run of it was asked for yet: what it waits for, `show` says"
+        )
+
+
 @app.command(name="serve")
 def serve_command(config: Config = _DEFAULT_CONFIG) -> None:
     """Run the gateway: receive studies, score them, send the reports. Ends in order on SIGTERM.
@@ -183,14 +191,15 @@ def studies(
     config, limit
         As their help texts say.
     """
-    for one in _overview(_settings(config)).studies(limit):
-        received = "" if one.last_received_at is None else one.last_received_at.isoformat(timespec="seconds")
-        say(f"{one.hash}  {received}  {one.objects:5d} objects  {one.state:24s}  {one.result}")
+    from gateway.steer.study_lines import studies_in_lines
+
+    for line in studies_in_lines(_overview(_settings(config)).studies(limit)):
+        say(line)
 
 
 @gateway_app.command()
 def show(study: StudyName, config: Config = _DEFAULT_CONFIG) -> None:
-    """Show everything that is known of a study, but nothing of the patient.
+    """Show everything that is known of a study, with its score or refusal; no name, id or date of the patient.
 
     \f
     Parameters
@@ -198,30 +207,22 @@ def show(study: StudyName, config: Config = _DEFAULT_CONFIG) -> None:
     study, config
         As their help texts say.
     """
+    from gateway.steer.study_lines import came_from, counted, study_in_lines
+
     settings = _settings(config)
     overview = _overview(settings)
     one = _study(overview, study)
     say(f"study {one.study.study_instance_uid}")
     say(f"hash in the log {one.hash}")
-    say(f"{one.objects} objects, {one.conflicts} kept aside; state: {one.state}")
+    say(f"{counted(one.objects, 'object')}, {one.conflicts} kept aside; state: {one.state}")
+    if senders := came_from(one):
+        say(f"came by {senders}")
+    if one.last_received_at is not None:
+        say(f"last object came {one.last_received_at.isoformat(timespec='seconds')}")
     for line in _arrival(settings, overview, one):
         say(line)
-    for run in one.runs:
-        took = "" if run.seconds is None else f", {run.seconds:.2f} s"
-        say(
-            f"run {run.input.digest[:12]}: {run.state}, round {run.round}, {run.attempts} tries{took} {run.reason}".rstrip()
-        )
-    for note in one.results:
-        current = f"superseded by {note.superseded_by[:12]}" if note.superseded_by else "current"
-        gone = ", files removed by retention" if note.purged else ""
-        say(f"result {note.result.digest[:12]}: {note.result.refusal or 'scored'}, {current}{gone}")
-        for line in note.withheld:
-            say(f"  withheld from {line}")
-    for detail in one.deliveries:
-        sent = detail.delivery
-        say(
-            f"delivery {sent.digest[:12]} to {sent.destination}: {sent.state}, {sent.attempts} attempts {sent.last_error}".rstrip()
-        )
+    for line in study_in_lines(one):
+        say(line)
 
 
 @gateway_app.command()
@@ -249,6 +250,7 @@ def retry(
     asked = one.runs[-1:] if one.runs and one.runs[-1].state == "parked" else ()
     if not asked:
         parked = any(run.state == "parked" for run in one.runs)
+        _refuse_arriving(one)
         raise usage_error("a later run has overtaken the parked one" if parked else "no run of this study is parked")
     overview.ledger.asked_again(asked[0].input.digest, urgent=stat or None)
     say("1 run(s) back in the queue")
@@ -273,6 +275,7 @@ def park(study: StudyName, config: Config = _DEFAULT_CONFIG) -> None:
     one = _study(overview, study)
     parked = [run for run in one.runs if overview.ledger.park(run.input.digest, "PARKED: a person asked for it")]
     if not parked:
+        _refuse_arriving(one)
         raise usage_error("no run of this study waits; one that is in a worker ends first")
     say(f"{len(parked)} run(s) parked")
 
@@ -283,10 +286,13 @@ def resend(
     config: Config = _DEFAULT_CONFIG,
     to: Annotated[
         Optional[list[str]],  # noqa: UP045 - typer reads it
-        typer.Option("--to", help="A destination; all of the result's where it is left out.", show_default=False),
+        typer.Option("--to", help="A destination; left out: every destination of the result.", show_default=False),
     ] = None,
 ) -> None:
-    """Send a study's current result again: the same bytes under the same UIDs.
+    """Have a study's current result sent again: the same bytes under the same UIDs.
+
+    Without `--to` it is sent again to every destination that it was ever to go to, also to those that have confirmed it. The
+    running gateway sends it, as soon as the destination can be reached.
 
     \f
     Parameters
@@ -318,7 +324,7 @@ def resend(
         raise usage_error(f"gateway.yaml has no destination {', '.join(sorted(gone))} any more")
     for destination in wanted:
         overview.book.resend(note.result.digest, destination, utc_now())
-        say(f"sent again to {destination}")
+        say(f"will be sent again to {destination}; how far it is, `pdl1es gateway show` says")
 
 
 @gateway_app.command()

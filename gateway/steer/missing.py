@@ -96,7 +96,10 @@ def _absent(there: Sequence[StoredObject], objects: ObjectStore) -> Iterator[str
             yield f"  nothing is here of series {uid}, which the contour names"
     absent = sorted(drawn.images - {one.sop_instance_uid for one in there})
     if absent:
-        yield f"  {len(absent)} of the {len(drawn.images)} images that the contour names are not here:"
+        colon = ":" if series.intersection(drawn.series) or not drawn.series else ""
+        yield f"  {len(absent)} of the {len(drawn.images)} images that the contour names are not here{colon}"
+        if not colon:
+            return  # whole series are absent, and they are named
     for uid in absent[:_SHOWN]:
         yield f"    {uid}"
     if len(absent) > _SHOWN:

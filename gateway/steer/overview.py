@@ -40,6 +40,8 @@ class StudyOverview:
         UTC; None where its objects were removed.
     runs, results, deliveries
         All of them, oldest first.
+    senders
+        Name of the source and calling AE title (empty where it came otherwise) of what is on disk.
     """
 
     study: StudyKey
@@ -50,6 +52,7 @@ class StudyOverview:
     runs: tuple[RunNote, ...]
     results: tuple[ResultNote, ...]
     deliveries: tuple[DeliveryDetail, ...]
+    senders: tuple[tuple[str, str], ...] = ()
 
     @property
     def state(self) -> str:
@@ -121,6 +124,8 @@ class Overview:
             received = connection.execute(
                 select(STUDIES.c.last_received_at).where(STUDIES.c.study_instance_uid == uid)
             ).scalar_one_or_none()
+            came = select(OBJECTS.c.source, OBJECTS.c.calling_ae_title).where(OBJECTS.c.study_instance_uid == uid)
+            senders = connection.execute(came.distinct().order_by(*came.selected_columns)).all()
         return StudyOverview(
             study,
             self._hash.of(study),
@@ -130,6 +135,7 @@ class Overview:
             self.ledger.of_study(study),
             self.results.of_study(study),
             self.book.of_study(uid),
+            tuple((row.source, row.calling_ae_title) for row in senders),
         )
 
     def named(self, name: str) -> StudyKey:

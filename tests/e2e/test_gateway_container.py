@@ -122,7 +122,7 @@ def test_a_contour_that_a_pacs_routes_comes_back_as_a_report(
             return [one["00080018"]["Value"][0] for one in found if one["00080060"]["Value"] == ["SR"]]
 
         until(lambda: bool(reports()), 300)
-        confirmed = r"delivery \w+ to pacs: committed, 1 attempts"
+        confirmed = r"delivery \w+ to pacs: committed( \(\w+\))?, 1 attempt in all"
         until(lambda: bool(re.search(confirmed, docker("exec", identity, "pdl1es", "gateway", "show", study).out)), 300)
         (report,) = reports()
         kept = next((tmp_path / "state" / "results").rglob(f"{report}.dcm"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 import yaml
@@ -19,12 +20,12 @@ from gateway.fetch.settings import FetchSettings
 from gateway.logs import StudyHash, read_log_key
 from gateway.objects.reception import ObjectOrigin
 from gateway.objects.store import ObjectStore, StoreLimits
-from gateway.records import StudyKey
+from gateway.records import DeliveryState, StudyKey
 from gateway.send.delivery import DeliveryBook
 from gateway.send.rules import Shipment
 from gateway.steer.cli import app
 from gateway.workflow.results import ResultStore
-from gateway.workflow.runs import RunLedger
+from gateway.workflow.runs import RUN_STATES, RunLedger
 from pdl1es.run import run_study
 from pdl1es.settings import DEFAULT_FILE, load_settings
 from tests.gateway.processes.served import parts_of
@@ -111,12 +112,15 @@ def test_a_result_is_sent_again_to_one_destination_or_all(steered: Steered, repo
         steered.book.record_failure("d1", name, error="PEER_DOWN: x", next_at=None, now=NOW)
     assert steered.run("resend", steered.hash(), "--to", "disk").exit_code == 0
     assert [one.delivery.state for one in steered.book.of_result("d1")] == ["waiting", "dead"]
-    assert steered.run("resend", steered.hash()).exit_code == 0
+    done = steered.run("resend", steered.hash())
+    assert done.exit_code == 0
+    assert "will be sent again to pacs" in done.stdout
     assert [one.delivery.state for one in steered.book.of_result("d1")] == ["waiting", "waiting"]
     assert steered.run("resend", steered.hash(), "--to", "other").exit_code == 2
     shown = steered.run("show", steered.hash()).stdout
-    assert "result d1: NO_CT, current" in shown
-    assert "delivery d1 to pacs: waiting" in shown
+    assert "result d1: NO_CT, current; stored 20" in shown
+    assert "delivery d1 to pacs: waiting, 0 attempts in all; of json" in shown
+    assert "+00:00" in next(line for line in shown.splitlines() if line.startswith("  next try"))
 
 
 def test_the_check_says_what_each_rule_would_do_and_what_a_demonstration_may_not(steered: Steered) -> None:
@@ -200,7 +204,10 @@ def test_a_study_that_is_not_delivered_is_purged_only_with_yes(steered: Steered,
         (study,) = objects.index.studies()
         uid = study.study_instance_uid
         assert uid not in steered.run("studies").stdout
-        assert "1 objects" in steered.run("studies").stdout
+        head, row = steered.run("studies").stdout.splitlines()
+        assert head.split("  ")[0] == "hash"
+        assert row.split()[2:] == ["1", "arriving"]
+        assert row == row.rstrip()
         assert steered.run("purge", uid).exit_code == 2
         assert objects.objects_of(study)
         assert steered.run("purge", uid, "--yes").exit_code == 0
@@ -224,7 +231,12 @@ def test_what_a_study_waits_for_is_shown_with_the_instances_the_time_left_and_wh
     waits = steered.run("show", uid).stdout
     assert "arrival: it waits, because no contour has arrived" in waits
     assert "it waits until something arrives" in waits
+    for command in ("park", "retry"):
+        done = steered.run(command, uid)
+        assert done.exit_code == 2
+        assert "still arriving" in done.stderr
     put(steered, contour)
+    assert "came by ct, sent by CT1" in steered.run("show", uid).stdout
     referenced = {
         str(item.ReferencedSOPInstanceUID)
         for series in dcmread(contour[0]).ReferencedSeriesSequence
@@ -271,3 +283,36 @@ def test_a_parked_run_that_a_later_one_has_overtaken_is_not_retried(steered: Ste
     assert done.exit_code == 2
     assert "overtaken" in done.stderr
     assert steered.ledger.counts()["parked"] == 1
+
+
+def test_of_a_contour_without_any_of_its_series_the_series_alone_is_named(
+    steered: Steered, phantom_study: PhantomStudy
+) -> None:
+    _, contour = parts_of(phantom_study.folder)
+    header = dcmread(contour[0])
+    put(steered, contour)
+    lines = steered.run("show", str(header.StudyInstanceUID)).stdout.splitlines()
+    (series,) = header.ReferencedSeriesSequence
+    images = len(series.ReferencedInstanceSequence)
+    assert f"  nothing is here of series {series.SeriesInstanceUID}, which the contour names" in lines
+    assert f"  {images} of the {images} images that the contour names are not here" in lines
+    assert not any(line.startswith("    ") for line in lines)
+
+
+def test_the_score_and_its_group_are_shown(
+    steered: Steered, phantom_study: PhantomStudy, repository: Path, tmp_path: Path
+) -> None:
+    settings = load_settings(DEFAULT_FILE)
+    run_study(phantom_study.folder, tmp_path / "built", settings=settings, model_folder=repository / "models", when=NOW)
+    steered.ledger.enter(some_run("d1"))
+    stored = steered.results.keep(STUDY, "d1", tmp_path / "built", training_data="synthetic")
+    document = json.loads((stored.folder / "result.json").read_text())["assessment"]
+    group = document["groups"]["risk"]["group"]
+    shown = steered.run("show", steered.hash()).stdout
+    assert f"scored {document['score']:.4f}, group {group or 'withheld'}, current" in shown
+    assert stored.score == document["score"]
+
+
+@pytest.mark.parametrize("state", [*RUN_STATES, *get_args(DeliveryState), "arriving", "withheld", "stored"])
+def test_every_state_is_explained_in_the_gateways_page(repository: Path, state: str) -> None:
+    assert f"| `{state}` |" in (repository / "docs" / "gateway.md").read_text()

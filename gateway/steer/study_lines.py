@@ -1,0 +1,130 @@
+"""What `pdl1es gateway show` and `studies` say of a study's runs, results and deliveries, in lines for a person.
+
+Every time is UTC and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+from gateway.send.delivery_tables import DeliveryDetail
+from gateway.steer.overview import StudyOverview
+from gateway.workflow.results import ResultNote
+from gateway.workflow.runs import RunNote
+
+_HEADS: Final = ("hash", "last object came", "objects", "state", "result")
+_WIDTHS: Final = (16, 25, 7, 24, 0)
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a number with its noun.
+
+    Parameters
+    ----------
+    count
+        How many.
+    one, many
+        The noun for one and for several; with an ``s`` where it is left out.
+
+    Returns
+    -------
+    str
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def studies_in_lines(studies: Sequence[StudyOverview]) -> Iterator[str]:
+    """Give a table of studies, with heads.
+
+    Parameters
+    ----------
+    studies
+        Which.
+
+    Yields
+    ------
+    str
+    """
+    yield _row(_HEADS)
+    for one in studies:
+        yield _row((one.hash, _time(one.last_received_at), str(one.objects), one.state, one.result))
+
+
+def study_in_lines(one: StudyOverview) -> Iterator[str]:
+    """Give lines on a study's runs, results and deliveries.
+
+    Parameters
+    ----------
+    one
+        The study.
+
+    Yields
+    ------
+    str
+    """
+    for run in one.runs:
+        yield _run(run)
+    for note in one.results:
+        yield _result(note)
+        for line in note.withheld:
+            yield f"  withheld from {line}"
+    for detail in one.deliveries:
+        yield from _delivery(detail)
+
+
+def came_from(one: StudyOverview) -> str:
+    """Return by which sources, and from which AE titles, a study came; empty where nothing of it is here."""
+    return "; ".join(f"{source}, sent by {title}" if title else source for source, title in one.senders)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "  ".join(f"{cell:{width}s}" for cell, width in zip(cells, _WIDTHS, strict=True)).rstrip()
+
+
+def _time(when: datetime | None) -> str:
+    return "" if when is None else when.isoformat(timespec="seconds")
+
+
+def _run(run: RunNote) -> str:
+    took = "" if run.seconds is None else f", {run.seconds:.2f} s"
+    tries = counted(run.attempts, "try", "tries")
+    times = f"asked for {_time(run.created_at)}, last change {_time(run.updated_at)}"
+    said = f"run {run.input.digest[:12]}: {run.state}, round {run.round}, {tries}{took}; {times}"
+    return f"{said}; {run.reason}" if run.reason else said
+
+
+def _result(note: ResultNote) -> str:
+    stored = note.result
+    current = f"superseded by {note.superseded_by[:12]}" if note.superseded_by else "current"
+    gone = ", files removed by retention" if note.purged else ""
+    return f"result {stored.digest[:12]}: {_outcome(note)}, {current}{gone}; stored {_time(note.created_at)}"
+
+
+def _outcome(note: ResultNote) -> str:
+    stored = note.result
+    if stored.refusal:
+        return stored.refusal
+    score = "scored" if stored.score is None else f"scored {stored.score:.4f}"
+    return f"{score}, {f'group {stored.group}' if stored.group else 'group withheld'}"
+
+
+def _delivery(detail: DeliveryDetail) -> Iterator[str]:
+    sent = detail.delivery
+    confirmed = f" ({detail.confirmed_by})" if detail.confirmed_by else ""
+    yield (
+        f"delivery {sent.digest[:12]} to {sent.destination}: {sent.state}{confirmed}, "
+        f"{counted(sent.attempts, 'attempt')} in all; of {', '.join(detail.kinds)}"
+    )
+    yield f"  begun or asked for again {_time(detail.created_at)}"
+    if detail.failures:
+        yield f"  {counted(detail.failures, 'failure')} since then; the last: {sent.last_error}"
+    elif sent.last_error:
+        yield f"  {sent.last_error}"
+    if detail.receipt is not None:
+        yield f"  taken {_time(detail.receipt.sent_at)}"
+    if sent.next_at is not None:
+        yield f"  {'next try' if sent.state == 'waiting' else 'looked at again'} {_time(sent.next_at)}"
+    if detail.finished_at is not None:
+        yield f"  ended {_time(detail.finished_at)}"
