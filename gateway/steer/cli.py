@@ -50,7 +50,7 @@ def _need_packages() -> None:
 
     if missing := missing_packages():
         raise usage_error(
-            f'the gateway\'s packages are not installed: {", ".join(missing)}. Remedy: pip install "pdl1es[gateway]"'
+            f"the gateway's packages are not installed: {', '.join(missing)}. Remedy: install the wheel with its extra: pip install 'pdl1es-....whl[gateway]'"
         )
 
 
@@ -398,7 +398,7 @@ def check_config(
         raise usage_error("\n".join(faults))
     from gateway.settings.file import validated_gateway
     from gateway.steer.check import faults_of_place, is_running, loaded_application
-    from gateway.steer.preview import previewed_rules, previewed_study
+    from gateway.steer.preview import previewed_rules, previewed_study, warnings_of_rules
     from pdl1es.settings_file import SettingsError, read_settings_mapping
 
     try:
@@ -420,7 +420,10 @@ def check_config(
     if settings is None or application is None or model is None or faults:
         raise usage_error("\n".join(faults))
     data = model.metadata.training_data
-    say(f"{config}: no mistake found")
+    warnings = list(warnings_of_rules(settings, application, data))
+    for warning in warnings:
+        say(f"warning: {warning}")
+    say(f"{config}: no mistake found{', but see the warnings above' if warnings else ''}")
     if is_running(settings.folder):
         say("a gateway of this folder is running; it has the settings that it was started with")
     say(f"model: {model.metadata.name} {model.metadata.version}, trained on {data} data")

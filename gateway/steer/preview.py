@@ -8,10 +8,53 @@ from pathlib import Path
 from gateway.objects.index import ObjectIndex
 from gateway.receive.settings import DimseSource
 from gateway.records import ResultFile, StoredResult, StudyKey
-from gateway.send.rules import Origin, ResultStatus, SendPlan, SendRule, misfit, origin_of, plan_sending
+from gateway.send.rules import (
+    NOTHING_TO_SEND,
+    SENDER,
+    Origin,
+    ResultStatus,
+    SendPlan,
+    SendRule,
+    misfit,
+    origin_of,
+    plan_sending,
+)
 from gateway.settings.file import GatewaySettings
 from gateway.steer.overview import Overview, StudyOverview
 from pdl1es.settings import Settings
+
+
+def warnings_of_rules(settings: GatewaySettings, application: Settings, training_data: str) -> Iterator[str]:
+    """Give what the rules ask for and cannot have: outputs that are not made, and a demonstration's that may not leave.
+
+    Parameters
+    ----------
+    settings
+        ``gateway.yaml``.
+    application
+        ``app.yaml``: which outputs there are.
+    training_data
+        Of the model.
+
+    Yields
+    ------
+    str
+    """
+    made = {*application.outputs, "json"}
+    away: set[str] = set()
+    addresses = settings.send.addresses()
+    for number, rule in enumerate(settings.send.rules):
+        asked = rule.outputs if "outputs" in rule.model_fields_set else ()  # by default: as far as there are any
+        for kind in dict.fromkeys(asked):
+            if kind not in made:
+                yield f"send.rules.{number}: {kind} is asked for, and outputs of app.yaml does not make it"
+        names = set(addresses) if SENDER in rule.to else set(rule.to)
+        away |= {name for name in names if not addresses[name].is_loopback}
+    if away and training_data != "patients" and not settings.allow_demonstration:
+        yield (
+            f"nothing is sent to {', '.join(sorted(away))}: the model was not trained on patients, and allow_demonstration is "
+            "not set"
+        )
 
 
 def previewed_rules(settings: GatewaySettings, application: Settings, training_data: str) -> Iterator[str]:
@@ -36,7 +79,7 @@ def previewed_rules(settings: GatewaySettings, application: Settings, training_d
             origin = Origin(frozenset({source.name}), frozenset({title} if title else ()))
             whence = f"{source.name}, sent by {title}" if title else source.name
             for result in sample_results(application):
-                yield from _previewed(f"a study from {whence}", result, origin, settings, training_data)
+                yield from _previewed(f"a study from {whence}", result, origin, settings, application, training_data)
     for number, rule in enumerate(settings.send.rules):
         if reason := _never(rule, settings):
             yield f"send.rules.{number} does nothing: {reason}"
@@ -71,28 +114,36 @@ def previewed_study(
     yield f"study {study.hash} came {came}; state: {study.state}"
     results = (study.results[-1].result,) if study.results else sample_results(application)
     for result in results:
-        yield from _previewed("its result" if study.results else "a result", result, origin, settings, training_data)
+        yield from _previewed(
+            "its result" if study.results else "a result", result, origin, settings, application, training_data
+        )
 
 
 def _previewed(
-    what: str, result: StoredResult, origin: Origin, settings: GatewaySettings, training_data: str
+    what: str,
+    result: StoredResult,
+    origin: Origin,
+    settings: GatewaySettings,
+    application: Settings,
+    training_data: str,
 ) -> Iterator[str]:
     """Give a line for what is sent of a result, and one for each rule."""
     status: ResultStatus = "refused" if result.refusal else "scored"
 
     def plan(rules: tuple[SendRule, ...]) -> str:
-        return "; ".join(
-            plan_in_words(
-                plan_sending(
-                    result,
-                    origin,
-                    rules=rules,
-                    addresses=settings.send.addresses(),
-                    demonstration=training_data != "patients",
-                    allow_demonstration=settings.allow_demonstration,
-                )
-            )
+        planned = plan_sending(
+            result,
+            origin,
+            rules=rules,
+            addresses=settings.send.addresses(),
+            demonstration=training_data != "patients",
+            allow_demonstration=settings.allow_demonstration,
         )
+        words = [*plan_in_words(planned)]
+        nothing = any(one.reason == NOTHING_TO_SEND for one in planned.withheld)
+        if status == "refused" and nothing and not application.report_refusals:
+            words.append("report_refusals of app.yaml makes a report of it")
+        return "; ".join(words)
 
     yield f"{what}, {status}: {plan(settings.send.rules)}"
     for number, rule in enumerate(settings.send.rules):

@@ -37,6 +37,9 @@ def test_compose_gateway_and_test_pacs_know_each_other(examples: Path) -> None:
     orthanc = json.loads((examples / "orthanc.json").read_text(encoding="utf-8"))
     services = compose["services"]
     assert f"@database/{services['database']['environment']['POSTGRES_DB']}" in settings.database_url
+    made = set(load_settings(examples / "app.yaml").outputs)
+    assert {kind for rule in settings.send.rules for kind in rule.outputs} <= made
+    assert "./app.yaml:/var/holoscan/app.yaml:ro" in services["gateway"]["volumes"]
     (sender,) = dimse(settings).senders
     assert sender.ae_title == orthanc["DicomAet"]
     assert list(sender.addresses) == [one["subnet"] for one in compose["networks"]["default"]["ipam"]["config"]]

@@ -203,4 +203,4 @@ def test_without_the_extra_every_command_says_what_to_install(
     done = CliRunner().invoke(app, [*command.split(), "--config", str(tmp_path / "none.yaml")])
     assert done.exit_code == 2
     assert "not installed: pynetdicom" in done.stderr
-    assert 'pip install "pdl1es[gateway]"' in done.stderr
+    assert "whl[gateway]" in done.stderr

@@ -164,6 +164,29 @@ def test_the_check_says_of_each_rule_what_it_does_with_a_received_study(
     assert steered.run("check-config", "--study", "1.9.9").exit_code == 2
 
 
+def test_the_check_warns_of_what_is_asked_for_and_never_sent(steered: Steered, tmp_path: Path) -> None:
+    steered.document["send"]["rules"] = [{"to": ["disk"]}, {"to": ["pacs"], "outputs": ["sr", "pdf"]}]
+    steered.write()
+    done = steered.run("check-config")
+    assert done.exit_code == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:2] == [
+        "warning: send.rules.1: pdf is asked for, and outputs of app.yaml does not make it",
+        "warning: nothing is sent to disk: the model was not trained on patients, and allow_demonstration is not set",
+    ]
+    refused = "a study from drop, refused: "
+    (line,) = [line for line in lines if line.startswith(refused)]
+    assert line.endswith("; report_refusals of app.yaml makes a report of it")
+    application = tmp_path / "app.yaml"
+    application.write_text("outputs: [sr, pdf]\nreport_refusals: true\n")
+    steered.document |= {"allow_demonstration": True}
+    steered.document["application"] = {**steered.document.get("application", {}), "config": str(application)}
+    steered.write()
+    told = steered.run("check-config").stdout
+    assert "warning" not in told
+    assert "report_refusals" not in told
+
+
 def test_the_check_tells_every_mistake_with_exit_code_2(steered: Steered) -> None:
     steered.document |= {"worker": 1, "receivers": 0}
     steered.write()
