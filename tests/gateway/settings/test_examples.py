@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.receive.access import AccessRules
 from gateway.receive.settings import DimseSource
 from gateway.settings.file import GatewaySettings, load_gateway_settings, validated_gateway
 from pdl1es.settings import load_settings
@@ -80,3 +82,17 @@ def test_the_unit_stops_the_gateway_in_order(examples: Path) -> None:
     assert keys["KillMode"] == "mixed"
     assert int(keys["TimeoutStopSec"]) > GatewaySettings.model_fields["stop_seconds"].default + PAUSE_S
     assert keys["ExecStart"].endswith("serve --config /etc/pdl1es/gateway.yaml")
+
+
+def test_the_first_try_in_the_docs_sends_where_its_settings_listen(repository: Path) -> None:
+    text = (repository / "docs" / "gateway.md").read_text(encoding="utf-8")
+    part = text.partition("## Try it in five minutes")[2].partition("\n## ")[0]
+    settings = validated_gateway(yaml.safe_load(part.partition("```yaml")[2].partition("```")[0]), "gateway.yaml")
+    (line,) = [line for line in part.splitlines() if line.startswith("storescu ")]
+    words = shlex.split(line)
+    source = dimse(settings)
+    assert words[words.index("-aec") + 1] == source.ae_title
+    assert words[-3:] == ["127.0.0.1", str(source.port), "study"]
+    assert {"-R", "+r", "+sd"} <= set(words)  # else no segmentation, and nothing of the folders below
+    assert AccessRules(source.ae_title, source.senders).judge("127.0.0.1", "PDL1ES", "STORESCU") is None
+    assert f"ls {settings.folder}/results/*" in part.splitlines()
