@@ -182,7 +182,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def database_fault(error: SQLAlchemyError | OSError) -> str:
+def database_fault(error: Exception) -> str:
     """Return what is wrong with a database in words that name no value."""
     return str(error) if isinstance(error, OtherSchemaError) else f"it does not answer ({type(error).__name__})"
 

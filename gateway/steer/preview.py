@@ -176,7 +176,7 @@ def plan_in_words(plan: SendPlan) -> Iterable[str]:
     """
     words = [f"{', '.join(one.kinds)} to {one.destination}" for one in plan.shipments]
     words += [f"nothing to {one.destination} ({one.reason})" for one in plan.withheld]
-    return words or ["nothing is sent; the result stays in the gateway"]
+    return words or ["nothing is sent; the result stays in results/ of the folder, and `pdl1es gateway show` says it"]
 
 
 def sample_results(application: Settings) -> tuple[StoredResult, ...]:

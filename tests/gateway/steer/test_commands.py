@@ -308,6 +308,15 @@ def test_a_parked_run_that_a_later_one_has_overtaken_is_not_retried(steered: Ste
     assert steered.ledger.counts()["parked"] == 1
 
 
+def test_the_check_says_where_a_result_is_that_is_sent_nowhere(steered: Steered) -> None:
+    del steered.document["send"]
+    steered.write()
+    done = steered.run("check-config")
+    assert done.exit_code == 0, done.stderr
+    where = "nothing is sent; the result stays in results/ of the folder, and `pdl1es gateway show` says it"
+    assert f"a study from drop, scored: {where}" in done.stdout.splitlines()
+
+
 def test_of_a_contour_without_any_of_its_series_the_series_alone_is_named(
     steered: Steered, phantom_study: PhantomStudy
 ) -> None:
