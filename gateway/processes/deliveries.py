@@ -119,6 +119,7 @@ class DeliveryThreads:
 
     def _advance(self, destination: str) -> bool:
         """Take the deliveries of one destination that are due one step further."""
+        self._sender.hasten(destination)
         due = [
             one
             for one in self._sender.book.due(utc_now(), self._sender.longest_wait)
@@ -140,9 +141,11 @@ class DeliveryThreads:
                 continue
             after = self._sender.advance(result, destination)
             if after.state != detail.delivery.state or after.last_error:
-                logger.info(
-                    "delivery to %s: %s after %d attempts %s",
-                    destination, after.state, after.attempts, after.last_error.partition(":")[0],
+                error = after.last_error.partition(":")[0]
+                logger.log(
+                    logging.WARNING if error else logging.INFO,
+                    "delivery to %s: %s, attempt %d%s",
+                    destination, after.state, after.attempts, f", {error}" if error else "",
                     extra={"study": result.study},
                 )  # fmt: skip
         return False

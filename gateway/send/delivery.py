@@ -159,7 +159,7 @@ class DeliveryBook:
             )
 
     def record_failure(
-        self, digest: str, destination: str, *, error: str, next_at: datetime | None, now: datetime
+        self, digest: str, destination: str, *, error: str, next_at: datetime | None, now: datetime, counts: bool = True
     ) -> None:
         """Record that an attempt failed, or that a destination does not keep what it took.
 
@@ -175,6 +175,8 @@ class DeliveryBook:
             When it is sent again; None where it is given up.
         now
             The time.
+        counts
+            Whether it is one of the tries that a result has.
         """
         with self._engine.begin() as connection:
             self._change(
@@ -182,7 +184,7 @@ class DeliveryBook:
                 digest,
                 destination,
                 state="dead" if next_at is None else "waiting",
-                failures=DELIVERIES.c.failures + 1,
+                failures=DELIVERIES.c.failures + counts,
                 last_error=error[:1000],
                 receipt=None,
                 next_at=next_at,
@@ -208,6 +210,28 @@ class DeliveryBook:
             changes["last_error"] = error[:1000]
         with self._engine.begin() as connection:
             self._change(connection, digest, destination, **changes)
+
+    def hasten(self, destination: str, now: datetime, *, at_most: int | None = None) -> None:
+        """Have what waits for a destination tried now.
+
+        Parameters
+        ----------
+        destination
+            Its name.
+        now
+            The time.
+        at_most
+            So many, those that have waited longest; None: all.
+        """
+        waiting = (
+            select(DELIVERIES.c.digest)
+            .where(DELIVERIES.c.destination == destination, DELIVERIES.c.state == "waiting")
+            .order_by(DELIVERIES.c.created_at, DELIVERIES.c.digest)
+            .limit(at_most)
+        )
+        with self._engine.begin() as connection:
+            for digest in connection.execute(waiting).scalars().all():
+                self._change(connection, digest, destination, next_at=now)
 
     def park(self, digest: str, destination: str, *, error: str, next_at: datetime | None, now: datetime) -> None:
         """Record that nothing proves that a destination has what it took: it is not sent again, and waits for a person.

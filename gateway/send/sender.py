@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from gateway.clock import utc_now
 from gateway.peers.failures import PeerError, PeerFailure
 from gateway.records import CurrentIdentity, ResultDelivery, StoredResult, StudyKey
-from gateway.send.breaker import after_failure, after_start, after_success, may_send
+from gateway.send.breaker import Breaker, after_failure, after_start, after_success, may_send
 from gateway.send.c_store import StoreDestination
 from gateway.send.commitment import CommitmentBook
 from gateway.send.delivery import DeliveryBook
@@ -137,6 +137,25 @@ class Sender:
             self._confirm(detail)
         return self.book.detail(result.digest, destination).delivery
 
+    def hasten(self, destination: str) -> None:
+        """Where a destination is down and its pause is over, have what waits longest for it tried now, whatever its own time.
+
+        Parameters
+        ----------
+        destination
+            Its name.
+        """
+        breaker, now = self.book.breaker(destination), self._clock()
+        if breaker.open_until is not None and may_send(breaker, self._settings[destination].breaker, now):
+            self.book.hasten(destination, now, at_most=1)
+
+    def _answered(self, name: str, breaker: Breaker) -> None:
+        """Close the circuit; where it was open, all that waits is sent now."""
+        self.book.set_breaker(name, after_success())
+        if breaker.open_until is not None:
+            logger.warning("destination %s answers again: what waits for it is sent now", name)
+            self.book.hasten(name, self._clock())
+
     def _attempt(self, detail: DeliveryDetail, part: StoredResult) -> None:
         name, now = detail.delivery.destination, self._clock()
         rules, breaker = self._settings[name].breaker, self.book.breaker(name)
@@ -146,19 +165,19 @@ class Sender:
             self.book.postpone(part.digest, name, (breaker.open_until or now) + spread / 4)
             return
         attempt = self.book.record_attempt(part.digest, name)
+        self.book.set_breaker(name, after_start(breaker, rules, now))
         try:
             sent = self._under_current_values(part, name)
         except PeerError as error:  # the archive's fault, or a file's: it says nothing of the destination
-            self._give_back(detail, error, attempt)
+            self._give_back(detail, error, attempt, counts=breaker.open_until is None)
             return
-        self.book.set_breaker(name, after_start(breaker, rules, now))
         try:
             receipt = self._destinations[name].deliver(sent, attempt)
         except PeerError as error:
             self._failed(detail, error, attempt)
         else:
-            self.book.set_breaker(name, after_success())
             self.book.record_sent(receipt, self._clock())
+            self._answered(name, breaker)
 
     def _under_current_values(self, part: StoredResult, name: str) -> StoredResult:
         """Return what is sent: the result, or its copy under the values that the archive has now."""
@@ -179,23 +198,35 @@ class Sender:
     def _failed(self, detail: DeliveryDetail, error: PeerError, attempt: int) -> None:
         name, now = detail.delivery.destination, self._clock()
         settings = self._settings[name]
-        breaker = self.book.breaker(name)
+        before = self.book.breaker(name)
         if error.failure.row.peer_down:
-            self.book.set_breaker(name, after_failure(breaker, settings.breaker, now))
-        else:  # it answered
-            self.book.set_breaker(name, after_success())
-        self._give_back(detail, error, attempt)
+            breaker = after_failure(before, settings.breaker, now)
+            self.book.set_breaker(name, breaker)
+            if breaker.open_until is not None and before.open_until is None:
+                logger.warning(
+                    "destination %s is down: %s, failures in a row: %d; tried again each %g s",
+                    name, error.failure.name, breaker.failures, settings.breaker.pause_seconds,
+                )  # fmt: skip
+            # Else the tries of a peer that is down would use up those that the result has.
+            self._give_back(detail, error, attempt, counts=breaker.open_until is None)
+        else:
+            self._give_back(detail, error, attempt, counts=True)
+            self._answered(name, before)
 
-    def _give_back(self, detail: DeliveryDetail, error: PeerError, attempt: int) -> None:
+    def _give_back(self, detail: DeliveryDetail, error: PeerError, attempt: int, *, counts: bool) -> None:
+        """Set when a delivery that failed is tried again; one that does not count is given up by its age alone."""
         name, now = detail.delivery.destination, self._clock()
+        schedule = self._settings[name].retry
         following = next_attempt(
-            self._settings[name].retry,
-            failures=detail.failures + 1,
+            schedule,
+            failures=detail.failures + 1 if counts else min(attempt, schedule.attempts - 1),
             first_at=detail.created_at,
             now=now,
             fraction=scatter(detail.delivery.digest, name, attempt),
         )
-        self.book.record_failure(detail.delivery.digest, name, error=str(error), next_at=following, now=now)
+        self.book.record_failure(
+            detail.delivery.digest, name, error=str(error), next_at=following, now=now, counts=counts
+        )
 
     def _confirm(self, detail: DeliveryDetail) -> None:
         digest, name = detail.delivery.digest, detail.delivery.destination

@@ -157,6 +157,7 @@ def status(config: Config = _DEFAULT_CONFIG) -> None:
     from gateway.health.heartbeat import read_processes
     from gateway.health.readiness import obstacles
     from gateway.processes.setup import what_is_expected
+    from gateway.steer.destinations import destinations_in_words
 
     settings = _settings(config)
     overview = _overview(settings)
@@ -175,6 +176,8 @@ def status(config: Config = _DEFAULT_CONFIG) -> None:
     for delivery_state in ("waiting", "sent", "committed", "dead"):
         if deliveries := overview.book.in_state(delivery_state):
             say(f"deliveries {delivery_state}: {len(deliveries)}")
+    for line in destinations_in_words((one.name for one in settings.send.destinations), overview.book):
+        say(line)
     raise typer.Exit(ExitCode.DEFECT if found else ExitCode.REPORT_WRITTEN)
 
 

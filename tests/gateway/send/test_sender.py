@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -239,6 +240,33 @@ def test_one_delivery_tries_a_peer_that_is_down_and_the_others_wait(
             bench.sender.advance(one, "pacs")
     assert {bench.sender.book.detail(one.digest, "pacs").delivery.state for one in results} == {"committed"}
     assert len(bench.peer.sets) == 20
+
+
+def test_a_peer_that_is_down_is_tried_each_minute_and_gets_all_when_it_is_back(
+    tmp_path: Path, engine: Engine, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each delivery's own wait has grown to half an hour by then; and the outage takes longer than its tries would last."""
+    bench = Bench(engine, clock, retry={"attempts": 8})
+    results = many(tmp_path, bench, 3)
+    back = START + timedelta(hours=3)
+    bench.peer.fails = lambda: PeerFailure.UNREACHABLE if clock.now < back else None
+    tried_at: list[datetime] = []
+    while clock.now < back + timedelta(seconds=65):
+        before = bench.peer.tries
+        bench.sender.hasten("pacs")
+        for one in results:
+            bench.sender.advance(one, "pacs")
+        tried_at += [clock.now] * (bench.peer.tries - before)
+        clock.now += timedelta(seconds=5)
+    down = [at for at in tried_at if START + timedelta(minutes=10) < at < back]
+    assert {later - at for at, later in itertools.pairwise(down)} == {timedelta(minutes=1)}
+    assert {bench.sender.book.detail(one.digest, "pacs").delivery.state for one in results} <= {"sent", "committed"}
+    assert len(bench.peer.sets) == 3
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == [
+        "destination pacs is down: UNREACHABLE, failures in a row: 5; tried again each 60 s",
+        "destination pacs answers again: what waits for it is sent now",
+    ]
 
 
 def test_waiting_for_a_peer_that_is_down_costs_no_attempt(tmp_path: Path, engine: Engine, clock: Clock) -> None:
