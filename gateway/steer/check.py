@@ -101,6 +101,36 @@ def faults_of_place(settings: GatewaySettings) -> list[str]:
     ]
 
 
+def faults_of_sound_part(document: Mapping[Any, Any]) -> list[str]:
+    """Return what is wrong with what the sound sections of a ``gateway.yaml`` name, where others have faults.
+
+    Parameters
+    ----------
+    document
+        Content of ``gateway.yaml``.
+
+    Returns
+    -------
+    list of str
+        Nothing where ``folder`` or ``sources`` has a fault.
+    """
+    faulty: set[str] = set()
+    try:
+        settings = GatewaySettings.model_validate(document)
+    except ValidationError as error:
+        faulty = {str(fault["loc"][0]) if fault["loc"] else "" for fault in error.errors(include_url=False)}
+        if faulty & {"", "folder", "sources"}:
+            return []
+        try:
+            settings = GatewaySettings.model_validate(
+                {key: document[key] for key in document if str(key) not in faulty}
+            )
+        except ValidationError:
+            return []  # told with the others
+    # A section that was left out has its defaults there, and what is wrong with those is no mistake of the file.
+    return [fault for fault in faults_of_place(settings) if fault.partition(":")[0].partition(".")[0] not in faulty]
+
+
 def _faults_of_folders(settings: GatewaySettings) -> Iterator[str]:
     yield from _not_writable("folder", settings.folder)
     room = _existing(settings.folder)

@@ -400,7 +400,7 @@ def check_config(
     if faults := list(faults_of_programs()):
         raise usage_error("\n".join(faults))
     from gateway.settings.file import validated_gateway
-    from gateway.steer.check import faults_of_place, is_running, loaded_application
+    from gateway.steer.check import faults_of_place, faults_of_sound_part, is_running, loaded_application
     from gateway.steer.preview import previewed_rules, previewed_study, warnings_of_rules
     from pdl1es.settings_file import SettingsError, read_settings_mapping
 
@@ -414,7 +414,8 @@ def check_config(
     except SettingsError as error:
         faults = [
             str(error),
-            "what it names (folders, certificates, databases, ports) is looked at when these are mended",
+            *(f"{config}: {fault}" for fault in faults_of_sound_part(document)),
+            "what the sections with faults name (folders, certificates, databases, ports) is looked at when these are mended",
         ]
     application, model, found = loaded_application(document)
     faults += found

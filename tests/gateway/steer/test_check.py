@@ -64,6 +64,29 @@ def test_settings_application_and_model_are_told_together(tmp_path: Path) -> Non
     assert "looked at when these are mended" in done.stderr
 
 
+def test_what_is_sound_is_looked_at_beside_what_is_not(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        sources = [
+            {"kind": "folder", "name": "drop", "folder": str(tmp_path / "none")},
+            {"kind": "dimse", "name": "pacs", "port": port},
+        ]
+        sections = {"sources": sources, "storage": {"reserve_bytes": -1}, "worker": 1}
+        done = checked(tmp_path, document(tmp_path, **sections, send={"rules": [{"to": ["nowhere"]}]}))
+    assert done.exit_code == 2
+    for fault in (
+        "storage.reserve_bytes = -1",
+        "worker = 1: there is no such key",
+        "send.rules.0.to names nowhere",
+        f"sources.0.folder: {tmp_path / 'none'} is not there",
+        f"sources.1: 127.0.0.1 port {port} cannot be listened on",
+    ):
+        assert fault in done.stderr
+    assert "are free at" not in done.stderr  # a section with a fault is not judged by its defaults
+
+
 def test_every_file_that_cannot_be_used_is_named_with_its_key(tmp_path: Path) -> None:
     openssl = shutil.which("openssl")
     if openssl is None:
