@@ -29,6 +29,7 @@ from gateway.receive.server_tls import server_context
 from gateway.receive.settings import DimseSource, FolderSource, OrthancSource, ServerTls
 from gateway.send.settings import FolderDestination
 from gateway.settings.file import GatewaySettings
+from gateway.settings.names import faults_between_sections
 from gateway.workflow.clinical_table import read_clinical_table
 from gateway.workflow.settings import ApplicationChoice
 from pdl1es.clinical import MAX_CLINICAL_FILE_BYTES, ClinicalFileError
@@ -114,19 +115,19 @@ def faults_of_sound_part(document: Mapping[Any, Any]) -> list[str]:
     list of str
         Nothing where ``folder`` or ``sources`` has a fault.
     """
-    faulty: set[str] = set()
+    between = {fault.split()[0] for fault in faults_between_sections(document)}
+    faulty = between & {"database", "workflow_database"}  # a URL that is none cannot be asked
     try:
-        settings = GatewaySettings.model_validate(document)
+        GatewaySettings.model_validate(document)
     except ValidationError as error:
-        faulty = {str(fault["loc"][0]) if fault["loc"] else "" for fault in error.errors(include_url=False)}
-        if faulty & {"", "folder", "sources"}:
-            return []
-        try:
-            settings = GatewaySettings.model_validate(
-                {key: document[key] for key in document if str(key) not in faulty}
-            )
-        except ValidationError:
-            return []  # told with the others
+        faulty |= {str(fault["loc"][0]) if fault["loc"] else "" for fault in error.errors(include_url=False)}
+    if faulty & {"", "folder", "sources"}:
+        return []
+    sound = {key: document[key] for key in document if str(key) not in faulty}
+    try:
+        settings = GatewaySettings.model_validate(sound)
+    except ValidationError:
+        return []  # told with the others
     # A section that was left out has its defaults there, and what is wrong with those is no mistake of the file.
     return [fault for fault in faults_of_place(settings) if fault.partition(":")[0].partition(".")[0] not in faulty]
 

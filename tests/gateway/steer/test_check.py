@@ -73,13 +73,16 @@ def test_what_is_sound_is_looked_at_beside_what_is_not(tmp_path: Path) -> None:
             {"kind": "folder", "name": "drop", "folder": str(tmp_path / "none")},
             {"kind": "dimse", "name": "pacs", "port": port},
         ]
-        sections = {"sources": sources, "storage": {"reserve_bytes": -1}, "worker": 1}
+        sections: dict[str, Any] = {"sources": sources, "storage": {"reserve_bytes": -1}, "worker": 1}
+        sections |= {"database": "no url", "workflow_database": "mysql://host/name"}
         done = checked(tmp_path, document(tmp_path, **sections, send={"rules": [{"to": ["nowhere"]}]}))
     assert done.exit_code == 2
     for fault in (
         "storage.reserve_bytes = -1",
         "worker = 1: there is no such key",
         "send.rules.0.to names nowhere",
+        "database is no URL",
+        "workflow_database begins with mysql://",
         f"sources.0.folder: {tmp_path / 'none'} is not there",
         f"sources.1: 127.0.0.1 port {port} cannot be listened on",
     ):
