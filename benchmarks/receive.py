@@ -70,11 +70,12 @@ def write_objects(folder: Path, count: int, kib: int) -> None:
 
 
 GATEWAY_PROGRAM: Final = """
-import os, signal, sys, threading
+import os, signal, sys
 from pathlib import Path
 from gateway.database import create_tables, open_database
 from gateway.objects.in_flight import InFlight
 from gateway.objects.store import ObjectStore
+from gateway.processes.signals import ended_by_signal
 from gateway.receive.listener import DimseListener
 from gateway.receive.settings import DimseSource
 folder, port, title, processes = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
@@ -89,8 +90,7 @@ while len(children) < processes - 1:
         break
     children.append(child)
 engine = open_database(f"sqlite:///{folder / 'gateway.sqlite'}")
-ended = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: ended.set())
+ended = ended_by_signal()
 with ObjectStore(folder / "objects", engine) as store:
     source = DimseSource(name="bench", ae_title=title, port=port)
     with DimseListener(source, store, InFlight(engine), shared=processes > 1):

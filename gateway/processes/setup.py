@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.database import create_tables, database_fault, open_database
 from gateway.health.readiness import Expected
 from gateway.logs import StudyHash, log_as_json, read_log_key
+from gateway.processes.signals import ended_by_signal
 from gateway.settings.file import GatewaySettings, load_gateway_settings
 from pdl1es.command_line.supervision import die_with_parent
 
@@ -105,9 +105,7 @@ def begin_process(
     settings = load_gateway_settings(given.config)
     settings.folder.mkdir(parents=True, exist_ok=True)
     log_as_json(given.name, settings.log_level, StudyHash(read_log_key(settings.folder)))
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    ended = ended_by_signal()
     declare()
     engine = open_database(settings.database_url)
     pause = 0.5

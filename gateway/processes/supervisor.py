@@ -5,10 +5,8 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +20,7 @@ from gateway.objects.errors import StoreUnavailableError
 from gateway.objects.recovery import recover_objects
 from gateway.objects.store import ObjectStore
 from gateway.processes.setup import OBJECTS_FOLDER, WEB, process_names
+from gateway.processes.signals import ended_by_signal
 from gateway.settings.file import GatewaySettings
 from pdl1es.exit_code import ExitCode
 
@@ -114,9 +113,7 @@ def serve_gateway(config: Path, settings: GatewaySettings) -> int:
 
 def _serve(config: Path, settings: GatewaySettings) -> int:
     """Start the processes, start anew what ends, and stop all in order."""
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    ended = ended_by_signal()
     children = [_Child(name, _command(name, config)) for name in process_names(settings)]
     logger.info("the gateway starts with %d processes", len(children))
     # Nothing receives before the store was looked through; health is served meanwhile.

@@ -8,13 +8,12 @@ In FOLDER: ``scored`` is what the worker gives; while ``hold`` is there it works
 from __future__ import annotations
 
 import shutil
-import signal
 import sys
-import threading
 import time
 from pathlib import Path
 
 from gateway.peers.failures import PeerError, PeerFailure
+from gateway.processes.signals import ended_by_signal
 from gateway.records import StoredResult, StudyKey
 from gateway.worker.messages import WorkerReply, WorkerTask
 from gateway.worker.pool import WorkerError
@@ -74,8 +73,7 @@ def main() -> None:
     rules = RunRules(attempts=2, first_wait_seconds=0.2)
     context = RunContext(services, RunLedger(engine), rules, "synthetic", lambda study: None, hand_over)
     executor = RunExecutor(f"sqlite:///{folder / 'workflow.sqlite'}")
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    ended = ended_by_signal()
     executor.launch(context, at_once=1)
     print("ready", flush=True)
     ended.wait()
