@@ -23,6 +23,7 @@ from gateway.logs import StudyHash, read_log_key
 from gateway.processes.supervisor import SERVE_LOCK
 from gateway.records import StudyKey
 from pdl1es.exit_code import ExitCode
+from tests.gateway.peers.web_server import Said, web_server
 from tests.gateway.processes.served import ServedGateway, copy_with_other_uids, free_port, parts_of, until
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def identified_copy(study: Path, folder: Path, number: int) -> tuple[list[Path],
 def test_no_log_line_of_a_whole_route_holds_a_uid_a_name_an_id_or_a_date(
     serve: Serve, phantom_study: PhantomStudy, tmp_path: Path, repository: Path
 ) -> None:
-    """One study is scored, one refused, one destination is down, one refuses, the archive is down; all at level DEBUG."""
+    """One study is scored, one refused, one destination is down, an archive fails and then has nothing; all at level DEBUG."""
     application = yaml.safe_load((repository / "app.yaml").read_text(encoding="utf-8"))
     application.setdefault("log", {})["level"] = "DEBUG"
     config = tmp_path / "app.yaml"
@@ -181,35 +182,36 @@ def test_no_log_line_of_a_whole_route_holds_a_uid_a_name_an_id_or_a_date(
     refused, more = identified_copy(phantom_study.folder, tmp_path / "refused", 2)
     values |= more
     node = {"ae_title": "NOBODY", "host": "127.0.0.1", "port": free_port()}
-    gateway = serve(
-        log_level="DEBUG",
-        application={"config": str(config)},
-        arrival={"quiet_seconds": 2.0},
-        fetch={
-            "archives": [
-                {"kind": "dicomweb", "name": "archive", "service": {"url": f"http://127.0.0.1:{free_port()}/"}}
-            ],
-            "after_seconds": 0.0,
-            "earlier_reports": False,
-        },
-        send={
-            "destinations": [
-                {"kind": "folder", "name": "disk", "path": str(tmp_path / "out")},
-                {"kind": "dicom", "name": "down", "node": node},
-            ],
-            "rules": [{"to": ["disk", "down"], "outputs": ["sr", "json"]}],
-        },
-    )
-    _, contour = parts_of(tmp_path / "refused")
-    referenced = str(
-        dcmread(contour[0]).ReferencedSeriesSequence[0].ReferencedInstanceSequence[0].ReferencedSOPInstanceUID
-    )
-    assert set(gateway.send(scored)) == {0}
-    assert set(gateway.send([file for file in refused if file.stem != referenced])) == {0}
-    until(lambda: gateway.ledger.counts()["done"] == 2)
-    until(lambda: len(gateway.delivered()) == 2)
-    until(lambda: "delivery to down" in gateway.logged())
-    assert gateway.end() == 0
+    answers = iter([503])
+    with web_server(lambda _: Said(next(answers, 404))) as archive:
+        gateway = serve(
+            log_level="DEBUG",
+            application={"config": str(config)},
+            arrival={"quiet_seconds": 2.0},
+            fetch={
+                "archives": [{"kind": "dicomweb", "name": "archive", "service": {"url": archive.root}}],
+                "after_seconds": 0.0,
+                "again_seconds": 1.0,
+                "earlier_reports": False,
+            },
+            send={
+                "destinations": [
+                    {"kind": "folder", "name": "disk", "path": str(tmp_path / "out")},
+                    {"kind": "dicom", "name": "down", "node": node},
+                ],
+                "rules": [{"to": ["disk", "down"], "outputs": ["sr", "json"]}],
+            },
+        )
+        _, contour = parts_of(tmp_path / "refused")
+        referenced = str(
+            dcmread(contour[0]).ReferencedSeriesSequence[0].ReferencedInstanceSequence[0].ReferencedSOPInstanceUID
+        )
+        assert set(gateway.send(scored)) == {0}
+        assert set(gateway.send([file for file in refused if file.stem != referenced])) == {0}
+        until(lambda: gateway.ledger.counts()["done"] == 2)
+        until(lambda: len(gateway.delivered()) == 2)
+        until(lambda: "delivery to down" in gateway.logged())
+        assert gateway.end() == 0
     logged = gateway.logged()
     for told in ("SEG_REFERENCES_ABSENT_INSTANCES", "UNREACHABLE", "a run is asked for"):
         assert told in logged

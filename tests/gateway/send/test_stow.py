@@ -90,7 +90,8 @@ def test_one_object_that_was_not_stored_is_a_failure_whatever_the_status(status:
     with web_server(answering(lambda _: answer)) as server, pytest.raises(PeerError, match="0xA900") as caught:
         to(server.root).deliver(result, 1)
     assert caught.value.failure is PeerFailure.REFUSED
-    assert uid in str(caught.value)
+    assert "object 2 of 2" in str(caught.value)
+    assert uid not in str(caught.value)
 
 
 def test_an_object_that_the_server_has_already_is_no_failure(result: StoredResult) -> None:

@@ -276,12 +276,16 @@ def test_what_a_study_waits_for_is_shown_with_the_instances_the_time_left_and_wh
         "archives": [{"kind": "dicomweb", "name": "vna", "service": {"url": "http://127.0.0.1:1/"}}]
     }
     steered.write()
-    FetchNotes(steered.engine).record(
-        StudyKey(uid), 5 + len(contour), error="UNREACHABLE: x", now=utc_now(), settings=FetchSettings()
-    )
-    shown = steered.run("show", uid).stdout
-    assert "fetched from vna: 1 of" in shown
-    assert "the last: UNREACHABLE: x" in shown
+    for error, told in (
+        ("UNREACHABLE: x", "0 of 20 tries, and it is asked until it answers"),
+        ("BAD_ANSWER: x", "1 of 20 tries"),
+    ):
+        FetchNotes(steered.engine).record(
+            StudyKey(uid), 5 + len(contour), error=error, now=utc_now(), settings=FetchSettings()
+        )
+        shown = steered.run("show", uid).stdout
+        assert f"fetched from vna: {told}" in shown
+        assert f"the last: {error}" in shown
 
 
 def test_what_was_decided_of_a_whole_study_is_shown(steered: Steered, phantom_study: PhantomStudy) -> None:
