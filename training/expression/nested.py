@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -11,14 +10,15 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from training.cohort.prepared import PreparedCohort
+from training.expression.results import NestedCrossValidation
 from training.fit import coded_clinical, fit_preprocessing
 from training.network import Preprocessor
 from training.preprocessing import FittedPreprocessing
 from training.progress import Progress
 from training.statistics.arrays import labels_of_both_classes
-from training.statistics.calibration import Calibration, calibration
-from training.statistics.discrimination import Auc, auc
-from training.statistics.estimability import NotEstimable, estimated
+from training.statistics.calibration import calibration
+from training.statistics.discrimination import auc
+from training.statistics.estimability import estimated
 from training.statistics.grouped_ridge import HeldOutFold, choose_strengths, fit_grouped_ridge
 from training.statistics.predicted_risk import stratified_folds
 
@@ -27,33 +27,6 @@ INNER_FOLDS: Final = 5
 ALPHA: Final = 0.1
 STRENGTHS: Final = {"radiomic": (0.1, 0.3, 1.0, 3.0), "clinical": (0.1, 0.3)}
 Variables = dict[str, NDArray[np.float64]]
-
-
-@dataclass(frozen=True, slots=True)
-class NestedCrossValidation:
-    """Radiomics and clinical variables by the linear recipe, on all labelled patients.
-
-    Attributes
-    ----------
-    areas
-        Of each repetition, whose folds are drawn by a seed of its own; every patient's score is by a model that was
-        selected, tuned and fitted without them. An interval is of one repetition and ignores that the folds share patients.
-    calibrations
-        Likewise.
-    mean, standard_deviation, lowest, highest
-        Of the areas over the seeds: how much the division alone decides.
-    n, n_positive
-        Patients.
-    """
-
-    areas: tuple[Auc, ...]
-    calibrations: tuple[Calibration | NotEstimable, ...]
-    mean: float
-    standard_deviation: float
-    lowest: float
-    highest: float
-    n: int
-    n_positive: int
 
 
 def nested_cross_validation(

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from training.expression.nested import NestedCrossValidation
 from training.scoring.scanner_differences import ScannerDifferences
 from training.scoring.scored_cohort import BaselineFit
 from training.statistics.added_value import AddedValue
@@ -31,6 +30,33 @@ GATE: Final = "Further test"
 EXTERNAL: Final = "External"
 SPLITS: Final = {"train": TRAINING, "validation": VALIDATION, "test": TEST, "gate": GATE}
 """Names of the splits in a prepared cohort, and of the cohorts in the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class NestedCrossValidation:
+    """Radiomics and clinical variables by the linear recipe, on all labelled patients.
+
+    Attributes
+    ----------
+    areas
+        Of each repetition, whose folds are drawn by a seed of its own; every patient's score is by a model that was
+        selected, tuned and fitted without them. An interval is of one repetition and ignores that the folds share patients.
+    calibrations
+        Likewise.
+    mean, standard_deviation, lowest, highest
+        Of the areas over the seeds: how much the division alone decides.
+    n, n_positive
+        Patients.
+    """
+
+    areas: tuple[Auc, ...]
+    calibrations: tuple[Calibration | NotEstimable, ...]
+    mean: float
+    standard_deviation: float
+    lowest: float
+    highest: float
+    n: int
+    n_positive: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from training.expression.nested import NestedCrossValidation
-from training.expression.results import EXTERNAL, GATE, HELD_OUT, DevelopmentReach, Evaluation, ScorePerformance
+from training.expression.results import (
+    EXTERNAL,
+    GATE,
+    HELD_OUT,
+    DevelopmentReach,
+    Evaluation,
+    NestedCrossValidation,
+    ScorePerformance,
+)
 from training.reporting.added_value_table import added_value_rows
 from training.reporting.tables import Table
 from training.statistics.decision_curves import NetBenefitDifference

@@ -90,7 +90,7 @@ def test_the_table_of_areas_fits_a_terminal_of_80_columns_and_breaks_no_interval
         "patches_per_second": 12.0,
         "waiting_for_data": 0.013,
     }
-    show_areas({"networks": {"PD-L1ES": document}, "redivisions": {"1": {"PD-L1ES": document}}})
+    show_areas({"networks": {"PD-L1ES": document}, "redivisions": {"1": {"PD-L1ES": document}}, "fitted": {}})
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert [line.count("0.69 (0.59-0.79)") for line in lines if "0.69" in line] == [3, 3]
