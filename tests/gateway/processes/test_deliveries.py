@@ -79,8 +79,9 @@ def test_a_demonstration_does_not_leave_by_a_delivery_that_was_planned_under_oth
     [("192.0.2.1", "patients", False), ("192.0.2.1", "synthetic", True), ("127.0.0.1", "synthetic", False)],
 )
 def test_what_may_go_goes(tmp_path: Path, host: str, training_data: str, allowed: bool) -> None:
-    with sending(tmp_path, host, training_data, allowed=allowed) as (_, noting):
+    with sending(tmp_path, host, training_data, allowed=allowed) as (sender, noting):
         until(lambda: bool(noting.given))
+        assert delivery(sender, "pacs").delivery.state != "dead"
 
 
 def test_a_delivery_to_a_destination_that_was_removed_from_the_settings_is_given_up_and_told(tmp_path: Path) -> None:

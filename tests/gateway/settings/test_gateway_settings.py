@@ -156,7 +156,7 @@ def test_what_cannot_work_is_refused_with_what_is_allowed(section: dict[str, Any
 def test_what_the_gateway_can_do_is_not_refused() -> None:
     archive = {"kind": "dicom", "name": "a", "node": PACS["node"], "move_to": "PDL1ES"}
     senders = [{"ae_title": "A B", "addresses": ["10.0.0.0/8", "10.1.2.3", "10.1.2.3/32", "fd00::/8"]}]
-    validated_gateway(
+    settings = validated_gateway(
         SHORT
         | {
             "sources": [{"kind": "dimse", "name": "ct", "senders": senders}],
@@ -165,6 +165,8 @@ def test_what_the_gateway_can_do_is_not_refused() -> None:
         },
         "gateway.yaml",
     )
+    assert [source.name for source in settings.sources] == ["ct"]
+    assert len(settings.send.rules) == 2
 
 
 def test_all_mistakes_of_an_orthanc_are_told_at_once() -> None:
