@@ -83,7 +83,7 @@ def steered(tmp_path: Path) -> Steered:
 def test_a_parked_study_is_retried_by_its_hash_or_uid(steered: Steered) -> None:
     steered.ledger.enter(some_run("d1"))
     for name, stat in ((steered.hash(), True), (STUDY.study_instance_uid, False)):
-        assert steered.run("park", name).exit_code == 0
+        assert steered.run("park", name).stdout == "1 run parked\n"
         assert steered.ledger.counts()["parked"] == 1
         assert steered.run("retry", name, *(["--stat"] if stat else [])).exit_code == 0
         note = steered.ledger.find("d1")
@@ -233,7 +233,7 @@ def test_a_study_that_is_not_delivered_is_purged_only_with_yes(steered: Steered,
         assert row == row.rstrip()
         assert steered.run("purge", uid).exit_code == 2
         assert objects.objects_of(study)
-        assert steered.run("purge", uid, "--yes").exit_code == 0
+        assert steered.run("purge", uid, "--yes").stdout == "1 object removed\n"
         assert objects.objects_of(study) == ()
 
 

@@ -1,0 +1,48 @@
+"""`pdl1es gateway status`: how the gateway is."""
+
+from __future__ import annotations
+
+import typer
+
+from gateway.steer.command_options import DEFAULT_CONFIG, Config, overview_of, settings_of
+from pdl1es.console import say
+from pdl1es.exit_code import ExitCode
+
+
+def status(config: Config = DEFAULT_CONFIG) -> None:
+    """Show whether the gateway is ready, its processes, runs and deliveries.
+
+    Exit codes: 0 it is ready; 1 it is not.
+
+    \f
+    Raises
+    ------
+    typer.Exit
+        With exit code 1 where it is not ready.
+    """
+    from gateway.clock import utc_now
+    from gateway.health.heartbeat import read_processes
+    from gateway.health.readiness import obstacles
+    from gateway.processes.setup import what_is_expected
+    from gateway.steer.destinations import destinations_in_words
+
+    settings = settings_of(config)
+    overview = overview_of(settings)
+    found = obstacles(overview.engine, what_is_expected(settings))
+    say("ready" if not found else "NOT ready")
+    for obstacle in found:
+        say(f"  {obstacle}")
+    for note in read_processes(overview.engine):
+        state = "silent" if note.is_silent(utc_now()) else "lives"
+        say(f"process {note.name}: {state}, started {note.started_at.isoformat(timespec='seconds')}")
+        if problem := note.detail.get("clinical_problem"):
+            say(f"  {problem}")
+    for run_state, count in overview.ledger.counts().items():
+        if count:
+            say(f"runs {run_state}: {count}")
+    for delivery_state in ("waiting", "sent", "committed", "dead"):
+        if deliveries := overview.book.in_state(delivery_state):
+            say(f"deliveries {delivery_state}: {len(deliveries)}")
+    for line in destinations_in_words((one.name for one in settings.send.destinations), overview.book):
+        say(line)
+    raise typer.Exit(ExitCode.DEFECT if found else ExitCode.REPORT_WRITTEN)
