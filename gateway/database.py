@@ -9,11 +9,30 @@ whatever is mounted, moved or restored there later is what the gateway goes on w
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, inspect, make_url, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    Integer,
+    MetaData,
+    Table,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.types import TypeDecorator
 
@@ -26,7 +45,28 @@ _CREATION_LOCK: Final = 7_305_221_119
 
 
 class OtherSchemaError(SQLAlchemyError):
-    """The database's tables are not those of this version of the software."""
+    """The database's tables are not those of this version of the software.
+
+    Attributes
+    ----------
+    fault
+        ``DATABASE_NEWER``, ``DATABASE_OLDER``, ``DATABASE_INCOMPLETE`` or ``DATABASE_EMPTY``.
+    """
+
+    def __init__(self, fault: str, found: str, remedy: str) -> None:
+        """Keep the code.
+
+        Parameters
+        ----------
+        fault
+            As the attribute.
+        found
+            What is wrong, without a value.
+        remedy
+            What to do.
+        """
+        super().__init__(f"{fault}: {found}. Remedy: {remedy}")
+        self.fault = fault
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -206,30 +246,124 @@ def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
-def create_tables(engine: Engine) -> None:
-    """Make the tables that are missing, where several processes may start at once.
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Which tables the software works with.
+
+    Attributes
+    ----------
+    version
+        Raised by one whenever a release changes a table that an earlier one made.
+    steps
+        By version: what changes a database of that version to one of the next. It runs in one transaction with all others.
+    """
+
+    version: int
+    steps: Mapping[int, Callable[[Connection], None]] = field(default_factory=dict)
+
+
+SCHEMA: Final = Schema(version=1)
+"""Of this version of the software."""
+SCHEMA_VERSIONS: Final = Table(
+    "schema_versions",
+    METADATA,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("since", UtcTime, nullable=False),
+)
+"""Which schema the database has, the highest version, and since when it had each."""
+
+
+def create_tables(engine: Engine, schema: Schema = SCHEMA) -> None:
+    """Make the tables that are missing and change those of an older schema, where several processes may start at once.
+
+    All of it is one transaction: where a step fails, the database stays as it was.
 
     Parameters
     ----------
     engine
         From `open_database`. The modules that declare tables must have been imported.
+    schema
+        What the tables are to be.
 
     Raises
     ------
     OtherSchemaError
-        A table that is there lacks a column.
+        The database is a later version's, or a table that is there lacks a column.
     """
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION_LOCK})
+        found = schema_version(connection)
+        if found is not None:
+            _refuse_newer(found, schema)
+            for version in range(found, schema.version):
+                schema.steps[version](connection)
         METADATA.create_all(connection)
-        there = inspect(connection)
-        missing: list[str] = []
-        for table in METADATA.sorted_tables:
+        _refuse_incomplete(connection)
+        if not _has_row(connection, schema.version):
+            connection.execute(insert(SCHEMA_VERSIONS).values(version=schema.version, since=datetime.now(UTC)))
+    note_made(engine)
+
+
+def require_tables(connection: Connection, schema: Schema = SCHEMA) -> None:
+    """Refuse a database whose tables this software cannot use as they are. Nothing is changed.
+
+    Parameters
+    ----------
+    connection
+        A transaction that only reads will do.
+    schema
+        What the tables are to be.
+
+    Raises
+    ------
+    OtherSchemaError
+        The database has no tables of a gateway, or a later or an earlier version's.
+    """
+    found = schema_version(connection)
+    if found is None:
+        raise OtherSchemaError("DATABASE_EMPTY", "it has no tables of a gateway", "start the gateway, which makes them")
+    _refuse_newer(found, schema)
+    if found < schema.version:
+        what = f"its schema is version {found}, and this software works with {schema.version}"
+        raise OtherSchemaError("DATABASE_OLDER", what, "start the gateway, which brings it forward")
+    _refuse_incomplete(connection)
+
+
+def schema_version(connection: Connection) -> int | None:
+    """Return the version of a database's schema; None where no gateway has made a table there."""
+    names = set(inspect(connection).get_table_names())
+    if SCHEMA_VERSIONS.name not in names:
+        # The first version was there before its record.
+        return 1 if names & set(METADATA.tables) else None
+    return connection.execute(select(func.coalesce(func.max(SCHEMA_VERSIONS.c.version), 1))).scalar_one()
+
+
+def _has_row(connection: Connection, version: int) -> bool:
+    query = select(SCHEMA_VERSIONS.c.version).where(SCHEMA_VERSIONS.c.version == version)
+    return connection.execute(query).first() is not None
+
+
+def _refuse_newer(found: int, schema: Schema) -> None:
+    if found > schema.version:
+        raise OtherSchemaError(
+            "DATABASE_NEWER",
+            f"its schema is version {found}, and this software knows no later one than {schema.version}",
+            "install the version of pdl1es that used it last, or restore database and folder as they were backed up before that one",
+        )
+
+
+def _refuse_incomplete(connection: Connection) -> None:
+    there = inspect(connection)
+    tables = set(there.get_table_names())
+    missing = [name for name in METADATA.tables if name not in tables]
+    for table in METADATA.sorted_tables:
+        if table.name in tables:
             found = {column["name"] for column in there.get_columns(table.name)}
             missing += [f"{table.name}.{column.name}" for column in table.columns if column.name not in found]
-        if missing:
-            raise OtherSchemaError(
-                f"the database was made by another version of this software: no {', '.join(missing)}"
-            )
-    note_made(engine)
+    if missing:
+        raise OtherSchemaError(
+            "DATABASE_INCOMPLETE",
+            f"it has no {', '.join(missing)}",
+            "restore it from a backup; it was made by a version that was never released, or changed by hand",
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -71,21 +71,25 @@ class ObjectIndex:
         ).returning(STUDIES.c.revision)
         self._mark = mark_statement(engine)
 
-    def add(self, objects: Sequence[StoredObject], holders: Collection[tuple[str, StudyKey]]) -> dict[str, int]:
+    def add(
+        self, objects: Sequence[StoredObject], holders: Collection[tuple[str, StudyKey]], most: int | None = None
+    ) -> bool:
         """Add objects whose files are in their places, in one transaction that is on disk when this returns.
 
         Parameters
         ----------
         objects
-            One whose UID is in the index already is left out.
+            Which.
         holders
             What is in flight: holder and study.
+        most
+            How many objects a study may have, whichever process takes them; None for any number.
 
         Returns
         -------
-        dict of str to int
-            Of each study (by its UID) that got objects, the new revision. Empty where one or more were left out: nothing was added
-            then, and `add_each` tells them apart.
+        bool
+            False where an object's UID is in the index already, or a study would perhaps have too many: nothing was added then, and
+            `add_each` tells them apart.
 
         Raises
         ------
@@ -94,42 +98,48 @@ class ObjectIndex:
         """
         with self.engine.connect() as connection:
             added = connection.execute(self._add_objects, _rows(objects)).rowcount
-            if added != len(objects):
-                connection.rollback()
-                return {}
-            revisions = self._count(connection, objects, holders)
-            connection.commit()
-            return revisions
+            # A revision is never less than the number of objects, and it is known without asking.
+            fits = added == len(objects) and not _above(most, self._count(connection, objects, holders))
+            connection.commit() if fits else connection.rollback()
+            return fits
 
     def add_each(
-        self, objects: Sequence[StoredObject], holders: Collection[tuple[str, StudyKey]]
-    ) -> tuple[dict[str, StoredObject], dict[str, int]]:
-        """Add those objects whose UID is not in the index.
+        self, objects: Sequence[StoredObject], holders: Collection[tuple[str, StudyKey]], most: int | None = None
+    ) -> dict[str, StoredObject]:
+        """Add those objects whose UID is not in the index and whose study has room for them.
 
         Parameters
         ----------
-        objects, holders
-            As for `add`.
+        objects, holders, most
+            As for `add`. What came last has no room first.
 
         Returns
         -------
-        firsts
-            By SOP Instance UID the object that is in the index now: the one given, or an earlier one.
-        revisions
-            As `add` returns them.
+        dict of str to StoredObject
+            By SOP Instance UID the object that is in the index now: the one given, or an earlier one. None of a UID without room.
 
         Raises
         ------
         sqlalchemy.exc.SQLAlchemyError
             The database does not answer.
         """
-        with self.engine.begin() as connection:
-            connection.execute(self._add_objects, _rows(objects))
-            uids = {stored.sop_instance_uid for stored in objects}
-            rows = connection.execute(select(OBJECTS).where(OBJECTS.c.sop_instance_uid.in_(uids)))
-            firsts = {row.sop_instance_uid: _stored(row) for row in rows}
-            added = [stored for stored in objects if firsts[stored.sop_instance_uid] == stored]
-            return firsts, self._count(connection, added, holders)
+        fitting = list(objects)
+        while fitting:
+            with self.engine.connect() as connection:
+                connection.execute(self._add_objects, _rows(fitting))
+                uids = {stored.sop_instance_uid for stored in fitting}
+                rows = connection.execute(select(OBJECTS).where(OBJECTS.c.sop_instance_uid.in_(uids)))
+                firsts = {row.sop_instance_uid: _stored(row) for row in rows}
+                added = [stored for stored in fitting if firsts[stored.sop_instance_uid] == stored]
+                # The study's row is locked from here on: no other process adds to what is counted.
+                above = _above(most, self._count(connection, added, holders))
+                surplus = [one for study in above for one in _surplus(connection, study, added, most or 0)]
+                if not surplus:
+                    connection.commit()
+                    return firsts
+                connection.rollback()
+            fitting = [stored for stored in fitting if stored not in surplus]
+        return {}
 
     def withdraw(self, stored: StoredObject) -> None:
         """Remove an object's row: not one of another object of the same UID."""
@@ -296,6 +306,18 @@ def upsert_into(engine: Engine, table: Table) -> Any:
     sqlalchemy.dialects.sqlite.Insert or sqlalchemy.dialects.postgresql.Insert
     """
     return (postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def _above(most: int | None, revisions: Mapping[str, int]) -> list[str]:
+    return [] if most is None else [study for study, revision in revisions.items() if revision > most]
+
+
+def _surplus(connection: Connection, study: str, added: Sequence[StoredObject], most: int) -> Sequence[StoredObject]:
+    """Return what was added to a study beyond its limit: what came last."""
+    count = select(func.count()).select_from(OBJECTS).where(OBJECTS.c.study_instance_uid == study)
+    surplus = connection.execute(count).scalar_one() - most
+    own = [stored for stored in added if stored.study_instance_uid == study]
+    return own[-surplus:] if surplus > 0 else ()
 
 
 def mark_statement(engine: Engine) -> Any:

@@ -71,10 +71,6 @@ class ReceptionStore(Protocol):
     header_limits: ScanLimits
     space: SpaceGuard
 
-    def is_full(self, study_instance_uid: str) -> bool:
-        """Tell whether a study has as many objects as are taken."""
-        ...
-
     def commit(self, file: Path, descriptor: int, stored: StoredObject, holder: str) -> PutOutcome:
         """Give a file that was received whole its place, make it last, and add it to the index.
 
@@ -95,6 +91,8 @@ class ReceptionStore(Protocol):
 
         Raises
         ------
+        TooLargeError
+            The study has as many objects as are taken.
         StoreUnavailableError
             The disk or the database does not take it now.
         """
@@ -204,8 +202,6 @@ class Reception:
             identity = read_identity(self._path, self._store.header_limits)
         if claimed not in (None, (identity.sop_class_uid, identity.sop_instance_uid)):
             raise OtherObjectError("the data set has other UIDs than the request")
-        if self._store.is_full(identity.study_instance_uid):
-            raise TooLargeError("the study has more objects than are taken")
         sha256 = self._digest.hexdigest()
         stored = StoredObject(
             sop_instance_uid=identity.sop_instance_uid,

@@ -27,7 +27,7 @@ from typing import Final, Protocol, Self
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.objects.errors import NotStorableError, StoreUnavailableError, unavailable
+from gateway.objects.errors import NotStorableError, StoreUnavailableError, TooLargeError, unavailable
 from gateway.objects.group_commit import GroupCommit
 from gateway.objects.index import ObjectIndex
 from gateway.objects.locks import can_last, held_file, is_abandoned, lock_new_file
@@ -93,10 +93,9 @@ class ObjectStore(ReceptionStore):
         beginning.mkdir()
         self._lock = lock_new_file(beginning / ".lock")
         beginning.rename(self._incoming)  # nobody sees it unlocked, and takes it for abandoned
-        self._full: set[str] = set()
         self._syncing = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
         self.header_limits = ScanLimits(max_file_bytes=self.limits.max_object_bytes)
-        self._group: GroupCommit[_Received, PutOutcome] = GroupCommit(self._commit)
+        self._group: GroupCommit[_Received, PutOutcome | None] = GroupCommit(self._commit)
         self.clear_abandoned()  # a process that was started anew alone finds what its predecessor left
 
     def close(self) -> None:
@@ -177,10 +176,6 @@ class ObjectStore(ReceptionStore):
         """Return a study's objects in the order of their SOP Instance UIDs."""
         return self.index.objects_of(study)
 
-    def is_full(self, study_instance_uid: str) -> bool:
-        """Tell whether a study has as many objects as are taken."""
-        return study_instance_uid in self._full
-
     def commit(self, file: Path, descriptor: int, stored: StoredObject, holder: str) -> PutOutcome:
         """Give a file that was received whole its place, make it last, and add it to the index."""
         try:
@@ -193,7 +188,7 @@ class ObjectStore(ReceptionStore):
         except OSError as error:
             raise unavailable(error) from error
         try:
-            return self._group.submit(_Received(stored, frozenset(folders), holder))
+            return self._handed_in(_Received(stored, frozenset(folders), holder))
         finally:
             # Where the database failed alone, the file stays: it is whole.
             try:
@@ -218,10 +213,19 @@ class ObjectStore(ReceptionStore):
             else:
                 os.fsync(descriptor)
                 file.replace(path)
-            return self._group.submit(_Received(stored, frozenset({folder}), holder))
+            return self._handed_in(_Received(stored, frozenset({folder}), holder))
+
+    def _handed_in(self, received: _Received) -> PutOutcome:
+        """Return what became of a file in its place; one that its study has no room for is removed again."""
+        outcome = self._group.submit(received)
+        if outcome is None:
+            with contextlib.suppress(OSError):
+                self.path_of(received.stored).unlink(missing_ok=True)
+            raise TooLargeError("the study has more objects than are taken")
+        return outcome
 
     def take_in(self, stored: StoredObject) -> PutOutcome:
-        """Add a whole file that lies in its place and that the index does not know.
+        """Add a whole file that lies in its place and that the index does not know, also beyond the limit: a sender may know it as safe.
 
         Parameters
         ----------
@@ -243,7 +247,9 @@ class ObjectStore(ReceptionStore):
                 os.fsync(file.fileno())
         except OSError as error:
             raise unavailable(error) from error
-        return self._group.submit(_Received(stored, frozenset({path.parent}), ""))
+        (outcome,) = self._commit([_Received(stored, frozenset({path.parent}), "")], limited=False)
+        assert outcome is not None
+        return outcome
 
     def link_into(self, folder: Path, objects: Iterable[StoredObject]) -> None:
         """Give objects a second name in a folder, for a run: no byte is copied, and what arrives later does not appear there.
@@ -320,19 +326,22 @@ class ObjectStore(ReceptionStore):
             if not intact:
                 yield stored
 
-    def _commit(self, group: Sequence[_Received]) -> list[PutOutcome]:
-        """Sync the folders and commit the rows of files that are in their places: one transaction for the group."""
+    def _commit(self, group: Sequence[_Received], *, limited: bool = True) -> list[PutOutcome | None]:
+        """Sync the folders and commit the rows of files that are in their places: one transaction for the group.
+
+        None is what a study has no room for.
+        """
+        most = self.limits.max_objects_of_study if limited else None
         objects = [received.stored for received in group]
         holders = {(held.holder, held.stored.study) for held in group if held.holder}
         folders = {folder for received in group for folder in received.folders}
         try:
             synced = [self._syncing.submit(sync_folder, folder) for folder in sorted(folders)]
             try:
-                revisions = self.index.add(objects, holders)
-                outcomes: list[PutOutcome] = [Stored(stored) for stored in objects]
-                if not revisions:
-                    firsts, revisions = self.index.add_each(objects, holders)
-                    outcomes = [self._compared(stored, firsts[stored.sop_instance_uid]) for stored in objects]
+                outcomes: list[PutOutcome | None] = [Stored(stored) for stored in objects]
+                if not self.index.add(objects, holders, most):
+                    firsts = self.index.add_each(objects, holders, most)
+                    outcomes = [self._compared(stored, firsts.get(stored.sop_instance_uid)) for stored in objects]
             finally:
                 wait(synced)
             for done in synced:
@@ -341,7 +350,6 @@ class ObjectStore(ReceptionStore):
             raise unavailable(error) from error
         except SQLAlchemyError as error:
             raise StoreUnavailableError("the database does not answer") from error
-        self._full |= {uid for uid, count in revisions.items() if count >= self.limits.max_objects_of_study}
         return outcomes
 
     def withdraw(self, stored: StoredObject) -> None:
@@ -359,8 +367,10 @@ class ObjectStore(ReceptionStore):
         with contextlib.suppress(OSError):
             self.path_of(stored).unlink(missing_ok=True)
 
-    def _compared(self, stored: StoredObject, first: StoredObject) -> PutOutcome:
+    def _compared(self, stored: StoredObject, first: StoredObject | None) -> PutOutcome | None:
         """Tell what an object is whose UID was in the index, and keep it aside where its bytes are others."""
+        if first is None:
+            return None
         if first == stored:
             return Stored(stored)
         if first.sha256 == stored.sha256:

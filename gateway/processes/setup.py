@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import threading
@@ -30,6 +31,24 @@ CLINICAL_FOLDER: Final = "clinical"
 COPIES_FOLDER: Final = "refiled"
 WEB: Final = "web"
 _LONGEST_PAUSE: Final = 15.0
+
+
+TABLE_MODULES: Final = (
+    "gateway.fetch.notes",
+    "gateway.health.heartbeat",
+    "gateway.objects.tables",
+    "gateway.receive.orthanc",
+    "gateway.send.commitment",
+    "gateway.send.delivery_tables",
+    "gateway.workflow.tables",
+)
+"""The modules that declare the database's tables."""
+
+
+def declare_tables() -> None:
+    """Import every module that declares a table, so that whoever makes the tables makes all of them."""
+    for name in TABLE_MODULES:
+        importlib.import_module(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +91,6 @@ def what_is_expected(settings: GatewaySettings) -> Expected:
 def begin_process(
     arguments: Sequence[str] | None,
     default_name: str,
-    declare: Callable[[], None] = lambda: None,
     *,
     wait_for_database: bool = True,
 ) -> ProcessParts | None:
@@ -84,8 +102,6 @@ def begin_process(
         Of the command line; those of the process where None.
     default_name
         Of the process, where none is given.
-    declare
-        Imports what declares further tables.
     wait_for_database
         False where the process has something to say without it.
 
@@ -106,7 +122,6 @@ def begin_process(
     settings.folder.mkdir(parents=True, exist_ok=True)
     log_as_json(given.name, settings.log_level, StudyHash(read_log_key(settings.folder)))
     ended = ended_by_signal()
-    declare()
     engine = open_database(settings.database_url)
     pause = 0.5
     while wait_for_database and not ended.is_set():

@@ -14,12 +14,12 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.database import create_tables, database_fault, open_database
+from gateway.database import OtherSchemaError, create_tables, database_fault, open_database
 from gateway.logs import StudyHash, log_as_json, read_log_key
 from gateway.objects.errors import StoreUnavailableError
 from gateway.objects.recovery import recover_objects
 from gateway.objects.store import ObjectStore
-from gateway.processes.setup import OBJECTS_FOLDER, WEB, process_names
+from gateway.processes.setup import OBJECTS_FOLDER, WEB, declare_tables, process_names
 from gateway.processes.signals import ended_by_signal
 from gateway.settings.file import GatewaySettings
 from pdl1es.exit_code import ExitCode
@@ -93,7 +93,7 @@ def serve_gateway(config: Path, settings: GatewaySettings) -> int:
     Returns
     -------
     int
-        Exit code: 0 after an orderly stop, 2 where another gateway runs in the folder.
+        Exit code: 0 after an orderly stop, 2 where another gateway runs in the folder or the database is another version's.
     """
     settings.folder.mkdir(parents=True, exist_ok=True)
     log_as_json("serve", settings.log_level, StudyHash(read_log_key(settings.folder)))
@@ -118,10 +118,16 @@ def _serve(config: Path, settings: GatewaySettings) -> int:
     logger.info("the gateway starts with %d processes", len(children))
     # Nothing receives before the store was looked through; health is served meanwhile.
     recovered, look_at = False, 0.0
+    code: int = ExitCode.REPORT_WRITTEN
     while not ended.is_set():
         now = time.monotonic()
         if not recovered and now >= look_at:
-            recovered, look_at = _recover(settings), now + _LOOK_AGAIN_SECONDS
+            try:
+                recovered, look_at = _recover(settings), now + _LOOK_AGAIN_SECONDS
+            except OtherSchemaError as error:  # waiting does not mend it
+                logger.error("the gateway cannot use its database: %s", error)
+                code = ExitCode.USAGE
+                break
         for child in children:
             if recovered or child.name == WEB:
                 child.look(now)
@@ -129,17 +135,26 @@ def _serve(config: Path, settings: GatewaySettings) -> int:
     logger.info("the gateway stops: first what receives, then what runs")
     for child in children:
         child.stop(settings.stop_seconds + _MORE_SECONDS)
-    return ExitCode.REPORT_WRITTEN
+    return code
 
 
 def _recover(settings: GatewaySettings) -> bool:
-    """Look through what a crash left, and return whether that was possible: it needs disk and database."""
+    """Look through what a crash left, and return whether that was possible: it needs disk and database.
+
+    Raises
+    ------
+    OtherSchemaError
+        The database is another version's.
+    """
     try:
+        declare_tables()
         engine = open_database(settings.database_url)
         create_tables(engine)
         with ObjectStore(settings.folder / OBJECTS_FOLDER, engine, settings.storage.limits) as store:
             found = recover_objects(store, [(source.name, source.kind) for source in settings.sources])
         engine.dispose()
+    except OtherSchemaError:
+        raise
     except (SQLAlchemyError, OSError, StoreUnavailableError) as error:
         logger.warning("the object store cannot be looked through now: %s; tried again", database_fault(error))
         return False

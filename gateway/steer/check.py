@@ -9,16 +9,12 @@ import errno
 import fcntl
 import os
 import socket
-import sqlite3
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
-from sqlalchemy import create_engine, make_url, text
-from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.peers.failures import PeerError
 from gateway.peers.settings import ClientTls
@@ -30,6 +26,7 @@ from gateway.receive.settings import DimseSource, FolderSource, OrthancSource, S
 from gateway.send.settings import FolderDestination
 from gateway.settings.file import GatewaySettings
 from gateway.settings.names import faults_between_sections
+from gateway.steer.check_databases import existing_folder, faults_of_databases, may_write
 from gateway.workflow.clinical_table import read_clinical_table
 from gateway.workflow.settings import ApplicationChoice
 from pdl1es.clinical import MAX_CLINICAL_FILE_BYTES, ClinicalFileError
@@ -40,7 +37,6 @@ from pdl1es.regular_file import read_regular_file
 from pdl1es.settings import Settings, load_settings
 from pdl1es.settings_file import SettingsError
 
-_CONNECT_SECONDS: Final = 10
 _FILE_BYTES: Final = 65_536
 
 
@@ -97,7 +93,7 @@ def faults_of_place(settings: GatewaySettings) -> list[str]:
     return [
         *_faults_of_folders(settings),
         *_faults_of_files(settings),
-        *_faults_of_databases(settings),
+        *faults_of_databases(settings),
         *_faults_of_ports(settings),
     ]
 
@@ -134,7 +130,7 @@ def faults_of_sound_part(document: Mapping[Any, Any]) -> list[str]:
 
 def _faults_of_folders(settings: GatewaySettings) -> Iterator[str]:
     yield from _not_writable("folder", settings.folder)
-    room = _existing(settings.folder)
+    room = existing_folder(settings.folder)
     status = os.statvfs(room)
     free = status.f_bavail * status.f_frsize
     if free < settings.storage.reserve_bytes:
@@ -154,21 +150,11 @@ def _faults_of_folders(settings: GatewaySettings) -> Iterator[str]:
             yield from _not_writable(f"send.destinations.{number}.path", destination.path)
 
 
-def _existing(folder: Path) -> Path:
-    """Return the folder, or the nearest above it that is there."""
-    folder = folder.absolute()
-    return next((place for place in (folder, *folder.parents) if os.path.exists(place)), Path("/"))  # noqa: PTH110 - Path's raises below a folder that may not be entered
-
-
-def _may_write(folder: Path) -> bool:
-    return os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
-
-
 def _not_writable(key: str, folder: Path) -> Iterator[str]:
-    there = _existing(folder)
+    there = existing_folder(folder)
     if not there.is_dir():
         yield f"{key}: {there} is no folder"
-    elif not _may_write(there):
+    elif not may_write(there):
         what = "cannot be written to" if there == folder.absolute() else f"cannot be made: {there} cannot be written to"
         yield f"{key}: {folder} {what} by user {os.geteuid()}"
 
@@ -261,50 +247,6 @@ def _faults_of_clinical_table(file: Path | None) -> Iterator[str]:
         faults = [str(error)]
     for fault in faults:
         yield f"clinical.file: {fault}"
-
-
-def _faults_of_databases(settings: GatewaySettings) -> Iterator[str]:
-    for key, given in (("database", settings.database_url), ("workflow_database", settings.workflow_database_url)):
-        url = make_url(given)
-        if url.get_backend_name() == "sqlite":
-            yield from _faults_of_sqlite(key, Path(url.database or ""))
-        else:
-            yield from _faults_of_server(key, given)
-
-
-def _faults_of_sqlite(key: str, file: Path) -> Iterator[str]:
-    if not os.path.exists(file):  # noqa: PTH110
-        if not (_existing(file).is_dir() and _may_write(_existing(file))):
-            yield f"{key}: {file} cannot be made by user {os.geteuid()}"
-        return
-    if not os.access(file, os.R_OK | os.W_OK, effective_ids=True):
-        yield f"{key}: {file} cannot be written to by user {os.geteuid()}"
-        return
-    try:
-        with closing(sqlite3.connect(f"file:{file}?mode=rw", uri=True, timeout=_CONNECT_SECONDS)) as connection:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.Error as error:
-        yield f"{key}: {file}: {error}"
-
-
-def _faults_of_server(key: str, url: str) -> Iterator[str]:
-    """Ask a PostgreSQL whether it lets this user make what the gateway needs: tables, and DBOS a schema of its own."""
-
-    engine = create_engine(url, connect_args={"connect_timeout": _CONNECT_SECONDS})
-    asked = (
-        "SELECT has_database_privilege(current_database(), 'CREATE')"
-        if key == "workflow_database"
-        else "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"
-    )
-    try:
-        with engine.connect() as connection:
-            if not connection.execute(text(asked)).scalar_one():
-                yield f"{key}: the user may make no {'schema' if key == 'workflow_database' else 'tables'} there: GRANT CREATE"
-    except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()
-        yield f"{key}: {reason[0] if reason else type(error).__name__}"
-    finally:
-        engine.dispose()
 
 
 def _faults_of_ports(settings: GatewaySettings) -> Iterator[str]:

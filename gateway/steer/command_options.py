@@ -51,7 +51,7 @@ def overview_of(settings: GatewaySettings) -> Overview:
     """Return what the gateway knows; what was never started, or cannot be read, ends the command."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from gateway.database import create_tables, database_fault, open_database
+    from gateway.database import database_fault, open_database, read_only, require_tables
     from gateway.logs import StudyHash, read_log_key
     from gateway.processes.setup import RESULTS_FOLDER
     from gateway.steer.overview import Overview
@@ -60,7 +60,8 @@ def overview_of(settings: GatewaySettings) -> Overview:
         raise usage_error(f"{settings.folder} is not there: the gateway was never started")
     try:
         engine = open_database(settings.database_url)
-        create_tables(engine)
+        with read_only(engine).connect() as connection:
+            require_tables(connection)
         return Overview(engine, settings.folder / RESULTS_FOLDER, StudyHash(read_log_key(settings.folder)))
     except (SQLAlchemyError, OSError) as error:
         raise ended(

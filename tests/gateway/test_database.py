@@ -7,11 +7,23 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Engine, Integer, MetaData, Table, insert, inspect, select, text, update
+from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, insert, inspect, select, text, update
 from sqlalchemy.exc import OperationalError, StatementError
 
-from gateway.database import METADATA, OtherSchemaError, UtcTime, create_tables, open_database, read_only
+from gateway.database import (
+    METADATA,
+    SCHEMA,
+    SCHEMA_VERSIONS,
+    OtherSchemaError,
+    Schema,
+    UtcTime,
+    create_tables,
+    open_database,
+    read_only,
+    require_tables,
+)
 from gateway.fetch.notes import FETCHES
+from gateway.processes.setup import TABLE_MODULES
 
 TABLES = MetaData()
 MOMENTS = Table("moments", TABLES, Column("id", Integer, primary_key=True), Column("at", UtcTime))
@@ -113,3 +125,83 @@ def test_what_fails_in_the_database_names_no_value(engine: Engine) -> None:
     with engine.begin() as connection, pytest.raises(OperationalError) as failed:
         connection.execute(text("SELECT * FROM nothing WHERE uid = :uid"), {"uid": "1.2.3.4"})
     assert "1.2.3.4" not in str(failed.value)
+
+
+def add_a_table(connection: Connection) -> None:
+    connection.execute(text("CREATE TABLE added (value INTEGER)"))
+    connection.execute(text(f"INSERT INTO added SELECT count(*) FROM {FETCHES.name}"))
+
+
+def fail(connection: Connection) -> None:
+    connection.execute(text("ALTER TABLE added ADD COLUMN more INTEGER"))
+    connection.execute(text("no statement"))
+
+
+def versions(engine: Engine) -> list[int]:
+    with read_only(engine).connect() as connection:
+        return list(connection.execute(select(SCHEMA_VERSIONS.c.version).order_by(SCHEMA_VERSIONS.c.version)).scalars())
+
+
+def test_an_older_database_is_brought_forward_step_by_step_and_stays_as_it_was_where_a_step_fails(
+    tmp_path: Path,
+) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'gateway.sqlite'}")
+    create_tables(engine)
+    assert versions(engine) == [SCHEMA.version] == [1]
+    with engine.begin() as connection:
+        connection.execute(insert(FETCHES).values(study_instance_uid="1.2", objects=0, attempts=1, last_error=""))
+    with pytest.raises(OperationalError):
+        create_tables(engine, Schema(3, {1: add_a_table, 2: fail}))
+    assert "added" not in inspect(engine).get_table_names()
+    assert versions(engine) == [1]
+    create_tables(engine, Schema(2, {1: add_a_table}))
+    create_tables(engine, Schema(2, {1: add_a_table}))  # the next process finds it done
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT value FROM added")).scalar_one() == 1
+    assert versions(engine) == [1, 2]
+
+
+def test_a_database_from_before_the_record_of_versions_is_the_first_version(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'gateway.sqlite'}")
+    create_tables(engine)
+    with engine.begin() as connection:
+        SCHEMA_VERSIONS.drop(connection)
+    create_tables(engine, Schema(2, {1: add_a_table}))
+    assert "added" in inspect(engine).get_table_names()
+
+
+def test_a_later_versions_database_is_refused_with_its_code_and_left_as_it_is(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'gateway.sqlite'}")
+    create_tables(engine, Schema(2, {}))
+    for asked in (lambda: create_tables(engine), lambda: require(engine)):
+        with pytest.raises(OtherSchemaError, match=r"DATABASE_NEWER: .*version 2.*Remedy: install") as refused:
+            asked()
+        assert refused.value.fault == "DATABASE_NEWER"
+    assert versions(engine) == [2]
+
+
+def require(engine: Engine, schema: Schema = SCHEMA) -> None:
+    with read_only(engine).connect() as connection:
+        require_tables(connection, schema)
+
+
+def test_a_command_that_only_looks_changes_no_older_and_no_empty_database(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'gateway.sqlite'}")
+    with pytest.raises(OtherSchemaError, match="DATABASE_EMPTY"):
+        require(engine)
+    assert inspect(engine).get_table_names() == []
+    create_tables(engine)
+    require(engine)
+    with pytest.raises(OtherSchemaError, match="DATABASE_OLDER"):
+        require(engine, Schema(2, {1: add_a_table}))
+    assert versions(engine) == [1]
+
+
+def test_every_table_is_made_by_whoever_makes_the_first(repository: Path) -> None:
+    """Else a command that asks between two processes' starts would find tables missing."""
+    modules = {
+        ".".join(file.relative_to(repository).with_suffix("").parts)
+        for file in (repository / "gateway").rglob("*.py")
+        if "METADATA,\n" in file.read_text(encoding="utf-8")
+    }
+    assert modules - {"gateway.database"} == set(TABLE_MODULES)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -273,3 +274,55 @@ def test_a_study_does_not_wait_for_a_clock_that_stepped_back(store: ObjectStore)
     store.index.judged(row.study, row.revision, utc_now() + timedelta(minutes=5))
     assert store.index.due(utc_now()) == ()
     assert [one.study for one in store.index.due(utc_now() - timedelta(hours=1))] == [row.study]
+
+
+def test_a_studys_limit_holds_over_all_processes_that_receive_and_over_a_restart(
+    tmp_path: Path, database: Engine
+) -> None:
+    """Two stores on one folder and one database are what two receivers have."""
+    limits, study = StoreLimits(max_objects_of_study=5), StudyKey("1.9")
+
+    def tried(store: ObjectStore, number: int) -> PutOutcome | TooLargeError:
+        try:
+            return put(store, made_object(f"1.2.{number}", study="1.9"))
+        except TooLargeError as error:
+            return error
+
+    with ObjectStore(tmp_path / "objects", database, limits) as one, ThreadPoolExecutor(8) as threads:
+        with ObjectStore(tmp_path / "objects", database, limits) as other:
+            outcomes = list(threads.map(lambda number: tried((one, other)[number % 2], number), range(12)))
+        assert Counter(type(outcome) for outcome in outcomes) == {Stored: 5, TooLargeError: 7}
+        kept = one.objects_of(study)
+        assert files(tmp_path / "objects") == sorted(one.path_of(stored) for stored in kept)
+        row = one.index.study_row(study)
+        assert row is not None
+        assert row.revision == 5, "what is refused makes no study due"
+    with ObjectStore(tmp_path / "objects", database, limits) as again:
+        assert isinstance(tried(again, 99), TooLargeError)
+        number = int(kept[0].sop_instance_uid.rpartition(".")[2])
+        assert isinstance(tried(again, number), Duplicate), "what is safe is said to be safe"
+        again.purge(study)
+        assert isinstance(tried(again, 99), Stored)
+
+
+def test_of_objects_that_come_together_the_limit_refuses_only_those_beyond_it(tmp_path: Path, database: Engine) -> None:
+    with ObjectStore(tmp_path / "objects", database, StoreLimits(max_objects_of_study=2)) as store:
+        objects = [put(store, made_object(f"1.2.{number}", study=f"1.{number}")).object for number in range(4)]
+        for stored in objects:
+            store.index.forget(stored.study)
+        together = [replace(stored, study_instance_uid="1.9") for stored in objects[:3]] + objects[3:]
+        assert not store.index.add(together, (), 2)
+        assert set(store.index.add_each(together, (), 2).values()) == {*together[:2], together[3]}
+        assert store.index.count() == 3
+
+
+def test_what_was_acknowledged_under_a_higher_limit_is_taken_in_again(tmp_path: Path, database: Engine) -> None:
+    with ObjectStore(tmp_path / "objects", database) as store:
+        for number in range(3):
+            put(store, made_object(f"1.2.{number}", study="1.9"))
+        kept = store.objects_of(StudyKey("1.9"))
+        store.index.forget(StudyKey("1.9"))
+    with ObjectStore(tmp_path / "objects", database, StoreLimits(max_objects_of_study=1)) as store:
+        for stored in kept:
+            assert isinstance(store.take_in(stored), Stored)
+        assert store.objects_of(StudyKey("1.9")) == kept

@@ -19,6 +19,7 @@ import yaml
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
+from gateway.database import SCHEMA, Schema, create_tables
 from gateway.logs import StudyHash, read_log_key
 from gateway.processes.supervisor import SERVE_LOCK
 from gateway.records import StudyKey
@@ -237,3 +238,15 @@ def test_a_second_gateway_in_the_folder_of_one_that_runs_does_not_start(tmp_path
         gateway.close()
     assert done.returncode == ExitCode.USAGE
     assert "another gateway runs in this folder" in done.stderr
+
+
+def test_a_gateway_does_not_start_on_a_later_versions_database(tmp_path: Path, repository: Path) -> None:
+    gateway = ServedGateway(tmp_path, repository)
+    (tmp_path / "gateway").mkdir()
+    create_tables(gateway.engine, Schema(SCHEMA.version + 1, {SCHEMA.version: lambda _: None}))
+    command = [sys.executable, "-m", "pdl1es.command_line.cli", "serve", "--config", str(gateway.config)]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=300, check=False)
+    gateway.close()
+    assert done.returncode == ExitCode.USAGE
+    assert "DATABASE_NEWER" in done.stderr
+    assert "Remedy: install the version" in done.stderr

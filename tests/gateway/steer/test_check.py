@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import socket
+import sqlite3
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import yaml
 from packaging.requirements import Requirement
 from typer.testing import CliRunner, Result
 
+from gateway.database import SCHEMA, Schema, create_tables, open_database
 from gateway.processes.executor import LOCK_FILE, _lock
 from gateway.processes.supervisor import SERVE_LOCK
 from gateway.settings.file import validated_gateway
@@ -42,10 +44,14 @@ def found(folder: Path, **sections: Any) -> list[str]:
     return faults_of_place(validated_gateway(document(folder, **sections), "gateway.yaml"))
 
 
-def checked(folder: Path, content: dict[str, Any]) -> Result:
+def written(folder: Path, content: dict[str, Any]) -> Path:
     file = folder / "gateway.yaml"
     file.write_text(yaml.safe_dump(content), encoding="utf-8")
-    return CliRunner().invoke(app, ["gateway", "check-config", "--config", str(file)])
+    return file
+
+
+def checked(folder: Path, content: dict[str, Any]) -> Result:
+    return CliRunner().invoke(app, ["gateway", "check-config", "--config", str(written(folder, content))])
 
 
 def test_nothing_is_made_where_all_is_well(tmp_path: Path) -> None:
@@ -175,6 +181,26 @@ def test_databases_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     assert faults[0].startswith("database: connection failed")
     assert faults[1] == f"workflow_database: {tmp_path / 'no.sqlite'}: file is not a database"
     assert "secret" not in "".join(faults)
+
+
+def test_a_later_versions_database_is_told_and_one_that_the_start_makes_or_brings_forward_is_no_fault(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "gateway").mkdir()
+    file = tmp_path / "gateway" / "gateway.sqlite"
+    sqlite3.connect(file).close()
+    assert found(tmp_path) == []
+    engine = open_database(f"sqlite:///{file}")
+    create_tables(engine)
+    assert found(tmp_path) == []
+    create_tables(engine, Schema(SCHEMA.version + 1, {SCHEMA.version: lambda _: None}))
+    before = file.read_bytes()
+    (fault,) = found(tmp_path)
+    assert fault.startswith("database: DATABASE_NEWER: its schema is version 2")
+    assert file.read_bytes() == before
+    done = CliRunner().invoke(app, ["gateway", "status", "--config", str(written(tmp_path, document(tmp_path)))])
+    assert done.exit_code == 1
+    assert "DATABASE_NEWER" in done.stderr
 
 
 def test_a_port_that_another_program_has_is_told_and_not_one_that_the_gateway_has_itself(tmp_path: Path) -> None:
