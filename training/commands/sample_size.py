@@ -42,13 +42,8 @@ def sample_size(
         With exit code 2: a number is impossible.
     """
     from training.errors import UsageError
-    from training.statistics.sample_size import (
-        cox_snell_r2_of,
-        development_size,
-        logits_of_area,
-        normal_logits,
-        validation_size,
-    )
+    from training.statistics.sample_size import cox_snell_r2_of, development_size
+    from training.statistics.validation_sample_size import logits_of_area, normal_logits, validation_size
 
     with told_errors():
         try:

@@ -21,8 +21,9 @@ from training.statistics.discrimination import auc
 from training.statistics.estimability import NotEstimable, estimated
 from training.statistics.fairness import Fairness, fairness
 from training.statistics.resampling import percentile_estimate
-from training.statistics.sample_size import ValidationSize, cox_snell_r2_of, parameters_allowed, validation_size
+from training.statistics.sample_size import cox_snell_r2_of, parameters_allowed
 from training.statistics.smooth_calibration import brier_interval, smooth_calibration
+from training.statistics.validation_sample_size import ValidationSize, validation_size
 
 AGE_CUT_YEARS: Final = 65.0
 NO_CLINICAL_VARIABLES: Final = NotEstimable("the clinical variables were not given")

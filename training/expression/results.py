@@ -16,10 +16,10 @@ from training.statistics.decision_curves import DecisionCurves, NetBenefitDiffer
 from training.statistics.discrimination import Auc, AucComparison, RocCurve
 from training.statistics.estimability import NotEstimable
 from training.statistics.fairness import Fairness
-from training.statistics.sample_size import ValidationSize
 from training.statistics.smooth_calibration import SmoothCalibration
 from training.statistics.strata import SLICE_THICKNESS_CUT_MM, TUBE_CURRENT_CUT_MA, Stratification
 from training.statistics.table_one import TableOne
+from training.statistics.validation_sample_size import ValidationSize
 
 TRAINING: Final = "Training"
 VALIDATION: Final = "Validation"

@@ -13,7 +13,8 @@ from training.expression.results import GATE, Evaluation, ModelInCohort
 from training.scoring.predictions import BAYES, COMPARATORS, SIGNATURE
 from training.scoring.scored_cohort import ScoredCohort
 from training.statistics.arrays import Estimate
-from training.statistics.cox import CoxModel, cox
+from training.statistics.cox import cox
+from training.statistics.cox_model import CoxModel
 from training.statistics.discrimination import AucComparison
 from training.statistics.estimability import NotEstimable, estimated
 from training.statistics.wording import interval, p_value, said

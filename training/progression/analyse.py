@@ -23,15 +23,10 @@ from training.progression.results import (
     RiskModelResult,
 )
 from training.statistics.concordance import ConcordanceComparison, compare_concordance, concordance
-from training.statistics.cox import (
-    LINEAR_PREDICTOR,
-    CoxModel,
-    ProportionalHazards,
-    cox,
-    cox_calibration,
-    proportional_hazards,
-)
+from training.statistics.cox import LINEAR_PREDICTOR, cox, cox_calibration
+from training.statistics.cox_model import CoxModel
 from training.statistics.estimability import NotEstimable, estimated
+from training.statistics.hazards_check import ProportionalHazards, proportional_hazards
 from training.statistics.prognosis import (
     SIGNATURE,
     RiskModel,

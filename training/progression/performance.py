@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from training.statistics.added_value import AddedValue, added_to_cox
 from training.statistics.concordance import UnoConcordance, uno_concordance
-from training.statistics.cox import CoxModel, cox
+from training.statistics.cox import cox
+from training.statistics.cox_model import CoxModel
 from training.statistics.decision_at_time import DecisionAtTime, decision_at_time
 from training.statistics.estimability import NotEstimable, estimated
 from training.statistics.fixed_time import (

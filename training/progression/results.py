@@ -9,8 +9,10 @@ from typing import Final
 from training.progression.performance import ProgressionPerformance
 from training.statistics.arrays import Estimate
 from training.statistics.concordance import Concordance, ConcordanceComparison
-from training.statistics.cox import CoxCalibration, CoxModel, ProportionalHazards
+from training.statistics.cox import CoxCalibration
+from training.statistics.cox_model import CoxModel
 from training.statistics.estimability import NotEstimable
+from training.statistics.hazards_check import ProportionalHazards
 from training.statistics.prognosis import GroupComparison, RiskModel, SubgroupComparison
 from training.statistics.restricted_mean import RestrictedMeanComparison
 from training.statistics.survival import LogRank

@@ -20,7 +20,7 @@ from training.reporting.tables import Table
 from training.statistics.decision_curves import NetBenefitDifference
 from training.statistics.estimability import NotEstimable
 from training.statistics.fairness import Fairness, GroupPerformance, odds_of_errors
-from training.statistics.sample_size import ValidationSize
+from training.statistics.validation_sample_size import ValidationSize
 from training.statistics.wording import interval, number, p_value, said
 
 _SHOWN_THRESHOLDS: Final = (0.1, 0.2, 0.3, 0.5)

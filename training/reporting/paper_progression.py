@@ -16,7 +16,7 @@ from training.reporting.paper_values import (
     PaperRow,
 )
 from training.statistics.concordance import Concordance
-from training.statistics.cox import CoxModel
+from training.statistics.cox_model import CoxModel
 from training.statistics.estimability import NotEstimable
 from training.statistics.prognosis import CLINICAL_RISK, GroupComparison, SubgroupComparison
 from training.statistics.prognosis import SIGNATURE as COX_SIGNATURE

@@ -11,8 +11,9 @@ from training.progression.analyse import NO_SCORE
 from training.progression.results import Grouping, Prognosis, RiskModelResult
 from training.reporting.tables import Table, without_rows
 from training.statistics.concordance import Concordance, ConcordanceComparison
-from training.statistics.cox import CoxModel, CoxTerm, ProportionalHazards
+from training.statistics.cox_model import CoxModel, CoxTerm
 from training.statistics.estimability import NotEstimable
+from training.statistics.hazards_check import ProportionalHazards
 from training.statistics.prognosis import SIGNATURE as COX_SIGNATURE
 from training.statistics.prognosis import GroupComparison, SubgroupComparison
 from training.statistics.wording import days, interval, number, p_value, said

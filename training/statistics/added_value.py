@@ -12,7 +12,8 @@ from scipy.special import expit
 from scipy.stats import chi2
 
 from training.statistics.arrays import Test, finite_vector, follow_up, labels_of_both_classes
-from training.statistics.cox import CoxRefit, cox
+from training.statistics.cox import cox
+from training.statistics.cox_refit import CoxRefit
 from training.statistics.estimability import NotEstimable, estimated
 from training.statistics.resampling import OptimismBootstrap, cox_optimism, logistic_optimism
 

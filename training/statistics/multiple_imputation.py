@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
 from training.statistics.arrays import LEVEL, Estimate, finite_vector, follow_up
-from training.statistics.cox import CoxRefit
+from training.statistics.cox_refit import CoxRefit
 
 IMPUTATIONS: Final = 20
 CYCLES: Final = 10

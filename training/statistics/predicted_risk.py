@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from training.statistics.arrays import finite_vector, follow_up
-from training.statistics.cox import CoxRefit
+from training.statistics.cox_refit import CoxRefit
 
 FOLDS: Final = 10
 

@@ -13,8 +13,11 @@ from scipy.stats import chi2
 from training.progress import Count
 from training.statistics.arrays import Estimate, Test, binary_vector, finite_vector, follow_up
 from training.statistics.concordance import Concordance, concordance
-from training.statistics.cox import CoxModel, CoxRefit, ProportionalHazards, cox, hazards_of
+from training.statistics.cox import cox
+from training.statistics.cox_model import CoxModel
+from training.statistics.cox_refit import CoxRefit
 from training.statistics.estimability import NotEstimable, estimated
+from training.statistics.hazards_check import ProportionalHazards, hazards_of
 from training.statistics.survival import KaplanMeier, LogRank, kaplan_meier, log_rank
 from training.statistics.xtile import CutOffSearch, search_cut_off
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from training.statistics.arrays import LEVEL, Estimate, follow_up, labels_of_both_classes
-from training.statistics.cox import CoxRefit
+from training.statistics.cox_refit import CoxRefit
 
 MOST_FAILED: Final = 0.1
 """Share of resamples without an estimate from which on the rest are no fair sample."""

@@ -12,8 +12,9 @@ from scipy.stats import chi2, norm
 
 from training.progress import Count
 from training.statistics.arrays import Estimate, Test, finite_vector, follow_up
-from training.statistics.cox import ProportionalHazards, cox, hazards_of
+from training.statistics.cox import cox
 from training.statistics.estimability import NotEstimable, estimated
+from training.statistics.hazards_check import ProportionalHazards, hazards_of
 from training.statistics.survival import log_rank
 
 

@@ -25,7 +25,8 @@ from training.release.cut_offs import ModelCutOffs, model_cut_offs, read_cut_off
 from training.reporting.document import plain_value
 from training.scoring.predictions import Predictions
 from training.statistics.concordance import concordance
-from training.statistics.cox import CoxCalibration, CoxModel, cox
+from training.statistics.cox import CoxCalibration, cox
+from training.statistics.cox_model import CoxModel
 from training.statistics.estimability import NotEstimable
 from training.statistics.prognosis import GroupComparison, compare_groups
 from training.statistics.xtile import CutOffSearch

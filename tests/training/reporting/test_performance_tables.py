@@ -26,7 +26,8 @@ from training.statistics.estimability import NotEstimable
 from training.statistics.fairness import Fairness
 from training.statistics.multiple_imputation import PooledCox
 from training.statistics.restricted_mean import RestrictedMeanComparison
-from training.statistics.sample_size import ValidationSize, development_size, parameters_allowed
+from training.statistics.sample_size import development_size, parameters_allowed
+from training.statistics.validation_sample_size import ValidationSize
 
 Cohort = tuple[pd.DataFrame, Predictions]
 FEW = PrognosisSettings(permutations=19, resamples=20)

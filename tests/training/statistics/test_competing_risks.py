@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.statistics.r_values import RValues
 from training.statistics.competing_risks import compare_under_competing_risks, cumulative_incidence
-from training.statistics.cox import CoxModel
+from training.statistics.cox_model import CoxModel
 from training.statistics.survival import kaplan_meier
 
 

@@ -11,7 +11,10 @@ import pytest
 from lifelines.datasets import load_rossi
 from statsmodels.duration.hazard_regression import PHReg
 
-from training.statistics.cox import CoxRefit, NoFiniteEstimate, cox, cox_calibration, proportional_hazards
+from training.statistics.cox import cox, cox_calibration
+from training.statistics.cox_model import NoFiniteEstimate
+from training.statistics.cox_refit import CoxRefit
+from training.statistics.hazards_check import proportional_hazards
 
 NAMES = ("sex", "age", "ph.ecog")
 

@@ -11,8 +11,9 @@ import pytest
 
 from training.statistics.arrays import Estimate
 from training.statistics.concordance import Concordance
-from training.statistics.cox import ProportionalHazards, cox
+from training.statistics.cox import cox
 from training.statistics.estimability import NotEstimable
+from training.statistics.hazards_check import ProportionalHazards
 from training.statistics.prognosis import (
     compare_groups,
     compare_in_subgroups,

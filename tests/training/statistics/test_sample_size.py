@@ -10,14 +10,8 @@ import statsmodels.api as sm
 from scipy.special import expit
 from scipy.stats import norm
 
-from training.statistics.sample_size import (
-    cox_snell_r2_of,
-    development_size,
-    development_size_of_survival,
-    logits_of_area,
-    normal_logits,
-    validation_size,
-)
+from training.statistics.sample_size import cox_snell_r2_of, development_size, development_size_of_survival
+from training.statistics.validation_sample_size import logits_of_area, normal_logits, validation_size
 
 
 def test_a_binary_outcome_needs_what_the_vignette_of_pmsampsize_says() -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from training.statistics.arrays import Estimate, Test
-from training.statistics.cox import proportional_hazards
+from training.statistics.hazards_check import proportional_hazards
 from training.statistics.survival import log_rank
 from training.statistics.xtile import held_out_cut_off, lausen_p, miller_siegmund_p, search_cut_off
 
