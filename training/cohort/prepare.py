@@ -427,6 +427,7 @@ def _case_row(row: CohortRow, case: _Kept) -> dict[str, Any]:
         "histology": row.histology,
         "pfs_days": row.pfs_days,
         "progressed": row.progressed,
+        "event_cause": row.event_cause,
         "treatment": row.treatment,
         **case.facts,
         "warnings": [warning.code for warning in case.warnings],

@@ -53,6 +53,7 @@ CASE_COLUMNS: Final[dict[str, str]] = {
     "histology": _TEXT,
     "pfs_days": _FLOAT,
     "progressed": _FLOAT,
+    "event_cause": _TEXT,
     "treatment": _TEXT,
     "manufacturer": _TEXT,
     "convolution_kernel": _TEXT,
@@ -66,7 +67,8 @@ CASE_COLUMNS: Final[dict[str, str]] = {
 """Columns of ``cases.parquet`` and what they hold: floats are NaN and texts None where they are missing.
 
 ``label`` and ``progressed`` are 0.0, 1.0 or NaN; age, sex, smoking and family_history are the codes of
-`pdl1es.clinical`. A smoker of unknown grade has smoking NaN and ``smoking_graded`` False."""
+`pdl1es.clinical`. A smoker of unknown grade has smoking NaN and ``smoking_graded`` False. ``event_cause`` is ``progression``,
+``death`` or None."""
 FAILURE_COLUMNS: Final = ("case_id", "step", "code", "message")
 
 
@@ -206,7 +208,7 @@ class PreparedCohort:
         """
         try:
             manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-            cases = pd.read_parquet(folder / CASES_FILE)
+            cases = _with_event_cause(pd.read_parquet(folder / CASES_FILE))
             table = pd.read_parquet(folder / RADIOMICS_FILE)
             failures = pd.read_parquet(folder / FAILURES_FILE)
             rims = pd.read_parquet(folder / RIM_FILE) if manifest.get("rim") else None
@@ -231,6 +233,14 @@ class PreparedCohort:
             raise PreparedCohortError(f"{folder / PATCHES_FILE}: masks are shorter than {len(cases)} cases")
         masks = np.unpackbits(packed, count=bits).reshape(shape).astype(np.bool_)
         return cls(cases, patches, masks, radiomics, failures, manifest, folder, rim)
+
+
+def _with_event_cause(cases: pd.DataFrame) -> pd.DataFrame:
+    """Add the column that cohorts lack which were prepared before there was one."""
+    if "event_cause" in cases or "progressed" not in cases:
+        return cases
+    cases.insert(cases.columns.get_loc("progressed") + 1, "event_cause", pd.Series(None, cases.index, "object"))
+    return cases
 
 
 def _features(path: Path, table: pd.DataFrame, cases: pd.DataFrame) -> NDArray[np.float64]:

@@ -65,6 +65,7 @@ class CohortRow(BaseModel):
     treatment_start: date | None = None
     pfs_days: float | None = Field(default=None, ge=0, le=36525)
     progressed: Literal[0, 1] | None = None
+    event_cause: Literal["progression", "death"] | None = None
     treatment: str | None = None
     split: Split | None = None
     manufacturer: str | None = Field(default=None, max_length=64)
@@ -87,9 +88,9 @@ class CohortRow(BaseModel):
     def _progressed(cls, value: Any) -> Any:
         return _binary(value, {"yes": 1, "no": 0, "true": 1, "false": 0})
 
-    @field_validator("split", mode="before")
+    @field_validator("split", "event_cause", mode="before")
     @classmethod
-    def _split(cls, value: Any) -> Any:
+    def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
 
     @model_validator(mode="after")
@@ -99,6 +100,8 @@ class CohortRow(BaseModel):
             raise ValueError(
                 f"label {self.label} contradicts pdl1_tps {self.pdl1_tps:g}: high is {HIGH_EXPRESSION_TPS:g} % or more"
             )
+        if self.event_cause is not None and not self.progressed:
+            raise ValueError("event_cause is given, and progressed says that there was no event")
         return self
 
     @property
@@ -136,6 +139,7 @@ REMEDIES: Final[dict[str, str]] = {
     "pfs_days": "give days from the start of treatment to progression or to the last visit, or pfs_months",
     "pfs_months": "give months in place of pfs_days, not beside it",
     "progressed": "write 1 (progression or death) or 0 (censored)",
+    "event_cause": "write progression or death (without a progression before it), and leave it empty where progressed is 0",
     "treatment": "write pembrolizumab, pembrolizumab and chemotherapy, or other; or leave it empty",
     "split": "write train, validation, test, prognosis, gate or pretrain (images alone, no label needed); or leave it empty, "
     "and the division is drawn by seed",
@@ -482,6 +486,16 @@ def _warnings(rows: list[tuple[int, CohortRow]], longest_interval_days: int) -> 
                 "pdl1_assay",
                 f"PD-L1 was measured by {len(assays)} assays ({counts})",
                 "SP142 stains fewer tumour cells than 22C3, 28-8 and SP263: train on one assay, or report it",
+            )
+        )
+    causes = [row.event_cause for _, row in rows if row.progressed]
+    if 0 < sum(cause is None for cause in causes) < len(causes):
+        notes.append(
+            TableNote(
+                None,
+                "event_cause",
+                f"of {sum(cause is None for cause in causes)} of {len(causes)} events the cause is not given",
+                "give all of them: competing risks are analysed only where every cause is known",
             )
         )
     for number, row in rows:

@@ -24,7 +24,7 @@ _WORDS: Final[dict[str, dict[float, str]]] = {
     "label": {0: "low", 1: "high"},
     "progressed": {0: "censored", 1: "progressed"},
 }
-_TEXTS: Final = ("pdl1_assay", "treatment", "split")
+_TEXTS: Final = ("pdl1_assay", "event_cause", "treatment", "split")
 """Columns of few known words; the words of others could be a patient's."""
 _YOUNGEST: Final = 18
 _SEVERAL: Final = 3

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pdl1es.clinical import VARIABLES
 from training.progress import Count, Progress
+from training.progression.competing import competing_risks
 from training.progression.followed import FollowedCohort, ModelRisk, part_of
 from training.progression.performance import performance_at_times
 from training.progression.results import (
@@ -174,6 +175,14 @@ def analyse(
         restricted_means={
             name: estimated(_restricted_means, cohort, grouping.cut_off) for name, grouping in groupings.items()
         },
+        competing=estimated(
+            competing_risks,
+            cohort,
+            {name: grouping.cut_off for name, grouping in groupings.items()},
+            score,
+            usable,
+            settings.horizons,
+        ),
         settings=settings,
     )
 

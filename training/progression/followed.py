@@ -52,6 +52,9 @@ class FollowedCohort:
         None where it is not known.
     expression
         Measured PD-L1, 1 high, 0 low, NaN where it is not known.
+    cause
+        Of each event, ``progression`` or ``death``, and None of a censored patient or where it is not known; empty where
+        the cohort gives none.
     left_out
         Number of patients who are left out, by reason.
     model_risks
@@ -66,6 +69,7 @@ class FollowedCohort:
     treatment: tuple[str | None, ...]
     expression: NDArray[np.float64]
     ungraded: NDArray[np.bool_] | None = None
+    cause: tuple[str | None, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
     model_risks: Mapping[str, ModelRisk] = field(default_factory=dict)
 
@@ -115,7 +119,8 @@ def followed_cohort(
         # a smoker of unknown grade counts as a smoker
         ungraded = cases["smoking_graded"].eq(False).to_numpy(dtype=bool, na_value=False)
         known[:, VARIABLES.index("smoking")] |= ungraded
-    treatment = [None if pd.isna(value) or not str(value) else str(value) for value in cases["treatment"]]
+    treatment = _texts(cases["treatment"])
+    cause = _texts(cases["event_cause"]) if "event_cause" in cases and cases["event_cause"].notna().any() else None
     return FollowedCohort(
         time=time[kept],
         event=event[kept],
@@ -125,6 +130,7 @@ def followed_cohort(
         ungraded=ungraded[kept],
         treatment=tuple(treatment[k] for k in np.flatnonzero(kept)),
         expression=cases["label"].to_numpy(dtype=np.float64, na_value=np.nan)[kept],
+        cause=() if cause is None else tuple(cause[k] for k in np.flatnonzero(kept)),
         left_out={
             "in the training or validation split": int((complete & fitted_on).sum()),
             "without follow-up": int((cohort & ~followed).sum()),
@@ -135,6 +141,10 @@ def followed_cohort(
             for name, risk in (model_risks or {}).items()
         },
     )
+
+
+def _texts(column: pd.Series) -> list[str | None]:
+    return [None if pd.isna(value) or not str(value) else str(value) for value in column]
 
 
 def _nobody(followed: NDArray[np.bool_], fitted_on: NDArray[np.bool_]) -> str:
@@ -171,4 +181,5 @@ def part_of(cohort: FollowedCohort, rows: NDArray[np.bool_]) -> FollowedCohort:
         ungraded=None if cohort.ungraded is None else cohort.ungraded[rows],
         treatment=tuple(cohort.treatment[k] for k in np.flatnonzero(rows)),
         expression=cohort.expression[rows],
+        cause=tuple(cohort.cause[k] for k in np.flatnonzero(rows)) if cohort.cause else (),
     )

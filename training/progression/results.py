@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from training.progression.competing import CompetingRisks
 from training.progression.performance import ProgressionPerformance
 from training.statistics.arrays import Estimate
 from training.statistics.concordance import Concordance, ConcordanceComparison
@@ -169,6 +170,8 @@ class Prognosis:
         At fixed times, by models that were fitted without the patient; what the score adds; multiple imputation.
     restricted_means
         Of the groups in ``groupings``, by the same names.
+    competing
+        Progression and death before it apart, where the cohort gives the cause of every event.
     settings
         As given.
     """
@@ -198,6 +201,7 @@ class Prognosis:
     exported: dict[str, ExportedRisk]
     performance: ProgressionPerformance
     restricted_means: dict[str, RestrictedMeanComparison | NotEstimable]
+    competing: CompetingRisks | NotEstimable
     settings: PrognosisSettings
 
 

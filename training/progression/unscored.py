@@ -49,6 +49,7 @@ def _case(row: CohortRow) -> dict[str, Any]:
         **row.clinical_codes(),
         "pfs_days": row.pfs_days,
         "progressed": row.progressed,
+        "event_cause": row.event_cause,
         "treatment": row.treatment,
     }
 

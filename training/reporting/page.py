@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from training.attention import AttentionSummary
 from training.controls.retest import Retest
 from training.progression.analyse import NO_SCORE
+from training.reporting.competing_tables import competing_tables
 from training.reporting.content import ReportContent
 from training.reporting.expression_performance import expression_performance_tables
 from training.reporting.expression_tables import expression_tables
@@ -70,6 +71,7 @@ def _sections(content: ReportContent) -> dict[str, Any]:
         "expression": expression_tables(evaluation) if evaluation else None,
         "trust": expression_performance_tables(evaluation) if evaluation else None,
         "at_times": performance_tables(prognosis) if prognosis else None,
+        "competing": competing_tables(prognosis) if prognosis else None,
         "scanners": scanner_tables(evaluation.scanners) if evaluation and evaluation.scanners else None,
         "progression": progression_tables(prognosis) if prognosis else None,
         "retest": _retest(content.retest) if content.retest else None,

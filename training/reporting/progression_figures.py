@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
+from training.figures.incidence import incidence_figure
 from training.figures.survival import cut_off_figure, group_panel, kaplan_meier_figure, notes_of
+from training.progression.competing import DEATH, PROGRESSION, CompetingRisks
 from training.progression.results import Grouping, Prognosis, RiskModelResult, panels, risk_names, upper_is_worse
 from training.reporting.figures import Drawn
+from training.statistics.competing_risks import CompetingComparison
 from training.statistics.estimability import NotEstimable
 from training.statistics.prognosis import GroupComparison
 from training.statistics.survival import KaplanMeier
 from training.statistics.xtile import CutOffSearch
+
+_EVENTS: Final = {PROGRESSION: "Progression", DEATH: "Death without progression"}
 
 
 def prognosis_figures(prognosis: Prognosis) -> dict[str, Drawn]:
@@ -58,6 +64,7 @@ def prognosis_figures(prognosis: Prognosis) -> dict[str, Drawn]:
             "as it names them, whichever fares worse here.",
             names=(exported.above, exported.below),
         )
+    _draw_competing(drawn, prognosis)
     for key, search, quantity in (
         ("x-tile-pdl1es", prognosis.search, "PD-L1ES"),
         ("x-tile-clinical", _search(prognosis.clinical), "the clinical linear predictor"),
@@ -118,6 +125,27 @@ def _draw_groups(
             {panel: notes_of(groups) for panel, groups in found.items()},
         ),
     )
+
+
+def _draw_competing(drawn: dict[str, Drawn], prognosis: Prognosis) -> None:
+    """Draw the incidences of the groups that come first: the exported model's, else X-tile's, else by measured PD-L1."""
+    if not isinstance(prognosis.competing, CompetingRisks):
+        return
+    for name in ("model", "X-tile", "median", "expression"):
+        events = prognosis.competing.groupings.get(name, {})
+        found = {event: groups for event, groups in events.items() if isinstance(groups, CompetingComparison)}
+        if not found:
+            continue
+        above, below = ("PD-L1 high", "PD-L1 low") if name == "expression" else ("above the cut-off", "not above it")
+        source = "High against low expression." if name == "expression" else f"{prognosis.groupings[name].source}."
+        drawn["competing-risks"] = Drawn(
+            "Progression and death before it",
+            f"Cumulative incidence by Aalen and Johansen, with pointwise 95 % intervals. {source[0].upper()}{source[1:]}",
+            incidence_figure(
+                {_EVENTS[event]: {below: groups.lower, above: groups.upper} for event, groups in found.items()}
+            ),
+        )
+        return
 
 
 def _search(result: RiskModelResult | NotEstimable) -> CutOffSearch | NotEstimable:

@@ -209,3 +209,33 @@ def follow_up(time: ArrayLike, event: ArrayLike) -> tuple[NDArray[np.float64], N
     if times.min() < 0:
         raise ValueError(f"time must not be negative, got {times.min():g} in row {int(times.argmin())}")
     return times, binary_vector(event, "event", times.size)
+
+
+def causes_of_events(time: ArrayLike, status: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return follow-up times and the kind of the first event.
+
+    Parameters
+    ----------
+    time
+        Shape (N,): to the first event of either kind, or the end of follow-up.
+    status
+        Shape (N,): 0 censored, 1 the event, 2 the competing event.
+
+    Returns
+    -------
+    tuple[NDArray[np.float64], NDArray[np.int64]]
+        Times and kinds, each of shape (N,).
+
+    Raises
+    ------
+    ValueError
+        As `finite_vector`, a negative time, or another status.
+    """
+    times = finite_vector(time, "time")
+    kinds = finite_vector(status, "status", times.size)
+    if times.min() < 0:
+        raise ValueError(f"time must not be negative, got {times.min():g} in row {int(times.argmin())}")
+    other = np.setdiff1d(kinds, (0.0, 1.0, 2.0))
+    if other.size:
+        raise ValueError(f"status must be 0, 1 or 2, got {other[0]:g}")
+    return times, kinds.astype(np.int64)

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
-from training.statistics.arrays import Estimate, Z, binary_vector, finite_vector
-from training.statistics.cox import CoxModel, cox
+from training.statistics.arrays import NO_ESTIMATE, Estimate, Z, binary_vector, causes_of_events
+from training.statistics.cox import cox
+from training.statistics.cox_model import CoxModel
 from training.statistics.estimability import NotEstimable, estimated
+from training.statistics.fine_gray import COMPETING, EVENT, SubdistributionModel, fine_gray
 from training.statistics.survival import LogRank, log_rank
-
-EVENT, COMPETING = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class CumulativeIncidence:
         float64, shape (K,).
     standard_error
         float64, shape (K,): infinitesimal jackknife, as R's ``survfit``.
+    followed_until
+        Time at which the last patient left observation: nothing is known after it.
     n, n_events, n_competing
         Patients.
     """
@@ -35,14 +37,20 @@ class CumulativeIncidence:
     times: NDArray[np.float64]
     incidence: NDArray[np.float64]
     standard_error: NDArray[np.float64]
+    followed_until: float
     n: int
     n_events: int
     n_competing: int
 
     def at(self, time: float) -> Estimate:
-        """Return the probability by a time with its interval, normal on the scale of log(-log(1 - F))."""
+        """Return the probability by a time with its interval, normal on the scale of log(-log(1 - F)).
+
+        NaN after the end of follow-up; the ends are the value itself where nobody had the event yet.
+        """
         if not time >= 0:
             raise ValueError(f"time must not be negative, got {time}")
+        if time > self.followed_until:
+            return NO_ESTIMATE
         k = int(np.searchsorted(self.times, time, side="right")) - 1
         value, error = float(self.incidence[k]), float(self.standard_error[k])
         if not 0 < value < 1:
@@ -65,6 +73,8 @@ class CompetingComparison:
         Cox's model of the event, other events being censored: the ratio of its rate among those still free of both.
     competing_cause
         The same of the competing event.
+    subdistribution
+        Fine and Gray's model of the event: the ratio that orders the incidences.
     log_rank
         Of the cause-specific rates of the event.
     """
@@ -73,10 +83,16 @@ class CompetingComparison:
     upper: CumulativeIncidence
     cause_specific: CoxModel | NotEstimable
     competing_cause: CoxModel | NotEstimable
+    subdistribution: SubdistributionModel | NotEstimable
     log_rank: LogRank | NotEstimable
 
     def difference(self, time: float) -> tuple[Estimate, float]:
-        """Return upper less lower probability of the event by a time with a normal interval, and P of no difference."""
+        """Return upper less lower probability of the event by a time with a normal interval, and P of no difference.
+
+        NaN after the end of either group's follow-up.
+        """
+        if time > min(self.upper.followed_until, self.lower.followed_until):
+            return NO_ESTIMATE, float("nan")
         values, variance = [], 0.0
         for part in (self.upper, self.lower):
             k = int(np.searchsorted(part.times, time, side="right")) - 1
@@ -107,7 +123,7 @@ def cumulative_incidence(time: ArrayLike, status: ArrayLike) -> CumulativeIncide
     ValueError
         NaN, columns of different length, a negative time, or another status.
     """
-    times, kinds = _checked(time, status)
+    times, kinds = causes_of_events(time, status)
     at = np.unique(times[kinds > 0])
     risk = np.array([(times >= moment).sum() for moment in at], dtype=np.float64)
     own = np.array([((times == moment) & (kinds == EVENT)).sum() for moment in at])
@@ -129,6 +145,7 @@ def cumulative_incidence(time: ArrayLike, status: ArrayLike) -> CumulativeIncide
         np.concatenate([[0.0], at]),
         incidence,
         np.array(errors),
+        float(times.max()),
         times.size,
         int((kinds == EVENT).sum()),
         int((kinds == COMPETING).sum()),
@@ -157,9 +174,9 @@ def compare_under_competing_risks(time: ArrayLike, status: ArrayLike, upper: Arr
     Notes
     -----
     Cause-specific hazard ratios tell the mechanism, the incidence what patients meet (Latouche et al., J Clin Epidemiol
-    2013; 66: 648-653). Fine and Gray's model is not fitted: no kept package for Python has it.
+    2013; 66: 648-653).
     """
-    times, kinds = _checked(time, status)
+    times, kinds = causes_of_events(time, status)
     above = binary_vector(upper, "upper", times.size)
     if above.all() or not above.any():
         raise ValueError(f"all {times.size} patients are in the {'upper' if above.all() else 'lower'} group")
@@ -168,16 +185,6 @@ def compare_under_competing_risks(time: ArrayLike, status: ArrayLike, upper: Arr
         cumulative_incidence(times[above], kinds[above]),
         estimated(cox, times, kinds == EVENT, {"upper": above}),
         estimated(cox, times, kinds == COMPETING, {"upper": above}),
+        estimated(fine_gray, times, kinds, {"upper": above}),
         estimated(log_rank, times, kinds == EVENT, above),
     )
-
-
-def _checked(time: ArrayLike, status: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    times = finite_vector(time, "time")
-    kinds = finite_vector(status, "status", times.size)
-    if times.min() < 0:
-        raise ValueError(f"time must not be negative, got {times.min():g} in row {int(times.argmin())}")
-    other = np.setdiff1d(kinds, (0.0, EVENT, COMPETING))
-    if other.size:
-        raise ValueError(f"status must be 0, 1 or 2, got {other[0]:g}")
-    return times, kinds.astype(np.int64)

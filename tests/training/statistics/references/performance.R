@@ -1,6 +1,6 @@
 # Writes performance.csv and pbc.csv beside itself: Rscript performance.R
-# R 4.2.2; survival 3.5-3, riskRegression 2022.11.28, rms 6.5-0, mice 3.15.0 (Debian 12)
-suppressMessages({library(survival); library(riskRegression); library(rms); library(mice)})
+# R 4.2.2; survival 3.5-3, riskRegression 2022.11.28, rms 6.5-0, mice 3.15.0, cmprsk 2.2-11 (Debian 12)
+suppressMessages({library(survival); library(riskRegression); library(rms); library(mice); library(cmprsk)})
 found <- list()
 keep <- function(name, values) found[[length(found) + 1]] <<- data.frame(name = name, k = seq_along(values), value = as.numeric(values))
 
@@ -50,6 +50,13 @@ w <- survfit(Surv(time, factor(kind)) ~ trt, q)
 for (at in c(365, 1500, 3000)) { r <- summary(w, times = at)
   keep(paste0("incidence ", at), r$pstate[, 2]); keep(paste0("incidence error ", at), r$std.err[, 2]) }
 cs <- coxph(Surv(time, kind == 1) ~ trt, q); keep("cause specific", c(coef(cs), sqrt(vcov(cs))))
+
+# Fine and Gray's model; with times in hundreds of days events and censorings tie
+fine_gray <- function(name, time, kind, x) { m <- crr(time, kind, x, gtol = 1e-12)
+  keep(name, m$coef); keep(paste(name, "error"), sqrt(diag(m$var))); keep(paste(name, "likelihood"), m$loglik) }
+fine_gray("fine gray", q$time, q$kind, as.matrix(q["trt"])); three <- as.matrix(q[c("trt", "age", "bili")])
+fine_gray("fine gray of three", q$time, q$kind, three); fine_gray("fine gray of a transplant", q$time, (3 - q$kind) %% 3, three)
+fine_gray("fine gray with ties", ceiling(q$time / 100), q$kind, three)
 
 # distance from a smooth calibration curve
 y <- as.numeric(q$kind == 1); g <- glm(y ~ age + log(bili), binomial, q, epsilon = 1e-14); p <- plogis(0.8 * predict(g) + 0.2)
