@@ -30,7 +30,8 @@ from pydicom import dcmread
 
 from pdl1es.phantom.dicom import make_phantom_study
 from tests.e2e.gateway_site import PATIENCE_S, GatewaySite, running_site, study_uid
-from tests.gateway.processes.served import copy_with_other_uids, parts_of, until
+from tests.gateway.processes.served import copy_with_other_uids, parts_of
+from tests.waiting import until
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 VICTIMS = ("receiver", "executor", "worker", "sender", "gateway")

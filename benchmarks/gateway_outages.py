@@ -29,7 +29,8 @@ from pdl1es.phantom.dicom import make_phantom_study
 from tests.e2e.faulty_pacs import Behaviour, FaultyWire
 from tests.e2e.gateway_site import PATIENCE_S, GatewaySite, running_site, study_uid
 from tests.e2e.postgres import PostgresServer, running_postgres
-from tests.gateway.processes.served import free_port, until
+from tests.ports import free_port
+from tests.waiting import until
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 KINDS = ("pacs", "database", "postgresql", "clock", "disk")

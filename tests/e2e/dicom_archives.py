@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.pacs import LOOPBACK, free_port, is_listening
+from tests.e2e.pacs import is_listening
+from tests.ports import LOOPBACK, free_port
 
 QR_TITLE = "DCMQR"
 

@@ -28,8 +28,10 @@ from gateway.send.delivery import DeliveryBook
 from gateway.workflow.results import ResultStore
 from gateway.workflow.runs import ACTIVE
 from tests.e2e.faulty_pacs import FaultyWire
-from tests.e2e.pacs import AE_TITLE, LOOPBACK, Pacs, free_port, running_pacs
-from tests.gateway.processes.served import ServedGateway, until
+from tests.e2e.pacs import AE_TITLE, Pacs, running_pacs
+from tests.gateway.processes.served import ServedGateway
+from tests.ports import LOOPBACK, free_port
+from tests.waiting import until
 
 GATEWAY_TITLE = "PDL1ES"
 INPUT_MODALITIES = ("CT", "SEG", "RTSTRUCT")

@@ -14,16 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.ports import LOOPBACK, free_port
+
 AE_TITLE = "TESTPACS"
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-LOOPBACK = "127.0.0.1"
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
 
 
 def is_listening(port: int) -> bool:

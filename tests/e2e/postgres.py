@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from tests.e2e.pacs import LOOPBACK, free_port
+from tests.ports import LOOPBACK, free_port
 
 OWNER = "pdl1es"
 """The role of the gateway; it owns its databases and is no superuser."""

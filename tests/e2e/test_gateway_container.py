@@ -24,8 +24,10 @@ from tests.e2e.containers import (
     tail,
 )
 from tests.e2e.gateway_site import study_uid
-from tests.e2e.pacs import AE_TITLE, LOOPBACK, PLUGIN, Pacs, free_port, running_pacs
-from tests.gateway.processes.served import parts_of, until
+from tests.e2e.pacs import AE_TITLE, PLUGIN, Pacs, running_pacs
+from tests.gateway.processes.served import parts_of
+from tests.ports import LOOPBACK, free_port
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy

@@ -22,8 +22,9 @@ from gateway.peers.failures import PeerError, PeerFailure
 from gateway.receive.orthanc import OrthancChanges
 from gateway.receive.settings import OrthancSource
 from gateway.records import StudyKey
-from tests.e2e.pacs import LOOPBACK, Pacs, free_port
+from tests.e2e.pacs import Pacs
 from tests.gateway.made_objects import made_object
+from tests.ports import LOOPBACK, free_port
 
 pytestmark = [pytest.mark.xdist_group("pacs")]
 PET = "1.2.840.10008.5.1.4.1.1.128"

@@ -19,7 +19,9 @@ from gateway.settings.file import validated_gateway
 from gateway.steer.check import faults_of_place
 from tests.e2e.gateway_site import running_site, study_uid
 from tests.e2e.postgres import PostgresServer
-from tests.gateway.processes.served import copy_with_other_uids, free_port, parts_of, until
+from tests.gateway.processes.served import copy_with_other_uids, parts_of
+from tests.ports import free_port
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy

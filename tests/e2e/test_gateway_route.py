@@ -17,7 +17,8 @@ from gateway.records import StudyKey
 from tests.e2e.gateway_site import GatewaySite, predecessors, running_site, study_uid
 from tests.e2e.viewer import BROWSER_FLAGS, WAIT, served_viewer, viewer_files
 from tests.e2e.written_reports import lines, one_line, shown_value
-from tests.gateway.processes.served import copy_with_other_uids, parts_of, until
+from tests.gateway.processes.served import copy_with_other_uids, parts_of
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy

@@ -13,8 +13,9 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from tests.e2e.pacs import LOOPBACK, free_port, is_listening
+from tests.e2e.pacs import is_listening
 from tests.e2e.written_reports import Written
+from tests.ports import LOOPBACK, free_port
 
 LINE = re.compile(r"^storescu .*$", re.MULTILINE)
 DOCUMENTS = ("README.md", "docs/deploy.md")

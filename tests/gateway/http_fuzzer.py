@@ -42,12 +42,13 @@ from gateway.send.stow import StowDestination
 from tests.gateway.made_objects import made_object
 from tests.gateway.receive.conversations import mutated
 from tests.gateway.send.dicom_results import stored_result
+from tests.waiting import until
 
 STUDY, SERIES = "1.2.3", "1.2.3.1"
 SILENCE_S: Final = 0.5
 PATIENCE_S: Final = 0.2
 """How long an answer to a request is waited for, which may be half a one."""
-LONGEST_S: Final = 30.0
+LONGEST_S: Final = 120.0
 """What one request may take, its silences included: an Orthanc is asked four times in one look."""
 WARM: Final = 50
 """Cases after which memory is compared."""
@@ -249,9 +250,15 @@ def fuzz_answers(count: int, seed: int, folder: Path) -> HttpFuzz:
         url = {"url": f"{root}/dicom-web"} | service
         archive = DicomWebArchive(WebArchive.model_validate({"name": "pacs", "kind": "dicomweb", "service": url}))
         stow = StowDestination(WebDestination.model_validate({"name": "web", "kind": "stow", "service": url}))
-        receipts = []
         said[0] = b"P" + _stow_answer(result)
-        receipts.append(stow.deliver(result, 1))
+        patient = WebDestination.model_validate(
+            {
+                "name": "web",
+                "kind": "stow",
+                "service": url | {"response_seconds": LONGEST_S, "total_seconds": LONGEST_S},
+            }
+        )
+        receipt = StowDestination(patient).deliver(result, 1)
 
         def orthanc(number: int) -> None:
             texts.update(_orthanc_answers(number))
@@ -267,7 +274,7 @@ def fuzz_answers(count: int, seed: int, folder: Path) -> HttpFuzz:
             "QIDO-RS, series": (_query_answer, lambda _: archive.series_of(STUDY)),
             "QIDO-RS, object": (_query_answer, lambda _: archive.series_holding(STUDY, "1.2.3.1.1")),
             "QIDO-RS, patient": (_query_answer, lambda _: archive.current_identity(STUDY)),
-            "QIDO-RS, confirmation": (_query_answer, lambda _: stow.confirm(receipts[0])),
+            "QIDO-RS, confirmation": (_query_answer, lambda _: stow.confirm(receipt)),
             "WADO-RS": (_series_answer, lambda _: archive.fetch_series(STUDY, SERIES, lambda file: None)),
             "STOW-RS": (lambda: b"P" + _stow_answer(result), lambda number: stow.deliver(result, number)),
             "Orthanc": (lambda: b"", orthanc),
@@ -315,8 +322,7 @@ def served_pages(engine: Engine, expected: Expected) -> Iterator[int]:
     server = uvicorn.Server(web_server_config(health_application(engine, expected), "127.0.0.1", 0))
     thread = threading.Thread(target=server.run)
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    until(lambda: server.started)
     try:
         yield int(server.servers[0].sockets[0].getsockname()[1])
     finally:

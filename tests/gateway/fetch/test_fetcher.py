@@ -27,7 +27,7 @@ from gateway.records import Complete, CurrentIdentity, Refused, StudyKey, Waitin
 from pdl1es.report.software import SOFTWARE
 from pdl1es.settings import Settings
 from tests.gateway.made_objects import made_object
-from tests.gateway.peers.stand_in import until
+from tests.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy
@@ -158,7 +158,8 @@ def test_an_archive_that_was_still_receiving_the_series_is_asked_again(bench: Be
 
 
 def test_nothing_is_fetched_while_the_study_may_still_be_coming(bench: Bench) -> None:
-    bench.clock.now = datetime.now(UTC) + timedelta(seconds=1)
+    (contour,) = bench.store.objects_of(bench.study)
+    bench.clock.now = contour.received_at + timedelta(seconds=1)
     assert bench.fetcher.complete(bench.study) == 0
     assert bench.shelf.asked == 0
     bench.clock.now += timedelta(seconds=10)
@@ -167,7 +168,7 @@ def test_nothing_is_fetched_while_the_study_may_still_be_coming(bench: Bench) ->
 
 def test_the_study_is_in_flight_while_it_is_fetched_and_not_after(bench: Bench, database: Engine) -> None:
     flying: list[int] = []
-    in_flight = InFlight(database)
+    in_flight = InFlight(database, grace=timedelta(minutes=10))
     bench.shelf.on_fetch = lambda: flying.append(in_flight.count(bench.study, datetime.now(UTC)))
     bench.fetcher.complete(bench.study)
     assert set(flying) == {1}
@@ -290,14 +291,14 @@ def running(bench: Bench) -> Iterator[Bench]:
     """A fetcher whose thread runs."""
     bench.fetcher.start()
     yield bench
-    bench.fetcher.stop(10)
+    bench.fetcher.stop(PATIENCE_S)
 
 
 def test_asking_returns_at_once_and_the_thread_fetches(running: Bench) -> None:
     for _ in range(100):
         running.fetcher.ask(running.study, running.clock())
     whole = len(running.shelf.series[running.series][1])
-    assert until(lambda: running.count() == whole + 1, 30)
+    until(lambda: running.count() == whole + 1)
     assert running.shelf.fetched == [running.series]
 
 

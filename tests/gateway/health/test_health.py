@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -28,15 +27,17 @@ from gateway.send.delivery import DeliveryBook
 from gateway.send.rules import Shipment
 from gateway.workflow.runs import RunLedger
 from tests.gateway.workflow.stand_ins import STUDY, some_run
+from tests.waiting import until
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
+def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = open_database(f"sqlite:///{tmp_path / 'gateway.sqlite'}")
     create_tables(engine)
-    return engine
+    yield engine
+    engine.dispose()
 
 
 @contextmanager
@@ -46,11 +47,12 @@ def served(engine: Engine, what: Expected) -> Iterator[str]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    until(lambda: server.started)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def get(url: str) -> tuple[int, str]:

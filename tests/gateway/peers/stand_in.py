@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import threading
 import time
@@ -20,8 +19,10 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
+from tests.ports import LOOPBACK
+from tests.waiting import PATIENCE_S
+
 AE_TITLE = "STANDIN"
-LOOPBACK = "127.0.0.1"
 Commits = Literal["same", "new", "never", "fails", "refuses"]
 
 
@@ -41,23 +42,8 @@ class StandIn:
     listener_title: str = "ANY-SCP"
     hidden: bool = False
     transactions: list[str] = field(default_factory=list)
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
-
-
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    """Wait for a condition; whether it came true."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
+    may_answer: threading.Event = field(default_factory=threading.Event)
+    """While it is not set, answers to requests for storage commitment are held back."""
 
 
 @contextmanager
@@ -72,6 +58,7 @@ def stand_in(
 ) -> Iterator[StandIn]:
     """Run it on a free port of the loopback interface."""
     peer = StandIn()
+    peer.may_answer.set()
     entity = AE(AE_TITLE)
     entity.require_called_aet = True
     entity.require_calling_aet = calling or []
@@ -136,7 +123,7 @@ def stand_in(
 
 def _answer(peer: StandIn, event: Any) -> None:
     """Send the N-EVENT-REPORT: on the same association, or on one of its own to the listener."""
-    time.sleep(0.2)
+    peer.may_answer.wait(PATIENCE_S)
     request = event.action_information
     said = Dataset()
     said.TransactionUID = request.TransactionUID

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,21 +24,8 @@ from gateway.database import open_database
 from gateway.health.heartbeat import read_processes
 from gateway.settings.file import load_gateway_settings
 from gateway.workflow.runs import RunLedger
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
-    """Wait for something that other processes do."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
+from tests.ports import free_port
+from tests.waiting import until
 
 
 class ServedGateway:
@@ -111,6 +96,7 @@ class ServedGateway:
     def kill(self, name: str) -> None:
         """Kill one of its processes, and wait until another of its name lives."""
         killed = self.process_of(name)
+        assert killed, f"{name} does not run"
         os.kill(killed, signal.SIGKILL)
         until(lambda: self.process_of(name) not in (0, killed))
 

@@ -17,9 +17,9 @@ from gateway.send.rules import SendPlan, Shipment
 from gateway.send.sender import Sender
 from gateway.send.settings import SendSettings
 from gateway.workflow.results import ResultNote
-from tests.gateway.processes.served import until
 from tests.gateway.send.results import made_up_result
 from tests.gateway.workflow.stand_ins import new_database
+from tests.waiting import PATIENCE_S, until
 
 RESULT = made_up_result("sr")
 
@@ -60,7 +60,7 @@ def sending(folder: Path, host: str, training_data: str, *, allowed: bool) -> It
     try:
         yield sender, noting
     finally:
-        threads.stop(60)
+        threads.stop(PATIENCE_S)
 
 
 def delivery(sender: Sender, destination: str) -> DeliveryDetail:
@@ -86,6 +86,5 @@ def test_what_may_go_goes(tmp_path: Path, host: str, training_data: str, allowed
 
 def test_a_delivery_to_a_destination_that_was_removed_from_the_settings_is_given_up_and_told(tmp_path: Path) -> None:
     with sending(tmp_path, "127.0.0.1", "patients", allowed=False) as (sender, _):
-        pass
-    assert delivery(sender, "removed").delivery.state == "dead"
+        assert delivery(sender, "removed").delivery.state == "dead"
     assert delivery(sender, "removed").delivery.last_error.startswith("NO_DESTINATION")

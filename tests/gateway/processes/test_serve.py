@@ -25,7 +25,9 @@ from gateway.processes.supervisor import SERVE_LOCK
 from gateway.records import StudyKey
 from pdl1es.exit_code import ExitCode
 from tests.gateway.peers.web_server import Said, web_server
-from tests.gateway.processes.served import ServedGateway, copy_with_other_uids, free_port, parts_of, until
+from tests.gateway.processes.served import ServedGateway, copy_with_other_uids, parts_of
+from tests.ports import free_port
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy

@@ -9,6 +9,8 @@ import threading
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 WAITING = """
 from gateway.processes.signals import ended_by_signal
 ended = ended_by_signal()
@@ -29,7 +31,7 @@ def test_a_thousand_signals_end_a_process_that_waits_for_one(time: int) -> None:
     with subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        never = threading.Timer(60, process.kill)
+        never = threading.Timer(PATIENCE_S, process.kill)
         never.start()
         try:
             for number in (signal.SIGTERM, signal.SIGINT) * 500:

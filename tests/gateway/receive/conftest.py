@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -26,8 +27,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture
 def in_flight(database: Engine) -> InFlight:
-    """What is in flight."""
-    return InFlight(database)
+    """What is in flight; an association counts for longer than a machine under load may pause it."""
+    return InFlight(database, grace=timedelta(minutes=10))
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from pynetdicom.presentation import build_context
 from gateway.receive.commands import Command, response
 from gateway.receive.listener import DimseListener
 from tests.gateway.made_objects import made_object
-from tests.gateway.receive.senders import await_true
+from tests.waiting import PATIENCE_S, until
 
 
 def request_pdu(calling: str = "SENDER", called: str = "PDL1ES") -> bytes:
@@ -70,7 +70,7 @@ def conversation(uid: str = "1.2.3.4") -> list[bytes]:
 
 @contextmanager
 def connected(listener: DimseListener) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", listener.port), 20) as made:
+    with socket.create_connection(("127.0.0.1", listener.port), PATIENCE_S) as made:
         yield made
 
 
@@ -150,7 +150,7 @@ def mutate_conversations(listener: DimseListener, count: int, seed: int) -> Muta
                     read_all(connection)
             except OSError:
                 pass  # the gateway hung up first
-        await_true(lambda: listener.connections == 0)
+        until(lambda: listener.connections == 0)
     finally:
         threading.excepthook = before
     return Mutations(tuple(failed), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak)

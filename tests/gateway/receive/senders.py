@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import ssl
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pydicom
@@ -25,6 +24,7 @@ from pynetdicom.association import Association
 from gateway.receive.listener import DimseListener
 from gateway.receive.settings import ServerTls
 from tests.gateway.receive.certificates import Certificates
+from tests.waiting import PATIENCE_S, until
 
 SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, JPEG2000Lossless)
 
@@ -49,7 +49,7 @@ def associated(
         for syntax in SYNTAXES:
             entity.add_requested_context(sop_class, syntax)
     entity.add_requested_context("1.2.840.10008.1.1")
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = 20
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = PATIENCE_S
     association = entity.associate(
         "127.0.0.1", listener.port, ae_title=called, max_pdu=pdu_bytes, tls_args=(tls, "127.0.0.1") if tls else None
     )
@@ -65,17 +65,9 @@ def send(association: Association, data: bytes) -> int:
     return int(association.send_c_store(pydicom.dcmread(io.BytesIO(data))).Status)
 
 
-def await_true(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread does; the time is only the test's own limit."""
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 def await_rejection(association: Association) -> None:
     """Wait until pynetdicom has noted the rejection: its `associate` may return before."""
-    await_true(lambda: bool(association.is_rejected))
+    until(lambda: bool(association.is_rejected))
 
 
 def data_set(data: bytes) -> bytes:

@@ -21,9 +21,11 @@ from gateway.receive.listener import DimseListener
 from gateway.receive.settings import DimseSource
 from gateway.send.commitment import CommitmentBook, record_answer
 from gateway.send.destination import Confirmation
-from tests.gateway.peers.stand_in import LOOPBACK, stand_in, until
+from tests.gateway.peers.stand_in import stand_in
 from tests.gateway.send.dicom_results import SOP_CLASSES, stored_result
 from tests.gateway.send.test_c_store import to
+from tests.ports import LOOPBACK
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -115,6 +117,8 @@ def test_a_delivery_is_confirmed_by_an_answer_at_the_receivers_port(
         peer.commits, peer.listener_port, peer.listener_title = "new", listener.port, "PDL1ES"
         destination = to(peer.port, database, commitment={"same_association_seconds": 0})
         receipt = destination.deliver(result, 1)
+        peer.may_answer.clear()
         assert destination.confirm(receipt).has_them is None
-        assert until(lambda: destination.confirm(receipt) == Confirmation(True, "commitment"))
+        peer.may_answer.set()
+        until(lambda: destination.confirm(receipt) == Confirmation(True, "commitment"))
         assert len(peer.transactions) == 1, "the peer is asked once"

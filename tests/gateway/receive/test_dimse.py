@@ -35,12 +35,12 @@ from tests.gateway.receive.senders import (
     SYNTAXES,
     associated,
     await_rejection,
-    await_true,
     data_set,
     send,
     sender_context,
     tls_settings,
 )
+from tests.waiting import PATIENCE_S, until
 
 
 def test_c_echo_is_answered(listen: Listen) -> None:
@@ -151,7 +151,7 @@ def test_a_rejection_is_told_with_both_titles_and_the_address_and_is_counted(
             assert association.is_established
         with associated(listener, calling="CT1 [x]%s", called="PDL1ES") as association:
             await_rejection(association)
-        await_true(lambda: "ended: rejected" in caplog.text)
+        until(lambda: "ended: rejected" in caplog.text)
     titles = "calling AE title 'CT1 ?x??s', called 'PDL1ES'"
     assert f"association rejected: calling AE title not recognised; {titles}, from 127.0.0.1" in caplog.messages
     assert f"from 127.0.0.1 ended: rejected, {titles}" in caplog.text
@@ -197,7 +197,7 @@ def test_associations_beyond_the_limit_are_told_to_come_back(listen: Listen) -> 
             answer = third.acceptor.primitive
             assert answer is not None
             assert answer.result == 2  # transient
-    await_true(lambda: listener.associations == 0)
+    until(lambda: listener.associations == 0)
     with associated(listener) as fourth:
         assert fourth.is_established
 
@@ -209,7 +209,7 @@ def test_a_study_is_in_flight_while_its_association_is_open(listen: Listen, in_f
         assert in_flight.count(StudyKey("1.2"), utc_now()) == 1
         assert in_flight.count(StudyKey("1.3"), utc_now()) == 0
         assert in_flight.count(StudyKey("1.2"), utc_now() + 2 * in_flight.grace) == 0
-    await_true(lambda: in_flight.count(StudyKey("1.2"), utc_now()) == 0)
+    until(lambda: in_flight.count(StudyKey("1.2"), utc_now()) == 0)
 
 
 def test_sixteen_senders_at_once_lose_nothing(listen: Listen, store: ObjectStore) -> None:
@@ -239,7 +239,7 @@ def test_stopping_answers_the_object_that_is_coming_and_then_ends(listen: Listen
     with associated(listener) as association:
         assert send(association, made_object(study="1.2")) == 0
         listener.stop()
-        await_true(lambda: not association.is_established)
+        until(lambda: not association.is_established)
     assert listener.associations == 0
     with socket.socket() as late:
         assert late.connect_ex(("127.0.0.1", port)) != 0
@@ -273,7 +273,7 @@ def test_a_sender_without_a_certificate_that_is_trusted_is_refused(
 
 
 def test_a_sender_without_tls_is_refused(listen: Listen, certificates: Certificates) -> None:
-    with associated(listen(tls=tls_settings(certificates), limits={"handshake_seconds": 2})) as association:
+    with associated(listen(tls=tls_settings(certificates), limits={"handshake_seconds": 0.3})) as association:
         assert not association.is_established
 
 
@@ -289,7 +289,10 @@ def test_dcmtk_stores(listen: Listen, store: ObjectStore, tmp_path: Path, progra
     listener = listen()
     files = [str(path) for path in sorted(tmp_path.glob("*.dcm"))]
     done = subprocess.run(
-        [program, "-aec", "PDL1ES", "127.0.0.1", str(listener.port), *files], capture_output=True, text=True, timeout=60
+        [program, "-aec", "PDL1ES", "127.0.0.1", str(listener.port), *files],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     assert len(store.objects_of(StudyKey("1.2"))) == 5
@@ -306,7 +309,7 @@ def test_dcmtk_stores_over_tls(listen: Listen, store: ObjectStore, tmp_path: Pat
         ["storescu", *tls, *trusted, "-aec", "PDL1ES", "127.0.0.1", str(listener.port), str(tmp_path / "1.dcm")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     assert len(store.objects_of(StudyKey("1.2"))) == 1

@@ -22,7 +22,10 @@ from tests.gateway.receive.conversations import (
     request_pdu,
     store_request,
 )
-from tests.gateway.receive.senders import associated, await_true, send, sender_context, tls_settings
+from tests.gateway.receive.senders import associated, send, sender_context, tls_settings
+from tests.waiting import PATIENCE_S, until
+
+ABORT = b"\x07"
 
 
 def test_the_conversation_of_these_tests_is_one(listen: Listen, store: ObjectStore) -> None:
@@ -36,26 +39,35 @@ def test_the_conversation_of_these_tests_is_one(listen: Listen, store: ObjectSto
 def test_silent_clients_harm_nobody(listen: Listen, certificates: Certificates, with_tls: bool) -> None:
     """In pynetdicom 3.0.4 one client that connects to a port with TLS and is silent blocks the whole server."""
     settings = {"tls": tls_settings(certificates)} if with_tls else {}
-    listener = listen(limits={"handshake_seconds": 2}, **settings)
+    listener = listen(limits={"handshake_seconds": PATIENCE_S}, **settings)
     with ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(connected(listener))
-        await_true(lambda: listener.connections == 20)
+        until(lambda: listener.connections == 20)
         context = sender_context(certificates, "client") if with_tls else None
         with associated(listener, tls=context) as association:
             assert send(association, made_object()) == 0
-        await_true(lambda: listener.connections == 0)  # though they are silent still
+
+
+@pytest.mark.parametrize("with_tls", [False, True], ids=["plain", "TLS"])
+def test_silent_clients_are_hung_up_on(listen: Listen, certificates: Certificates, with_tls: bool) -> None:
+    settings = {"tls": tls_settings(certificates)} if with_tls else {}
+    listener = listen(limits={"handshake_seconds": 0.2}, **settings)
+    with ExitStack() as stack:
+        for client in [stack.enter_context(connected(listener)) for _ in range(20)]:
+            assert read_all(client)[:1] in (b"", ABORT)
+        until(lambda: listener.connections == 0)
 
 
 def test_connections_beyond_the_limit_are_closed_and_senders_come_in_again_when_those_are_gone(listen: Listen) -> None:
-    listener = listen(limits={"connections": 3, "handshake_seconds": 1})
+    listener = listen(limits={"connections": 3, "handshake_seconds": PATIENCE_S})
     with connected(listener), connected(listener), connected(listener):
-        await_true(lambda: listener.connections == 3)
+        until(lambda: listener.connections == 3)
         with connected(listener) as fourth:
             assert read_all(fourth) == b""
-        await_true(lambda: listener.connections == 0)
-        with associated(listener) as association:
-            assert association.is_established
+    until(lambda: listener.connections == 0)
+    with associated(listener) as association:
+        assert association.is_established
 
 
 def test_probes_that_connect_and_hang_up_cost_nothing(listen: Listen) -> None:
@@ -63,7 +75,7 @@ def test_probes_that_connect_and_hang_up_cost_nothing(listen: Listen) -> None:
     for _ in range(200):
         with connected(listener):
             pass
-    await_true(lambda: listener.connections == 0)
+    until(lambda: listener.connections == 0)
     with associated(listener) as association:
         assert association.send_c_echo().Status == 0
 
@@ -71,16 +83,16 @@ def test_probes_that_connect_and_hang_up_cost_nothing(listen: Listen) -> None:
 def test_a_sender_that_falls_silent_within_an_object_is_ended_and_leaves_nothing(
     listen: Listen, store: ObjectStore
 ) -> None:
-    listener = listen(limits={"idle_seconds": 0.5})
+    listener = listen(limits={"idle_seconds": 0.2})
     with connected(listener) as connection:
         connection.sendall(b"".join(conversation()[:3]))
         assert [pdu[0] for pdu in pdus(read_all(connection))] == [2, 7]
-    await_true(lambda: listener.connections == 0)
+    until(lambda: listener.connections == 0)
     assert [path for path in store.folder.rglob("*") if path.is_file() and path.name != ".lock"] == []
 
 
 def test_a_sender_that_trickles_is_ended_when_the_objects_time_is_up(listen: Listen, store: ObjectStore) -> None:
-    listener = listen(limits={"object_seconds": 1})
+    listener = listen(limits={"object_seconds": 0.5})
     with connected(listener) as connection:
         connection.sendall(b"".join(conversation()[:2]))
         connection.recv(65536)
@@ -139,8 +151,8 @@ def test_what_is_no_dicom_is_aborted(
 
 @pytest.mark.parametrize("seed", range(4))
 def test_mutated_conversations_end_and_the_gateway_goes_on(listen: Listen, store: ObjectStore, seed: int) -> None:
-    """No thread dies of an error that nobody foresaw, no connection stays, memory does not grow."""
-    listener = listen(limits={"idle_seconds": 0.2, "handshake_seconds": 0.2})
+    """No thread dies of an error that nobody foresaw, no connection stays, memory does not grow. The peer says when it has no more to say."""
+    listener = listen()
     found = mutate_conversations(listener, 120, seed)
     assert found.unforeseen == ()
     assert found.grown_kib < 64 * 1024

@@ -24,6 +24,7 @@ from gateway.objects.store import ObjectStore
 from gateway.records import StudyKey
 from tests.gateway.made_objects import made_object
 from tests.gateway.receive.senders import data_set
+from tests.waiting import PATIENCE_S
 
 RECEIVER = """
 import sys, threading
@@ -66,7 +67,7 @@ def send_until_it_ends(port: int, objects: dict[str, bytes], told: set[str]) -> 
     """Send objects over one association, and note those of which success was said."""
     entity = AE(ae_title="SENDER")
     entity.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
-    entity.acse_timeout, entity.dimse_timeout, entity.network_timeout = 2, 10, 10
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = PATIENCE_S
     association = entity.associate("127.0.0.1", port, ae_title="PDL1ES")
     for uid, data in objects.items():
         if not association.is_established:

@@ -12,8 +12,9 @@ from gateway.database import create_tables, open_database
 from gateway.send.rules import SendPlan, Shipment
 from gateway.send.sender import Sender
 from gateway.send.settings import SendSettings
-from tests.gateway.peers.stand_in import AE_TITLE, LOOPBACK
+from tests.gateway.peers.stand_in import AE_TITLE
 from tests.gateway.send.dicom_results import stored_result
+from tests.ports import LOOPBACK
 
 
 def main() -> None:

@@ -21,15 +21,17 @@ from gateway.send.c_store import StoreDestination
 from gateway.send.commitment import CommitmentBook
 from gateway.send.settings import DicomDestination
 from tests.gateway.peers.certificates import Authority
-from tests.gateway.peers.stand_in import AE_TITLE, LOOPBACK, free_port, stand_in
+from tests.gateway.peers.stand_in import AE_TITLE, stand_in
 from tests.gateway.send.dicom_results import SOP_CLASSES, stored_result
+from tests.ports import LOOPBACK, free_port
+from tests.waiting import PATIENCE_S
 
 SR_AND_PICTURE = [SOP_CLASSES["sr"], SOP_CLASSES["cam"]]
 
 
 def to(port: int, engine: Engine, *, node: dict[str, Any] | None = None, **settings: Any) -> StoreDestination:
     """A destination at a port of the loopback interface."""
-    address = {"ae_title": AE_TITLE, "host": LOOPBACK, "port": port, "response_seconds": 5} | (node or {})
+    address = {"ae_title": AE_TITLE, "host": LOOPBACK, "port": port, "response_seconds": PATIENCE_S} | (node or {})
     return StoreDestination(
         DicomDestination.model_validate({"name": "pacs", "kind": "dicom", "node": address} | settings),
         CommitmentBook(engine),
@@ -157,15 +159,25 @@ def tcp_server(behave: Any) -> Iterator[int]:
                     return
                 threading.Thread(target=behave, args=(connection,), daemon=True).start()
 
-        threading.Thread(target=serve, daemon=True).start()
-        yield server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def test_a_peer_that_accepts_the_connection_and_stays_silent_is_given_up(engine: Engine) -> None:
-    held: list[socket.socket] = []
-    with tcp_server(held.append) as port, pytest.raises(PeerError) as caught:
-        to(port, engine, node={"response_seconds": 0.5}).test()
+    given_up = threading.Event()
+
+    def silent(connection: socket.socket) -> None:
+        with connection:
+            given_up.wait(PATIENCE_S)
+
+    with tcp_server(silent) as port, pytest.raises(PeerError) as caught:
+        to(port, engine, node={"response_seconds": 0.2}).test()
+    given_up.set()
     assert caught.value.failure is PeerFailure.TIMEOUT
 
 
@@ -181,9 +193,9 @@ def test_a_peer_that_resets_the_connection_is_told(engine: Engine) -> None:
 
 def test_a_peer_that_answers_too_slowly_is_cut_off(result: StoredResult, engine: Engine) -> None:
     with stand_in(SR_AND_PICTURE) as peer:
-        peer.slow_seconds = 2.0
+        peer.slow_seconds = 1.0
         with pytest.raises(PeerError) as caught:
-            to(peer.port, engine, node={"response_seconds": 0.5}).deliver(result, 1)
+            to(peer.port, engine, node={"response_seconds": 0.3}).deliver(result, 1)
     assert caught.value.failure is PeerFailure.TIMEOUT
 
 

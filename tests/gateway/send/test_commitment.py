@@ -23,9 +23,11 @@ from gateway.send.commitment import (
     transaction_uid_of,
 )
 from gateway.send.destination import Confirmation
-from tests.gateway.peers.stand_in import Commits, StandIn, free_port, stand_in
+from tests.gateway.peers.stand_in import Commits, StandIn, stand_in
 from tests.gateway.send.dicom_results import SOP_CLASSES, stored_result
 from tests.gateway.send.test_c_store import to
+from tests.ports import free_port
+from tests.waiting import PATIENCE_S
 
 SR = [SOP_CLASSES["sr"]]
 
@@ -36,9 +38,13 @@ def result(tmp_path: Path) -> StoredResult:
     return stored_result(tmp_path / "result", "sr")
 
 
+PATIENT = {"same_association_seconds": PATIENCE_S}
+"""Who is to answer on the same association has all the time that it needs."""
+
+
 def confirmed(peer: StandIn, engine: Engine, result: StoredResult, **settings: Any) -> tuple[StoreDestination, Any]:
     """Deliver to the peer; give the destination and the receipt."""
-    destination = to(peer.port, engine, **settings)
+    destination = to(peer.port, engine, **({"commitment": PATIENT} | settings))
     return destination, destination.deliver(result, 1)
 
 
@@ -129,7 +135,7 @@ def test_a_peer_that_is_down_cannot_be_asked(result: StoredResult, engine: Engin
 
 def test_another_node_may_be_the_one_that_commits(result: StoredResult, engine: Engine) -> None:
     with stand_in(SR) as store, stand_in([], commitment=True) as committing:
-        destination, receipt = confirmed(store, engine, result, commitment={"port": committing.port})
+        destination, receipt = confirmed(store, engine, result, commitment=PATIENT | {"port": committing.port})
         committing.stored.update(store.stored)
         assert destination.confirm(receipt) == Confirmation(True, "commitment")
         assert store.transactions == []

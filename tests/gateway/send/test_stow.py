@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from email.parser import BytesParser
@@ -19,15 +20,16 @@ from gateway.send.destination import Confirmation
 from gateway.send.settings import WebDestination
 from gateway.send.stow import StowDestination
 from tests.gateway.peers.certificates import Authority
-from tests.gateway.peers.stand_in import free_port
 from tests.gateway.peers.web_server import Asked, Said, WebServer, web_server
 from tests.gateway.send.dicom_results import stored_result
+from tests.ports import free_port
+from tests.waiting import PATIENCE_S
 
 
 def to(root: str, **changes: Any) -> StowDestination:
     """A destination at an address."""
     query = {"query": changes.pop("query")} if "query" in changes else {}
-    service = {"url": root, "response_seconds": 5} | changes
+    service = {"url": root, "response_seconds": PATIENCE_S} | changes
     return StowDestination(WebDestination.model_validate({"name": "web", "kind": "stow", "service": service} | query))
 
 
@@ -150,12 +152,15 @@ def test_a_server_that_is_down_is_unreachable(result: StoredResult) -> None:
 
 
 def test_a_silent_server_is_given_up(result: StoredResult) -> None:
+    given_up = threading.Event()
+
     def late(_: Asked) -> Said:
-        time.sleep(1.5)
+        given_up.wait(PATIENCE_S)
         return Said(204)
 
     with web_server(late) as server, pytest.raises(PeerError) as caught:
-        to(server.root, response_seconds=0.3).test()
+        to(server.root, response_seconds=0.2).test()
+    given_up.set()
     assert caught.value.failure is PeerFailure.TIMEOUT
 
 

@@ -25,7 +25,7 @@ from gateway.steer import packages
 from gateway.steer.check import faults_of_place
 from gateway.steer.cli import app
 from tests.gateway.peers.certificates import make_authority
-from tests.gateway.processes.served import free_port
+from tests.ports import free_port
 
 NOBODY = 65534
 

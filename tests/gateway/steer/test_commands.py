@@ -30,6 +30,7 @@ from pdl1es.run import run_study
 from pdl1es.settings import DEFAULT_FILE, load_settings
 from tests.gateway.processes.served import parts_of
 from tests.gateway.workflow.stand_ins import NOW, STUDY, some_run
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy
@@ -45,9 +46,10 @@ class Steered:
         self.document: dict[str, Any] = {
             "folder": str(self.folder),
             "sources": [
-                {"kind": "dimse", "name": "ct", "senders": [{"ae_title": "CT1"}]},
-                {"kind": "dimse", "name": "drop", "port": 11113},
+                {"kind": "dimse", "name": "ct", "port": free_port(), "senders": [{"ae_title": "CT1"}]},
+                {"kind": "dimse", "name": "drop", "port": free_port()},
             ],
+            "web": {"port": free_port()},
             "send": {
                 "destinations": [
                     {"kind": "folder", "name": "disk", "path": str(folder / "out")},

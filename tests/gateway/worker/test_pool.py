@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from gateway.worker.pool import WorkerError, WorkerPool
 from gateway.worker.settings import WorkerSettings
 from pdl1es.run import run_study
 from pdl1es.settings import DEFAULT_FILE, load_settings
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy
@@ -36,12 +36,6 @@ pool.start()
 print(*pool.processes, flush=True)
 time.sleep(600)
 """
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that another process does."""
-    while not condition():
-        time.sleep(0.01)
 
 
 def running(process: int) -> bool:

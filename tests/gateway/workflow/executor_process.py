@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from gateway.processes.signals import ended_by_signal
 from gateway.records import StoredResult, StudyKey
 from gateway.worker.messages import WorkerReply, WorkerTask
 from gateway.worker.pool import WorkerError
-from gateway.workflow.durable import RunContext, RunExecutor
+from gateway.workflow.durable import RUN_QUEUE, RunContext, RunExecutor
 from gateway.workflow.results import ResultStore
 from gateway.workflow.runner import RunServices
 from gateway.workflow.runs import RunLedger
@@ -49,6 +50,14 @@ def note(file: Path, line: str) -> None:
         stream.write(line + "\n")
 
 
+def tell_when_nothing_more_is_taken() -> None:
+    """Print a line when the thread has ended that takes runs from the queue."""
+    for thread in threading.enumerate():
+        if thread.name == f"queue-worker-{RUN_QUEUE}":
+            thread.join()
+    print("takes nothing more", flush=True)
+
+
 def main() -> None:
     """Execute until SIGTERM; then stop in order."""
     folder = Path(sys.argv[1])
@@ -77,7 +86,8 @@ def main() -> None:
     executor.launch(context, at_once=1)
     print("ready", flush=True)
     ended.wait()
-    executor.stop(30)
+    threading.Thread(target=tell_when_nothing_more_is_taken).start()
+    executor.stop(300)
 
 
 if __name__ == "__main__":

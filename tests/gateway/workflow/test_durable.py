@@ -6,8 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +21,7 @@ from gateway.workflow.runs import RunLedger, RunNote
 from pdl1es.run import run_study
 from pdl1es.settings import DEFAULT_FILE, load_settings
 from tests.gateway.workflow.stand_ins import NOW, ObjectsInFolder, digest_of, new_database, some_run, stored_object
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,13 @@ class Gateway:
     def start(self) -> None:
         command = [sys.executable, "-m", "tests.gateway.workflow.executor_process", str(self.folder)]
         self.executor = subprocess.Popen(command, cwd=self.repository, stdout=subprocess.PIPE, text=True)
+        self.says("ready")
+
+    def says(self, line: str) -> None:
+        """Wait for a line of the executor."""
+        assert self.executor is not None
         assert self.executor.stdout is not None
-        assert self.executor.stdout.readline() == "ready\n"
+        assert self.executor.stdout.readline() == f"{line}\n"
 
     def end(self, *, kill: bool = True) -> int:
         assert self.executor is not None
@@ -97,12 +102,6 @@ def gateway(tmp_path: Path, refused: Path, repository: Path) -> Iterator[Gateway
     yield made
     if made.executor is not None:
         made.end()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that another process does."""
-    while not condition():
-        time.sleep(0.02)
 
 
 def test_a_run_goes_on_after_its_executor_was_killed_and_ends_once(gateway: Gateway) -> None:
@@ -197,6 +196,7 @@ def test_stopping_waits_for_what_runs_and_begins_nothing_new(gateway: Gateway) -
     gateway.ask("second")
     assert gateway.executor is not None
     gateway.executor.terminate()
+    gateway.says("takes nothing more")
     (gateway.folder / "hold").unlink()
     assert gateway.end(kill=False) == 0
     assert gateway.note("first").state == "done"
