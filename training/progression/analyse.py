@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pdl1es.clinical import VARIABLES
 from training.progress import Count, Progress
 from training.progression.competing import competing_risks
+from training.progression.cut_offs import cut_off_intervals
 from training.progression.followed import FollowedCohort, ModelRisk, part_of
 from training.progression.performance import performance_at_times
 from training.progression.results import (
@@ -135,6 +136,9 @@ def analyse(
     univariable, with_each = fitted(alone), fitted(by_group)
     groupings = {} if cohort.score is None else _by_score(cohort, cohort.score, search, model_cut_off)
     with_each_continuous, multivariable = fitted(as_number), fitted(everything)
+    variables = {
+        name: _by_variable(cohort, k, name, settings, told("cut-off on age")) for k, name in enumerate(VARIABLES)
+    }
     return Prognosis(
         n=time.size,
         n_events=int(event.sum()),
@@ -142,6 +146,15 @@ def analyse(
         follow_up=estimated(median_follow_up, time, event),
         search=search,
         held_out=_where(score, partial(held_out_cut_off, time, event, **search_options)),
+        cut_offs=cut_off_intervals(
+            cohort,
+            score,
+            usable,
+            search,
+            variables["age"],
+            {"clinical": clinical_fit, "fusion": fusion_fit},
+            settings,
+        ),
         groupings=groupings,
         expression=_by_expression(cohort),
         continuous_concordance=_where(score, partial(concordance, time, event)),
@@ -153,9 +166,7 @@ def analyse(
         with_each_continuous_hazards=checked(as_number, with_each_continuous),
         multivariable=multivariable[ALL],
         multivariable_hazards=checked(everything, multivariable)[ALL],
-        clinical_variables={
-            name: _by_variable(cohort, k, name, settings, told("cut-off on age")) for k, name in enumerate(VARIABLES)
-        },
+        clinical_variables=variables,
         clinical=_risk_result(cohort, clinical_fit),
         fusion=_risk_result(cohort, fusion_fit),
         fusion_against_clinical=_compared(cohort, fusion_fit, clinical_fit),

@@ -38,6 +38,8 @@ class PrognosisSettings:
         Days by which progression is told.
     resamples
         Of the bootstraps that correct for optimism and give intervals of net benefit.
+    cut_off_resamples
+        Of the bootstrap that gives intervals of cut-offs.
     """
 
     smallest_share: float = 0.1
@@ -45,6 +47,7 @@ class PrognosisSettings:
     seed: int = 0
     horizons: tuple[float, ...] = (180.0, 365.0)
     resamples: int = 200
+    cut_off_resamples: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,8 @@ class Prognosis:
         Median, by the reverse Kaplan-Meier curve, days.
     search, held_out
         X-tile on all patients with the search's correction, and found on one half and tested on the other.
+    cut_offs
+        Each cut-off that was chosen on these patients with its bootstrap interval, as of `progression.cut_offs`.
     groupings
         PD-L1ES at X-tile's cut-off (``X-tile``), at the median (``median``), at the paper's 0.66 (``paper``), and at
         the model's own (``model``) where one was given.
@@ -182,6 +187,7 @@ class Prognosis:
     follow_up: Estimate | NotEstimable
     search: CutOffSearch | NotEstimable
     held_out: HeldOutCutOff | NotEstimable
+    cut_offs: dict[str, Estimate | NotEstimable]
     groupings: dict[str, Grouping]
     expression: Grouping | NotEstimable
     continuous_concordance: Concordance | NotEstimable

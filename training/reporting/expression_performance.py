@@ -82,7 +82,10 @@ def expression_performance_tables(evaluation: Evaluation) -> ExpressionPerforman
         ),
         cut_off=said(
             evaluation.operating_point_interval,
-            lambda e: f"{evaluation.operating_point_source}: {interval(e, 3)}, by bootstrap of these patients.",
+            lambda e: (
+                f"{evaluation.operating_point_source}: {interval(e, 3)}, by bootstrap of these patients "
+                f"({evaluation.settings.resamples} resamples, seed {evaluation.settings.seed})."
+            ),
         ),
         fairness=_fairness(evaluation),
         net_benefit=_net_benefit(evaluation),

@@ -17,6 +17,7 @@ from training.statistics.hazards_check import ProportionalHazards
 from training.statistics.prognosis import SIGNATURE as COX_SIGNATURE
 from training.statistics.prognosis import GroupComparison, SubgroupComparison
 from training.statistics.wording import days, interval, number, p_value, said
+from training.statistics.xtile import CutOffSearch
 
 _GROUP_HEAD: Final = (
     "Groups",
@@ -64,8 +65,10 @@ class ProgressionTables:
     ----------
     n, n_events, follow_up, left_out
         Patients, their median follow-up, and the patients who are left out, with reasons.
-    groups, cox, concordance
+    cut_offs, groups, cox, concordance
         Tables.
+    resamples
+        How the intervals of cut-offs were found.
     without_score
         A sentence in place of the rows that only a score could fill; empty where there is one.
     exported
@@ -76,6 +79,8 @@ class ProgressionTables:
     n_events: int
     follow_up: str
     left_out: str
+    cut_offs: Table
+    resamples: str
     groups: Table
     cox: Table
     concordance: Table
@@ -94,12 +99,38 @@ def progression_tables(prognosis: Prognosis) -> ProgressionTables:
         n_events=prognosis.n_events,
         follow_up=said(prognosis.follow_up, lambda e: interval(e, 0)),
         left_out="; ".join(f"{n} {reason}" for reason, n in prognosis.left_out.items() if n),
+        cut_offs=_cut_offs(prognosis),
+        resamples=f"{prognosis.settings.cut_off_resamples} resamples of the patients, seed {prognosis.settings.seed}",
         groups=shown["groups"],
         cox=shown["Cox models"],
         concordance=shown["concordance"],
         without_score=f"No model has scored these patients, so rows are left out: {said_once}." if said_once else "",
         exported=_exported(prognosis) if prognosis.exported else None,
     )
+
+
+def _cut_offs(prognosis: Prognosis) -> Table:
+    age, (clinical, fusion) = prognosis.clinical_variables["age"].search, (prognosis.clinical, prognosis.fusion)
+    searches = {
+        "X-tile": ("PD-L1ES, X-tile", prognosis.search),
+        "median": ("PD-L1ES, median", None),
+        "age": ("Age in years, X-tile", age),
+        "clinical": ("Clinical model's linear predictor, X-tile", _search_of(clinical)),
+        "fusion": ("Fusion model's linear predictor, X-tile", _search_of(fusion)),
+    }
+    rows = [
+        (
+            title,
+            said(prognosis.cut_offs[name], interval),
+            "" if search is None else said(search, lambda found: p_value(found.p_permutation)),
+        )
+        for name, (title, search) in searches.items()
+    ]
+    return without_rows(Table.of(("Cut-off on", "Cut-off (95 % CI)", "P after the search"), rows), NO_SCORE)
+
+
+def _search_of(result: RiskModelResult | NotEstimable) -> CutOffSearch | NotEstimable:
+    return result if isinstance(result, NotEstimable) else result.fit.search
 
 
 def _groups(prognosis: Prognosis) -> Table:

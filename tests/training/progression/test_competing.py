@@ -28,7 +28,7 @@ from training.statistics.competing_risks import CompetingComparison
 from training.statistics.estimability import NotEstimable
 from training.statistics.fine_gray import SubdistributionModel, fine_gray
 
-QUICK = PrognosisSettings(permutations=2, resamples=5)
+QUICK = PrognosisSettings(permutations=2, resamples=5, cut_off_resamples=5)
 
 
 def _with_causes(n: int = 160) -> tuple[pd.DataFrame, np.ndarray]:

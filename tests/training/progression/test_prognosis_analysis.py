@@ -23,7 +23,9 @@ from training.progression.results import (
 )
 from training.release.cut_offs import ModelCutOffs, model_cut_offs, read_cut_offs, write_cut_offs
 from training.reporting.document import plain_value
+from training.reporting.progression_tables import progression_tables
 from training.scoring.predictions import Predictions
+from training.statistics.arrays import Estimate
 from training.statistics.concordance import concordance
 from training.statistics.cox import CoxCalibration, cox
 from training.statistics.cox_model import CoxModel
@@ -31,7 +33,7 @@ from training.statistics.estimability import NotEstimable
 from training.statistics.prognosis import GroupComparison, compare_groups
 from training.statistics.xtile import CutOffSearch
 
-QUICK = PrognosisSettings(permutations=10, resamples=5)
+QUICK = PrognosisSettings(permutations=10, resamples=5, cut_off_resamples=5)
 Cohort = tuple[pd.DataFrame, Predictions]
 
 
@@ -278,3 +280,22 @@ def test_nobody_progressed_is_a_reason_too() -> None:
     assert found.search.reason == "a cut-off needs an event, and nobody had one"
     assert model_cut_offs(None, found, synthetic=False).progression is None
     assert ModelCutOffs().cox_terms() is None
+
+
+def test_every_cut_off_chosen_on_these_patients_has_an_interval(prognosis: Prognosis) -> None:
+    assert set(prognosis.cut_offs) == {"X-tile", "median", "age", "clinical", "fusion"}
+    for name, found in (("X-tile", prognosis.search), ("age", prognosis.clinical_variables["age"].search)):
+        interval = prognosis.cut_offs[name]
+        assert isinstance(interval, Estimate)
+        assert isinstance(found, CutOffSearch)
+        assert interval.value == found.cut_off
+        assert interval.lower < interval.upper
+    for name, model in (("clinical", prognosis.clinical), ("fusion", prognosis.fusion)):
+        assert isinstance(model, RiskModelResult)
+        interval = prognosis.cut_offs[name]
+        assert isinstance(interval, Estimate)
+        assert interval.value == model.fit.search.cut_off
+    tables = progression_tables(prognosis)
+    assert [row[0] for row in tables.cut_offs.rows][:2] == ["PD-L1ES, X-tile", "PD-L1ES, median"]
+    assert tables.resamples == "5 resamples of the patients, seed 0"
+    assert plain_value(prognosis)["settings"]["cut_off_resamples"] == 5

@@ -115,7 +115,7 @@ def test_a_smoker_of_unknown_grade_is_never_called_occasional(tmp_path: Path) ->
     table["smoking"] = table["smoking"].replace({"occasionally": "smoker", "constantly": "smoker"})
     table.to_csv(tmp_path / "cohort.csv", index=False)
     rows = read_cohort(tmp_path / "cohort.csv", without_images=True).rows
-    found = analyse(followed_table(rows), PrognosisSettings(permutations=2, resamples=2))
+    found = analyse(followed_table(rows), PrognosisSettings(permutations=2, resamples=2, cut_off_resamples=2))
     levels = found.clinical_variables["smoking"].levels
     assert isinstance(levels, LogRank)
     assert levels.groups == ("never", "smoker of unknown grade")

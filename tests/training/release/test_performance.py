@@ -33,7 +33,9 @@ SIZES = {"train": 200, "validation": 60, "test": 80, "gate": 300, "prognosis": 9
 
 def of(cases: pd.DataFrame, predictions: Predictions) -> tuple[Evaluation, Prognosis]:
     followed = followed_cohort(cases, predictions.probability[SIGNATURE], imputed(cases))
-    return evaluate(cases, predictions), analyse(followed, PrognosisSettings(permutations=50, resamples=5))
+    return evaluate(cases, predictions), analyse(
+        followed, PrognosisSettings(permutations=50, resamples=5, cut_off_resamples=5)
+    )
 
 
 @pytest.fixture(scope="module")

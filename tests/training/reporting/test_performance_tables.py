@@ -30,7 +30,7 @@ from training.statistics.sample_size import development_size, parameters_allowed
 from training.statistics.validation_sample_size import ValidationSize
 
 Cohort = tuple[pd.DataFrame, Predictions]
-FEW = PrognosisSettings(permutations=19, resamples=20)
+FEW = PrognosisSettings(permutations=19, resamples=20, cut_off_resamples=20)
 
 
 @pytest.fixture(scope="module")

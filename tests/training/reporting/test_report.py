@@ -46,7 +46,7 @@ QUICK = EvaluationSettings(resamples=20, model_resamples=10, permutations=19)
 def _prognosis(cohort: Cohort) -> Prognosis:
     cases, predictions = cohort
     followed = followed_cohort(cases, predictions.probability["PD-L1ES"], imputed(cases))
-    return analyse(followed, PrognosisSettings(permutations=20, resamples=10))
+    return analyse(followed, PrognosisSettings(permutations=20, resamples=10, cut_off_resamples=10))
 
 
 def _content(cohort: Cohort) -> ReportContent:
@@ -287,7 +287,9 @@ def test_exported_cox_models_stand_in_rows_page_and_figures(paper_sized: Cohort)
     clinical = imputed(cases)
     risks = {"clinical": ModelRisk(0.03 * (clinical[:, 0] - 59), 0.05, "high risk", "low risk")}
     followed = followed_cohort(cases, predictions.probability["PD-L1ES"], clinical, risks)
-    content = ReportContent("Title", None, {}, None, analyse(followed, PrognosisSettings(permutations=5, resamples=5)))
+    content = ReportContent(
+        "Title", None, {}, None, analyse(followed, PrognosisSettings(permutations=5, resamples=5, cut_off_resamples=5))
+    )
     found = {row.what: row.cohort for row in paper_rows(None, content.prognosis)}
     assert re.match(r"\d\.\d\d \(.* of 1\); n = 94", found["Exported clinical Cox model: calibration slope"])
     assert "HR" in found["Exported clinical Cox model, its cut-off 0.05: groups"]
@@ -302,7 +304,10 @@ def test_exported_cox_models_stand_in_rows_page_and_figures(paper_sized: Cohort)
 
 def test_a_report_without_any_score_says_so_row_by_row() -> None:
     cases, _ = draw_cohort({None: 80}, seed=3)
-    found = analyse(followed_cohort(cases, None, imputed(cases)), PrognosisSettings(permutations=5, resamples=5))
+    found = analyse(
+        followed_cohort(cases, None, imputed(cases)),
+        PrognosisSettings(permutations=5, resamples=5, cut_off_resamples=5),
+    )
     content = ReportContent("Title", None, {}, None, found)
     rows = {row.what: row.cohort for row in paper_rows(None, found)}
     for what in ("Cut-off by X-tile", "Groups by X-tile: hazard ratio", "Groups by the median", "Fusion Cox model: P"):
