@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import io
 import os
 import random
+import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO, Final
 
-import pydicom
 import pytest
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
-from pynetdicom import AE
 
 from gateway.database import open_database
 from gateway.objects.recovery import recover_objects
 from gateway.objects.store import ObjectStore
 from gateway.records import StudyKey
 from tests.gateway.made_objects import made_object
+from tests.gateway.receive.conversations import p_data, request_pdu, store_request
 from tests.gateway.receive.senders import data_set
+from tests.ports import LOOPBACK
 from tests.waiting import PATIENCE_S
+
+SUCCESS: Final = bytes.fromhex("00000009020000000000")
+"""Status (0000,0900) of 0x0000 in a command set."""
 
 RECEIVER = """
 import sys, threading
@@ -63,22 +67,36 @@ def receiver(folder: Path, repository: Path) -> Iterator[tuple[subprocess.Popen[
             process.kill()
 
 
+def read_pdu(stream: BinaryIO) -> bytes:
+    """The next PDU; nothing where the receiver has ended."""
+    head = stream.read(6)
+    if len(head) < 6:
+        return b""
+    (length,) = struct.unpack(">L", head[2:])
+    body = stream.read(length)
+    return head + body if len(body) == length else b""
+
+
 def send_until_it_ends(port: int, objects: dict[str, bytes], told: set[str]) -> None:
-    """Send objects over one association, and note those of which success was said."""
-    entity = AE(ae_title="SENDER")
-    entity.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = PATIENCE_S
-    association = entity.associate("127.0.0.1", port, ae_title="PDL1ES")
-    for uid, data in objects.items():
-        if not association.is_established:
-            return
-        try:
-            status = association.send_c_store(pydicom.dcmread(io.BytesIO(data)))
-        except (RuntimeError, ValueError):  # the association ended meanwhile
-            return
-        if "Status" in status and status.Status == 0:
-            told.add(uid)
-    association.abort()
+    """Send objects over one association, and note those of which success was said.
+
+    PDU by PDU: pynetdicom waits for an answer to its time-out's end though the connection has broken.
+    """
+    with (
+        suppress(OSError),
+        socket.create_connection((LOOPBACK, port), PATIENCE_S) as connection,
+        connection.makefile("rb") as stream,
+    ):
+        connection.sendall(request_pdu())
+        read_pdu(stream)
+        for uid, data in objects.items():
+            command = p_data(store_request(uid), command=True, last=True)
+            connection.sendall(command + p_data(data_set(data), command=False, last=True))
+            answer = read_pdu(stream)
+            if not answer:
+                return
+            if SUCCESS in answer:
+                told.add(uid)
 
 
 @pytest.mark.parametrize("seed", range(2))
