@@ -47,7 +47,7 @@ from training.cohort.rim import rim_features
 from training.cohort.table import CohortRow
 from training.cohort.volumes import ACQUISITION, data_files, is_volume, other_grid, read_ct_volume, read_mask_volume
 
-CACHE_FORMAT: Final = 3
+CACHE_FORMAT: Final = 4
 _BLOCK: Final = 1 << 20
 _READERS: Final = 8
 _SLOW_SECONDS: Final = 0.002
@@ -119,7 +119,7 @@ class PreparedCase:
     rim
         float64, shape (1316,): of the tissue around the tumour (`rim.rim_features`).
     facts
-        manufacturer, convolution_kernel, slice_thickness_mm, tube_current_ma, volume_ml, longest_diameter_mm.
+        manufacturer, scanner_model, convolution_kernel, slice_thickness_mm, tube_current_ma, volume_ml, longest_diameter_mm.
     warnings
         Of the protocol and of the selection.
     """
@@ -398,11 +398,16 @@ def _acquisition(ct: CTSeries) -> dict[str, str | float | None]:
     thicknesses = [s.slice_thickness for s in ct.slices if s.slice_thickness]
     currents = [value for s in ct.slices if (value := _tube_current(s.instance.header)) is not None]
     return {
-        "manufacturer": str(ct.slices[0].instance.header.get("Manufacturer", "") or "").strip() or None,
+        "manufacturer": _header_text(ct, "Manufacturer"),
+        "scanner_model": _header_text(ct, "ManufacturerModelName"),
         "convolution_kernel": kernels[0] if kernels else None,
         "slice_thickness_mm": float(np.median(thicknesses)) if thicknesses else None,
         "tube_current_ma": float(np.median(currents)) if currents else None,
     }
+
+
+def _header_text(ct: CTSeries, keyword: str) -> str | None:
+    return str(ct.slices[0].instance.header.get(keyword, "") or "").strip() or None
 
 
 def _tube_current(header: Dataset) -> float | None:

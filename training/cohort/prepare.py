@@ -429,6 +429,7 @@ def _case_row(row: CohortRow, case: _Kept) -> dict[str, Any]:
         "progressed": row.progressed,
         "event_cause": row.event_cause,
         "treatment": row.treatment,
+        "site": row.site,
         **case.facts,
         "warnings": [warning.code for warning in case.warnings],
         "content_digest": case.content,

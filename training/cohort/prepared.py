@@ -55,7 +55,9 @@ CASE_COLUMNS: Final[dict[str, str]] = {
     "progressed": _FLOAT,
     "event_cause": _TEXT,
     "treatment": _TEXT,
+    "site": _TEXT,
     "manufacturer": _TEXT,
+    "scanner_model": _TEXT,
     "convolution_kernel": _TEXT,
     "slice_thickness_mm": _FLOAT,
     "tube_current_ma": _FLOAT,
@@ -69,6 +71,8 @@ CASE_COLUMNS: Final[dict[str, str]] = {
 ``label`` and ``progressed`` are 0.0, 1.0 or NaN; age, sex, smoking and family_history are the codes of
 `pdl1es.clinical`. A smoker of unknown grade has smoking NaN and ``smoking_graded`` False. ``event_cause`` is ``progression``,
 ``death`` or None."""
+_LATER_COLUMNS: Final = ("event_cause", "site", "scanner_model")
+"""Of `CASE_COLUMNS`: came after the first cohorts were prepared, and are not known of these."""
 FAILURE_COLUMNS: Final = ("case_id", "step", "code", "message")
 
 
@@ -208,7 +212,7 @@ class PreparedCohort:
         """
         try:
             manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-            cases = _with_event_cause(pd.read_parquet(folder / CASES_FILE))
+            cases = _with_later_columns(pd.read_parquet(folder / CASES_FILE))
             table = pd.read_parquet(folder / RADIOMICS_FILE)
             failures = pd.read_parquet(folder / FAILURES_FILE)
             rims = pd.read_parquet(folder / RIM_FILE) if manifest.get("rim") else None
@@ -235,12 +239,11 @@ class PreparedCohort:
         return cls(cases, patches, masks, radiomics, failures, manifest, folder, rim)
 
 
-def _with_event_cause(cases: pd.DataFrame) -> pd.DataFrame:
-    """Add the column that cohorts lack which were prepared before there was one."""
-    if "event_cause" in cases or "progressed" not in cases:
-        return cases
-    cases.insert(cases.columns.get_loc("progressed") + 1, "event_cause", pd.Series(None, cases.index, "object"))
-    return cases
+def _with_later_columns(cases: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns that cohorts lack which were prepared before there were these."""
+    return cases.assign(
+        **{name: pd.Series(None, cases.index, "object") for name in _LATER_COLUMNS if name not in cases}
+    )
 
 
 def _features(path: Path, table: pd.DataFrame, cases: pd.DataFrame) -> NDArray[np.float64]:

@@ -68,7 +68,9 @@ class CohortRow(BaseModel):
     event_cause: Literal["progression", "death"] | None = None
     treatment: str | None = None
     split: Split | None = None
+    site: str | None = Field(default=None, max_length=64)
     manufacturer: str | None = Field(default=None, max_length=64)
+    scanner_model: str | None = Field(default=None, max_length=64)
     convolution_kernel: str | None = Field(default=None, max_length=64)
     slice_thickness_mm: float | None = Field(default=None, gt=0, le=100)
     tube_current_ma: float | None = Field(default=None, gt=0, le=10000)
@@ -143,6 +145,8 @@ REMEDIES: Final[dict[str, str]] = {
     "treatment": "write pembrolizumab, pembrolizumab and chemotherapy, or other; or leave it empty",
     "split": "write train, validation, test, prognosis, gate or pretrain (images alone, no label needed); or leave it empty, "
     "and the division is drawn by seed",
+    "site": "give the hospital's or the scanner's code in at most 64 characters; it stands in reports",
+    "scanner_model": "give the scanner's model in at most 64 characters (NIfTI and NRRD only)",
     "manufacturer": "give the scanner's manufacturer in at most 64 characters (NIfTI and NRRD only)",
     "convolution_kernel": "give the kernel in at most 64 characters (NIfTI and NRRD only)",
     "slice_thickness_mm": "give millimetres above 0 (NIfTI and NRRD only)",

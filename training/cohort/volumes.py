@@ -30,6 +30,7 @@ from training.cohort.table import VOLUME_SUFFIXES
 
 ACQUISITION: Final[dict[str, str]] = {
     "manufacturer": "Manufacturer",
+    "scanner_model": "ManufacturerModelName",
     "convolution_kernel": "ConvolutionKernel",
     "slice_thickness_mm": "SliceThickness",
     "tube_current_ma": "XRayTubeCurrent",

@@ -37,6 +37,8 @@ class Inputs:
         Whether the baselines are fitted, where expression is evaluated.
     nested
         Repetitions of nested cross-validation, where expression is evaluated; 0 for none.
+    scanners_by
+        What tells scanners apart.
     """
 
     prepared: Path
@@ -48,6 +50,7 @@ class Inputs:
     table: Path | None = None
     baselines: bool = True
     nested: int = 0
+    scanners_by: str = "manufacturer"
 
 
 def expression_settings(tube_current_cut: float | None, seed: int) -> EvaluationSettings:
@@ -140,7 +143,7 @@ def report_of(
             if expression is not None and inputs.baselines:
                 scored = with_baselines(scored, cohort, seed=expression.seed, progress=told)
             if expression is not None:
-                scored = with_scanner_differences(scored, cohort)
+                scored = with_scanner_differences(scored, cohort, inputs.scanners_by)
             if loaded is None:
                 options = AnalysisOptions(*settings, model=None if run is None else run_digest(run))
             else:

@@ -17,6 +17,8 @@ from training.commands.options import (
     Prepared,
     ReportFolder,
     Run,
+    ScannerBatch,
+    ScannersBy,
     TubeCurrentCut,
 )
 
@@ -32,6 +34,7 @@ def evaluate(
     tube_current_cut: TubeCurrentCut = None,
     baselines: Baselines = True,
     nested: Nested = 0,
+    scanners_by: ScannersBy = ScannerBatch.manufacturer,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of resamples and folds.")] = 0,
 ) -> None:
     """Evaluate how well the score tells high PD-L1 expression: report.html, report.json and figures.
@@ -42,7 +45,7 @@ def evaluate(
     \f
     Parameters
     ----------
-    prepared, output, run, model, beside, control, table, tube_current_cut, baselines, nested, seed
+    prepared, output, run, model, beside, control, table, tube_current_cut, baselines, nested, scanners_by, seed
         As their help texts say.
 
     Raises
@@ -52,6 +55,6 @@ def evaluate(
     """
     report_of(
         "PD-L1ES: expression",
-        Inputs(prepared, output, run, model, beside or (), control or (), table, baselines, nested),
+        Inputs(prepared, output, run, model, beside or (), control or (), table, baselines, nested, scanners_by.value),
         expression=expression_settings(tube_current_cut, seed),
     )

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
+
+
+class ScannerBatch(StrEnum):
+    """What may tell scanners apart: `training.expression.scanners.BATCHES`."""
+
+    manufacturer = "manufacturer"
+    model = "model"
+    kernel = "kernel"
+    site = "site"
+
 
 Table = Annotated[
     Path,
@@ -88,6 +99,10 @@ Baselines = Annotated[
         "--baselines/--no-baselines",
         help="Fit baselines on the training patients and compare them: clinical logistic regression, LASSO, boosting.",
     ),
+]
+ScannersBy = Annotated[
+    ScannerBatch,
+    typer.Option("--scanners-by", help="What tells scanners apart where features are compared between them."),
 ]
 Nested = Annotated[
     int,

@@ -18,6 +18,8 @@ from training.commands.options import (
     Prepared,
     ReportFolder,
     Run,
+    ScannerBatch,
+    ScannersBy,
     SmallestShare,
     TubeCurrentCut,
 )
@@ -36,6 +38,7 @@ def report(
     smallest_share: SmallestShare = 0.1,
     baselines: Baselines = True,
     nested: Nested = 0,
+    scanners_by: ScannersBy = ScannerBatch.manufacturer,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of whatever is drawn.")] = 0,
 ) -> None:
     """Run `evaluate` and `prognosis` together: a report of expression and progression, and cut_offs.json for `export`.
@@ -47,7 +50,7 @@ def report(
     Parameters
     ----------
     prepared, output, run, model, beside, control, table, tube_current_cut, permutations, smallest_share, baselines,
-    nested, seed
+    nested, scanners_by, seed
         As their help texts say.
 
     Raises
@@ -57,7 +60,7 @@ def report(
     """
     report_of(
         "PD-L1ES: expression and progression",
-        Inputs(prepared, output, run, model, beside or (), control or (), table, baselines, nested),
+        Inputs(prepared, output, run, model, beside or (), control or (), table, baselines, nested, scanners_by.value),
         expression=expression_settings(tube_current_cut, seed),
         progression=progression_settings(permutations, smallest_share, seed),
     )

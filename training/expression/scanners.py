@@ -24,8 +24,14 @@ from training.scoring.scored_cohort import ScoredCohort
 from training.statistics.combat import FEWEST_PER_BATCH, CombatFit, fit_combat
 from training.statistics.estimability import estimated
 
-BATCH: Final = "manufacturer"
-"""Column of the cases that names a scanner."""
+BATCHES: Final = {
+    "manufacturer": "manufacturer",
+    "model": "scanner_model",
+    "kernel": "convolution_kernel",
+    "site": "site",
+}
+"""What may tell scanners apart, and the column of the cases that holds it."""
+MANUFACTURER: Final = "manufacturer"
 SIGNIFICANT: Final = 0.05
 
 Values = NDArray[np.float64]
@@ -38,7 +44,7 @@ class _Part:
     labels: Values
 
 
-def with_scanner_differences(scored: ScoredCohort, prepared: PreparedCohort) -> ScoredCohort:
+def with_scanner_differences(scored: ScoredCohort, prepared: PreparedCohort, by: str = MANUFACTURER) -> ScoredCohort:
     """Add what scanners do to the features of a cohort's training and test patients.
 
     Parameters
@@ -47,6 +53,8 @@ def with_scanner_differences(scored: ScoredCohort, prepared: PreparedCohort) -> 
         Its cases name the division.
     prepared
         The same patients.
+    by
+        One of `BATCHES`. A model is told apart by its manufacturer too, and spellings do not count.
 
     Returns
     -------
@@ -55,7 +63,7 @@ def with_scanner_differences(scored: ScoredCohort, prepared: PreparedCohort) -> 
     """
     split = scored.cases["split"].to_numpy(dtype=object).astype(str)
     labels = prepared.labels
-    makers = [None if pd.isna(name) or not str(name).strip() else str(name) for name in prepared.cases[BATCH]]
+    makers = _batches(prepared.cases, by)
     chosen = {name: (split == name) & ~np.isnan(labels) for name in ("train", "test")}
     parts = {
         name: _Part(
@@ -63,12 +71,28 @@ def with_scanner_differences(scored: ScoredCohort, prepared: PreparedCohort) -> 
         )
         for name, rows in chosen.items()
     }
-    return replace(scored, scanners=estimated(_differences, parts["train"], parts["test"]))
+    return replace(scored, scanners=estimated(_differences, by, parts["train"], parts["test"]))
 
 
-def _differences(training: _Part, test: _Part) -> ScannerDifferences:
+def _batches(cases: pd.DataFrame, by: str) -> list[str | None]:
+    """Return each patient's batch, in the spelling that comes first; None where it is not known."""
+    columns = ["manufacturer", "scanner_model"] if by == "model" else [BATCHES[by]]
+    spelling: dict[str, str] = {}
+    found: list[str | None] = []
+    for values in cases[columns].itertuples(index=False):
+        if pd.isna(values[-1]) or not str(values[-1]).strip():
+            found.append(None)
+            continue
+        name = " ".join(" ".join(str(value) for value in values if not pd.isna(value)).split())
+        found.append(spelling.setdefault(name.casefold(), name))
+    return found
+
+
+def _differences(by: str, training: _Part, test: _Part) -> ScannerDifferences:
     if not len(training.labels):
         raise ValueError("no patient here is one that a model was fitted on")
+    if all(name is None for name in training.batch):
+        raise ValueError(f"no training patient's {by} is known")
     finite = np.isfinite(training.values)
     middle = np.nanmedian(np.where(finite, training.values, np.nan)[:, finite.any(axis=0)], axis=0)
     filled = np.zeros(training.values.shape[1])
@@ -109,6 +133,9 @@ def _differences(training: _Part, test: _Part) -> ScannerDifferences:
             associated_after=int(associated[1][members].sum()),
         )
     return ScannerDifferences(
+        by=by,
+        left_out=fit.left_out,
+        unnamed=training.batch.count(None),
         patients={name: training.batch.count(name) for name in fit.batches},
         high={name: _share(training, name) for name in fit.batches},
         unknown_in_test=int((~rows).sum()),

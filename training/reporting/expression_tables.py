@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from training.expression.results import HELD_OUT, TEST, TRAINING, VALIDATION, Evaluation, ModelInCohort
 from training.reporting.tables import Table
@@ -10,6 +11,8 @@ from training.scoring.predictions import BAYES, SIGNATURE, VOLUME
 from training.statistics.estimability import NotEstimable
 from training.statistics.table_one import Categorical, TableOne
 from training.statistics.wording import interval, number, p_value, said
+
+RESUBSTITUTION: Final = "resubstitution"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def _discrimination(evaluation: Evaluation) -> Table:
             model,
             str(found.n),
             str(found.unscored) if found.unscored else "",
-            said(found.auc, interval),
+            _area(found, _remembered(evaluation, name, model)),
             _against(found),
         )
         for name, cohort in evaluation.cohorts.items()
@@ -74,6 +77,17 @@ def _discrimination(evaluation: Evaluation) -> Table:
         if found.n  # controls exist for some cohorts only
     ]
     return Table.of(("Cohort", "Model", "n", "no score", "AUC (95 % CI)", "PD-L1ES less this model"), rows)
+
+
+def _area(found: ModelInCohort, mark: str) -> str:
+    return said(found.auc, lambda area: f"{interval(area)}{mark}")
+
+
+def _remembered(evaluation: Evaluation, name: str, model: str) -> str:
+    """Return the mark of an area that is measured on the patients that the model was fitted on."""
+    if not evaluation.cohorts[name].fitted_here or model in (BAYES, *evaluation.controls):
+        return ""
+    return f", {RESUBSTITUTION}" if name == TRAINING else f", partly {RESUBSTITUTION}"
 
 
 def _at_cut_off(evaluation: Evaluation) -> Table:
@@ -146,7 +160,8 @@ def _notes(evaluation: Evaluation) -> str:
     sentences = ["The last column compares the two models on the patients that both scored."]
     if fitted:
         sentences.append(
-            f"Fitted on patients of: {', '.join(fitted)}; the numbers there say how well the models remember."
+            f"Fitted on patients of: {', '.join(fitted)}; the numbers there are marked as {RESUBSTITUTION} and say how well the models "
+            "remember, comparators and baselines too: boosted trees can remember every patient."
         )
     if chosen:
         sentences.append(

@@ -8,6 +8,7 @@ from typing import Final
 from training.expression.scanners import SIGNIFICANT
 from training.reporting.tables import Table
 from training.scoring.scanner_differences import FamilyDifferences, ScannerDifferences
+from training.statistics.combat import FEWEST_PER_BATCH
 from training.statistics.estimability import NotEstimable
 from training.statistics.wording import p_value, said
 
@@ -51,11 +52,18 @@ def scanner_tables(found: ScannerDifferences | NotEstimable) -> ScannerTables:
         f"{name} ({n} patients, {100 * found.high[name]:.0f} % high)" for name, n in found.patients.items()
     )
     sentences = [
-        f"Training patients by manufacturer: {scanners}.",
+        f"Training patients by {found.by}: {scanners}.",
         "A feature differs where the Kruskal-Wallis test says so (5 %, Benjamini-Hochberg); it is associated with expression where "
         "the Mann-Whitney U test does, in training patients. ComBat is fitted on training patients, without the label.",
         "It is told, and no part of the score: a patient of a scanner that it does not know could not be scored by it.",
     ]
+    if found.left_out:
+        small = ", ".join(f"{name} ({n})" for name, n in found.left_out.items())
+        sentences.append(
+            f"Left out, because a mean and a spread need {FEWEST_PER_BATCH} training patients or more: {small}."
+        )
+    if found.unnamed:
+        sentences.append(f"Of {found.unnamed} training patients the {found.by} is not known.")
     if found.confounding < SIGNIFICANT:
         sentences.append(CONFOUNDED.format(p=p_value(found.confounding)))
     if found.unknown_in_test:

@@ -35,6 +35,12 @@ class ScannerDifferences:
 
     Attributes
     ----------
+    by
+        What tells scanners apart: a column of the cases.
+    left_out
+        Training patients of each scanner that has too few of them.
+    unnamed
+        Training patients of no named scanner.
     patients, high
         By scanner: training patients, and their share of high expression.
     unknown_in_test
@@ -45,6 +51,9 @@ class ScannerDifferences:
         By class of the feature.
     """
 
+    by: str
+    left_out: dict[str, int]
+    unnamed: int
     patients: dict[str, int]
     high: dict[str, float]
     unknown_in_test: int

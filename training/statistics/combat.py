@@ -25,6 +25,8 @@ class CombatFit:
     ----------
     batches
         Names of the batches that it knows.
+    left_out
+        Patients of each batch that is too small to be one.
     mean, sd
         float64, shape (F,): over all batches together, each weighted by its patients; the spread is that within batches.
     shift, scale
@@ -32,6 +34,7 @@ class CombatFit:
     """
 
     batches: tuple[str, ...]
+    left_out: dict[str, int]
     mean: Values
     sd: Values
     shift: Values
@@ -71,7 +74,7 @@ def fit_combat(values: Values, batch: Sequence[str | None]) -> CombatFit:
     values
         float64, shape (N, F), without NaN; every feature varies within a batch.
     batch
-        Scanner of each; None is left out, and so are batches of fewer than `FEWEST_PER_BATCH`.
+        Batch of each, as its scanner; None is left out, and so are batches of fewer than `FEWEST_PER_BATCH`.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def fit_combat(values: Values, batch: Sequence[str | None]) -> CombatFit:
     Raises
     ------
     ValueError
-        Fewer than two batches are large enough, or a feature has one value only in all of them.
+        Fewer than two batches are large enough (the message has their sizes), or a feature has one value only in all of them.
 
     Notes
     -----
@@ -89,22 +92,33 @@ def fit_combat(values: Values, batch: Sequence[str | None]) -> CombatFit:
     """
     names = sorted({str(one) for one in batch if one is not None})
     members = {name: np.array([one == name for one in batch], dtype=bool) for name in names}
-    members = {name: rows for name, rows in members.items() if rows.sum() >= FEWEST_PER_BATCH}
+    sizes = {name: int(rows.sum()) for name, rows in members.items()}
+    members = {name: rows for name, rows in members.items() if sizes[name] >= FEWEST_PER_BATCH}
     if len(members) < 2:
-        raise ValueError(f"fewer than two scanners have {FEWEST_PER_BATCH} training patients or more")
+        told = ", ".join(f"{name} {size}" for name, size in sizes.items()) or "none is named"
+        raise ValueError(
+            f"fewer than two batches have {FEWEST_PER_BATCH} training patients or more, which their means and spreads need ({told})"
+        )
     n = sum(int(rows.sum()) for rows in members.values())
     means = {name: values[rows].mean(axis=0) for name, rows in members.items()}
     mean = np.sum([rows.sum() * means[name] for name, rows in members.items()], axis=0) / n
     within = np.sum([((values[rows] - means[name]) ** 2).sum(axis=0) for name, rows in members.items()], axis=0) / n
     if not (within > 0).all():
-        raise ValueError("a feature does not vary within any scanner")
+        raise ValueError("a feature does not vary within any batch")
     sd = np.sqrt(within)
     shift, scale = [], []
     for rows in members.values():
         found = _empirical_bayes((values[rows] - mean) / sd)
         shift.append(found[0])
         scale.append(np.sqrt(found[1]))
-    return CombatFit(tuple(members), np.asarray(mean), sd, np.array(shift), np.array(scale))
+    return CombatFit(
+        tuple(members),
+        {name: size for name, size in sizes.items() if name not in members},
+        np.asarray(mean),
+        sd,
+        np.array(shift),
+        np.array(scale),
+    )
 
 
 def _empirical_bayes(standard: Values) -> tuple[Values, Values]:

@@ -150,6 +150,7 @@ def test_the_table_of_cases_holds_what_headers_and_table_say(synthetic: Path, pr
     row = prepared.cases.set_index("case_id").loc["E0001"]
     assert row["slice_thickness_mm"] == 5.0
     assert row["manufacturer"]
+    assert row["scanner_model"]
     assert row["tube_current_ma"] > 50
     assert row["volume_ml"] > 0
     assert prepared.manifest["truth"] == "truth.json"

@@ -16,6 +16,7 @@ from training.cohort.prepared import PreparedCohort, case_table, write_prepared_
 from training.expression import baselines
 from training.expression.baselines import with_baselines
 from training.expression.evaluate import evaluate
+from training.reporting.expression_tables import expression_tables
 from training.scoring.predictions import BASELINES, BOOSTING, CLINICAL_LOGISTIC, LASSO
 from training.scoring.scored_cohort import BaselineFit, ScoredCohort, scored_cohort
 from training.statistics.discrimination import Auc
@@ -182,3 +183,17 @@ def test_what_was_chosen_is_told(found: ScoredCohort) -> None:
     assert 1 <= lasso.features < 200
     assert lasso.chosen["penalty"] in (0.7, 0.4, 0.2)
     assert boosting.chosen["trees"] in (20, 40)
+
+
+def test_areas_of_fitted_patients_are_marked_as_resubstitution(prepared: PreparedCohort, found: ScoredCohort) -> None:
+    def marked(cohort: ScoredCohort) -> dict[tuple[str, str], str]:
+        evaluation = evaluate(cohort.cases, cohort.predictions, cross_fitted=cohort.cross_fitted)
+        rows = expression_tables(evaluation).discrimination.rows
+        return {(row[0], row[1]): row[4].partition("), ")[2] for row in rows}
+
+    fitted = marked(found)
+    for model in ("PD-L1ES", *BASELINES, "volume"):
+        assert fitted["Training", model] == "resubstitution"
+        assert fitted["Pooled", model] == "partly resubstitution"
+        assert fitted["Test", model] == fitted["Validation", model] == ""
+    assert set(marked(scored(prepared, out_of_fold=True)).values()) == {""}

@@ -45,11 +45,11 @@ def cohort(folder: Path, *, confounded: bool) -> PreparedCohort:
     return write_prepared_cohort(folder, case_table(rows), patches, patches > 0, radiomics)
 
 
-def looked_at(prepared: PreparedCohort) -> ScannerDifferences | NotEstimable | None:
+def looked_at(prepared: PreparedCohort, by: str = "manufacturer") -> ScannerDifferences | NotEstimable | None:
     """What the evaluation carries."""
     none = Predictions(prepared.case_ids, {"PD-L1ES": np.full(len(prepared), 0.5)})
     scored = ScoredCohort(prepared.cases, none, prepared.clinical, (), synthetic=False)
-    return with_scanner_differences(scored, prepared).scanners
+    return with_scanner_differences(scored, prepared, by).scanners
 
 
 def test_a_planted_scanner_difference_is_found_and_taken_out(tmp_path: Path) -> None:
@@ -95,7 +95,10 @@ def test_test_patients_of_another_scanner_are_counted_and_left_out(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [({"manufacturer": None}, "fewer than two scanners"), ({"split": None}, "no patient here is one")],
+    [
+        ({"manufacturer": None}, "no training patient's manufacturer is known"),
+        ({"split": None}, "no patient here is one"),
+    ],
 )
 def test_without_scanners_or_training_patients_the_reason_stands_there(
     tmp_path: Path, change: dict[str, object], reason: str
@@ -106,3 +109,35 @@ def test_without_scanners_or_training_patients_the_reason_stands_there(
     assert isinstance(found, NotEstimable)
     assert reason in found.reason
     assert reason in scanner_tables(found).notes
+
+
+@pytest.mark.parametrize(
+    ("by", "column"), [("model", "scanner_model"), ("kernel", "convolution_kernel"), ("site", "site")]
+)
+def test_scanners_are_told_apart_by_what_is_chosen(tmp_path: Path, by: str, column: str) -> None:
+    """The maker is the same everywhere; the planted difference goes with the other column, however it is spelt."""
+    prepared = cohort(tmp_path, confounded=False)
+    second = (prepared.cases["manufacturer"] == "GE").to_numpy()
+    names = np.where(second, np.where(np.arange(240) % 2, "B60f", "b60F "), "B70f")
+    other = replace(prepared, cases=prepared.cases.assign(**{"manufacturer": "X", column: names}))
+    found = looked_at(other, by)
+    assert isinstance(found, ScannerDifferences)
+    assert len(found.patients) == 2
+    assert found.families["glcm"].training_before == GLCM.sum()
+    assert found.families["glcm"].training_after == 0
+    assert f"Training patients by {by}: " in scanner_tables(found).notes
+    alone = looked_at(other)
+    assert isinstance(alone, NotEstimable)
+    assert "(X 160)" in alone.reason
+
+
+def test_too_small_and_unnamed_batches_are_told(tmp_path: Path) -> None:
+    prepared = cohort(tmp_path, confounded=False)
+    cases = prepared.cases.copy()
+    cases.loc[:6, "manufacturer"], cases.loc[7:8, "manufacturer"] = "Philips", None
+    found = looked_at(replace(prepared, cases=cases))
+    assert isinstance(found, ScannerDifferences)
+    assert (found.left_out, found.unnamed) == ({"Philips": 7}, 2)
+    notes = scanner_tables(found).notes
+    assert "Left out, because a mean and a spread need 10 training patients or more: Philips (7)." in notes
+    assert "Of 2 training patients the manufacturer is not known." in notes

@@ -87,9 +87,16 @@ def test_a_patient_of_a_scanner_that_it_does_not_know_keeps_their_values() -> No
 
 def test_one_scanner_alone_or_few_patients_are_refused() -> None:
     values, batch = drawn()
-    with pytest.raises(ValueError, match="fewer than two scanners"):
+    with pytest.raises(ValueError, match=r"fewer than two batches have 10 training patients.*\(A 30\)"):
         fit_combat(values, ["A"] * 30)
-    with pytest.raises(ValueError, match="fewer than two scanners"):
+    with pytest.raises(ValueError, match=r"fewer than two batches have 10 training patients.*\(A 21, B 9\)"):
         fit_combat(values, ["A"] * 21 + ["B"] * 9)
     with pytest.raises(ValueError, match="does not vary"):
         fit_combat(np.ones_like(values), batch)
+
+
+def test_a_batch_that_is_too_small_is_left_out_and_named() -> None:
+    values, batch = drawn()
+    fit = fit_combat(np.concatenate([values, values[:4] + 9]), [*batch, *["C"] * 4])
+    assert (fit.batches, fit.left_out) == (("A", "B"), {"C": 4})
+    assert fit.apply(values, batch) == pytest.approx(fit_combat(values, batch).apply(values, batch), abs=1e-12)
