@@ -21,7 +21,7 @@ from pdl1es.dicom.header import read_instance
 from pdl1es.dicom.instance import Instance
 from pdl1es.dicom.study import Study
 from pdl1es.regular_file import read_regular_file
-from pdl1es.report.predecessors import is_own_report
+from pdl1es.report.predecessors import is_own_object, is_own_report
 
 MAX_ANSWER_BYTES: Final = 2**24
 MAX_ANSWERS: Final = 10_000
@@ -49,7 +49,8 @@ def read_earlier_reports(file: Path) -> tuple[Instance, ...]:
     Parameters
     ----------
     file
-        A report of this software (DICOM), or QIDO-RS's answer (JSON). Of an answer, other objects are left out.
+        A report of this software (DICOM), or QIDO-RS's answer (JSON). Of an answer, other software's objects are left out; this
+        software's pictures and pages count for the Instance Numbers.
 
     Returns
     -------
@@ -66,7 +67,7 @@ def read_earlier_reports(file: Path) -> tuple[Instance, ...]:
     except OSError as error:
         raise EarlierReportError(f"{file.name}: {error.strerror}") from error
     if content[:64].lstrip()[:1] in (b"[", b"{"):
-        return tuple(instance for instance in _answer(content, file) if is_own_report(instance))
+        return tuple(instance for instance in _answer(content, file) if is_own_object(instance))
     try:
         instance = read_instance(file)
     except (UnreadableFileError, NotDicomError) as error:

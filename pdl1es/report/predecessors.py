@@ -74,13 +74,27 @@ def is_own_report(instance: Instance) -> bool:
     -------
     bool
     """
-    header = instance.header
     return (
         instance.sop_class_uid in (ComprehensiveSRStorage, Comprehensive3DSRStorage)
-        and str(header.get("Manufacturer", "") or "") == SOFTWARE.manufacturer
-        and str(header.get("ManufacturerModelName", "") or "") == SOFTWARE.name
-        and _title(header) in (REPORT_TITLE.value, NOT_ANALYSED_TITLE.value)
+        and is_own_object(instance)
+        and _title(instance.header) in (REPORT_TITLE.value, NOT_ANALYSED_TITLE.value)
     )
+
+
+def is_own_object(instance: Instance) -> bool:
+    """Return whether an object was made by this software, of whatever kind: a report, a picture, a page.
+
+    Parameters
+    ----------
+    instance
+        Its header.
+
+    Returns
+    -------
+    bool
+    """
+    stated = (str(instance.header.get(keyword, "") or "") for keyword in ("Manufacturer", "ManufacturerModelName"))
+    return tuple(stated) == (SOFTWARE.manufacturer, SOFTWARE.name)
 
 
 def _title(header: Dataset) -> str:
