@@ -9,7 +9,7 @@ from typing import Literal
 
 SourceKind = Literal["dimse", "orthanc", "folder", "fetch"]
 """How an object came: over a DICOM association, from an Orthanc, from a folder, or fetched from an archive."""
-DeliveryState = Literal["waiting", "sent", "committed", "dead"]
+DeliveryState = Literal["waiting", "sent", "committed", "dead", "purged"]
 """How far a result has come to one destination."""
 
 
@@ -209,7 +209,8 @@ class ResultDelivery:
     destination
         Its name in ``gateway.yaml``.
     state
-        ``waiting``, ``sent`` (not confirmed), ``committed`` (confirmed, or nothing confirms it), ``dead`` (given up).
+        ``waiting``, ``sent`` (not confirmed), ``committed`` (confirmed, or nothing confirms it), ``dead`` (given up), ``purged`` (a person
+        removed the result before it was confirmed).
     attempts
         How often it was tried.
     last_error

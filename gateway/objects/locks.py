@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+_LOOK_SECONDS: Final = 0.05
 
 
 def lock_new_file(path: Path) -> int:
@@ -28,8 +32,8 @@ def lock_new_file(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def held_file(path: Path, mode: int) -> Iterator[int | None]:
-    """Wait for a file's lock.
+def held_file(path: Path, mode: int, seconds: float | None = None) -> Iterator[int | None]:
+    """Wait for the lock of a file or of a folder.
 
     Parameters
     ----------
@@ -37,11 +41,18 @@ def held_file(path: Path, mode: int) -> Iterator[int | None]:
         Of the file.
     mode
         ``fcntl.LOCK_EX`` or ``fcntl.LOCK_SH``.
+    seconds
+        It is waited for at most so long, s; however long where None.
 
     Yields
     ------
     int or None
         Its descriptor; None where the path names no file, or another one by then.
+
+    Raises
+    ------
+    BlockingIOError
+        Another process had it all the time.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -49,7 +60,7 @@ def held_file(path: Path, mode: int) -> Iterator[int | None]:
         yield None
         return
     try:
-        fcntl.flock(descriptor, mode)
+        _lock(descriptor, mode, seconds)
         try:
             is_there = os.path.samestat(os.fstat(descriptor), path.stat())
         except FileNotFoundError:
@@ -57,6 +68,22 @@ def held_file(path: Path, mode: int) -> Iterator[int | None]:
         yield descriptor if is_there else None
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, mode: int, seconds: float | None) -> None:
+    if seconds is None:
+        fcntl.flock(descriptor, mode)
+        return
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(_LOOK_SECONDS)
+        else:
+            return
 
 
 def can_last(descriptor: int) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import threading
 from typing import Final
 
 from gateway.clock import utc_now
+from gateway.objects.locks import held_file
 from gateway.processes.setup import keep_doing
 from gateway.records import StoredObject, StoredResult, StudyKey
 from gateway.send.rules import SendPlan, origin_of, plan_sending
@@ -133,13 +135,17 @@ class DeliveryThreads:
                 logger.error("a delivery names a result that is not there: %s", detail.delivery.digest[:12])
                 continue
             result = note.result
+            if note.purged and detail.delivery.state == "waiting":
+                self._sender.book.purge(result.digest, utc_now())
+                continue
             if detail.delivery.state == "waiting" and not self._may_go(note, destination):
                 logger.error("nothing is sent to %s: %s", destination, _WITHHELD, extra={"study": result.study})
                 self._sender.book.park(
                     detail.delivery.digest, destination, error=_WITHHELD, next_at=None, now=utc_now()
                 )
                 continue
-            after = self._sender.advance(result, destination)
+            with held_file(result.folder, fcntl.LOCK_SH):  # nobody removes the files while they are sent
+                after = self._sender.advance(result, destination)
             if after.state != detail.delivery.state or after.last_error:
                 error = after.last_error.partition(":")[0]
                 logger.log(

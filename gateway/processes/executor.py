@@ -38,7 +38,7 @@ from gateway.processes.setup import (
 )
 from gateway.records import StoredResult
 from gateway.retention.records import forget_records
-from gateway.retention.removal import remove_old_tables, remove_what_may_go
+from gateway.retention.removal import StudyStores, remove_old_tables, remove_what_may_go
 from gateway.send.rules import NOTHING_TO_SEND
 from gateway.send.sender import Sender
 from gateway.worker.messages import WorkerReady
@@ -190,7 +190,7 @@ class _Executor:
     def _retain(self, queue: RunQueue) -> None:
         """Remove what may go, and forget what nobody needs any more."""
         engine, rules = self.parts.engine, self.parts.settings.retention
-        remove_what_may_go(engine, self.objects, self.results, self.copies, rules)
+        remove_what_may_go(StudyStores(self.objects, self.results, self.copies), rules)
         if self.clinical.current is not None and isinstance(rules.delivered_days, float):
             remove_old_tables(
                 self.parts.settings.folder / CLINICAL_FOLDER,

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Select, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.database import read_only
-from gateway.records import ResultDelivery
+from gateway.records import DeliveryState, ResultDelivery
 from gateway.send.breaker import Breaker
 from gateway.send.delivery_tables import BREAKERS, DELIVERIES, DeliveryDetail, detail_of, receipt_json
 from gateway.send.destination import Confirmation, Receipt
 from gateway.send.rules import Shipment
+
+ENDED: Final[tuple[DeliveryState, ...]] = ("committed", "purged")
+"""States of a delivery for which nobody waits any more."""
+_PURGED: Final = "PURGED: a person removed the study before the destination had confirmed it"
 
 
 class DeliveryBook:
@@ -279,43 +283,54 @@ class DeliveryBook:
                 finished_at=now,
             )
 
-    def resend(self, digest: str, destination: str, now: datetime) -> ResultDelivery:
-        """Send a result again, whatever became of it before: the same bytes under the same UIDs, with all its attempts.
+    def send_again(self, digest: str, study_instance_uid: str, shipments: Sequence[Shipment], now: datetime) -> None:
+        """Have a result sent, whatever became of it before: the same bytes under the same UIDs, with all its attempts.
 
         Parameters
         ----------
         digest
             Of the result.
-        destination
-            Its name.
+        study_instance_uid
+            Of its study.
+        shipments
+            One for each destination that gets it. One that it was never to be sent to gets it for the first time; one whose delivery a
+            person ended gets nothing.
         now
             The time.
-
-        Returns
-        -------
-        ResultDelivery
-
-        Raises
-        ------
-        KeyError
-            It was never to be sent there.
         """
-        self.detail(digest, destination)
+        afresh = {
+            "state": "waiting",
+            "failures": 0,
+            "last_error": "",
+            "created_at": now,
+            "next_at": now,
+            "receipt": None,
+            "confirmed_by": None,
+            "finished_at": None,
+        }
         with self._engine.begin() as connection:
-            self._change(
-                connection,
-                digest,
-                destination,
-                state="waiting",
-                failures=0,
-                last_error="",
-                created_at=now,
-                next_at=now,
-                receipt=None,
-                confirmed_by=None,
-                finished_at=None,
-            )
-        return self.detail(digest, destination).delivery
+            for shipment in shipments:
+                values = afresh | {"kinds": list(shipment.kinds)}
+                key = {"digest": digest, "destination": shipment.destination}
+                row = values | key | {"study_instance_uid": study_instance_uid, "attempts": 0}
+                connection.execute(
+                    _insert(self._engine, DELIVERIES)
+                    .values(row)
+                    .on_conflict_do_update(index_elements=list(key), set_=values, where=DELIVERIES.c.state != "purged")
+                )
+
+    def purge(self, digest: str, now: datetime) -> None:
+        """Record that a result's files were removed: what was still to be sent of it is not.
+
+        Parameters
+        ----------
+        digest
+            Of the result.
+        now
+            The time.
+        """
+        with self._engine.begin() as connection:
+            end_deliveries(connection, (digest,), now)
 
     def breaker(self, destination: str) -> Breaker:
         """Return the breaker of a destination."""
@@ -351,8 +366,28 @@ class DeliveryBook:
         connection.execute(
             update(DELIVERIES)
             .where(DELIVERIES.c.digest == digest, DELIVERIES.c.destination == destination)
+            .where(DELIVERIES.c.state != "purged")  # a person ended it while it was tried
             .values(**changes)
         )
+
+
+def end_deliveries(connection: Connection, digests: Collection[str], now: datetime) -> None:
+    """Record that results were removed by a person: those of their deliveries that are not confirmed have ended as ``purged``.
+
+    Parameters
+    ----------
+    connection
+        In a transaction.
+    digests
+        Of the results.
+    now
+        The time.
+    """
+    connection.execute(
+        update(DELIVERIES)
+        .where(DELIVERIES.c.digest.in_(digests), DELIVERIES.c.state.not_in(ENDED))
+        .values(state="purged", last_error=_PURGED, next_at=None, finished_at=now)
+    )
 
 
 def _wanted(digest: str, destination: str) -> Select[Any]:

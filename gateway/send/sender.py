@@ -236,6 +236,8 @@ class Sender:
         except PeerError as error:
             self._not_asked(detail, str(error))
             return
+        if self.book.detail(digest, name).receipt != detail.receipt:
+            return  # it was asked for again meanwhile: that is not answered by this
         now = self._clock()
         if said.has_them:
             self.book.record_confirmed(digest, name, said, now)

@@ -39,6 +39,8 @@ class ArrivalView:
         What was tried to fetch for the study; None where nothing was.
     runs
         Of the study.
+    compared
+        Says of a run of the objects that are here whether the rest of its input is that of now (`gateway.steer.same_input`).
     """
 
     objects: ObjectStore
@@ -46,6 +48,7 @@ class ArrivalView:
     fetch: FetchSettings
     fetched: FetchNote | None
     runs: tuple[RunNote, ...]
+    compared: Callable[[RunNote], str]
 
 
 def arrival_in_words(study: StudyKey, view: ArrivalView, now: datetime) -> Iterator[str]:
@@ -77,10 +80,10 @@ def arrival_in_words(study: StudyKey, view: ArrivalView, now: datetime) -> Itera
     elif isinstance(arrival, Complete):
         contour = ", ".join(arrival.contour)
         yield f"arrival: it is whole: contour {contour} on series {arrival.series_instance_uid}"
-        yield f"  {_decided(arrival.digest, view.runs)}"
+        yield f"  {_decided(arrival.digest, view)}"
     else:
         yield f"arrival: nothing more is waited for, and it is refused. {arrival.code}: {arrival.reason}"
-        yield f"  {_decided(arrival.digest, view.runs)}"
+        yield f"  {_decided(arrival.digest, view)}"
 
 
 def _absent(there: Sequence[StoredObject], objects: ObjectStore) -> Iterator[str]:
@@ -133,10 +136,10 @@ def _fetching(there: Sequence[StoredObject], view: ArrivalView, now: datetime) -
     return f"{tried}; the last: {note.last_error or 'the archive has no more of it'}"
 
 
-def _decided(digest: str, runs: Sequence[RunNote]) -> str:
-    of_it = [run for run in runs if run.input.objects_digest == digest]
+def _decided(digest: str, view: ArrivalView) -> str:
+    of_it = [run for run in view.runs if run.input.objects_digest == digest]
     if not of_it:
         return "no run of these objects yet: where the gateway runs, one is asked for within seconds"
     last = of_it[-1]
     verb = "is" if last.state in ACTIVE else "was"
-    return f"run {last.input.digest[:12]} {verb} made of just these objects ({last.state}); the same objects are not run again"
+    return f"run {last.input.digest[:12]} {verb} made of just these objects ({last.state}){view.compared(last)}"

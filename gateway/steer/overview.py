@@ -15,7 +15,7 @@ from gateway.records import StudyKey
 from gateway.send.delivery import DeliveryBook
 from gateway.send.delivery_tables import DeliveryDetail
 from gateway.workflow.results import ResultNote, ResultStore
-from gateway.workflow.runs import RUN_STATES, RunLedger, RunNote
+from gateway.workflow.runs import ACTIVE, RUN_STATES, RunLedger, RunNote
 
 HASH_DIGITS = 16
 
@@ -60,22 +60,33 @@ class StudyOverview:
         if not self.runs:
             return "arriving"
         last = self.runs[-1]
+        if not self.objects and last.state == "stale":
+            return "purged"
         if last.state != "done":
             return {"again": "waits for its next try", "stale": "arriving"}.get(last.state, last.state)
         current = [
             one for one in self.deliveries if self.results and one.delivery.digest == self.results[-1].result.digest
         ]
         states = {one.delivery.state for one in current}
-        if self.results and self.results[-1].withheld and not states:
-            return "withheld"
         if not states:
-            return "stored"
-        return next(state for state in ("dead", "waiting", "sent", "committed") if state in states)
+            kept = "withheld" if self.results and self.results[-1].withheld else "stored"
+            return "purged" if self.results and self.results[-1].purged else kept
+        return next(state for state in ("purged", "dead", "waiting", "sent", "committed") if state in states)
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether nothing of it is here any more, and nothing is to be done with it."""
+        waits = any(run.state in (*ACTIVE, "parked") for run in self.runs)
+        return not (self.objects or self.conflicts or waits) and all(note.purged for note in self.results)
 
     @property
     def result(self) -> str:
-        """The current result in a word: ``scored``, or the refusal's code."""
-        return "" if not self.results else self.results[-1].result.refusal or "scored"
+        """The current result in a word: ``scored``, or the refusal's code; with what is withheld of it, and why."""
+        if not self.results:
+            return ""
+        note = self.results[-1]
+        withheld = "; ".join(f"withheld from {line}" for line in note.withheld) if not note.purged else ""
+        return f"{note.result.refusal or 'scored'}{f'; {withheld}' if withheld else ''}"
 
 
 class Overview:

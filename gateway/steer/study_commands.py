@@ -42,6 +42,8 @@ def show(study: StudyName, config: Config = DEFAULT_CONFIG) -> None:
     study, config
         As their help texts say.
     """
+    from gateway.objects.index import ObjectIndex
+    from gateway.steer.resending import withheld_in_words
     from gateway.steer.study_lines import came_from, counted, study_in_lines
 
     settings = settings_of(config)
@@ -57,6 +59,8 @@ def show(study: StudyName, config: Config = DEFAULT_CONFIG) -> None:
     for line in _arrival(settings, overview, one):
         say(line)
     for line in study_in_lines(one):
+        say(line)
+    for line in withheld_in_words(one, ObjectIndex(overview.engine).objects_of(one.study), settings):
         say(line)
 
 
@@ -78,14 +82,14 @@ def retry(
     typer.Exit
         With exit code 2 where no run of it is parked, or a later one has overtaken it.
     """
+    from gateway.steer.refused_commands import why_no_retry
+
     overview = overview_of(settings_of(config))
     one = named_study(overview, study)
     # An older one has the contour or the row of then: its report would take the place of the later one's.
     asked = one.runs[-1:] if one.runs and one.runs[-1].state == "parked" else ()
     if not asked:
-        parked = any(run.state == "parked" for run in one.runs)
-        _refuse_arriving(one)
-        raise usage_error("a later run has overtaken the parked one" if parked else "no run of this study is parked")
+        raise usage_error(why_no_retry(one))
     overview.ledger.asked_again(asked[0].input.digest, urgent=stat or None)
     say("the run is back in the queue")
 
@@ -104,14 +108,14 @@ def park(study: StudyName, config: Config = DEFAULT_CONFIG) -> None:
     typer.Exit
         With exit code 2 where no run of it waits.
     """
+    from gateway.steer.refused_commands import why_no_park
     from gateway.steer.study_lines import counted
 
     overview = overview_of(settings_of(config))
     one = named_study(overview, study)
     parked = [run for run in one.runs if overview.ledger.park(run.input.digest, "PARKED: a person asked for it")]
     if not parked:
-        _refuse_arriving(one)
-        raise usage_error("no run of this study waits; one that is in a worker ends first")
+        raise usage_error(why_no_park(one))
     say(f"{counted(len(parked), 'run')} parked")
 
 
@@ -124,6 +128,7 @@ def _arrival(settings: GatewaySettings, overview: Overview, one: StudyOverview) 
     from gateway.objects.store import ObjectStore
     from gateway.processes.setup import OBJECTS_FOLDER
     from gateway.steer.missing import ArrivalView, arrival_in_words
+    from gateway.steer.same_input import comparison_with_now
     from pdl1es.settings import load_settings
     from pdl1es.settings_file import SettingsError
 
@@ -142,17 +147,10 @@ def _arrival(settings: GatewaySettings, overview: Overview, one: StudyOverview) 
                 ),
             )
             fetched = notes.find(one.study)
-            view = ArrivalView(objects, judge, settings.fetch, fetched, one.runs)
+            compared = comparison_with_now(settings, application, overview, objects)
+            view = ArrivalView(objects, judge, settings.fetch, fetched, one.runs, compared)
             yield from arrival_in_words(one.study, view, utc_now())
     except SettingsError as error:
         yield f"arrival: it cannot be judged: {error}"
     except OSError as error:
         yield f"arrival: its objects cannot be read ({error.strerror}); ask as the user that the gateway runs as"
-
-
-def _refuse_arriving(one: StudyOverview) -> None:
-    """Say of a study that is still arriving that no run of it can be steered yet."""
-    if one.state == "arriving":
-        raise usage_error(
-            "the study is still arriving, and no run of it was asked for yet: what it waits for, `show` says"
-        )

@@ -50,6 +50,8 @@ def studies_in_lines(studies: Sequence[StudyOverview]) -> Iterator[str]:
     yield _row(_HEADS)
     for one in studies:
         yield _row((one.hash, _time(one.last_received_at), str(one.objects), one.state, one.result))
+    if any("withheld" in one.result for one in studies):
+        yield "what is withheld is sent by `pdl1es gateway resend STUDY` when its reason is gone, and never by itself"
 
 
 def study_in_lines(one: StudyOverview) -> Iterator[str]:
@@ -68,8 +70,9 @@ def study_in_lines(one: StudyOverview) -> Iterator[str]:
         yield _run(run)
     for note in one.results:
         yield _result(note)
-        for line in note.withheld:
-            yield f"  withheld from {line}"
+        if note.superseded_by or note.purged:  # of the current one, more is said (`gateway.steer.resending`)
+            for line in note.withheld:
+                yield f"  was withheld from {line}"
     for detail in one.deliveries:
         yield from _delivery(detail)
 
@@ -98,7 +101,7 @@ def _run(run: RunNote) -> str:
 def _result(note: ResultNote) -> str:
     stored = note.result
     current = f"superseded by {note.superseded_by[:12]}" if note.superseded_by else "current"
-    gone = ", files removed by retention" if note.purged else ""
+    gone = ", files removed" if note.purged else ""
     return f"result {stored.digest[:12]}: {_outcome(note)}, {current}{gone}; stored {_time(note.created_at)}"
 
 

@@ -82,17 +82,19 @@ def score(task: WorkerTask, settings: Settings, model: FusionModel) -> WorkerRep
     from pdl1es.clinical import ClinicalFileError
     from pdl1es.dicom.free_text import free_text_shown
     from pdl1es.exit_code import ExitCode
+    from pdl1es.report.earlier_reports import EarlierReportError, read_earlier_reports
     from pdl1es.run import run_in_python
     from pdl1es.stopwatch import Stopwatch
 
     started = time.perf_counter()
-    request = RunRequest(task.study_folder, settings, task.when, task.clinical_file)
     exit_code, written, refusal = ExitCode.USAGE, False, None
     fault: str | None = None
     try:
+        earlier = () if task.earlier_file is None else read_earlier_reports(task.earlier_file)
+        request = RunRequest(task.study_folder, settings, task.when, task.clinical_file, earlier)
         with free_text_shown(settings.report.show_free_text):
             outcome = run_in_python(request, model, task.output_folder, Stopwatch(settings.limits.seconds_total))
-    except ClinicalFileError as error:
+    except (ClinicalFileError, EarlierReportError) as error:
         fault = type(error).__name__
     else:
         exit_code, written = outcome.exit_code, outcome.result is not None

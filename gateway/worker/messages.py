@@ -47,6 +47,8 @@ class WorkerTask(BaseModel):
         Date and time that the reports carry.
     clinical_file
         Table with the patient's row, or None.
+    earlier_file
+        Earlier reports whose files are not in the study's folder (`pdl1es.report.earlier_reports`), or None.
     study_instance_uid
         Of the study, so that the worker's log lines name it by its hash; empty where they name none.
     """
@@ -56,6 +58,7 @@ class WorkerTask(BaseModel):
     output_folder: Path
     when: datetime
     clinical_file: Path | None = None
+    earlier_file: Path | None = None
     study_instance_uid: str = ""
 
 

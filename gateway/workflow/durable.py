@@ -24,7 +24,7 @@ from gateway.records import StoredResult, StudyKey
 from gateway.worker.pool import WorkerError
 from gateway.workflow.clinical_table import ClinicalTable
 from gateway.workflow.runner import RunPlan, RunServices, StaleRunError, assemble, clear, failure_of, infer, keep_result
-from gateway.workflow.runs import RunInput, RunLedger, RunNote
+from gateway.workflow.runs import ACTIVE, RunInput, RunLedger, RunNote
 from gateway.workflow.settings import RunRules, wait_before
 
 logger = logging.getLogger("pdl1es.gateway.workflow")
@@ -44,6 +44,7 @@ _ENDED: Final = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDE
 _FORGOTTEN_AT_ONCE: Final = 500
 _POLL_SECONDS: Final = 0.1
 _PATIENCE_SECONDS: Final = 600.0
+_OVERTAKEN: Final = "OVERTAKEN: another round works on this run, or none does"
 _LONGEST_PAUSE: Final = 15.0
 
 P = ParamSpec("P")
@@ -194,7 +195,7 @@ class DurableRuns(DBOSConfiguredInstance):
 
     def _assemble(self, digest: str, round_number: int) -> dict[str, Any]:
         note = _patiently(self._context.ledger.find, digest)
-        if note is None or note.round != round_number or note.state not in ("queued", "again", "running"):
+        if note is None or note.round != round_number or note.state not in ACTIVE:
             return {"end": "overtaken"}
         try:
             plan = _patiently(self._put_together, note.input, round_number)
@@ -206,7 +207,7 @@ class DurableRuns(DBOSConfiguredInstance):
                 "stale",
                 reason="STALE: what goes in has changed since",
             )
-            clear(digest, self._context.services)
+            clear(digest, self._context.services, round_number)
             return {"end": "stale"}
         except PeerError as error:
             # The archive is down: that is no try of the study, and it is asked until it answers.
@@ -229,7 +230,7 @@ class DurableRuns(DBOSConfiguredInstance):
 
     def _infer(self, digest: str, round_number: int, decided: dict[str, Any]) -> dict[str, Any]:
         if not _patiently(self._context.ledger.began, digest, round_number):
-            return {"failure": "OVERTAKEN: another round works on this run"}
+            return {"failure": _OVERTAKEN}
         note = self._note(digest)
         if note.attempts > self._context.rules.attempts:
             return {"failure": "EXECUTOR_LOST: the executor's process ended in every try"}
@@ -249,15 +250,19 @@ class DurableRuns(DBOSConfiguredInstance):
         return {"failure": failure_of(reply), "output": output, "seconds": reply.seconds}
 
     def _store(self, digest: str, round_number: int, tried: dict[str, Any]) -> dict[str, Any]:
-        context, run = self._context, self._note(digest).input
+        context, note = self._context, self._note(digest)
+        if not _works_on(note, round_number):
+            return {"failure": _OVERTAKEN}
         try:
-            _patiently(keep_result, run, tried["output"], context.services, training_data=context.training_data)
+            _patiently(keep_result, note.input, tried["output"], context.services, training_data=context.training_data)
         except (OSError, RuntimeError) as error:
             return {"failure": f"STORAGE: {error.strerror if isinstance(error, OSError) else error}"}
         return tried
 
     def _hand_over(self, digest: str, round_number: int, seconds: float) -> None:
         context = self._context
+        if not _works_on(self._note(digest), round_number):
+            return  # a person removed the study meanwhile, or an earlier try of this step went through
         stored = _patiently(context.services.results.find, digest)
         assert stored is not None  # the step before stored it
         _patiently(context.hand_over, stored)
@@ -266,9 +271,12 @@ class DurableRuns(DBOSConfiguredInstance):
     def _give_back(self, digest: str, round_number: int, failure: str) -> dict[str, Any]:
         """Note a failed try: the run's next round waits, or it is parked."""
         context, note = self._context, self._note(digest)
-        clear(digest, context.services)
+        clear(digest, context.services, round_number)
+        given_back = note.round == round_number + 1 and note.state == "again"  # by an earlier try of this step
+        if not given_back and (note.round != round_number or note.state not in ACTIVE):
+            return {"wait": None}  # it was parked, removed or asked for again: that holds
         no_room = failure.partition(":")[0] in NO_TRY
-        if no_room or note.attempts < context.rules.attempts:
+        if given_back or no_room or note.attempts < context.rules.attempts:
             _patiently(context.ledger.ended, digest, round_number, "again", reason=failure, no_try=no_room)
             return {"wait": wait_before(round_number + 1, context.rules), "urgent": note.input.urgent}
         _patiently(context.ledger.ended, digest, round_number, "parked", reason=failure)
@@ -279,6 +287,10 @@ class DurableRuns(DBOSConfiguredInstance):
         note = _patiently(self._context.ledger.find, digest)
         assert note is not None  # the workflow is only enqueued for a run of the ledger
         return note
+
+
+def _works_on(note: RunNote, round_number: int) -> bool:
+    return note.state == "running" and note.round == round_number
 
 
 def _patiently(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, Row, insert, select, update
 from gateway.clock import utc_now
 from gateway.database import read_only
 from gateway.records import ResultFile, StoredResult, StudyKey
+from gateway.workflow.removed_reports import keep_attributes, read_kept_attributes, removed_reports
 from gateway.workflow.tables import RESULT_FILES, RESULTS
 from pdl1es.atomic import sync_folder
 from pdl1es.report.delivery import RESULT_FILE
@@ -42,7 +43,7 @@ class ResultNote:
     superseded_by
         Digest of the study's later result; empty where this is the current one.
     purged
-        Whether its files were removed by the retention rules.
+        Whether its files were removed, by the retention rules or by a person.
     withheld
         Destinations that the rules name and that get nothing, each with the reason.
     """
@@ -167,11 +168,30 @@ class ResultStore:
         with self._engine.begin() as connection:
             connection.execute(update(RESULTS).where(RESULTS.c.digest == digest).values(withheld=list(withheld)))
 
-    def purge(self, digest: str) -> None:
-        """Remove a result's files; that it existed stays known, so that it is not made again."""
+    def purge(
+        self, notes: Sequence[ResultNote], in_transaction: Callable[[Connection], None] = lambda _connection: None
+    ) -> None:
+        """Remove results' files; that they existed stays known: they are not made again, and a later report names theirs.
+
+        Parameters
+        ----------
+        notes
+            Of the results. Of one that is purged already, the files go that a crash left.
+        in_transaction
+            What is changed in the database with it, or not at all. What it raises keeps the files.
+        """
+        kept = [row for note in notes if not note.purged for row in read_kept_attributes(note.result)]
+        digests = [note.result.digest for note in notes if not note.purged]
         with self._engine.begin() as connection:
-            connection.execute(update(RESULTS).where(RESULTS.c.digest == digest).values(purged_at=utc_now()))
-        shutil.rmtree(self.folder / digest, ignore_errors=True)
+            in_transaction(connection)
+            keep_attributes(connection, kept)
+            connection.execute(update(RESULTS).where(RESULTS.c.digest.in_(digests)).values(purged_at=utc_now()))
+        for note in notes:
+            shutil.rmtree(note.result.folder, ignore_errors=True)
+
+    def removed_reports(self, study: StudyKey) -> bytes:
+        """Return the study's reports whose files were removed: see `gateway.workflow.removed_reports`."""
+        return removed_reports(self._engine, study)
 
     def _noted(self, connection: Connection, row: Row[tuple[object, ...]]) -> ResultNote:
         files = connection.execute(

@@ -5,6 +5,7 @@ Each may be called again after a process was killed in the middle of it: it then
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -18,12 +19,15 @@ from typing import Final, Protocol
 from gateway.records import StoredObject, StoredResult, StudyKey
 from gateway.worker.messages import WorkerReply, WorkerTask
 from gateway.workflow.clinical_table import ClinicalTable
+from gateway.workflow.removed_reports import telling_reports
 from gateway.workflow.results import ResultStore
 from gateway.workflow.runs import RunInput
 from pdl1es.atomic import write_atomically
 from pdl1es.report.clock import report_time
 
 logger = logging.getLogger("pdl1es.gateway.workflow")
+
+_REMOVED_REPORTS: Final = "earlier.json"
 
 NOT_OF_THE_STUDY: Final = frozenset({
     "OUTPUT_NOT_WRITABLE", "INPUT_UNREADABLE", "MODEL_CHANGED", "MODEL_UNFIT", "PROVIDER_UNAVAILABLE",
@@ -95,7 +99,8 @@ class RunPlan:
     Attributes
     ----------
     folder
-        The run's own folder, which holds ``study`` and, where there is a table, ``clinical.csv``.
+        The run's own folder, which holds ``study``, where there is a table ``clinical.csv``, and where earlier reports' files were
+        removed ``earlier.json``.
     when
         Date and time of its reports.
     clinical
@@ -176,12 +181,12 @@ def assemble(
     for note in services.results.of_study(run.study):
         if note.purged:
             continue
-        reports = [file for file in note.result.files if file.sop_instance_uid]
-        # The structured report names its predecessors and counts for all objects of its run; where a site makes none, they count.
-        for file in [file for file in reports if file.kind == "sr"] or reports:
+        for file in telling_reports(note.result.files):
             shutil.copyfile(note.result.folder / file.name, earlier / file.name)
     if services.earlier_reports is not None:
         services.earlier_reports(run.study, earlier)
+    if removed := services.results.removed_reports(run.study):
+        write_atomically(folder / _REMOVED_REPORTS, removed)
     if clinical is not None:
         table, patient_id, accession_number = clinical
         write_atomically(folder / "clinical.csv", table.part(patient_id, accession_number))
@@ -213,11 +218,13 @@ def infer(run: RunInput, plan: RunPlan, services: RunServices) -> tuple[str, Wor
     """
     folder = Path(plan.folder)
     output = tempfile.mkdtemp(prefix="output-", dir=folder)
+    removed = folder / _REMOVED_REPORTS
     task = WorkerTask(
         study_folder=folder / "study",
         output_folder=Path(output),
         when=plan.when,
         clinical_file=folder / "clinical.csv" if plan.clinical else None,
+        earlier_file=removed if removed.exists() else None,
         study_instance_uid=run.study.study_instance_uid,
     )
     return output, services.scorer.run(task)
@@ -268,7 +275,7 @@ def keep_result(run: RunInput, output: str, services: RunServices, *, training_d
     return stored
 
 
-def clear(digest: str, services: RunServices) -> None:
+def clear(digest: str, services: RunServices, round_number: int | None = None) -> None:
     """Remove what a run was put together from.
 
     Parameters
@@ -277,5 +284,10 @@ def clear(digest: str, services: RunServices) -> None:
         Of the run.
     services
         Where it lies.
+    round_number
+        What this round was put together from alone; all rounds' where None.
     """
-    shutil.rmtree(services.work_folder / digest, ignore_errors=True)
+    folder = services.work_folder / digest
+    shutil.rmtree(folder if round_number is None else folder / str(round_number), ignore_errors=True)
+    with contextlib.suppress(OSError):  # another round's is there, or nothing is
+        folder.rmdir()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
 
-from sqlalchemy import Engine, Row, case, exists, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, case, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.clock import utc_now
@@ -322,6 +322,36 @@ class RunLedger:
         query = update(RUNS).where(RUNS.c.digest == digest, RUNS.c.round == round_number, RUNS.c.state.in_(states))
         with self._engine.begin() as connection:
             return bool(connection.execute(query.values(**values, updated_at=utc_now())).rowcount)
+
+
+def withdraw_runs(connection: Connection, study: StudyKey, now: datetime, *, also_running: bool) -> bool:
+    """End the runs of a study that a person removes: they are stale, so that the study, sent again, is run.
+
+    Parameters
+    ----------
+    connection
+        In a transaction.
+    study
+        Which.
+    now
+        The time, UTC.
+    also_running
+        Whether one that a worker had goes too: no executor runs then. What it left does not go on (`RunLedger.began`).
+
+    Returns
+    -------
+    bool
+        False where one is in a worker: nothing may be removed then.
+    """
+    of_study = RUNS.c.study_instance_uid == study.study_instance_uid
+    states = (*ACTIVE, "parked") if also_running else ("queued", "again", "parked")
+    connection.execute(
+        update(RUNS)
+        .where(of_study, RUNS.c.state.in_(states))
+        .values(state="stale", reason="PURGED: a person removed the study", updated_at=now)
+    )
+    running = select(RUNS.c.digest).where(of_study, RUNS.c.state == "running")
+    return connection.execute(running).first() is None
 
 
 def _noted(row: Row[Any]) -> RunNote:

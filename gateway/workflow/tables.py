@@ -35,6 +35,16 @@ RESULT_FILES: Final = Table(
     Column("kind", String(10), nullable=False),
 )
 
+REMOVED_REPORTS: Final = Table(
+    "removed_reports",
+    METADATA,
+    Column("sop_instance_uid", String(64), primary_key=True),
+    Column("study_instance_uid", String(64), nullable=False, index=True),
+    Column("digest", String(64), nullable=False),
+    Column("attributes", JSON, nullable=False),
+)
+"""Reports whose files were removed: what a later report needs to name them (`gateway.workflow.removed_reports`)."""
+
 RUNS: Final = Table(
     "runs",
     METADATA,

@@ -27,11 +27,11 @@ RESULT = made_up_result("sr")
 class Results:
     """Stands in for the result store."""
 
-    def __init__(self, training_data: str) -> None:
-        self.training_data = training_data
+    def __init__(self, training_data: str, *, purged: bool = False) -> None:
+        self.training_data, self.purged = training_data, purged
 
     def note(self, digest: str) -> ResultNote:
-        return ResultNote(RESULT, self.training_data, utc_now(), "", purged=False, withheld=())
+        return ResultNote(RESULT, self.training_data, utc_now(), "", purged=self.purged, withheld=())
 
 
 class Noting:
@@ -48,14 +48,17 @@ class Noting:
 
 
 @contextmanager
-def sending(folder: Path, host: str, training_data: str, *, allowed: bool) -> Iterator[tuple[Sender, Noting]]:
+def sending(
+    folder: Path, host: str, training_data: str, *, allowed: bool, purged: bool = False
+) -> Iterator[tuple[Sender, Noting]]:
     """Plan a delivery to ``pacs``, and begin to send by settings that name a host for it."""
     node = {"ae_title": "PACS", "host": host, "port": 104}
     settings = SendSettings.model_validate({"destinations": [{"kind": "dicom", "name": "pacs", "node": node}]})
     noting = Noting()
     sender = Sender(settings, new_database(folder), destinations={"pacs": noting})  # type: ignore[dict-item]
     sender.begin(RESULT, SendPlan((Shipment("pacs", ("sr",)), Shipment("removed", ("sr",))), ()))
-    threads = DeliveryThreads(sender, Results(training_data), settings, allow_demonstration=allowed)  # type: ignore[arg-type]
+    results = Results(training_data, purged=purged)
+    threads = DeliveryThreads(sender, results, settings, allow_demonstration=allowed)  # type: ignore[arg-type]
     threads.start()
     try:
         yield sender, noting
@@ -88,3 +91,10 @@ def test_a_delivery_to_a_destination_that_was_removed_from_the_settings_is_given
     with sending(tmp_path, "127.0.0.1", "patients", allowed=False) as (sender, _):
         assert delivery(sender, "removed").delivery.state == "dead"
     assert delivery(sender, "removed").delivery.last_error.startswith("NO_DESTINATION")
+
+
+def test_a_result_whose_files_were_removed_is_not_tried_and_its_delivery_ends(tmp_path: Path) -> None:
+    with sending(tmp_path, "127.0.0.1", "patients", allowed=False, purged=True) as (sender, noting):
+        until(lambda: delivery(sender, "pacs").delivery.state == "purged")
+    assert delivery(sender, "pacs").delivery.last_error.startswith("PURGED")
+    assert noting.given == []

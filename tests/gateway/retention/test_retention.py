@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -15,11 +16,19 @@ from sqlalchemy import func, insert, select
 
 from gateway.clock import utc_now
 from gateway.database import METADATA, create_tables, open_database
+from gateway.objects.locks import held_file
 from gateway.objects.reception import ObjectOrigin
 from gateway.objects.store import ObjectStore, StoreLimits
 from gateway.records import StudyKey
 from gateway.retention.records import forget_records
-from gateway.retention.removal import remove_old_tables, remove_what_may_go, stored_studies
+from gateway.retention.removal import (
+    StudyBusyError,
+    StudyStores,
+    remove_old_tables,
+    remove_study,
+    remove_what_may_go,
+    stored_studies,
+)
 from gateway.retention.rules import RetentionRules, StoredStudy, studies_to_remove
 from gateway.send.delivery import DeliveryBook
 from gateway.send.destination import Confirmation
@@ -83,11 +92,17 @@ class Kept:
         create_tables(self.engine)
         self.objects = ObjectStore(folder / "objects", self.engine, StoreLimits(reserve_bytes=0))
         self.results = ResultStore(self.engine, folder / "results")
-        self.copies = folder / "refiled"
+        self.stores = StudyStores(self.objects, self.results, folder / "refiled")
         self.ledger, self.book = RunLedger(self.engine), DeliveryBook(self.engine)
-        file = sorted(file for file in phantom.folder.rglob("*.dcm"))[0]
-        self.objects.put(BytesIO(file.read_bytes()), ObjectOrigin("pacs", "dimse", "CT1"))
+        self.put(phantom)
         (self.study,) = self.objects.index.studies()
+
+    def put(self, phantom: PhantomStudy) -> None:
+        file = min(file for file in phantom.folder.rglob("*.dcm"))
+        self.objects.put(BytesIO(file.read_bytes()), ObjectOrigin("pacs", "folder", ""))
+
+    def remove(self, *, delivered_only: bool) -> int:
+        return remove_study(self.study, self.stores, delivered_only=delivered_only, patience_seconds=0)
 
     def scored(self, withheld: list[str] | None) -> None:
         self.ledger.enter(replace(some_run("d1"), study=self.study))
@@ -144,11 +159,44 @@ def test_a_result_that_was_withheld_or_not_handed_over_yet_keeps_its_study(
 def test_a_removed_study_leaves_no_file_and_stays_known_as_run(kept: Kept) -> None:
     kept.scored([])
     rules = RetentionRules(free_bytes=2**60)
-    assert remove_what_may_go(kept.engine, kept.objects, kept.results, kept.copies, rules) == 1
+    assert remove_what_may_go(kept.stores, rules) == 1
     assert kept.objects.objects_of(kept.study) == ()
     assert not (kept.results.folder / "d1").exists()
     assert not kept.ledger.enter(replace(some_run("d1"), study=kept.study))
-    assert remove_what_may_go(kept.engine, kept.objects, kept.results, kept.copies, rules) == 0
+    assert remove_what_may_go(kept.stores, rules) == 0
+
+
+def test_a_study_is_not_removed_while_a_result_of_it_is_being_sent(kept: Kept) -> None:
+    kept.scored([])
+    with held_file(kept.results.folder / "d1", fcntl.LOCK_SH):
+        for delivered_only in (True, False):
+            with pytest.raises(StudyBusyError, match="being sent"):
+                kept.remove(delivered_only=delivered_only)
+    assert kept.objects.objects_of(kept.study)
+    assert (kept.results.folder / "d1").exists()
+    assert kept.remove(delivered_only=True) == 1
+
+
+def test_retention_leaves_a_study_for_which_something_was_asked_since_it_was_looked_at(kept: Kept) -> None:
+    kept.scored([])
+    kept.book.send_again("d1", kept.study.study_instance_uid, [Shipment("a", ("sr",))], NOW)
+    with pytest.raises(StudyBusyError, match="meanwhile"):
+        kept.remove(delivered_only=True)
+    assert kept.objects.objects_of(kept.study)
+    note = kept.results.note("d1")
+    assert note is not None
+    assert not note.purged
+
+
+def test_a_purged_study_that_comes_again_goes_by_age_like_a_delivered_one(
+    kept: Kept, phantom_study: PhantomStudy
+) -> None:
+    kept.scored(["a: withheld"])
+    kept.book.begin("d1", kept.study.study_instance_uid, [Shipment("a", ("sr",))], NOW)
+    kept.remove(delivered_only=False)
+    assert [one.delivery.state for one in kept.book.of_result("d1")] == ["purged"]
+    kept.put(phantom_study)
+    assert kept.end() == "delivered"
 
 
 def test_old_versions_of_the_clinical_table_go_and_the_one_in_use_stays(tmp_path: Path) -> None:
@@ -166,12 +214,13 @@ def test_what_is_known_of_a_removed_study_is_forgotten_after_its_time_and_not_be
     assert forget_records(kept.engine, later) == 0, "its objects are there"
     kept.objects.purge(kept.study)
     assert forget_records(kept.engine, later) == 0, "its result is there"
-    kept.results.purge("d1")
+    kept.results.purge(kept.results.of_study(kept.study))
     assert forget_records(kept.engine, utc_now() - DAY) == 0
     assert forget_records(kept.engine, later) == 1
     with kept.engine.connect() as connection:
         left = {
             name: connection.execute(select(func.count()).select_from(table)).scalar_one()
             for name, table in METADATA.tables.items()
+            if name != "schema_versions"
         }
     assert left == dict.fromkeys(left, 0)

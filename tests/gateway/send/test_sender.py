@@ -190,9 +190,10 @@ def test_a_dead_letter_that_is_resent_has_all_its_attempts_again(
     bench.sender.begin(result, PLAN)
     bench.peer.fails = lambda: PeerFailure.REFUSED
     assert bench.run(result).state == "dead"
-    assert bench.sender.book.resend(result.digest, "pacs", clock()).state == "waiting"
+    bench.sender.book.send_again(result.digest, result.study.study_instance_uid, PLAN.shipments, clock())
+    assert bench.sender.book.detail(result.digest, "pacs").delivery.state == "waiting"
     assert bench.run(result).state == "dead"
-    bench.sender.book.resend(result.digest, "pacs", clock())
+    bench.sender.book.send_again(result.digest, result.study.study_instance_uid, PLAN.shipments, clock())
     bench.peer.fails = lambda: None
     assert bench.run(result).state == "committed"
     assert bench.peer.attempts == [1, 2, 3, 4, 5], "no two attempts have one number"
@@ -202,14 +203,36 @@ def test_what_was_confirmed_can_be_sent_again(engine: Engine, clock: Clock, resu
     bench = Bench(engine, clock)
     bench.sender.begin(result, PLAN)
     bench.run(result)
-    bench.sender.book.resend(result.digest, "pacs", clock())
+    bench.sender.book.send_again(result.digest, result.study.study_instance_uid, PLAN.shipments, clock())
     assert bench.run(result).state == "committed"
     assert len(bench.peer.sets) == 2
 
 
-def test_resending_what_never_was_to_be_sent_is_refused(engine: Engine, clock: Clock, result: StoredResult) -> None:
-    with pytest.raises(KeyError, match="never to be sent to pacs"):
-        Bench(engine, clock).sender.book.resend(result.digest, "pacs", clock())
+def test_what_was_never_to_be_sent_there_is_sent_when_it_is_asked_for(
+    engine: Engine, clock: Clock, result: StoredResult
+) -> None:
+    bench = Bench(engine, clock)
+    bench.sender.book.send_again(result.digest, result.study.study_instance_uid, PLAN.shipments, clock())
+    assert bench.run(result).state == "committed"
+    assert bench.peer.attempts == [1]
+
+
+def test_a_delivery_that_a_person_ended_stays_so_whatever_an_attempt_on_its_way_comes_to(
+    engine: Engine, clock: Clock, result: StoredResult
+) -> None:
+    bench = Bench(engine, clock)
+    bench.sender.begin(result, PLAN)
+
+    def fails() -> PeerFailure:
+        bench.sender.book.purge(result.digest, clock())
+        return PeerFailure.REFUSED
+
+    bench.peer.fails = fails
+    assert bench.sender.advance(result, "pacs").state == "purged"
+    bench.sender.book.send_again(result.digest, result.study.study_instance_uid, PLAN.shipments, clock())
+    assert bench.sender.advance(result, "pacs").state == "purged"
+    assert bench.sender.book.due(clock()) == ()
+    assert bench.peer.attempts == [1]
 
 
 def many(tmp_path: Path, bench: Bench, count: int) -> list[StoredResult]:

@@ -5,81 +5,30 @@ from __future__ import annotations
 import json
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import pytest
-import yaml
 from pydicom import dcmread
-from typer.testing import CliRunner, Result
 
 from gateway.arrival.digest import objects_digest
 from gateway.clock import utc_now
-from gateway.database import create_tables, open_database
 from gateway.fetch.notes import FetchNotes
 from gateway.fetch.settings import FetchSettings
 from gateway.logs import StudyHash, read_log_key
 from gateway.objects.reception import ObjectOrigin
 from gateway.objects.store import ObjectStore, StoreLimits
 from gateway.records import DeliveryState, StudyKey
-from gateway.send.delivery import DeliveryBook
 from gateway.send.rules import Shipment
-from gateway.steer.cli import app
-from gateway.workflow.results import ResultStore
-from gateway.workflow.runs import RUN_STATES, RunLedger
+from gateway.workflow.runs import RUN_STATES
 from pdl1es.run import run_study
 from pdl1es.settings import DEFAULT_FILE, load_settings
 from tests.gateway.processes.served import parts_of
+from tests.gateway.steer.steered import Steered
+from tests.gateway.steer.study_states import put_files
 from tests.gateway.workflow.stand_ins import NOW, STUDY, some_run
-from tests.ports import free_port
 
 if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy
-
-
-class Steered:
-    """A gateway's folder, and its commands."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "gateway"
-        self.folder.mkdir()
-        self.config = folder / "gateway.yaml"
-        self.document: dict[str, Any] = {
-            "folder": str(self.folder),
-            "sources": [
-                {"kind": "dimse", "name": "ct", "port": free_port(), "senders": [{"ae_title": "CT1"}]},
-                {"kind": "dimse", "name": "drop", "port": free_port()},
-            ],
-            "web": {"port": free_port()},
-            "send": {
-                "destinations": [
-                    {"kind": "folder", "name": "disk", "path": str(folder / "out")},
-                    {"kind": "dicom", "name": "pacs", "node": {"ae_title": "P", "host": "127.0.0.1", "port": 1}},
-                ],
-                "rules": [
-                    {"to": ["disk"], "outputs": ["sr", "json"]},
-                    {"to": ["pacs"], "results": ["scored"], "senders": ["CT1"]},
-                ],
-            },
-        }
-        self.write()
-        self.engine = open_database(f"sqlite:///{self.folder / 'gateway.sqlite'}")
-        create_tables(self.engine)
-        self.ledger, self.book = RunLedger(self.engine), DeliveryBook(self.engine)
-        self.results = ResultStore(self.engine, self.folder / "results")
-
-    def write(self) -> None:
-        self.config.write_text(yaml.safe_dump(self.document))
-
-    def run(self, *arguments: str) -> Result:
-        return CliRunner().invoke(app, ["gateway", *arguments, "--config", str(self.config)])
-
-    def hash(self) -> str:
-        return StudyHash(read_log_key(self.folder)).of(STUDY)
-
-
-@pytest.fixture
-def steered(tmp_path: Path) -> Steered:
-    return Steered(tmp_path)
 
 
 def test_a_parked_study_is_retried_by_its_hash_or_uid(steered: Steered) -> None:
@@ -108,6 +57,10 @@ def test_a_result_is_sent_again_to_one_destination_or_all(steered: Steered, repo
     run_study(tmp_path / "empty", tmp_path / "built", settings=settings, model_folder=repository / "models", when=NOW)
     steered.ledger.enter(some_run("d1"))
     steered.results.keep(STUDY, "d1", tmp_path / "built", training_data="synthetic")
+    steered.document |= {"allow_demonstration": True}
+    steered.document["send"]["rules"] = [{"to": ["disk", "pacs"], "outputs": ["json", "sr"]}]
+    steered.document["send"]["destinations"][1] = {"kind": "folder", "name": "pacs", "path": str(tmp_path / "pacs")}
+    steered.write()
     shipments = [Shipment(name, ("json",)) for name in ("disk", "pacs")]
     steered.book.begin("d1", STUDY.study_instance_uid, shipments, NOW)
     for name in ("disk", "pacs"):
@@ -116,7 +69,7 @@ def test_a_result_is_sent_again_to_one_destination_or_all(steered: Steered, repo
     assert [one.delivery.state for one in steered.book.of_result("d1")] == ["waiting", "dead"]
     done = steered.run("resend", steered.hash())
     assert done.exit_code == 0
-    assert "will be sent again to pacs" in done.stdout
+    assert "json will be sent to pacs" in done.stdout
     assert [one.delivery.state for one in steered.book.of_result("d1")] == ["waiting", "waiting"]
     assert steered.run("resend", steered.hash(), "--to", "other").exit_code == 2
     shown = steered.run("show", steered.hash()).stdout
@@ -239,12 +192,6 @@ def test_a_study_that_is_not_delivered_is_purged_only_with_yes(steered: Steered,
         assert objects.objects_of(study) == ()
 
 
-def put(steered: Steered, files: list[Path]) -> None:
-    with ObjectStore(steered.folder / "objects", steered.engine, StoreLimits(reserve_bytes=0)) as objects:
-        for file in files:
-            objects.put(BytesIO(file.read_bytes()), ObjectOrigin("ct", "dimse", "CT1"))
-
-
 def test_what_a_study_waits_for_is_shown_with_the_instances_the_time_left_and_what_was_fetched(
     steered: Steered, phantom_study: PhantomStudy
 ) -> None:
@@ -252,7 +199,7 @@ def test_what_a_study_waits_for_is_shown_with_the_instances_the_time_left_and_wh
     steered.write()
     ct, contour = parts_of(phantom_study.folder)
     uid = str(dcmread(contour[0]).StudyInstanceUID)
-    put(steered, ct[:5])
+    put_files(steered, ct[:5])
     waits = steered.run("show", uid).stdout
     assert "arrival: it waits, because no contour has arrived" in waits
     assert "it waits until something arrives" in waits
@@ -260,7 +207,7 @@ def test_what_a_study_waits_for_is_shown_with_the_instances_the_time_left_and_wh
         done = steered.run(command, uid)
         assert done.exit_code == 2
         assert "still arriving" in done.stderr
-    put(steered, contour)
+    put_files(steered, contour)
     assert "came by ct, sent by CT1" in steered.run("show", uid).stdout
     referenced = {
         str(item.ReferencedSOPInstanceUID)
@@ -293,7 +240,7 @@ def test_what_a_study_waits_for_is_shown_with_the_instances_the_time_left_and_wh
 def test_what_was_decided_of_a_whole_study_is_shown(steered: Steered, phantom_study: PhantomStudy) -> None:
     ct, contour = parts_of(phantom_study.folder)
     uid = str(dcmread(contour[0]).StudyInstanceUID)
-    put(steered, [*ct, *contour])
+    put_files(steered, [*ct, *contour])
     shown = steered.run("show", uid).stdout
     assert f"arrival: it is whole: contour {dcmread(contour[0]).SOPInstanceUID}" in shown
     assert "no run of these objects yet" in shown
@@ -328,7 +275,7 @@ def test_of_a_contour_without_any_of_its_series_the_series_alone_is_named(
 ) -> None:
     _, contour = parts_of(phantom_study.folder)
     header = dcmread(contour[0])
-    put(steered, contour)
+    put_files(steered, contour)
     lines = steered.run("show", str(header.StudyInstanceUID)).stdout.splitlines()
     (series,) = header.ReferencedSeriesSequence
     images = len(series.ReferencedInstanceSequence)

@@ -112,7 +112,7 @@ def test_a_byte_that_changed_on_the_disk_is_found_before_it_is_sent(
 
 def test_a_purged_result_has_no_files_and_stays_known(store: ResultStore, scored: Path, tmp_path: Path) -> None:
     stored = store.keep(STUDY, "d1", copied(scored, tmp_path / "built"), training_data="synthetic")
-    store.purge("d1")
+    store.purge(store.of_study(STUDY))
     note = store.note("d1")
     assert note is not None
     assert note.purged
