@@ -17,10 +17,18 @@ from sqlalchemy import text
 from gateway.clock import utc_now
 from gateway.workflow.durable import RunQueue
 from gateway.workflow.results import ResultStore
-from gateway.workflow.runs import RunLedger, RunNote
+from gateway.workflow.runs import RunLedger, RunNote, withdraw_runs
 from pdl1es.run import run_study
 from pdl1es.settings import DEFAULT_FILE, load_settings
-from tests.gateway.workflow.stand_ins import NOW, ObjectsInFolder, digest_of, new_database, some_run, stored_object
+from tests.gateway.workflow.stand_ins import (
+    NOW,
+    STUDY,
+    ObjectsInFolder,
+    digest_of,
+    new_database,
+    some_run,
+    stored_object,
+)
 from tests.waiting import until
 
 
@@ -211,6 +219,36 @@ def test_a_run_whose_objects_changed_before_it_began_is_not_made(gateway: Gatewa
     gateway.enqueue(gateway.note("d1"))
     until(lambda: gateway.note("d1").state == "stale")
     assert gateway.lines("tried") == []
+
+
+@pytest.mark.parametrize("asked_again", [False, True])
+def test_a_run_that_was_ended_while_a_worker_had_it_stores_nothing_and_one_that_is_asked_for_anew_ends_once(
+    gateway: Gateway, asked_again: bool
+) -> None:
+    """As where a person removes the study of a gateway that was stopped, and it comes again."""
+    (gateway.folder / "hold").touch()
+    gateway.start()
+    gateway.ask("d1")
+    until(lambda: gateway.lines("tried") == ["d1"])
+    first = gateway.note("d1")
+    with gateway.engine.begin() as connection:
+        assert withdraw_runs(connection, STUDY, utc_now(), also_running=True)
+    if asked_again:
+        assert gateway.ledger.wanted_again("d1")
+        gateway.enqueue(gateway.note("d1"))
+    (gateway.folder / "hold").unlink()
+    queue = RunQueue(f"sqlite:///{gateway.folder / 'workflow.sqlite'}")
+    until(lambda: queue.statuses([first]) == {"d1": "SUCCESS"})
+    queue.close()
+    if asked_again:
+        until(lambda: gateway.note("d1").state == "done")
+        assert (gateway.note("d1").round, gateway.lines("tried"), gateway.lines("handed")) == (2, ["d1", "d1"], ["d1"])
+    else:
+        assert ResultStore(gateway.engine, gateway.folder / "results").find("d1") is None
+        assert (gateway.note("d1").state, gateway.lines("handed")) == ("stale", [])
+        with gateway.workflows() as connection:
+            assert connection.execute("SELECT count(*) FROM workflow_status").fetchone() == (1,), "no further round"
+    assert not (gateway.folder / "work" / "d1").exists()
 
 
 def test_a_workflow_that_no_thread_works_on_any_more_goes_on_when_it_is_resumed(gateway: Gateway) -> None:
