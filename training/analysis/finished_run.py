@@ -83,7 +83,9 @@ def run_predictions(
     for name, control in controls.items():
         scores = score_models(control, {SIGNATURE: signature}, progress=progress, kept=kept)
         parts.append(scores.assign(model=name))
-    return pd.concat(parts, ignore_index=True)
+    # a column that a part leaves empty would decide the type of the others' values
+    filled = pd.concat([part.dropna(axis="columns", how="all") for part in parts], ignore_index=True)
+    return filled.reindex(columns=list(dict.fromkeys(name for part in parts for name in part.columns)))
 
 
 def run_digest(run: Path) -> str | None:

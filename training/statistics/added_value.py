@@ -148,11 +148,9 @@ def added_to_logistic(
         log_likelihood,
         nothing,
         clinical,
+        values,
         own,
-        [
-            estimated(logistic_optimism, positive, logistic_coefficients, part, n_resamples=n_resamples, seed=seed)
-            for part in (clinical, np.column_stack([clinical, values]))
-        ],
+        lambda part: logistic_optimism(positive, logistic_coefficients, part, n_resamples=n_resamples, seed=seed),
         n_permutations,
         seed,
         int(positive.sum()),
@@ -206,11 +204,9 @@ def added_to_cox(
         fit.log_likelihood,
         first.null_log_likelihood,
         clinical,
+        values,
         own,
-        [
-            estimated(cox_optimism, times, events, part, n_resamples=n_resamples, seed=seed)
-            for part in (clinical, np.column_stack([clinical, values]))
-        ],
+        lambda part: cox_optimism(times, events, part, n_resamples=n_resamples, seed=seed),
         n_permutations,
         seed,
         int(events.sum()),
@@ -221,8 +217,9 @@ def _added(
     log_likelihood: Callable[[NDArray[np.float64]], float],
     nothing: float,
     clinical: NDArray[np.float64],
+    score: NDArray[np.float64],
     own: NDArray[np.float64],
-    corrected: list[OptimismBootstrap | NotEstimable],
+    optimism: Callable[[NDArray[np.float64]], OptimismBootstrap],
     n_permutations: int,
     seed: int,
     n_events: int,
@@ -241,8 +238,8 @@ def _added(
         permutation_p=as_large / (n_permutations + 1),
         n_permutations=n_permutations,
         share_of_information=(alone - nothing) / (both - nothing) if both > nothing else float("nan"),
-        clinical=corrected[0],
-        both=corrected[1],
+        clinical=estimated(optimism, clinical),
+        both=estimated(optimism, np.column_stack([clinical, score])),
         n=own.size,
         n_events=n_events,
     )

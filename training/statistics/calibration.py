@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import statsmodels.api as sm
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from training.statistics.arrays import (
@@ -20,6 +22,8 @@ from training.statistics.arrays import (
 )
 from training.statistics.classification import Proportion, proportion
 
+_SCORE_LEFT = 1e-8
+"""Of the score equations, as a share of the sums of the design: rounding leaves less."""
 SMALLEST_PROBABILITY = 1e-6
 """Scores are moved this far from 0 and 1 before the logit, which is infinite there."""
 
@@ -206,14 +210,47 @@ def recalibrate(labels: ArrayLike, scores: ArrayLike) -> Recalibration:
     return Recalibration(intercept.value, slope.value)
 
 
+def fitted_logistic(positive: NDArray[np.bool_], design: NDArray[np.float64]) -> Any:
+    """Return statsmodels' fit of an unpenalised logistic regression, whose score equations hold.
+
+    Parameters
+    ----------
+    positive
+        Shape (N,).
+    design
+        Shape (N, P), a column of ones included where an intercept is wanted.
+
+    Returns
+    -------
+    GLMResults
+
+    Raises
+    ------
+    ValueError
+        The steps, which statsmodels does not damp, ended away from the maximum.
+    """
+    # the exponential may overflow on the way to a steep slope; whether the end is the maximum is asked below
+    with np.errstate(over="ignore"):
+        fit = sm.GLM(positive.astype(np.float64), design, family=sm.families.Binomial()).fit(tol=1e-12)
+    left = np.abs(design.T @ (positive - np.asarray(fit.fittedvalues)))
+    if not (left <= _SCORE_LEFT * np.abs(design).sum(axis=0)).all():
+        raise ValueError("the logistic regression did not reach its maximum")
+    return fit
+
+
 def _logit(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     return logit(np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
 
 
 def _in_the_large(positive: NDArray[np.bool_], logits: NDArray[np.float64]) -> Estimate:
-    ones = np.ones((positive.size, 1))
-    fit = sm.GLM(positive.astype(np.float64), ones, family=sm.families.Binomial(), offset=logits).fit(tol=1e-12)
-    return _wald(float(fit.params[0]), float(fit.bse[0]))
+    """Return the intercept at which as many events are expected as were seen; the sum rises with it, so that there is one."""
+    seen = float(positive.sum())
+    # at these ends everybody's log-odds lie beyond those of the observed share
+    share = float(logit(positive.mean()))
+    low, high = share - float(logits.max()) - 1, share - float(logits.min()) + 1
+    intercept = brentq(lambda value: float(expit(logits + value).sum()) - seen, low, high, xtol=1e-13)
+    risk = expit(logits + intercept)
+    return _wald(intercept, 1 / math.sqrt(float((risk * (1 - risk)).sum())))
 
 
 def _slope(positive: NDArray[np.bool_], logits: NDArray[np.float64]) -> tuple[Estimate, Estimate]:
@@ -223,7 +260,10 @@ def _slope(positive: NDArray[np.bool_], logits: NDArray[np.float64]) -> tuple[Es
     if not overlap:
         return NO_ESTIMATE, NO_ESTIMATE
     design = np.column_stack([np.ones_like(logits), logits])
-    fit = sm.GLM(positive.astype(np.float64), design, family=sm.families.Binomial()).fit(tol=1e-12)
+    try:
+        fit = fitted_logistic(positive, design)
+    except ValueError:
+        return NO_ESTIMATE, NO_ESTIMATE
     return _wald(float(fit.params[1]), float(fit.bse[1])), _wald(float(fit.params[0]), float(fit.bse[0]))
 
 

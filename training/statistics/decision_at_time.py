@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from training.statistics.arrays import LEVEL, Estimate, follow_up, probability_vector
-from training.statistics.resampling import resampled_rows
+from training.statistics.arrays import Estimate, follow_up, probability_vector
+from training.statistics.resampling import percentile_limits, resampled_rows
 
 THRESHOLDS = np.linspace(0.05, 0.95, 19)
 
@@ -112,10 +112,9 @@ def decision_at_time(
     # shape (models, thresholds, 1 + resamples, 2): share with the event and without it, of all patients
     shares = found.reshape(len(named) + 1, limits.size, counts.shape[0], 2)
     benefit = shares[..., 0] - shares[..., 1] * odds[None, :, None]
-    tail = (1 - LEVEL) / 2
     curves = []
     for k, name in enumerate(("everybody", *named)):
-        lower, upper = np.quantile(benefit[k, :, 1:], [tail, 1 - tail], axis=1)
+        lower, upper = percentile_limits(benefit[k, :, 1:], axis=1)
         curves.append(CurveAtTime(name, benefit[k, :, 0], lower, upper))
     return DecisionAtTime(limits, tuple(curves))
 

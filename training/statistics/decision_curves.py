@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from training.statistics.arrays import LEVEL, finite_vector, labels_of_both_classes, probability_vector
+from training.statistics.arrays import finite_vector, labels_of_both_classes, probability_vector
+from training.statistics.resampling import percentile_limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +154,7 @@ def net_benefit_difference(
     generator = np.random.default_rng(seed)
     times = generator.multinomial(positive.size, np.full(positive.size, 1 / positive.size), size=n_resamples)
     resampled = times @ share / positive.size
-    tail = (1 - LEVEL) / 2
-    lower, upper = np.quantile(resampled, [tail, 1 - tail], axis=0)
+    lower, upper = percentile_limits(resampled)
     return NetBenefitDifference(limits, share.mean(axis=0), lower, upper)
 
 

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import statsmodels.api as sm
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logit
 from scipy.stats import chi2, chi2_contingency, fisher_exact
 
 from training.statistics.arrays import Estimate, Test, labels_of_both_classes, probability_vector
-from training.statistics.calibration import SMALLEST_PROBABILITY, Calibration, calibration
+from training.statistics.calibration import SMALLEST_PROBABILITY, Calibration, calibration, fitted_logistic
 from training.statistics.classification import Classification, classify
 from training.statistics.estimability import NotEstimable, estimated
 
@@ -199,7 +198,7 @@ def _calibration_test(
         raise ValueError("the scores of a group are all the same, so its calibration is unknown")
     likelihoods = []
     for design in (common, own):
-        fit = sm.GLM(positive.astype(np.float64), design, family=sm.families.Binomial()).fit(tol=1e-12)
+        fit = fitted_logistic(positive, design)
         likelihoods.append(float(fit.llf))
     statistic, freedom = max(0.0, 2 * (likelihoods[1] - likelihoods[0])), 2 * (len(names) - 1)
     return Test(statistic, freedom, float(chi2.sf(statistic, freedom)))

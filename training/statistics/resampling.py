@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -104,13 +104,68 @@ def percentile_estimate(
     ValueError
         More than `MOST_FAILED` of the resamples hold no estimate.
     """
+    return percentile_estimates([value], lambda rows: [statistic(rows)], n, n_resamples, seed)[0]
+
+
+def percentile_estimates(
+    values: Sequence[float],
+    statistics: Callable[[NDArray[np.intp]], Sequence[float]],
+    n: int,
+    n_resamples: int,
+    seed: int,
+) -> tuple[Estimate, ...]:
+    """Return several values of the same patients, each with its percentile bootstrap interval.
+
+    Parameters
+    ----------
+    values
+        Of all patients.
+    statistics
+        Of rows, in the same order; ValueError where they hold no estimate, NaN for one that they do not hold.
+    n
+        Patients.
+    n_resamples, seed
+        Of the bootstrap.
+
+    Returns
+    -------
+    tuple of Estimate
+
+    Raises
+    ------
+    ValueError
+        As `percentile_estimate`, of any of them.
+    """
     found = []
     for rows in resampled_rows(n, n_resamples, seed):
         try:
-            found.append(statistic(rows))
+            found.append(statistics(rows))
         except ValueError:
             continue
-    return Estimate(value, *percentiles(np.array(found), n_resamples))
+    columns = np.array(found, dtype=np.float64).reshape(-1, len(values)).T
+    return tuple(
+        Estimate(value, *percentiles(column, n_resamples)) for value, column in zip(values, columns, strict=True)
+    )
+
+
+def percentile_limits(values: NDArray[np.float64], axis: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the lower and upper 95 % limits of resamples.
+
+    Parameters
+    ----------
+    values
+        Finite.
+    axis
+        Along which the resamples lie.
+
+    Returns
+    -------
+    tuple of NDArray[np.float64]
+        Of the shape of the other axes.
+    """
+    tail = (1 - LEVEL) / 2
+    lower, upper = np.quantile(values, [tail, 1 - tail], axis=axis)
+    return lower, upper
 
 
 def percentiles(values: NDArray[np.float64], n_resamples: int) -> tuple[float, float]:
@@ -136,8 +191,7 @@ def percentiles(values: NDArray[np.float64], n_resamples: int) -> tuple[float, f
     known = values[np.isfinite(values)]
     if known.size < (1 - MOST_FAILED) * n_resamples or not known.size:
         raise ValueError(f"{n_resamples - known.size} of {n_resamples} bootstrap samples hold no estimate")
-    tail = (1 - LEVEL) / 2
-    lower, upper = np.quantile(known, [tail, 1 - tail])
+    lower, upper = percentile_limits(known)
     return float(lower), float(upper)
 
 

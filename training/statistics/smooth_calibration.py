@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from statsmodels.nonparametric.smoothers_lowess import lowess
 
 from training.statistics.arrays import Estimate, Z, labels_of_both_classes, probability_vector
-from training.statistics.resampling import percentiles, resampled_rows
+from training.statistics.resampling import percentile_estimates
 
 _SPAN = 2 / 3
 _SMALLEST_COHORT = 20
@@ -70,14 +70,13 @@ def smooth_calibration(
     if np.ptp(values) == 0:
         raise ValueError("every score is the same, so there is no curve")
     distance = _distances(positive, values)
-    found = np.full((3, n_resamples), np.nan)
-    for k, rows in enumerate(resampled_rows(positive.size, n_resamples, seed)):
-        if 0 < positive[rows].sum() < rows.size and np.ptp(values[rows]) > 0:
-            found[:, k] = _summary(_distances(positive[rows], values[rows]))
-    ici, e50, e90 = (
-        Estimate(value, *percentiles(column, n_resamples))
-        for value, column in zip(_summary(distance), found, strict=True)
-    )
+
+    def resampled(rows: NDArray[np.intp]) -> tuple[float, float, float]:
+        if not 0 < positive[rows].sum() < rows.size or np.ptp(values[rows]) == 0:
+            raise ValueError("one class or one score only")
+        return _summary(_distances(positive[rows], values[rows]))
+
+    ici, e50, e90 = percentile_estimates(_summary(distance), resampled, positive.size, n_resamples, seed)
     return SmoothCalibration(ici, e50, e90, float(distance.max()), positive.size)
 
 

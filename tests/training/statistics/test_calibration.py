@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 from sklearn.metrics import brier_score_loss, roc_auc_score
@@ -109,3 +111,25 @@ def test_equal_scores_never_part() -> None:
 def test_unfit_columns_are_refused(labels: list[int], scores: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         calibration(labels, scores)
+
+
+def test_extreme_scores_have_the_intercept_at_which_events_expected_are_those_seen() -> None:
+    """statsmodels' undamped steps end at -9e14 here, and call it converged."""
+    scores = np.array([1e-6] * 3 + [1 - 1e-6] * 9)
+    labels = np.array([1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = calibration(labels, scores, 1).in_the_large
+    assert expit(logit(scores) + found.value).sum() == pytest.approx(3, abs=1e-9)
+    assert found.lower < found.value < found.upper
+
+
+def test_calibration_in_the_large_is_statsmodels_where_that_converges(
+    cohort: tuple[NDArray[np.bool_], NDArray[np.float64]],
+) -> None:
+    labels, scores = cohort
+    family = sm.families.Binomial()
+    fit = sm.GLM(labels.astype(float), np.ones((labels.size, 1)), family=family, offset=logit(scores)).fit(tol=1e-12)
+    found = calibration(labels, scores).in_the_large
+    assert found.value == pytest.approx(fit.params[0], abs=1e-10)
+    assert found.upper - found.value == pytest.approx(1.959963984540054 * fit.bse[0], rel=1e-8)
