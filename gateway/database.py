@@ -356,7 +356,7 @@ def _refuse_newer(found: int, schema: Schema) -> None:
 def _refuse_incomplete(connection: Connection) -> None:
     there = inspect(connection)
     tables = set(there.get_table_names())
-    missing = [name for name in METADATA.tables if name not in tables]
+    missing: list[str] = []  # a whole table that is missing is made at the next start
     for table in METADATA.sorted_tables:
         if table.name in tables:
             found = {column["name"] for column in there.get_columns(table.name)}
