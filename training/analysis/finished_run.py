@@ -10,12 +10,16 @@ import pandas as pd
 from pdl1es.model.folder import MODEL_FILE
 from pdl1es.model.fusion import FusionModel
 from training.cohort.prepared import PreparedCohort, cohort_digest
+from training.controls.repeated_features import read_repeated_features
 from training.export import model_digest
 from training.expression.results import SPLITS
 from training.network import FusionNetwork
 from training.progress import Progress
 from training.scoring.cohort_scores import score_models
 from training.scoring.predictions import SIGNATURE
+from training.train.filters import with_repeats
+from training.train.label_free import deep_features
+from training.train.nested import NestedRecipe
 from training.train.run_folder import NETWORKS, PREDICTIONS_FILE, REDIVISIONS, TrainingError, load_network, read_run
 from training.train.summary import areas
 
@@ -114,3 +118,41 @@ def run_network(run: Path) -> FusionNetwork:
     """
     record, fitted, _ = read_run(run)
     return load_network(run / NETWORKS / SIGNATURE, fitted, "PD-L1ES", record.config)
+
+
+def nested_recipe(run: Path, cohort: PreparedCohort, stability: Path | None = None) -> NestedRecipe:
+    """Return what nested cross-validation fits anew of a run's recipe.
+
+    Parameters
+    ----------
+    run
+        Folder of a training run.
+    cohort
+        That it was trained on.
+    stability
+        Folder of the features measured again that the run's selection was filtered by.
+
+    Returns
+    -------
+    NestedRecipe
+        With the features of the run's network where it saw no label (``label-free``). A network that was trained on labels
+        has seen those of every fold.
+
+    Raises
+    ------
+    TrainingError
+        The folder holds no finished run, or the run needs other features measured again than those given.
+    RepeatedFeaturesError
+        These cannot be used.
+    """
+    record, _, summary = read_run(run)
+    repeats = None if stability is None else read_repeated_features(stability, cohort)
+    # The run's record names the features by their digest: others are refused.
+    with_repeats(record.config, repeats)
+    if repeats is not None and record.config.filters.stability is None:
+        raise TrainingError("the run's selection was not filtered by stability: leave --stability out")
+    trained = summary["networks"].get(SIGNATURE)
+    if trained is None or record.config.recipe == "paper":
+        seconds = None if trained is None else float(trained["training_seconds"])
+        return NestedRecipe(record.config, repeats=repeats, network_seconds=seconds)
+    return NestedRecipe(record.config, deep_features(run_network(run), cohort.patches), repeats)

@@ -39,6 +39,8 @@ class Inputs:
         Repetitions of nested cross-validation, where expression is evaluated; 0 for none.
     scanners_by
         What tells scanners apart.
+    stability
+        Features measured again that the run's selection was filtered by; nested cross-validation needs them too.
     """
 
     prepared: Path
@@ -51,6 +53,7 @@ class Inputs:
     baselines: bool = True
     nested: int = 0
     scanners_by: str = "manufacturer"
+    stability: Path | None = None
 
 
 def expression_settings(tube_current_cut: float | None, seed: int) -> EvaluationSettings:
@@ -119,12 +122,11 @@ def report_of(
     """
     from training.analysis.attention import attention_of
     from training.analysis.cohort_analysis import AnalysisOptions, analyse_cohort
-    from training.analysis.finished_run import redivision_areas, run_digest, run_network
+    from training.analysis.finished_run import nested_recipe, redivision_areas, run_digest, run_network
     from training.cohort.prepared import PreparedCohort
     from training.cohort.sources import case_sources, preparation_settings
     from training.errors import UsageError
     from training.expression.baselines import with_baselines
-    from training.expression.nested import nested_cross_validation
     from training.expression.results import Evaluation, EvaluationSettings
     from training.expression.scanners import with_scanner_differences
     from training.known_truth.gates import true_hazard_gates, truth_of
@@ -132,6 +134,7 @@ def report_of(
     from training.reporting.analysis_report import figures_of, write_analysis
     from training.reporting.cohort_figures import figure_5, flow_chart_of
     from training.statistics.estimability import NotEstimable, estimated
+    from training.train.nested import LINEAR, nested_cross_validation
 
     run = inputs.run
     wanted = {"expression": expression is not None, "progression": progression is not None}
@@ -140,6 +143,7 @@ def report_of(
         cohort = PreparedCohort.load(inputs.prepared).without_pretraining()
         with progress_bars() as told:
             loaded, scored, provenance = _scored(title, cohort, inputs, told)
+            recipe = LINEAR if run is None or not inputs.nested else nested_recipe(run, cohort, inputs.stability)
             if expression is not None and inputs.baselines:
                 scored = with_baselines(scored, cohort, seed=expression.seed, progress=told)
             if expression is not None:
@@ -150,7 +154,9 @@ def report_of(
                 options = AnalysisOptions.of_model(loaded, *settings)
             analysed = analyse_cohort(scored, options, told, progression=wanted["progression"])
             if expression is not None and inputs.nested and isinstance(analysed.evaluation, Evaluation):
-                nested = estimated(nested_cross_validation, cohort, inputs.nested, seed=expression.seed, progress=told)
+                nested = estimated(
+                    nested_cross_validation, cohort, recipe, inputs.nested, seed=expression.seed, progress=told
+                )
                 analysed = replace(analysed, evaluation=replace(analysed.evaluation, nested=nested))
             found = {"expression": analysed.evaluation, "progression": analysed.prognosis}
             reasons = {

@@ -19,6 +19,7 @@ from training.commands.options import (
     Run,
     ScannerBatch,
     ScannersBy,
+    Stability,
     TubeCurrentCut,
 )
 
@@ -35,6 +36,7 @@ def evaluate(
     baselines: Baselines = True,
     nested: Nested = 0,
     scanners_by: ScannersBy = ScannerBatch.manufacturer,
+    stability: Stability = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of resamples and folds.")] = 0,
 ) -> None:
     """Evaluate how well the score tells high PD-L1 expression: report.html, report.json and figures.
@@ -45,7 +47,7 @@ def evaluate(
     \f
     Parameters
     ----------
-    prepared, output, run, model, beside, control, table, tube_current_cut, baselines, nested, scanners_by, seed
+    prepared, output, run, model, beside, control, table, tube_current_cut, baselines, nested, scanners_by, stability, seed
         As their help texts say.
 
     Raises
@@ -55,6 +57,18 @@ def evaluate(
     """
     report_of(
         "PD-L1ES: expression",
-        Inputs(prepared, output, run, model, beside or (), control or (), table, baselines, nested, scanners_by.value),
+        Inputs(
+            prepared,
+            output,
+            run,
+            model,
+            beside or (),
+            control or (),
+            table,
+            baselines,
+            nested,
+            scanners_by.value,
+            stability,
+        ),
         expression=expression_settings(tube_current_cut, seed),
     )

@@ -110,7 +110,17 @@ Nested = Annotated[
         "--nested",
         min=0,
         metavar="REPEATS",
-        help="Repeat nested cross-validation of radiomics and clinical variables so often (about a minute each); 0 omits it.",
+        help="Repeat nested cross-validation so often: of a `label-free` run all that looks at a label; else of radiomics and "
+        "clinical variables. 0 omits it.",
+    ),
+]
+Stability = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--stability",
+        help="Folder that the run was trained with (`train --stability`), for --nested.",
+        exists=True,
+        file_okay=False,
     ),
 ]
 Permutations = Annotated[

@@ -21,6 +21,7 @@ from training.commands.options import (
     ScannerBatch,
     ScannersBy,
     SmallestShare,
+    Stability,
     TubeCurrentCut,
 )
 
@@ -39,6 +40,7 @@ def report(
     baselines: Baselines = True,
     nested: Nested = 0,
     scanners_by: ScannersBy = ScannerBatch.manufacturer,
+    stability: Stability = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of whatever is drawn.")] = 0,
 ) -> None:
     """Run `evaluate` and `prognosis` together: a report of expression and progression, and cut_offs.json for `export`.
@@ -50,7 +52,7 @@ def report(
     Parameters
     ----------
     prepared, output, run, model, beside, control, table, tube_current_cut, permutations, smallest_share, baselines,
-    nested, scanners_by, seed
+    nested, scanners_by, stability, seed
         As their help texts say.
 
     Raises
@@ -60,7 +62,19 @@ def report(
     """
     report_of(
         "PD-L1ES: expression and progression",
-        Inputs(prepared, output, run, model, beside or (), control or (), table, baselines, nested, scanners_by.value),
+        Inputs(
+            prepared,
+            output,
+            run,
+            model,
+            beside or (),
+            control or (),
+            table,
+            baselines,
+            nested,
+            scanners_by.value,
+            stability,
+        ),
         expression=expression_settings(tube_current_cut, seed),
         progression=progression_settings(permutations, smallest_share, seed),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from pdl1es.model.metadata import Recipe
 from training.scoring.scanner_differences import ScannerDifferences
 from training.scoring.scored_cohort import BaselineFit
 from training.statistics.added_value import AddedValue
@@ -34,10 +35,18 @@ SPLITS: Final = {"train": TRAINING, "validation": VALIDATION, "test": TEST, "gat
 
 @dataclass(frozen=True, slots=True)
 class NestedCrossValidation:
-    """Radiomics and clinical variables by the linear recipe, on all labelled patients.
+    """A recipe, fitted anew in every outer fold, on all labelled patients of a development cohort.
 
     Attributes
     ----------
+    recipe
+        Of the training run, or None without one.
+    with_network
+        Whether a network that saw no label takes part; else radiomics and clinical variables alone.
+    network_seconds
+        What one training of the run's network on labels took; None where there was none.
+    seeds
+        Of each repetition's division.
     areas
         Of each repetition, whose folds are drawn by a seed of its own; every patient's score is by a model that was
         selected, tuned and fitted without them. An interval is of one repetition and ignores that the folds share patients.
@@ -45,16 +54,26 @@ class NestedCrossValidation:
         Likewise.
     mean, standard_deviation, lowest, highest
         Of the areas over the seeds: how much the division alone decides.
+    selected
+        Features that were selected in each outer fold.
+    strengths
+        Ridge strengths by part that were chosen in each outer fold.
     n, n_positive
         Patients.
     """
 
+    recipe: Recipe | None
+    with_network: bool
+    network_seconds: float | None
+    seeds: tuple[int, ...]
     areas: tuple[Auc, ...]
     calibrations: tuple[Calibration | NotEstimable, ...]
     mean: float
     standard_deviation: float
     lowest: float
     highest: float
+    selected: tuple[int, ...]
+    strengths: tuple[dict[str, float], ...]
     n: int
     n_positive: int
 

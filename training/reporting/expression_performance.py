@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -183,11 +183,54 @@ def _nested(found: NestedCrossValidation | NotEstimable | None) -> str:
     if isinstance(found, NotEstimable):
         return said(found, str)
     slopes = [each.slope.value for each in found.calibrations if not isinstance(each, NotEstimable)]
+    spread = (
+        f"over their seeds ({found.seeds[0]} to {found.seeds[-1]}) SD {number(found.standard_deviation, 3)}, from "
+        f"{number(found.lowest, 3)} to {number(found.highest, 3)}"
+        if len(found.areas) > 1
+        else f"one seed ({found.seeds[0]}), so that no spread is known"
+    )
+    strengths = "; ".join(f"{part} {_range(chosen[part] for chosen in found.strengths)}" for part in found.strengths[0])
     return (
-        f"AUC {number(found.mean, 3)}, mean of {len(found.areas)} divisions of {found.n} labelled patients "
-        f"({found.n_positive} of high expression); over their seeds SD {number(found.standard_deviation, 3)}, from "
-        f"{number(found.lowest, 3)} to {number(found.highest, 3)}. The first alone: {interval(found.areas[0])}. Calibration "
-        f"slope {number(sum(slopes) / len(slopes)) if slopes else 'not estimable'}, mean."
+        f"AUC {number(found.mean, 3)}, mean of {len(found.areas)} division{'' if len(found.areas) == 1 else 's'} of {found.n} "
+        f"labelled patients ({found.n_positive} of high expression); {spread}. The first alone: {interval(found.areas[0])}. "
+        f"Calibration slope {number(sum(slopes) / len(slopes)) if slopes else 'not estimable'}, mean. In the "
+        f"{len(found.selected)} outer folds {_range(found.selected)} features were selected, and ridge strengths chosen: "
+        f"{strengths}. {_what_is_nested(found)}"
+    )
+
+
+def _range(values: Iterable[float]) -> str:
+    given = list(values)
+    low, high = min(given), max(given)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _what_is_nested(found: NestedCrossValidation) -> str:
+    """Say what was fitted anew in each fold, what was not, and why."""
+    inside = "Imputation, selection with its filters, z-scores and ridge strengths are fitted anew in every fold"
+    if found.with_network:
+        return (
+            f"{inside}: all of this recipe that looks at a label. The network is not: it was pretrained once, without any label. "
+            "Its pretraining may have seen images of these patients, never a label of theirs."
+        )
+    if found.recipe is None:
+        return (
+            f"{inside}, for radiomics and clinical variables by the recipe label-free's own settings. The model takes no part: "
+            "this says what the linear part is worth on these patients, not what the model is."
+        )
+    if found.recipe == "label-free":
+        return f"{inside}. The run did not fit PD-L1ES, so that no network takes part."
+    trainings = len(found.selected)
+    cost = (
+        ""
+        if found.network_seconds is None
+        else f"; one took {found.network_seconds:.0f} s here, all would take {found.network_seconds * trainings / 3600:.1f} h"
+    )
+    return (
+        f"{inside}, by the run's own settings, and a ridge regression of radiomics and clinical variables takes the place of the "
+        f"network's last layer. The network itself is not nested: the recipe paper trains it on the labels, so that it would "
+        f"have to be trained {trainings} times{cost}. So this is not PD-L1ES's own performance: that is on 'Test', and its spread "
+        "in the re-divisions."
     )
 
 

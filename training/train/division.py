@@ -98,8 +98,8 @@ def check_images(patches: NDArray[np.int16], case_ids: Sequence[str], division: 
     same = [pair for pair in crossing if pair.same]
     if same:
         raise DivisionError(
-            f"the same images stand in two splits under two case_ids, {len(same)} times: {in_words(same, case_ids)}; a "
-            "patient may be in one split only: keep one case_id of each pair, or give both the same split"
+            f"the same images stand in two splits or folds under two case_ids, {len(same)} times: "
+            f"{in_words(same, case_ids)}; a patient may be in one only: keep one case_id of each pair"
         )
     return tuple(pair for pair in crossing if not pair.same)
 

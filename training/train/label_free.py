@@ -12,12 +12,18 @@ from scipy.special import expit
 
 from training.cohort.prepared import PreparedCohort
 from training.controls.repeated_features import RepeatedFeatures
-from training.fit import coded_clinical, fit_preprocessing
-from training.network import FusionNetwork, Preprocessor
+from training.fit import coded_clinical
+from training.network import FusionNetwork, Parts, Preprocessor
 from training.preprocessing import FittedPreprocessing
-from training.statistics.grouped_ridge import ChosenStrengths, HeldOutFold, choose_strengths, fit_grouped_ridge
+from training.statistics.grouped_ridge import (
+    ChosenStrengths,
+    GroupedRidge,
+    HeldOutFold,
+    choose_strengths,
+    fit_grouped_ridge,
+)
 from training.train.config import TrainingConfig
-from training.train.filters import filters_of
+from training.train.fitting import fit_patients
 from training.train.run_folder import TrainingError
 
 _PATIENTS_AT_ONCE: Final = 32
@@ -25,19 +31,74 @@ Variables = dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FittedLayer:
-    """Result of the recipe; the network's linear layer holds the weights.
+class DeepScale:
+    """Standardisation of the deep features: ``(x - mean) * factor``; the factor of a constant feature is 0.
 
     Attributes
     ----------
+    mean, factor
+        float64, shape (D,); empty without a deep part.
+    """
+
+    mean: NDArray[np.float64]
+    factor: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, deep: NDArray[np.float64] | None) -> DeepScale:
+        """Fit it on patients' features, shape (n, D)."""
+        if deep is None:
+            return cls(np.zeros(0), np.zeros(0))
+        sd = deep.std(axis=0)
+        # A channel that no patch excites differs by rounding alone.
+        varies = sd > 1e-6 * np.abs(deep).max(axis=0, initial=0.0)
+        return cls(deep.mean(axis=0), np.divide(1.0, sd, out=np.zeros_like(sd), where=varies & (sd > 0)))
+
+    def z(self, deep: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+        """Standardise features, shape (n, D); None stays None."""
+        return None if deep is None else (deep - self.mean) * self.factor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedLayer:
+    """The linear layer and everything before it, fitted on some patients alone.
+
+    Attributes
+    ----------
+    parts
+        What it takes.
+    fitted, scale
+        Imputation, selection and z-scores; standardisation of the deep features.
+    model
+        The layer on these patients.
     out_of_fold
         float64, shape (n,): each patient's probability by a layer that was fitted without them, at the chosen strengths.
     chosen
         Strengths, with the deviance of each combination.
     """
 
+    parts: Parts
+    fitted: FittedPreprocessing
+    scale: DeepScale
+    model: GroupedRidge
     out_of_fold: NDArray[np.float64]
     chosen: ChosenStrengths
+
+    def logit(self, patients: PreparedCohort, deep: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        """Score any patients.
+
+        Parameters
+        ----------
+        patients
+            N of them, fitted on or not.
+        deep
+            Their `deep_features`; None where the layer takes none.
+
+        Returns
+        -------
+        NDArray[np.float64]
+            Shape (N,).
+        """
+        return self.model.logit(_variables(self.parts, patients, self.fitted, self.scale.z(deep)))
 
 
 def fit_linear_layer(
@@ -60,12 +121,62 @@ def fit_linear_layer(
         Labelled: training and validation patients together, since no epoch is chosen.
     fitted
         What comes before the network, fitted on these patients.
+    config, seed, repeats
+        As of `fit_layer`.
+    deep
+        What `deep_features` gave of these patients; computed where None.
+
+    Returns
+    -------
+    FittedLayer
+
+    Raises
+    ------
+    TrainingError
+        The patients are too few for the folds.
+    """
+    network.eval()
+    if not network.parts.deep:
+        deep = None
+    elif deep is None:
+        deep = deep_features(network, patients.patches)
+    layer = fit_layer(network.parts, patients, deep, config, seed, fitted=fitted, repeats=repeats)
+    weights, intercept = [], layer.model.intercept
+    if network.parts.deep:
+        folded = layer.model.weights["deep"] * layer.scale.factor
+        intercept -= float(folded @ layer.scale.mean)
+        weights.append(folded)
+    weights += [layer.model.weights[name] for name in ("radiomic", "clinical") if name in layer.model.weights]
+    _set_logit(network, np.concatenate(weights), intercept)
+    return layer
+
+
+def fit_layer(
+    parts: Parts,
+    patients: PreparedCohort,
+    deep: NDArray[np.float64] | None,
+    config: TrainingConfig,
+    seed: int,
+    *,
+    fitted: FittedPreprocessing | None = None,
+    repeats: RepeatedFeatures | None = None,
+) -> FittedLayer:
+    """Fit the linear layer and whatever before it looks at patients; the network stays as it is.
+
+    Parameters
+    ----------
+    parts
+        What the layer takes.
+    patients
+        Labelled; N of them.
+    deep
+        Their `deep_features`; None where the layer takes none.
     config
         Strengths to try, folds, and how features are selected.
     seed
         Of the folds.
-    deep
-        What `deep_features` gave of these patients; computed where None.
+    fitted
+        What `fit_patients` gave of these patients; fitted here where None.
     repeats
         Features measured again, where the selection is filtered by stability: in every fold that of its own patients.
 
@@ -80,42 +191,14 @@ def fit_linear_layer(
 
     Notes
     -----
-    Imputation, selection and z-scores are fitted anew in every fold, on its own patients. The three strengths are chosen
-    by the same folds as the out-of-fold scores come from.
+    Imputation, selection and z-scores are fitted anew in every fold, on its own patients. The strengths are chosen by the
+    same folds as the out-of-fold scores come from.
     """
-    network.eval()
-    if not network.parts.deep:
-        deep = None
-    elif deep is None:
-        deep = deep_features(network, patients.patches)
     places = folds_of(patients.labels, config.folds, seed)
-    folds, rows = [], []
-    for number in range(config.folds):
-        inside, outside = places != number, places == number
-        part = patients.subset(inside)
-        try:
-            own = fit_preprocessing(
-                part.clinical,
-                part.radiomics,
-                part.labels,
-                part.smoking_graded,
-                alpha=config.alpha,
-                correction=config.correction,
-                filters=filters_of(config, repeats, part),
-            )
-        except ValueError as error:
-            raise TrainingError(f"fold {number + 1} of {config.folds} cannot be fitted: {error}") from error
-        standardise = _DeepScale.of(None if deep is None else deep[inside])
-        everyone = _variables(network, patients, own, standardise.z(deep))
-        folds.append(
-            HeldOutFold(
-                {name: values[inside] for name, values in everyone.items()},
-                patients.labels[inside],
-                {name: values[outside] for name, values in everyone.items()},
-                patients.labels[outside],
-            )
-        )
-        rows.append(np.flatnonzero(outside))
+    folds = [
+        _held_out(parts, patients, deep, places != number, config, repeats, f"fold {number + 1} of {config.folds}")
+        for number in range(config.folds)
+    ]
     grid = {
         "deep": config.deep_strengths,
         "radiomic": config.radiomic_strengths,
@@ -123,20 +206,35 @@ def fit_linear_layer(
     }
     chosen = choose_strengths(folds, {name: grid[name] for name in folds[0].training})
     out_of_fold = np.full(len(patients), np.nan)
-    for fold, outside_rows in zip(folds, rows, strict=True):
+    for number, fold in enumerate(folds):
         model = fit_grouped_ridge(fold.training, fold.labels, chosen.strengths)
-        out_of_fold[outside_rows] = expit(model.logit(fold.held_out))
+        out_of_fold[places == number] = expit(model.logit(fold.held_out))
+    if fitted is None:
+        fitted = fit_patients(patients, config, repeats, "the patients")
+    scale = DeepScale.of(deep)
+    model = fit_grouped_ridge(_variables(parts, patients, fitted, scale.z(deep)), patients.labels, chosen.strengths)
+    return FittedLayer(parts, fitted, scale, model, out_of_fold, chosen)
 
-    scale = _DeepScale.of(deep)
-    model = fit_grouped_ridge(_variables(network, patients, fitted, scale.z(deep)), patients.labels, chosen.strengths)
-    weights, intercept = [], model.intercept
-    if network.parts.deep:
-        folded = model.weights["deep"] * scale.factor
-        intercept -= float(folded @ scale.mean)
-        weights.append(folded)
-    weights += [model.weights[name] for name in ("radiomic", "clinical") if name in model.weights]
-    _set_logit(network, np.concatenate(weights), intercept)
-    return FittedLayer(out_of_fold, chosen)
+
+def _held_out(
+    parts: Parts,
+    patients: PreparedCohort,
+    deep: NDArray[np.float64] | None,
+    inside: NDArray[np.bool_],
+    config: TrainingConfig,
+    repeats: RepeatedFeatures | None,
+    name: str,
+) -> HeldOutFold:
+    """Return everybody's variables as those inside the fold decide them."""
+    fitted = fit_patients(patients.subset(inside), config, repeats, name)
+    scale = DeepScale.of(None if deep is None else deep[inside])
+    everyone = _variables(parts, patients, fitted, scale.z(deep))
+    return HeldOutFold(
+        {group: values[inside] for group, values in everyone.items()},
+        patients.labels[inside],
+        {group: values[~inside] for group, values in everyone.items()},
+        patients.labels[~inside],
+    )
 
 
 def deep_features(network: FusionNetwork, patches: NDArray[np.int16]) -> NDArray[np.float64]:
@@ -197,38 +295,18 @@ def folds_of(labels: NDArray[np.float64], folds: int, seed: int) -> NDArray[np.i
     return places
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _DeepScale:
-    """Standardisation of the deep features: ``(x - mean) * factor``; the factor of a constant feature is 0."""
-
-    mean: NDArray[np.float64]
-    factor: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, deep: NDArray[np.float64] | None) -> _DeepScale:
-        if deep is None:
-            return cls(np.zeros(0), np.zeros(0))
-        sd = deep.std(axis=0)
-        # A channel that no patch excites differs by rounding alone.
-        varies = sd > 1e-6 * np.abs(deep).max(axis=0, initial=0.0)
-        return cls(deep.mean(axis=0), np.divide(1.0, sd, out=np.zeros_like(sd), where=varies & (sd > 0)))
-
-    def z(self, deep: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-        return None if deep is None else (deep - self.mean) * self.factor
-
-
 def _variables(
-    network: FusionNetwork, patients: PreparedCohort, fitted: FittedPreprocessing, deep: NDArray[np.float64] | None
+    parts: Parts, patients: PreparedCohort, fitted: FittedPreprocessing, deep: NDArray[np.float64] | None
 ) -> Variables:
-    """Return the linear layer's inputs by part, of the parts that the network has."""
+    """Return the linear layer's inputs by part."""
     preprocessor = Preprocessor(fitted)
     coded = coded_clinical(patients.clinical, patients.smoking_graded, fitted.smoker_grade)
     found: Variables = {} if deep is None else {"deep": deep}
     with torch.inference_mode():
-        if network.parts.radiomics:
+        if parts.radiomics:
             radiomic = preprocessor.clipped(preprocessor.radiomic_z(torch.from_numpy(patients.radiomics)))
             found["radiomic"] = radiomic.numpy()
-        if network.parts.clinical:
+        if parts.clinical:
             found["clinical"] = preprocessor.clinical_z(preprocessor.impute(torch.from_numpy(coded))).numpy()
     return found
 

@@ -16,21 +16,20 @@ import torch
 from pdl1es.atomic import require_writable, write_atomically
 from pdl1es.model.folder import MODEL_FILE
 from pdl1es.model.metadata import CutOff, ModelMetadata
-from pdl1es.model.training_reach import TrainingReach
 from training.cohort.identity import in_words
 from training.cohort.prepared import PreparedCohort, cohort_digest, parquet_bytes
 from training.controls.repeated_features import RepeatedFeatures, read_repeated_features
 from training.export import export_model, model_metadata
-from training.fit import coded_clinical, fit_preprocessing, write_fitted
+from training.fit import coded_clinical, write_fitted
 from training.network import FusionNetwork
 from training.preprocessing import FittedPreprocessing
-from training.reach import fit_reach
 from training.scoring.cohort_scores import score_cohort
 from training.scoring.predictions import OUT_OF_FOLD
 from training.train.config import LAYERS, PARTS, Hardware, ModelName, TrainingConfig
 from training.train.data import NetworkInputs
 from training.train.division import TRAIN, VALIDATION, Division, check_images, divide, fitted_on, redivide
-from training.train.filters import filters_of, with_repeats
+from training.train.filters import with_repeats
+from training.train.fitting import fit_on_training, reach_of_training
 from training.train.label_free import fit_linear_layer
 from training.train.pretrained import file_digest, load_pretrained, require_weights
 from training.train.progress import Observer, Silent
@@ -157,77 +156,6 @@ def train(
     if first_process():
         write_atomically(out / SUMMARY_FILE, (json.dumps(summary, indent=1, sort_keys=True) + "\n").encode("utf-8"))
     return summary
-
-
-def fit_on_training(
-    prepared: PreparedCohort, division: Division, config: TrainingConfig, repeats: RepeatedFeatures | None = None
-) -> FittedPreprocessing:
-    """Fit what comes before the network on the patients that are fitted on alone (`division.fitted_on`).
-
-    Parameters
-    ----------
-    prepared
-        The cohort.
-    division
-        Who is where.
-    config
-        Recipe, significance, correction and filters of the selection.
-    repeats
-        Features measured again; those of training patients alone count.
-
-    Returns
-    -------
-    FittedPreprocessing
-
-    Raises
-    ------
-    TrainingError
-        The training patients cannot be fitted.
-    """
-    training = prepared.subset(fitted_on(division, config))
-    try:
-        return fit_preprocessing(
-            training.clinical,
-            training.radiomics,
-            training.labels,
-            training.smoking_graded,
-            alpha=config.alpha,
-            correction=config.correction,
-            filters=filters_of(config, repeats, training),
-        )
-    except ValueError as error:
-        raise TrainingError(f"the training patients cannot be fitted: {error}") from error
-
-
-def reach_of_training(
-    prepared: PreparedCohort, division: Division, fitted: FittedPreprocessing, config: TrainingConfig
-) -> TrainingReach | None:
-    """Measure how far the training patients lie (`training.reach.fit_reach`).
-
-    Parameters
-    ----------
-    prepared
-        The cohort.
-    division
-        Who is where.
-    fitted
-        What comes before the network: it standardises.
-    config
-        Its recipe says who is fitted on.
-
-    Returns
-    -------
-    TrainingReach or None
-        None where the training patients are too few.
-    """
-    training = prepared.subset(fitted_on(division, config))
-    values = training.radiomics[:, list(fitted.selected)]
-    values = np.where(np.isfinite(values), values, np.nan)
-    return fit_reach(
-        (values - fitted.radiomic_mean) / fitted.radiomic_sd,
-        training.cases["volume_ml"].to_numpy(np.float64),
-        training.cases["longest_diameter_mm"].to_numpy(np.float64),
-    )
 
 
 def network_inputs(network: FusionNetwork, prepared: PreparedCohort, grade: float) -> NetworkInputs:

@@ -22,7 +22,8 @@ from training.pretrain.run import (
 )
 from training.train.config import LAYERS, Hardware, TrainingConfig
 from training.train.division import divide
-from training.train.run import fit_on_training, initial_network
+from training.train.fitting import fit_on_training
+from training.train.run import initial_network
 
 CPU = Hardware(accelerator="cpu", devices="1", precision="32-true", threads=1)
 CohortMaker = Callable[..., PreparedCohort]

@@ -19,8 +19,9 @@ from training.release.export_run import release
 from training.train.config import ConfigurationError, FeatureFilters, Stage, TrainingConfig, read_configuration
 from training.train.division import TRAIN, divide, fitted_on
 from training.train.filters import filters_in_words, filters_of, with_repeats
+from training.train.fitting import fit_on_training
 from training.train.label_free import fit_linear_layer
-from training.train.run import fit_on_training, initial_network, train
+from training.train.run import initial_network, train
 from training.train.run_folder import RUN_FILE, TrainingError, read_run
 
 UNSTABLE = slice(0, 30)

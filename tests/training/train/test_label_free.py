@@ -26,8 +26,9 @@ from training.scoring.cohort_scores import score_cohort
 from training.scoring.scored_cohort import scored_cohort
 from training.train.config import TrainingConfig
 from training.train.division import divide, fitted_on
+from training.train.fitting import fit_on_training
 from training.train.label_free import deep_features, folds_of
-from training.train.run import fit_on_training, initial_network, train
+from training.train.run import initial_network, train
 from training.train.run_folder import TrainingError, load_network, read_run
 
 CONFIG = TrainingConfig(recipe="label-free", seed=2, layers="small", redivisions=1)

@@ -33,8 +33,9 @@ from training.scoring.predictions import predictions_of
 from training.train.config import ModelName, Stage, TrainingConfig, read_configuration
 from training.train.data import WholePatients
 from training.train.division import TEST, TRAIN, VALIDATION, Division, divide
+from training.train.fitting import fit_on_training
 from training.train.module import patient_logits
-from training.train.run import fit_on_training, initial_network, network_inputs, train
+from training.train.run import initial_network, network_inputs, train
 from training.train.run_folder import NETWORKS, PREDICTIONS_FILE, SUMMARY_FILE, TrainingError, load_network, read_run
 from training.train.stages import train_network
 
