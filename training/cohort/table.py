@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,7 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pdl1es.clinical import FAMILY_HISTORY_CODES, SEX_CODES, SMOKING_CODES, ClinicalRecord
 from training.cohort.prepared import Split
 from training.cohort.rules import HIGH_EXPRESSION_TPS, LONGEST_INTERVAL_DAYS
-from training.cohort.table_cell import DAYS_PER_MONTH, CellError, date_text, expression, number_text
+from training.cohort.table_cell import (
+    DAYS_PER_MONTH,
+    CellError,
+    date_text,
+    days_text,
+    expression,
+    is_plain_date,
+    number_text,
+)
 from training.cohort.table_file import CohortTableError, read_table_file
 from training.cohort.table_summary import ColumnSummary, improbable, summaries
 
@@ -34,6 +42,9 @@ _CLINICAL: Final = {
 """The table's column, and the field of `ClinicalRecord` that checks it."""
 _DATES: Final = ("ct_date", "pdl1_date", "treatment_start")
 _NUMBERS: Final = ("age", "pfs_days", "pfs_months", "slice_thickness_mm", "tube_current_ma")
+_READ: Final[dict[str, Callable[[str], str]]] = {**dict.fromkeys(_DATES, date_text), "pfs_days": days_text}
+"""How cells of these columns are read; other numbers by `number_text`."""
+_SUMMARIES: Final = frozenset({"mean", "average", "median", "sd", "total", "sum", "count", "n", "min", "max"})
 _PRIVATE: Final = frozenset({"id", "ct", "seg", *_DATES})
 """Columns whose values no message repeats."""
 
@@ -258,7 +269,7 @@ def read_cohort(
         row = _row(number, record, path.parent, faults, told)
         if row is not None:
             rows.append((number, row))
-    faults += _repeated(records, "id", "the id occurs in rows {}: one patient is one row")
+    faults += _repeated(records, "id", "the id occurs in rows {} (capitals do not count): one patient is one row")
     faults += _same_places(records, path.parent)
     included, exclusions = _excluded(rows, without_outcome, without_images)
     return CheckedTable(
@@ -295,7 +306,12 @@ def write_cohort(rows: Iterable[Mapping[str, Any]]) -> bytes:
 def _column_faults(header: list[str]) -> list[TableNote]:
     allowed = ", ".join(COLUMNS)
     faults = [
-        TableNote(1, name or None, "the column is none of a cohort's", f"remove or rename it; columns are {allowed}")
+        TableNote(
+            1,
+            name or None,
+            "the column is none of a cohort's" if name else "a column has values and no name",
+            f"remove or rename it; columns are {allowed}",
+        )
         for name in header
         if name not in COLUMNS
     ]
@@ -316,10 +332,17 @@ def _row(
     before = len(faults)
     given = {name: value for name, value in record.items() if not _missing(name, value)}
     faults += [
-        TableNote(number, None, f"there is a value in {name}, beyond the header", "quote cells that hold commas")
+        TableNote(
+            number,
+            None,
+            f"there is a value in {name}, beyond the header",
+            "name the column, empty the cell, or quote cells that hold commas",
+        )
         for name in given
         if name.startswith("column ")
     ]
+    if given.get("id", "").lower() in _SUMMARIES:
+        faults.append(TableNote(number, "id", "the row looks like a summary of the others", "remove it"))
     unread = _translate(given, number, faults, told)
     # Checked here, because the row's own validators do not run where a single cell is at fault.
     faults += [
@@ -374,11 +397,14 @@ def _translate(given: dict[str, str], number: int, faults: list[TableNote], told
             continue
         value = given[column]
         try:
-            given[column] = date_text(value) if column in _DATES else number_text(value)
+            given[column] = _READ.get(column, number_text)(value)
         except CellError as error:
             fault(column, error)
         else:
             told[f"decimal commas in {column}"] += column in _NUMBERS and "," in value
+            told[f"dates in {column} written otherwise than YYYY-MM-DD, read with the year first"] += (
+                column in _DATES and not is_plain_date(value)
+            )
     if "pdl1_tps" in given:
         value = given["pdl1_tps"]
         try:
@@ -450,7 +476,7 @@ def _repeated(records: list[tuple[int, dict[str, str]]], column: str, found: str
     for number, record in records:
         value = record.get(column, "")
         if value.lower() not in _MISSING:
-            places[value].append(number)
+            places[value.casefold()].append(number)
     return [
         TableNote(numbers[1], column, found.format(", ".join(map(str, numbers))), REMEDIES[column])
         for numbers in places.values()

@@ -17,6 +17,8 @@ from training.errors import UsageError
 MAX_TABLE_BYTES: Final = 64 * 1024 * 1024
 MAX_UNPACKED_BYTES: Final = 512 * 1024 * 1024
 MAX_CELLS: Final = 20_000_000
+_HEADER_ROWS: Final = 10
+"""Among which the header is looked for."""
 _DELIMITERS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -73,16 +75,22 @@ def read_table_file(path: Path, columns: Collection[str]) -> TableFile:
         raise CohortTableError("the table is an old Excel file (.xls): save it as .xlsx or CSV")
     notes: list[str] = []
     if path.suffix.lower() == ".xlsx":
-        lines = _workbook_lines(content, notes)
+        lines = _workbook_lines(content, columns, notes)
     else:
         lines = _csv_lines(_decoded(content, notes), columns, notes)
-    header = tuple(name.strip().lower() for name in lines[0][1]) if lines else ()
+    above = _rows_above(lines, columns)
+    if above:
+        notes.append(f"the header is row {lines[above][0]}; what stands above it was left out")
+    names = [name.strip().lower() for name in lines[above][1]] if lines else []
+    while names and not names[-1]:
+        names.pop()
+    header = tuple(names)
     records = []
-    for number, cells in lines[1:]:
+    for number, cells in lines[above + 1 :]:
         if any(cell.strip() for cell in cells):
             # A cell beyond the header has no column name; it is a fault of the row.
-            names = [*header, *(f"column {i + 1}" for i in range(len(header), len(cells)))]
-            records.append((number, dict(zip(names, (cell.strip() for cell in cells), strict=False))))
+            beyond = (f"column {i + 1}" for i in range(len(header), len(cells)))
+            records.append((number, dict(zip([*header, *beyond], (cell.strip() for cell in cells), strict=False))))
     if not records:
         raise CohortTableError("the table holds no patient")
     return TableFile(header, tuple(records), tuple(notes))
@@ -122,13 +130,18 @@ def _by(encoding: str, name: str, content: bytes, notes: list[str]) -> str:
 
 
 def _csv_lines(text: str, columns: Collection[str], notes: list[str]) -> list[tuple[int, list[str]]]:
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    found = {delimiter: _names(first, delimiter) for delimiter in _DELIMITERS}
+    first = [line for line in text.splitlines() if line.strip()][:_HEADER_ROWS]
+    found = {
+        delimiter: max(
+            (_names(line, delimiter) for line in first), key=lambda names: len(names & set(columns)), default=set()
+        )
+        for delimiter in _DELIMITERS
+    }
     # The order of the delimiters decides between equal ones.
     delimiter = max(_DELIMITERS, key=lambda each: len(found[each] & set(columns)))
     if first and not found[delimiter] & set(columns):
         raise CohortTableError(
-            f"the header names no column of a cohort, whether split at {', '.join(_DELIMITERS.values())}: the first line "
+            f"the header names no column of a cohort, whether split at {', '.join(_DELIMITERS.values())}: a line at the top "
             f"has to name columns, among them id; they are {', '.join(columns)}"
         )
     lines: list[tuple[int, list[str]]] = []
@@ -152,6 +165,13 @@ def _csv_lines(text: str, columns: Collection[str], notes: list[str]) -> list[tu
     return lines
 
 
+def _rows_above(lines: list[tuple[int, list[str]]], columns: Collection[str]) -> int:
+    """Return how many rows, a title or merged headings, stand above the row that names the most columns, id among them."""
+    named = [{cell.strip().lower() for cell in cells} for _, cells in lines[:_HEADER_ROWS]]
+    known = [len(names & set(columns)) if "id" in names else 0 for names in named]
+    return known.index(max(known)) if known else 0
+
+
 def _names(line: str, delimiter: str) -> set[str]:
     try:
         return {name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])}
@@ -159,7 +179,7 @@ def _names(line: str, delimiter: str) -> set[str]:
         return set()
 
 
-def _workbook_lines(content: bytes, notes: list[str]) -> list[tuple[int, list[str]]]:
+def _workbook_lines(content: bytes, columns: Collection[str], notes: list[str]) -> list[tuple[int, list[str]]]:
     """Return the rows of a workbook's first sheet."""
     # Only who has a workbook pays for the import.
     from openpyxl import load_workbook
@@ -193,6 +213,12 @@ def _workbook_lines(content: bytes, notes: list[str]) -> list[tuple[int, list[st
         TypeError,
     ) as error:  # SyntaxError: the XML of a sheet is damaged
         raise CohortTableError(f"the table is no Excel workbook that can be read ({type(error).__name__})") from None
+    named = {cell.strip().lower() for _, cells in rows[:_HEADER_ROWS] for cell in cells}
+    if not named & set(columns):
+        raise CohortTableError(
+            f"the workbook's first sheet ({len(values.sheetnames)} in all) names no column of a cohort in its first "
+            f"{_HEADER_ROWS} rows: put the table on the first sheet, with the header id and others of {', '.join(columns)}"
+        )
     if len(values.sheetnames) > 1:
         notes.append(f"the workbook has {len(values.sheetnames)} sheets; the first was read")
     return rows

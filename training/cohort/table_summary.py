@@ -29,7 +29,13 @@ _TEXTS: Final = ("pdl1_assay", "event_cause", "treatment", "split")
 _YOUNGEST: Final = 18
 _SEVERAL: Final = 3
 """Patients from which on short follow-up throughout is improbable."""
-_SHORT_DAYS: Final = 100
+_SHORT_DAYS: Final = 183
+"""Follow-up of whole years gives more days than this, and hardly ever more months."""
+_LONG_DAYS: Final = 5479
+"""Fifteen years: longer than checkpoint inhibitors have been given."""
+_YEARS: Final = (1980, 2100)
+_MANY: Final = 10
+"""Patients from which on a missing code is improbable."""
 _Improbable = tuple[str, str, str]
 
 
@@ -103,6 +109,22 @@ def improbable(rows: Sequence[Mapping[str, Any]]) -> list[_Improbable]:
                 "give per cent, 80 for 0.8",
             )
         )
+    elif tps and (between := sum(0 < value < 1 for value in tps)):
+        found.append(
+            (
+                "pdl1_tps",
+                f"{between} scores lie between 0 and 1 %, and others above: they could be fractions",
+                "give per cent, 80 for 0.8, or <1",
+            )
+        )
+    elif len(tps) >= _MANY and set(tps) == {0, 1}:
+        found.append(
+            (
+                "pdl1_tps",
+                f"all {len(tps)} scores are 0 or 1 %: they look like labels",
+                "name the column label if 1 is high",
+            )
+        )
     days = _given("pfs_days", rows)
     if days and (
         (len(days) >= _SEVERAL and max(days) < _SHORT_DAYS) or any(not float(day).is_integer() for day in days)
@@ -114,6 +136,24 @@ def improbable(rows: Sequence[Mapping[str, Any]]) -> list[_Improbable]:
                 "name the column pfs_months if they are",
             )
         )
+    if days and (long := sum(day > _LONG_DAYS for day in days)):
+        found.append(
+            (
+                "pfs_days",
+                f"{long} times are longer than 15 years, up to {max(days):g} days",
+                "look for codes of missing values such as 9999, and for days in pfs_months",
+            )
+        )
+    for column in ("ct_date", "pdl1_date", "treatment_start"):
+        if odd := sum(not _YEARS[0] <= day.year <= _YEARS[1] for day in _given(column, rows)):
+            found.append(
+                (
+                    column,
+                    f"{odd} dates lie before {_YEARS[0]} or after {_YEARS[1]}",
+                    "look whether the column holds dates",
+                )
+            )
+    found += _odd_smoking(rows)
     ages = _given("age", rows)
     if ages and min(ages) < _YOUNGEST:
         young = sum(age < _YOUNGEST for age in ages)
@@ -126,6 +166,31 @@ def improbable(rows: Sequence[Mapping[str, Any]]) -> list[_Improbable]:
                 (column, f"all {len(values)} patients are {word}", "look whether the codes mean what you think")
             )
     return found
+
+
+def _odd_smoking(rows: Sequence[Mapping[str, Any]]) -> list[_Improbable]:
+    """Tell codes of smoking that look like those of another scheme: 0 and 1 for no and yes, or 1 and 2."""
+    grades = set(_given("smoking", rows))
+    if len(_given("smoking", rows)) < _MANY or any(not row["smoking_graded"] for row in rows):
+        return []
+    never, occasionally = SMOKING_CODES["never"], SMOKING_CODES["occasionally"]
+    if grades == {never, occasionally}:
+        return [
+            (
+                "smoking",
+                "nobody smokes constantly: 1 was read as occasionally",
+                "write smoker where the column says only whether a patient smoked",
+            )
+        ]
+    if never not in grades and len(grades) > 1:
+        return [
+            (
+                "smoking",
+                "nobody never smoked: 1 was read as occasionally, 2 as constantly",
+                "write never, occasionally and constantly, or smoker",
+            )
+        ]
+    return []
 
 
 def _given(column: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
