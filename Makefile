@@ -28,12 +28,13 @@ PIP := -m pip --disable-pip-version-check --quiet --no-input
 # For pytest: -n0 for one process, -k to choose. In CI a missing tool fails its test; elsewhere the test is skipped with
 # the reason.
 PYTEST_FLAGS ?=
-# A file's tests share fixtures, so they stay together.
-PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile
+# A file's tests share fixtures, so they stay together. The files that take long come first (tests/conftest.py): all processes end
+# at about the same time then.
+PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 GROUPS := build docs image lock test training-test
 
-.PHONY: help demo map wheel test test-runtime test-wheel test-container test-training coverage sanitize docs lint env env-training machine untrained-model reproduce lock clean
+.PHONY: help demo map wheel test test-runtime test-wheel test-container test-training coverage sanitize docs lint lint-form lint-runtime lint-training env env-training env-docs machine untrained-model reproduce lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -88,17 +89,25 @@ $(DOCS_VENV)/ready: lock.txt pyproject.toml | machine
 	@touch $@
 
 ## make lint                  ruff and mypy
-lint: $(VENV)/tested $(TRAINING_VENV)/ready
+lint: lint-form lint-runtime lint-training
+
+lint-form: $(VENV)/tested
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy app gateway operators pdl1es package docs tests/*.py tests/unit tests/integration tests/gateway tests/e2e
-	$(TRAINING_VENV)/bin/mypy training tests/training benchmarks # where torch is, whose types they are checked against
+
+lint-runtime: $(VENV)/tested
+	$(VENV)/bin/mypy --cache-dir .mypy_cache/runtime app gateway operators pdl1es package docs tests/*.py tests/unit tests/integration tests/gateway tests/e2e
+
+lint-training: $(TRAINING_VENV)/ready
+	$(TRAINING_VENV)/bin/mypy --cache-dir .mypy_cache/training training tests/training benchmarks # where torch is, whose types they are checked against
 
 ## make env                   the run time's environment (.venv)
 env: $(VENV)/ready $(KERNELS)
 
 ## make env-training          the environment with torch and monai (.venv-training)
 env-training: $(TRAINING_VENV)/ready $(KERNELS)
+
+env-docs: $(DOCS_VENV)/ready
 
 ## make map                   the MAP as MONAI Deploy's packager makes it (needs Docker with buildx; docs/deploy.md)
 map: $(MAP_VENV)/ready
@@ -139,11 +148,11 @@ define new_venv
 endef
 
 # $(call install,FOLDER,WHAT): packages by the versions and hashes of lock.txt, those that build pyradiomics too; then
-# this checkout. The first start of Python after Holoscan's installation makes its links, which needs write access: so
-# it happens here.
+# this checkout, one environment at a time, since that builds the kernels in their place. The first start of Python after Holoscan's
+# installation makes its links, which needs write access: so it happens here.
 define install
 	$(1)/bin/python $(PIP) install -c lock.txt --build-constraint lock.txt --group build $(2)
-	$(1)/bin/python $(PIP) install --no-deps --no-build-isolation -e .
+	flock Makefile $(1)/bin/python $(PIP) install --no-deps --no-build-isolation -e .
 	$(1)/bin/python -c pass
 endef
 
@@ -151,7 +160,7 @@ endef
 # built again where a source is newer.
 $(KERNELS): $(wildcard pdl1es/features/kernels/*.[ch]) setup.py
 	@for venv in $(VENV) $(TRAINING_VENV); do if [ -e $$venv/ready ]; then \
-	  $$venv/bin/python setup.py --quiet build_ext --inplace --force; break; fi; done
+	  flock Makefile $$venv/bin/python setup.py --quiet build_ext --inplace --force; break; fi; done
 
 # The packager looks at the versions of the framework that are installed, and imports none of it.
 $(MAP_VENV)/ready: lock.txt | machine

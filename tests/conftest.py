@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -12,6 +12,31 @@ if TYPE_CHECKING:
     from pdl1es.phantom.dicom import PhantomStudy
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+LONG_FILES: Final = (
+    "integration/test_fuzzer.py",
+    "e2e/test_gateway_route.py",
+    "gateway/processes/test_serve.py",
+    "e2e/test_gateway_faults.py",
+    "e2e/test_gateway_postgres.py",
+    "gateway/workflow/test_durable.py",
+    "gateway/arrival/test_thousand_arrivals.py",
+    "gateway/send/test_killed_sender.py",
+    "gateway/worker/test_pool.py",
+    "training/test_reproduce.py",
+    "training/cohort/test_prepare.py",
+    "training/train",
+)
+"""Files and folders whose tests take long: each goes to one process, and begun last it would keep that one busy while others idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that take long first; the others stay in their order."""
+    places = [REPOSITORY / "tests" / name for name in LONG_FILES]
+
+    def rank(item: pytest.Item) -> int:
+        return next((n for n, place in enumerate(places) if item.path.is_relative_to(place)), len(places))
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")

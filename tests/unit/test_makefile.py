@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONG_FILES
+
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_the_wheel_is_built_without_the_run_times_environment(repository: Path, tmp_path: Path) -> None:
@@ -17,3 +19,7 @@ def test_the_wheel_is_built_without_the_run_times_environment(repository: Path, 
     )
     assert f"{tmp_path}/build-tools/bin/python -m pip" in done.stdout
     assert f"{tmp_path}/run-time" not in done.stdout
+
+
+def test_the_tests_that_come_first_are_there(repository: Path) -> None:
+    assert [name for name in LONG_FILES if not (repository / "tests" / name).exists()] == []
