@@ -73,9 +73,29 @@ def made_study(files: list[bytes]) -> Made:
 
 
 def made_studies(folder: Path, count: int) -> tuple[Made, ...]:
-    """Studies of 32 slices of 3 mm, alike but for their UIDs."""
+    """Studies of 32 slices of 3 mm, alike but for their UIDs; the SEG references all of them."""
     make_phantom_study(folder, seed=0, matrix=128, slices=(24, 56))
-    files = [path.read_bytes() for path in sorted(folder.rglob("*.dcm"))]
+    return _copies([path.read_bytes() for path in sorted(folder.rglob("*.dcm"))], count)
+
+
+def made_studies_of_a_small_tumour(folder: Path, count: int) -> tuple[Made, ...]:
+    """As `made_studies`, but a run needs 13 of the 32 slices, and the SEG references those that it was drawn on alone."""
+    made = make_phantom_study(folder, seed=0, matrix=128, slices=(24, 56), tumour_diameter=20.0)
+    made.seg_path.write_bytes(changed(made.seg_path.read_bytes(), _references_of_frames_alone))
+    return _copies([path.read_bytes() for path in sorted(folder.rglob("*.dcm"))], count)
+
+
+def _references_of_frames_alone(seg: pydicom.Dataset) -> None:
+    frames = seg.PerFrameFunctionalGroupsSequence
+    derived = [item for frame in frames for item in frame.DerivationImageSequence]
+    drawn_on = {source.ReferencedSOPInstanceUID for item in derived for source in item.SourceImageSequence}
+    for series in seg.ReferencedSeriesSequence:
+        images = series.ReferencedInstanceSequence
+        series.ReferencedInstanceSequence = [one for one in images if one.ReferencedSOPInstanceUID in drawn_on]
+    seg.pop("SourceImageSequence", None)
+
+
+def _copies(files: list[bytes], count: int) -> tuple[Made, ...]:
     # Another root of the same length: 2.25., 2.10., 2.11. and so on
     roots = [b"2.25.", *(b"2.%d." % number for number in range(10, 100) if number != 25)]
     return tuple(made_study([data.replace(b"2.25.", root) for data in files]) for root in roots[:count])
