@@ -39,6 +39,8 @@ DUPLICATE_SOP_INSTANCE: Final = 0x0111
 """PS3.7 C.5.7: the peer has the object already."""
 NOT_AUTHORISED_STATUS: Final = 0x0124
 """PS3.7 C.5.10."""
+_THREAD_SECONDS: Final = 5.0
+"""How long pynetdicom's thread for the connection is waited for, s; it ends within a tenth of that."""
 
 
 @contextmanager
@@ -80,6 +82,14 @@ def associated(
     entity.acse_timeout = entity.dimse_timeout = node.response_seconds
     entity.network_timeout = node.response_seconds
     opened: list[float] = []  # when the connection was open, by the monotonic clock
+    connections: list[socket.socket] = []
+
+    def connected(event: evt.Event) -> None:
+        opened.append(time.monotonic())
+        held = event.assoc.dul.socket
+        if held is not None and held.socket is not None:
+            connections.append(held.socket)
+
     late = threading.Event()
     secured = None if node.tls is None else (client_context(node.tls), node.tls.host_name or node.host)
     try:
@@ -90,11 +100,12 @@ def associated(
             ae_title=node.ae_title,
             tls_args=secured,
             ext_neg=list(roles),
-            evt_handlers=[(evt.EVT_CONN_OPEN, lambda _event: opened.append(time.monotonic())), *handlers],
+            evt_handlers=[(evt.EVT_CONN_OPEN, connected), *handlers],
         )
     except socket.gaierror as error:
         raise PeerError(PeerFailure.UNREACHABLE, f"{node.host} is no known host name") from error
     if not association.is_established:
+        _close(association, connections)
         raise _not_established(node, association, opened)
     limit = threading.Timer(node.total_seconds, _cut, (association, late))
     limit.daemon = True
@@ -114,6 +125,7 @@ def associated(
     finally:
         limit.cancel()
         _end(association, node.response_seconds)
+        _close(association, connections)
 
 
 def echo(association: Association) -> None:
@@ -214,6 +226,14 @@ def _end(association: Association, seconds: float) -> None:
     leaving.join(seconds)
     if leaving.is_alive():
         _cut(association, threading.Event())
+
+
+def _close(association: Association, connections: Sequence[socket.socket]) -> None:
+    """Close what pynetdicom leaves open: where the peer has reset the connection, it forgets its socket without closing it."""
+    association.dul.join(_THREAD_SECONDS)
+    if not association.dul.is_alive():
+        for connection in connections:
+            connection.close()
 
 
 def _too_long(node: DicomNode) -> PeerError:
