@@ -22,6 +22,7 @@ from gateway.arrival.judge import ArrivalJudge
 from gateway.clock import utc_now
 from gateway.fetch.fetcher import Fetcher
 from gateway.health.heartbeat import Heartbeat
+from gateway.memory import give_back_memory
 from gateway.objects.in_flight import InFlight
 from gateway.objects.store import ObjectStore
 from gateway.processes.arrivals import header_of
@@ -188,7 +189,7 @@ class _Executor:
         return asked > 0
 
     def _retain(self, queue: RunQueue) -> None:
-        """Remove what may go, and forget what nobody needs any more."""
+        """Remove what may go, and forget what nobody needs any more, on disk and in memory."""
         engine, rules = self.parts.engine, self.parts.settings.retention
         remove_what_may_go(StudyStores(self.objects, self.results, self.copies), rules)
         if self.clinical.current is not None and isinstance(rules.delivered_days, float):
@@ -200,6 +201,7 @@ class _Executor:
         if isinstance(rules.records_days, float):
             forget_records(engine, utc_now() - timedelta(days=rules.records_days))
         queue.forget(utc_now() - WORKFLOWS_KEPT)
+        give_back_memory()
 
 
 def _lock(folder: Path) -> int:
