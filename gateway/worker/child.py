@@ -20,6 +20,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from gateway.worker.in_hand import StudyInHand
 from pdl1es.command_line.process import leave_out_what_is_not_used, limit_blas_threads, prepare_process
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ def score(task: WorkerTask, settings: Settings, model: FusionModel) -> WorkerRep
     )
 
 
-def serve_tasks(tasks: BinaryIO, replies: BinaryIO, settings: Settings, model: FusionModel) -> None:
+def serve_tasks(
+    tasks: BinaryIO, replies: BinaryIO, settings: Settings, model: FusionModel, in_hand: StudyInHand
+) -> None:
     """Score studies until the executor closes the pipe.
 
     Parameters
@@ -122,29 +125,34 @@ def serve_tasks(tasks: BinaryIO, replies: BinaryIO, settings: Settings, model: F
         ``app.yaml``.
     model
         Loaded and checked.
+    in_hand
+        Is told which study is scored.
     """
     from gateway.logs import about_study
+    from gateway.memory import give_back_memory
     from gateway.records import StudyKey
     from gateway.worker.messages import WorkerTask
 
     for line in tasks:
         task = WorkerTask.model_validate_json(line)
-        with about_study(StudyKey(task.study_instance_uid)) if task.study_instance_uid else nullcontext():
+        study = about_study(StudyKey(task.study_instance_uid)) if task.study_instance_uid else nullcontext()
+        with study, in_hand.holding(task.output_folder):
             reply = score(task, settings, model)
         replies.write(reply.model_dump_json().encode("utf-8") + b"\n")
         replies.flush()
         # After the reply, so that no study waits for it: headers and modules refer to each other in cycles.
-        gc.collect()
+        give_back_memory()
 
 
 def _resident_mib() -> float:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE / 2**20
 
 
-def _end_with(lifeline: int) -> None:
+def _end_with(lifeline: int, in_hand: StudyInHand) -> None:
     """End this process when the executor has ended, however it did: the operating system closes its end of the pipe."""
     while os.read(lifeline, 1):
         pass
+    in_hand.executor_ended()
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
@@ -164,7 +172,8 @@ def main() -> None:
     limit_blas_threads()
     leave_out_what_is_not_used()
     gc.disable()
-    Thread(target=_end_with, args=(given.lifeline,), daemon=True).start()
+    in_hand = StudyInHand()
+    Thread(target=_end_with, args=(given.lifeline, in_hand), daemon=True).start()
     # What a library prints does not get between the replies.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
@@ -200,7 +209,7 @@ def main() -> None:
         )
         replies.write(ready.model_dump_json().encode("utf-8") + b"\n")
         replies.flush()
-        serve_tasks(tasks, replies, settings, model)
+        serve_tasks(tasks, replies, settings, model, in_hand)
 
 
 if __name__ == "__main__":

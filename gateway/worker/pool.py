@@ -19,6 +19,7 @@ from typing import Final, Literal
 
 from pydantic import ValidationError
 
+from gateway.worker.in_hand import put_down
 from gateway.worker.messages import WorkerReady, WorkerReply, WorkerTask
 from gateway.worker.settings import WorkerSettings
 
@@ -56,6 +57,7 @@ class _Worker:
     replies: int
     lifeline: int
     ready: WorkerReady | None = None
+    output: Path | None = None
     studies: int = 0
     resident_mib: float = 0.0
     _received: bytearray = field(default_factory=bytearray)
@@ -84,6 +86,7 @@ class _Worker:
 
     def send(self, task: WorkerTask) -> None:
         """Give the worker a study."""
+        self.output = task.output_folder
         try:
             os.write(self.tasks, task.model_dump_json().encode("utf-8") + b"\n")
         except BrokenPipeError:
@@ -208,7 +211,7 @@ class WorkerPool:
             return reply
 
     def stop(self) -> None:
-        """Kill the workers; whoever waits for a reply gets a `WorkerError`, which says ``stopped``."""
+        """Kill the workers; whoever waits for a reply gets a `WorkerError`, which says ``stopped``, before this returns."""
         with self._free:
             self._stopped = True
             idle, self._idle = self._idle, []
@@ -219,6 +222,8 @@ class WorkerPool:
             worker.end()
         for worker in idle:
             worker.kill()
+        with self._free:
+            self._free.wait_for(lambda: not self._busy, _KILLED_SECONDS)
         for thread in self._spawned:
             thread.join(_KILLED_SECONDS)
 
@@ -279,8 +284,11 @@ class WorkerPool:
     def _lose(self, worker: _Worker) -> None:
         worker.kill()
         with self._free:
+            if self._stopped and worker.output is not None:
+                put_down(worker.output)
             self._busy -= 1
             self._all.discard(worker)
+            self._free.notify_all()
 
     def _put(self, worker: _Worker) -> None:
         with self._free:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSConfiguredInstance, EnqueueOptions
@@ -21,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.database import note_made, open_workflow_database
 from gateway.peers.failures import PeerError
 from gateway.records import StoredResult, StudyKey
+from gateway.worker.in_hand import ended_in_hand
 from gateway.worker.pool import WorkerError
 from gateway.workflow.clinical_table import ClinicalTable
 from gateway.workflow.runner import RunPlan, RunServices, StaleRunError, assemble, clear, failure_of, infer, keep_result
@@ -229,11 +231,13 @@ class DurableRuns(DBOSConfiguredInstance):
         return assemble(run, round_number, context.services, clinical=context.clinical(run.study))
 
     def _infer(self, digest: str, round_number: int, decided: dict[str, Any]) -> dict[str, Any]:
-        if not _patiently(self._context.ledger.began, digest, round_number):
+        # A round that is running already lost its executor: that is a try of the study only where its worker did not outlive it.
+        is_try = self._note(digest).state != "running" or _patiently(ended_in_hand, Path(decided["folder"]))
+        if not _patiently(self._context.ledger.began, digest, round_number, is_try=is_try):
             return {"failure": _OVERTAKEN}
         note = self._note(digest)
         if note.attempts > self._context.rules.attempts:
-            return {"failure": "EXECUTOR_LOST: the executor's process ended in every try"}
+            return {"failure": "EXECUTOR_LOST: worker and executor ended together in every try"}
         if not _patiently(self._context.as_asked, note.input):
             return {"failure": "CHANGED: clinical row, model or settings are others now"}
         plan = RunPlan(decided["folder"], datetime.fromisoformat(decided["when"]), decided["clinical"])

@@ -166,7 +166,7 @@ class RunLedger:
             found = {row[0]: row[1] for row in connection.execute(query)}
         return {state: found.get(state, 0) for state in RUN_STATES}
 
-    def began(self, digest: str, round_number: int) -> bool:
+    def began(self, digest: str, round_number: int, *, is_try: bool = True) -> bool:
         """Note that a workflow works on a run.
 
         Parameters
@@ -175,13 +175,15 @@ class RunLedger:
             Of the run.
         round_number
             Which workflow it is.
+        is_try
+            Whether it counts as a further try.
 
         Returns
         -------
         bool
             False where another workflow has taken over, or the run has ended: this one does nothing then.
         """
-        return self._change(digest, round_number, ACTIVE, state="running", attempts=RUNS.c.attempts + 1)
+        return self._change(digest, round_number, ACTIVE, state="running", attempts=RUNS.c.attempts + int(is_try))
 
     def ended(
         self,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.worker.in_hand import StudyInHand, ended_in_hand
 from gateway.worker.messages import WorkerTask
 from gateway.worker.pool import WorkerError, WorkerPool
 from gateway.worker.settings import WorkerSettings
@@ -28,12 +29,17 @@ WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 OWNER = """
 import sys, time
+from datetime import UTC, datetime
 from pathlib import Path
+from gateway.worker.messages import WorkerTask
 from gateway.worker.pool import WorkerPool
 from gateway.worker.settings import WorkerSettings
 pool = WorkerPool(WorkerSettings(), Path(sys.argv[1]), Path(sys.argv[2]))
 pool.start()
 print(*pool.processes, flush=True)
+if len(sys.argv) > 3:
+    when = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    pool.run(WorkerTask(study_folder=Path(sys.argv[3]), output_folder=Path(sys.argv[4]), when=when))
 time.sleep(600)
 """
 
@@ -170,6 +176,30 @@ def test_workers_end_when_their_executor_is_killed(repository: Path) -> None:
     assert not running(worker)
 
 
+def test_a_study_is_not_in_hand_any_more_where_its_worker_outlived_the_executor(
+    phantom_study: PhantomStudy, repository: Path, tmp_path: Path
+) -> None:
+    mark = tmp_path / "out.in-hand"
+    arguments = [DEFAULT_FILE, repository / "models", phantom_study.folder, tmp_path / "out"]
+    command = [sys.executable, "-c", OWNER, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=repository) as owner:
+        assert owner.stdout is not None
+        worker = int(owner.stdout.readline())
+        until(lambda: mark.exists() or (tmp_path / "out").exists())
+        owner.kill()
+    until(lambda: not running(worker))
+    assert not ended_in_hand(tmp_path)
+
+
+def test_a_study_stays_in_hand_where_its_worker_ended_too_and_counts_once(tmp_path: Path) -> None:
+    with StudyInHand().holding(tmp_path / "done"):
+        assert (tmp_path / "done.in-hand").exists()
+    assert not ended_in_hand(tmp_path), "it was done"
+    held = StudyInHand().holding(tmp_path / "lost")
+    held.__enter__()
+    assert [ended_in_hand(tmp_path) for _ in range(2)] == [True, False]
+
+
 def test_stopping_the_pool_tells_the_waiting_study_that_it_was_stopped(
     make_pool: Callable[..., WorkerPool], phantom_study: PhantomStudy, tmp_path: Path
 ) -> None:
@@ -186,7 +216,9 @@ def test_stopping_the_pool_tells_the_waiting_study_that_it_was_stopped(
     thread = threading.Thread(target=run)
     thread.start()
     until(lambda: pool.busy == 1)
+    (tmp_path / "lost.in-hand").touch()  # as by a worker that had got so far
     pool.stop()
+    assert not ended_in_hand(tmp_path), "a stop is no try of the study"
     thread.join()
     assert failed == ["stopped"]
 

@@ -1,13 +1,16 @@
 """An executor with a worker that a test steers by files: ``python -m tests.gateway.workflow.executor_process FOLDER``.
 
-In FOLDER: ``scored`` is what the worker gives; while ``hold`` is there it works on, and while ``crash`` is there it crashes; while
+In FOLDER: ``scored`` is what the worker gives; while ``hold`` is there it works on, and while ``crash`` is there it crashes; while ``harm`` is there the
+study ends worker and executor; while
 ``archive-down`` is there earlier reports cannot be fetched, and while ``disk-full`` is there no output can be written. ``tried`` and
 ``handed`` get a line for each study that comes so far.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -16,6 +19,7 @@ from pathlib import Path
 from gateway.peers.failures import PeerError, PeerFailure
 from gateway.processes.signals import ended_by_signal
 from gateway.records import StoredResult, StudyKey
+from gateway.worker.in_hand import StudyInHand
 from gateway.worker.messages import WorkerReply, WorkerTask
 from gateway.worker.pool import WorkerError
 from gateway.workflow.durable import RUN_QUEUE, RunContext, RunExecutor
@@ -34,6 +38,9 @@ class SteeredWorker:
 
     def run(self, task: WorkerTask) -> WorkerReply:
         note(self.folder / "tried", task.study_folder.parent.parent.name)
+        if (self.folder / "harm").exists():
+            with StudyInHand().holding(task.output_folder):
+                os.kill(os.getpid(), signal.SIGKILL)
         while (self.folder / "hold").exists():
             time.sleep(0.01)
         if (self.folder / "crash").exists():

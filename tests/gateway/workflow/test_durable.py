@@ -69,6 +69,10 @@ class Gateway:
     def end(self, *, kill: bool = True) -> int:
         assert self.executor is not None
         self.executor.kill() if kill else self.executor.terminate()
+        return self.wait()
+
+    def wait(self) -> int:
+        assert self.executor is not None
         code = self.executor.wait()
         assert self.executor.stdout is not None
         self.executor.stdout.close()
@@ -171,16 +175,30 @@ def test_a_run_waits_for_a_disk_that_is_full_and_is_not_parked_for_it(gateway: G
 
 
 def test_a_run_that_takes_its_executor_with_it_every_time_is_parked(gateway: Gateway) -> None:
-    (gateway.folder / "hold").touch()
+    (gateway.folder / "harm").touch()
     for tries in (1, 2):
         gateway.start()
         if tries == 1:
             gateway.ask("d1")
-        until(lambda tries=tries: len(gateway.lines("tried")) == tries)  # type: ignore[misc]
-        gateway.end()
+        gateway.wait()
     gateway.start()
     until(lambda: gateway.note("d1").state == "parked")
+    assert gateway.lines("tried") == ["d1", "d1"]
     assert gateway.note("d1").reason.startswith("EXECUTOR_LOST")
+
+
+def test_a_run_whose_executor_is_killed_from_outside_is_not_parked_for_it(gateway: Gateway) -> None:
+    (gateway.folder / "hold").touch()
+    for kills in (1, 2, 3):
+        gateway.start()
+        if kills == 1:
+            gateway.ask("d1")
+        until(lambda kills=kills: len(gateway.lines("tried")) == kills)  # type: ignore[misc]
+        gateway.end()
+    (gateway.folder / "hold").unlink()
+    gateway.start()
+    until(lambda: gateway.note("d1").state == "done")
+    assert gateway.note("d1").attempts == 1, "two are allowed"
 
 
 def test_an_urgent_run_comes_before_those_that_waited_longer(gateway: Gateway) -> None:
