@@ -2,7 +2,8 @@
 
 What a peer may do before it has proved itself is little: an address that may not send is hung up on at once, the TLS handshake and the
 request for an association have to come within a time, and there are at most so many connections. So a silent peer costs one sleeping
-thread for some seconds.
+thread for some seconds. Where there are as many as are allowed, the one that has not asked for an association for the longest time gives
+way to the next: silent peers keep no sender out.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from types import TracebackType
 from typing import Final, Self
@@ -80,7 +81,7 @@ class DimseListener:
         self._process = f"{settings.name}:{os.getpid()}"
         self._numbers = count(1)
         self._lock = threading.Lock()
-        self._connections: dict[socket.socket, AcceptedAssociation | None] = {}
+        self._connections: dict[socket.socket, _Connection] = {}
         self._threads: set[threading.Thread] = set()
         self._established = 0
         self._outcomes: Counter[str] = Counter()
@@ -160,12 +161,11 @@ class DimseListener:
 
     def _end_all(self, *, at_once: bool) -> None:
         with self._lock:
-            for connection, association in self._connections.items():
-                if association is not None:
-                    association.end(at_once=at_once)
+            for connection in self._connections.values():
+                if connection.association is not None:
+                    connection.association.end(at_once=at_once)
                 else:
-                    with contextlib.suppress(OSError):
-                        connection.shutdown(socket.SHUT_RDWR)
+                    connection.hang_up()
 
     def _accept(self) -> None:
         while not self._is_stopping:
@@ -178,9 +178,9 @@ class DimseListener:
                 time.sleep(0.1)  # too many open files, perhaps: it may pass
                 continue
             with self._lock:
-                full = len(self._connections) >= self._settings.limits.connections
-                if not full and self._access.allows_address(address[0]):
-                    self._connections[connection] = None
+                is_allowed = self._access.allows_address(address[0])
+                if is_allowed and self._has_room():
+                    self._connections[connection] = _Connection(connection)
                     thread = threading.Thread(
                         target=self._serve,
                         args=(connection, address[0]),
@@ -191,7 +191,7 @@ class DimseListener:
                 else:
                     thread = None
             if thread is None:
-                why = "too many connections" if full else "the address may not send"
+                why = "too many connections" if is_allowed else "the address may not send"
                 LOG.warning("connection closed: %s (from %s)", why, address[0])
                 self._count("refused_connections")
                 connection.close()
@@ -202,20 +202,38 @@ class DimseListener:
                 LOG.error("connection closed: no thread can be made")
                 self._forget(connection, thread)
 
+    def _has_room(self) -> bool:
+        """Make room for one more connection, where there is any; the lock is held."""
+        limit = self._settings.limits.connections
+        if len(self._connections) < limit:
+            return True
+        idle = next((raw for raw, one in self._connections.items() if not one.has_slot), None)
+        # Those that were hung up on still have a thread for a moment.
+        if idle is None or len(self._threads) >= 2 * limit:
+            return False
+        self._connections.pop(idle).hang_up()
+        self._outcomes["refused_connections"] += 1
+        LOG.warning("connection closed: too many, and it had asked for no association for the longest time")
+        return True
+
     def _serve(self, raw: socket.socket, address: str) -> None:
         thread = threading.current_thread()
         deadline = time.monotonic() + self._settings.limits.handshake_seconds
-        connection = raw
-        slot = _Slot(self)
+        with self._lock:
+            connection = self._connections.get(raw, _Connection(raw))
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
                 raw.settimeout(self._settings.limits.handshake_seconds)
-                connection = self._tls.wrap_socket(raw, server_side=True)
-            acceptor = self._acceptor(address, thread.name, slot.take)
-            association = AcceptedAssociation(connection, acceptor, deadline)
+                # What hangs up has to find the socket that the handshake waits on.
+                with self._lock:
+                    secured = self._tls.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
+                    connection.socket = secured
+                secured.do_handshake()
+            acceptor = self._acceptor(address, thread.name, lambda: self._take_slot(connection))
+            association = AcceptedAssociation(connection.socket, acceptor, deadline)
             with self._lock:
-                self._connections[raw] = association
+                connection.association = association
             end = association.run()
             LOG.info("association %s from %s ended: %s", thread.name, address, end)
         except ssl.SSLError as error:
@@ -224,9 +242,9 @@ class DimseListener:
         except OSError as error:
             LOG.info("connection ended: %s", error.strerror or type(error).__name__)
         finally:
-            slot.give_back()
+            self._give_slot_back(connection)
             with contextlib.suppress(OSError):
-                connection.close()
+                connection.socket.close()
             self._forget(raw, thread)
 
     def _forget(self, connection: socket.socket, thread: threading.Thread) -> None:
@@ -257,33 +275,31 @@ class DimseListener:
         with self._lock:
             self._outcomes[outcome] += 1
 
-    def take_slot(self) -> bool:
+    def _take_slot(self, connection: _Connection) -> bool:
         """Count one more association, where the limit allows one."""
         with self._lock:
             if self._is_stopping or self._established >= self._settings.limits.associations:
                 return False
             self._established += 1
+            connection.has_slot = True
             return True
 
-    def give_slot_back(self) -> None:
-        """Count one association less."""
+    def _give_slot_back(self, connection: _Connection) -> None:
+        """Count one association less, where this was one."""
         with self._lock:
-            self._established -= 1
+            self._established -= connection.has_slot
 
 
-class _Slot:
-    """One connection's place among the associations."""
+@dataclass(eq=False)
+class _Connection:
+    """An open connection: its socket, plain or with TLS, and its association, which has a place among those at once or none yet."""
 
-    def __init__(self, listener: DimseListener) -> None:
-        self._listener = listener
-        self._is_taken = False
+    socket: socket.socket
+    association: AcceptedAssociation | None = None
+    has_slot: bool = False
 
-    def take(self) -> bool:
-        """Take the place, and tell whether there was one."""
-        self._is_taken = self._listener.take_slot()
-        return self._is_taken
-
-    def give_back(self) -> None:
-        """Give back what was taken."""
-        if self._is_taken:
-            self._listener.give_slot_back()
+    def hang_up(self) -> None:
+        """Wake the thread that waits for the peer: what it reads has ended."""
+        with contextlib.suppress(OSError):
+            # Not SSLSocket's, which takes its TLS away from the thread that works with it.
+            socket.socket.shutdown(self.socket, socket.SHUT_RDWR)

@@ -57,7 +57,7 @@ class AssociationLimits(_Section):
         default=128,
         ge=1,
         le=4096,
-        description="connections at once, with those that have not asked for an association yet",
+        description="connections at once; of those without an association the oldest gives way to a further one",
     )
     pdu_bytes: int = Field(
         default=131_072, ge=4096, le=4 * 2**20, description="largest P-DATA PDU that is taken, bytes"

@@ -261,22 +261,6 @@ def test_a_sender_with_a_certificate_stores_over_tls(
     assert data_set(store.path_of(stored).read_bytes()) == data_set(data)
 
 
-@pytest.mark.parametrize("name", [None, "stranger"])
-def test_a_sender_without_a_certificate_that_is_trusted_is_refused(
-    listen: Listen, certificates: Certificates, name: str | None
-) -> None:
-    listener = listen(tls=tls_settings(certificates))
-    with associated(listener, tls=sender_context(certificates, name)) as association:
-        assert not association.is_established
-    with associated(listener, tls=sender_context(certificates, "client")) as association:
-        assert association.is_established
-
-
-def test_a_sender_without_tls_is_refused(listen: Listen, certificates: Certificates) -> None:
-    with associated(listen(tls=tls_settings(certificates), limits={"handshake_seconds": 0.3})) as association:
-        assert not association.is_established
-
-
 # --- dcmtk ----------------------------------------------------------------------------------------------------------
 
 

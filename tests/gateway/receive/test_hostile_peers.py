@@ -59,12 +59,22 @@ def test_silent_clients_are_hung_up_on(listen: Listen, certificates: Certificate
         until(lambda: listener.connections == 0)
 
 
-def test_connections_beyond_the_limit_are_closed_and_senders_come_in_again_when_those_are_gone(listen: Listen) -> None:
+def test_the_connection_that_was_silent_for_the_longest_time_gives_way_at_the_limit(listen: Listen) -> None:
     listener = listen(limits={"connections": 3, "handshake_seconds": PATIENCE_S})
-    with connected(listener), connected(listener), connected(listener):
+    with connected(listener) as first, connected(listener), connected(listener):
         until(lambda: listener.connections == 3)
-        with connected(listener) as fourth:
-            assert read_all(fourth) == b""
+        with associated(listener) as association:
+            assert association.is_established
+            assert read_all(first) == b""
+            assert listener.connections == 3
+
+
+def test_connections_beyond_the_limit_are_closed_where_all_others_are_associations(listen: Listen) -> None:
+    listener = listen(limits={"connections": 2})
+    with associated(listener), associated(listener):
+        with connected(listener) as third:
+            assert read_all(third) == b""
+        assert listener.associations == 2
     until(lambda: listener.connections == 0)
     with associated(listener) as association:
         assert association.is_established
