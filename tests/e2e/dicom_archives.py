@@ -50,7 +50,7 @@ AETable END
             env={"TCP_NODELAY": "1", "PATH": "/usr/bin:/bin"},
         )
         try:
-            end = time.monotonic() + 20
+            end = time.monotonic() + 120
             while not is_listening(port):
                 if process.poll() is not None or time.monotonic() > end:
                     said = (folder / "dcmqrscp.log").read_text(encoding="utf-8", errors="replace")

@@ -144,7 +144,7 @@ def running_pacs(
 
 
 def _wait_for(pacs: Pacs, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break

@@ -41,6 +41,7 @@ from tests.e2e.dicom_archives import QR_TITLE, QueryArchive, running_archive
 from tests.e2e.dicom_tools import run
 from tests.e2e.pacs import AE_TITLE, LOOPBACK, Pacs, running_pacs
 from tests.e2e.written_reports import Written
+from tests.waiting import PATIENCE_S
 
 RequireTool = Callable[[str], str]
 GATEWAY_TITLE = "PDL1ES"
@@ -133,7 +134,7 @@ def delivered(
     """Send to one destination until it has ended."""
     sender = Sender(SendSettings.model_validate({"destinations": [{"name": "peer"} | destination]}), engine)
     sender.begin(result, SendPlan((Shipment("peer", kinds or ("cam", "pdf", "sr", "kos")),), ()))
-    end = time.monotonic() + 40
+    end = time.monotonic() + PATIENCE_S
     while True:
         delivery = sender.advance(result, "peer")
         if delivery.next_at is None or delivery.state == "waiting" or time.monotonic() > end:
@@ -171,7 +172,7 @@ def test_orthanc_says_no_for_what_it_does_not_have(
     assert sender.advance(result, "peer").state == "sent"
     uid = next(file.sop_instance_uid for file in result.files if file.kind == "pdf")
     delete(orthanc, uid)
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE_S
     while (delivery := sender.advance(result, "peer")).state == "sent" and time.monotonic() < end:
         sender.book.postpone(result.digest, "peer", sender.book.detail(result.digest, "peer").created_at)
         time.sleep(0.2)
@@ -380,7 +381,7 @@ def test_orthanc_routes_by_the_scripts_of_the_documentation(
         assert listener.objects.objects_of(study) == (), "a CT without contour is not routed"
         pacs.store(require_tool("storescu"), [written.segmentation])
         routed = 1 if script == "orthanc-contours.lua" else len(written.ct) + 1
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE_S
         while len(listener.objects.objects_of(study)) < routed and time.monotonic() < end:
             time.sleep(0.2)
         assert len(listener.objects.objects_of(study)) == routed

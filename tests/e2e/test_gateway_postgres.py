@@ -113,9 +113,9 @@ def test_the_whole_route_runs_on_postgresql_and_goes_on_after_its_restart(
             assert site.audit([study]) == ({study: "report"}, [])
             if number == 0:
                 server.stop()
-                until(lambda: site.gateway.health("ready")[0] == 503, 60)
+                until(lambda: site.gateway.health("ready")[0] == 503)
                 server.start()
-                until(lambda: site.gateway.health("ready")[0] == 200, 120)
+                until(lambda: site.gateway.health("ready")[0] == 200)
         made = server.tables("gateway")
         assert {name for schema, name in made if schema == "public"} >= set(METADATA.tables)
         assert ("dbos", "workflow_status") in made

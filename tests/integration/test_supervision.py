@@ -105,7 +105,7 @@ def test_who_ends_the_command_ends_the_run(
 
 def _zombie(process: int) -> bool:
     """Tell whether a process has ended, and waits for its parent."""
-    for _ in range(100):
+    for _ in range(6000):
         try:
             if Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z":
                 return True

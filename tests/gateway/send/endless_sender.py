@@ -23,7 +23,7 @@ def main() -> None:
     engine = open_database(url)
     create_tables(engine)
     node = {"ae_title": AE_TITLE, "host": LOOPBACK, "port": port, "response_seconds": 10}
-    retry = {"first_seconds": 0.05, "longest_seconds": 0.2}
+    retry = {"first_seconds": 0.05, "longest_seconds": 0.2, "attempts": 10_000}
     destination: dict[str, Any] = {
         "name": "pacs",
         "kind": "dicom",

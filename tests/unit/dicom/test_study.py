@@ -341,10 +341,10 @@ def test_a_deflated_header_that_inflates_without_end_is_given_up(tmp_path: Path)
     deflater = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     element = struct.pack("<HH2sHL", 0x0008, 0x0001, b"UN", 0, 300 * 2**20)
     path.write_bytes(raw[:meta_end] + deflater.compress(element + bytes(100 * 2**20)) + deflater.flush())
-    started = time.monotonic()
+    started = time.process_time()
     study = scan_study(tmp_path, ScanLimits(max_header_bytes=2**20))
     assert "max_header_bytes" in reasons(study)["bomb"]
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_header_larger_than_the_first_read_is_read_whole(tmp_path: Path) -> None:
