@@ -21,7 +21,6 @@ from gateway.arrival.digest import objects_digest
 from gateway.arrival.judge import ArrivalJudge
 from gateway.clock import utc_now
 from gateway.fetch.fetcher import Fetcher
-from gateway.health.heartbeat import Heartbeat
 from gateway.memory import give_back_memory
 from gateway.objects.in_flight import InFlight
 from gateway.objects.store import ObjectStore
@@ -224,9 +223,7 @@ def _workers(parts: ProcessParts) -> tuple[WorkerPool, WorkerReady] | None:
         except WorkerError as error:
             logger.error("%s; tried again", error)
             pool.stop()
-            with Heartbeat(
-                parts.engine, parts.name, lambda: {"problems": ["the workers cannot load; the log says why"]}
-            ):
+            with parts.heartbeat(lambda: {"problems": ["the workers cannot load; the log says why"]}):
                 parts.ended.wait(pause)
             pause = min(60.0, pause * 2)
     return None
@@ -254,7 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return ExitCode.REPORT_WRITTEN
         executor = _Executor(parts, found[1], found[0])
         stack.callback(executor.objects.close)
-        stack.enter_context(Heartbeat(parts.engine, parts.name, executor.detail))
+        stack.enter_context(parts.heartbeat(executor.detail))
         _execute(executor, parts.ended)
     return ExitCode.REPORT_WRITTEN
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from gateway.health.heartbeat import Heartbeat
 from gateway.objects.in_flight import InFlight
 from gateway.objects.store import ObjectStore
 from gateway.processes.setup import OBJECTS_FOLDER, begin_process
@@ -67,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             open_now = sum(listener.associations for listener in listeners)
             return {"associations": open_now, "association_outcomes": dict(outcomes)}
 
-        stack.enter_context(Heartbeat(parts.engine, parts.name, detail))
+        stack.enter_context(parts.heartbeat(detail))
         for listener in listeners:
             stack.enter_context(listener)
         for looking in polled:

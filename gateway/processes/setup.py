@@ -6,20 +6,23 @@ import argparse
 import importlib
 import logging
 import os
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.database import create_tables, database_fault, open_database
+from gateway.health.heartbeat import Heartbeat
 from gateway.health.readiness import Expected
 from gateway.logs import StudyHash, log_as_json, read_log_key
 from gateway.processes.signals import ended_by_signal
 from gateway.settings.file import GatewaySettings, load_gateway_settings
+from gateway.settings.handed_down import configuration_digest, read_handed_down
 from pdl1es.command_line.supervision import die_with_parent
 
 logger = logging.getLogger("pdl1es.gateway")
@@ -30,6 +33,8 @@ OBJECTS_FOLDER: Final = "objects"
 CLINICAL_FOLDER: Final = "clinical"
 COPIES_FOLDER: Final = "refiled"
 WEB: Final = "web"
+SETTINGS: Final = "settings"
+"""Under which a heartbeat names the digest of the configuration that its process runs by."""
 _LONGEST_PAUSE: Final = 15.0
 
 
@@ -72,6 +77,21 @@ class ProcessParts:
     engine: Engine
     ended: threading.Event
 
+    def heartbeat(self, detail: Callable[[], Mapping[str, Any]] = dict) -> Heartbeat:
+        """Return the process's heartbeat, which says by what configuration it runs.
+
+        Parameters
+        ----------
+        detail
+            Gives what else is said.
+
+        Returns
+        -------
+        Heartbeat
+        """
+        digest = configuration_digest(self.settings)
+        return Heartbeat(self.engine, self.name, lambda: {SETTINGS: digest, **detail()})
+
 
 def process_names(settings: GatewaySettings) -> tuple[str, ...]:
     """Return the names of the processes that a gateway consists of."""
@@ -111,14 +131,19 @@ def begin_process(
         None where the process was stopped while it waited for the database.
     """
     parser = argparse.ArgumentParser()
-    parser.add_argument("--config", type=Path, required=True)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--config", type=Path, help="gateway.yaml")
+    where.add_argument("--settings-digest", help="of the settings on standard input, which the supervisor hands down")
     parser.add_argument("--name", default=default_name)
     parser.add_argument("--parent", type=int)
     given = parser.parse_args(arguments)
     if given.parent is not None:
         die_with_parent(given.parent)
     os.umask(0o027)
-    settings = load_gateway_settings(given.config)
+    if given.settings_digest is not None:
+        settings = read_handed_down(sys.stdin.buffer, given.settings_digest)
+    else:
+        settings = load_gateway_settings(given.config)
     settings.folder.mkdir(parents=True, exist_ok=True)
     log_as_json(given.name, settings.log_level, StudyHash(read_log_key(settings.folder)))
     ended = ended_by_signal()

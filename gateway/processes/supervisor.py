@@ -22,6 +22,7 @@ from gateway.objects.store import ObjectStore
 from gateway.processes.setup import OBJECTS_FOLDER, WEB, declare_tables, process_names
 from gateway.processes.signals import ended_by_signal
 from gateway.settings.file import GatewaySettings
+from gateway.settings.handed_down import HandedDown
 from pdl1es.exit_code import ExitCode
 
 logger = logging.getLogger("pdl1es.gateway.serve")
@@ -42,7 +43,7 @@ class _Child:
     """One process of the gateway, however often it was started."""
 
     name: str
-    command: list[str]
+    settings: HandedDown
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     start_at: float = 0.0
@@ -50,8 +51,12 @@ class _Child:
 
     def start(self) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
-        # A group of its own: a terminal's Ctrl-C reaches this process alone, which stops the others in order.
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, env=environment, process_group=0)
+        arguments = ["--settings-digest", self.settings.digest, "--name", self.name, "--parent", str(os.getpid())]
+        command = [sys.executable, "-m", f"gateway.processes.{self.name.partition('-')[0]}", *arguments]
+        # The settings are those that were checked: gateway.yaml may be another one, or broken, when a process starts anew.
+        with self.settings.opened() as settings:
+            # A group of its own: a terminal's Ctrl-C reaches this process alone, which stops the others in order.
+            self.process = subprocess.Popen(command, stdin=settings, env=environment, process_group=0)
         self.started = time.monotonic()
 
     def look(self, now: float) -> None:
@@ -80,15 +85,13 @@ class _Child:
             self.process.wait()
 
 
-def serve_gateway(config: Path, settings: GatewaySettings) -> int:
+def serve_gateway(settings: GatewaySettings) -> int:
     """Run the gateway until SIGTERM or SIGINT.
 
     Parameters
     ----------
-    config
-        ``gateway.yaml``.
     settings
-        What stands in it.
+        Of ``gateway.yaml`` as it is now: every process runs by them until the gateway is stopped.
 
     Returns
     -------
@@ -106,16 +109,17 @@ def serve_gateway(config: Path, settings: GatewaySettings) -> int:
         logger.error("another gateway runs in this folder")
         return ExitCode.USAGE
     try:
-        return _serve(config, settings)
+        return _serve(settings)
     finally:
         os.close(lock)
 
 
-def _serve(config: Path, settings: GatewaySettings) -> int:
+def _serve(settings: GatewaySettings) -> int:
     """Start the processes, start anew what ends, and stop all in order."""
     ended = ended_by_signal()
-    children = [_Child(name, _command(name, config)) for name in process_names(settings)]
-    logger.info("the gateway starts with %d processes", len(children))
+    handed_down = HandedDown(settings)
+    children = [_Child(name, handed_down) for name in process_names(settings)]
+    logger.info("the gateway starts with %d processes, settings %s", len(children), handed_down.digest[:12])
     # Nothing receives before the store was looked through; health is served meanwhile.
     recovered, look_at = False, 0.0
     code: int = ExitCode.REPORT_WRITTEN
@@ -169,9 +173,3 @@ def _recover(settings: GatewaySettings) -> bool:
             found.unknown,
         )
     return True
-
-
-def _command(name: str, config: Path) -> list[str]:
-    module = name.partition("-")[0]
-    arguments = ["--config", str(config.absolute()), "--name", name, "--parent", str(os.getpid())]
-    return [sys.executable, "-m", f"gateway.processes.{module}", *arguments]

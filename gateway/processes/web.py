@@ -12,7 +12,6 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from gateway.health.heartbeat import Heartbeat
 from gateway.health.pages import health_application
 from gateway.processes.setup import WEB, begin_process, what_is_expected
 from pdl1es.exit_code import ExitCode
@@ -85,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         server.should_exit = True
 
     threading.Thread(target=end, daemon=True).start()
-    with Heartbeat(parts.engine, parts.name):
+    with parts.heartbeat():
         server.run()
     return ExitCode.REPORT_WRITTEN if parts.ended.is_set() or server.started else ExitCode.USAGE
 

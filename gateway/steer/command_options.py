@@ -25,8 +25,25 @@ StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Study Instance 
 DEFAULT_CONFIG: Final = Path("gateway.yaml")
 
 
-def settings_of(config: Path) -> GatewaySettings:
-    """Return the settings of a ``gateway.yaml``; a fault in it, or a missing package, ends the command with exit code 2."""
+def settings_of(config: Path, note: str = "") -> GatewaySettings:
+    """Return the settings of a ``gateway.yaml``; a fault in it, or a missing package, ends the command with exit code 2.
+
+    Parameters
+    ----------
+    config
+        The file.
+    note
+        What else is said where it has a fault.
+
+    Returns
+    -------
+    gateway.settings.file.GatewaySettings
+
+    Raises
+    ------
+    typer.Exit
+        It has a fault, or a package is missing.
+    """
     need_packages()
     from gateway.settings.file import load_gateway_settings
     from pdl1es.settings_file import SettingsError
@@ -34,7 +51,7 @@ def settings_of(config: Path) -> GatewaySettings:
     try:
         return load_gateway_settings(config)
     except SettingsError as error:
-        raise usage_error(str(error)) from error
+        raise usage_error(f"{error}\n{note}".rstrip()) from error
 
 
 def need_packages() -> None:

@@ -23,16 +23,21 @@ def status(config: Config = DEFAULT_CONFIG) -> None:
     from gateway.clock import utc_now
     from gateway.health.heartbeat import read_processes
     from gateway.health.readiness import obstacles
-    from gateway.processes.setup import what_is_expected
+    from gateway.processes.setup import SETTINGS, what_is_expected
+    from gateway.settings.handed_down import configuration_digest
     from gateway.steer.destinations import destinations_in_words
 
-    settings = settings_of(config)
+    settings = settings_of(config, "a gateway that runs goes on with the settings that it was started with")
+    own = configuration_digest(settings)
     overview = overview_of(settings)
     found = obstacles(overview.engine, what_is_expected(settings))
     say("ready" if not found else "NOT ready")
     for obstacle in found:
         say(f"  {obstacle}")
-    for note in read_processes(overview.engine):
+    processes = read_processes(overview.engine)
+    if any(note.detail.get(SETTINGS, own) != own for note in processes):
+        say(f"{config} is not what the gateway runs by: it was changed since; a restart of `pdl1es serve` takes it up")
+    for note in processes:
         state = "silent" if note.is_silent(utc_now()) else "lives"
         say(f"process {note.name}: {state}, started {note.started_at.isoformat(timespec='seconds')}")
         if problem := note.detail.get("clinical_problem"):

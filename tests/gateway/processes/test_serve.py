@@ -20,7 +20,9 @@ from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from gateway.database import SCHEMA, Schema, create_tables
+from gateway.health.heartbeat import read_processes
 from gateway.logs import StudyHash, read_log_key
+from gateway.processes.setup import SETTINGS
 from gateway.processes.supervisor import SERVE_LOCK
 from gateway.records import StudyKey
 from pdl1es.exit_code import ExitCode
@@ -122,8 +124,12 @@ def test_whatever_is_killed_every_study_ends_in_one_report_with_every_object_the
     serve: Serve, phantom_study: PhantomStudy, tmp_path: Path
 ) -> None:
     gateway = serve()
+    assert gateway.engine  # it reads the file once
     studies = [copy_with_other_uids(phantom_study.folder, tmp_path / f"study-{number}", number) for number in (1, 2)]
     chosen = random.Random(20261127)
+    # What starts anew runs by the settings of the start, whatever the file says by then.
+    started_with = gateway.config.read_text(encoding="utf-8")
+    gateway.config.write_text("sources: [broken", encoding="utf-8")
     for study in studies:
         ct, contour = parts_of(study)
         assert set(gateway.send([*ct, *contour])) == {0}
@@ -131,7 +137,9 @@ def test_whatever_is_killed_every_study_ends_in_one_report_with_every_object_the
             time.sleep(chosen.uniform(0.0, 2.0))
             gateway.kill(chosen.choice(["executor", "receiver-1"]))
     time.sleep(chosen.uniform(0.0, 2.0))
+    assert len({note.detail[SETTINGS] for note in read_processes(gateway.engine)}) == 1
     gateway.end(signal.SIGKILL)
+    gateway.config.write_text(started_with, encoding="utf-8")
     gateway.start()
     until(lambda: gateway.ledger.counts()["done"] == len(studies))
     until(lambda: len(gateway.delivered()) == len(studies))

@@ -14,11 +14,15 @@ from gateway.arrival.digest import objects_digest
 from gateway.clock import utc_now
 from gateway.fetch.notes import FetchNotes
 from gateway.fetch.settings import FetchSettings
+from gateway.health.heartbeat import Heartbeat
 from gateway.logs import StudyHash, read_log_key
 from gateway.objects.reception import ObjectOrigin
 from gateway.objects.store import ObjectStore, StoreLimits
+from gateway.processes.setup import SETTINGS
 from gateway.records import DeliveryState, StudyKey
 from gateway.send.rules import Shipment
+from gateway.settings.file import load_gateway_settings
+from gateway.settings.handed_down import configuration_digest
 from gateway.workflow.runs import RUN_STATES
 from pdl1es.run import run_study
 from pdl1es.settings import DEFAULT_FILE, load_settings
@@ -173,6 +177,22 @@ def test_the_status_of_a_gateway_that_does_not_run_says_what_is_missing(steered:
     assert done.exit_code == 1
     assert "  process executor is not running" in done.stdout.splitlines()
     assert "runs queued: 1" in done.stdout.splitlines()
+
+
+def test_the_status_says_that_the_file_is_not_what_runs(steered: Steered) -> None:
+    digest = configuration_digest(load_gateway_settings(steered.config))
+    with Heartbeat(steered.engine, "executor", lambda: {SETTINGS: digest}):
+        steered.config.write_text(f"# a comment changes nothing\n{steered.config.read_text()}")
+        assert "restart" not in steered.run("status").stdout
+        steered.document["receivers"] = 2
+        steered.write()
+        changed = steered.run("status").stdout
+        steered.config.write_text("folder: [")
+        broken = steered.run("status")
+    assert f"{steered.config} is not what the gateway runs by" in changed
+    assert "a restart of `pdl1es serve` takes it up" in changed
+    assert broken.exit_code == 2
+    assert "goes on with the settings that it was started with" in broken.stderr
 
 
 def test_a_study_that_is_not_delivered_is_purged_only_with_yes(steered: Steered, phantom_study: PhantomStudy) -> None:
