@@ -27,6 +27,7 @@ from gateway.objects.in_flight import InFlight
 from gateway.objects.reception import ObjectOrigin
 from gateway.objects.store import ObjectStore
 from gateway.peers.failures import PeerError, PeerFailure
+from gateway.peers.faults import PeerFaults
 from gateway.records import CurrentIdentity, StoredObject, StudyKey
 from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError
 from pdl1es.dicom.header import read_instance
@@ -68,6 +69,7 @@ class Fetcher:
         self.notes = FetchNotes(engine)
         self._objects = objects
         self._in_flight = InFlight(engine)
+        self._faults = PeerFaults(engine, clock)
         self._archives = [open_archive(one) for one in settings.archives] if archives is None else list(archives)
         self._clock = clock
         self._asked: dict[StudyKey, None] = {}
@@ -164,7 +166,9 @@ class Fetcher:
                 error = "the contour cannot be read"
             else:
                 for archive, name in serving:
-                    if (found := self._from(archive, name, study, there, drawn, holder)) is not None:
+                    with self._faults.noted(f"archive {name.name}"):
+                        found = self._from(archive, name, study, there, drawn, holder)
+                    if found is not None:
                         count = found
                         break
                 else:
@@ -219,7 +223,8 @@ class Fetcher:
                 count += 1
 
         for archive, settings in self._serving(self._objects.objects_of(study)):
-            found = [one for one in archive.series_of(uid) if one.modality == SR]
+            with self._faults.noted(f"archive {settings.name}"):
+                found = [one for one in archive.series_of(uid) if one.modality == SR]
             if sum(one.images or 1 for one in found) > settings.limits.max_reports:
                 raise PeerError(
                     PeerFailure.LIMIT_EXCEEDED, f"the study has more than {settings.limits.max_reports} reports"
@@ -250,8 +255,10 @@ class Fetcher:
         PeerError
             An archive could not be asked.
         """
-        for archive, _ in self._serving(self._objects.objects_of(study)):
-            if (identity := archive.current_identity(study.study_instance_uid)) is not None:
+        for archive, settings in self._serving(self._objects.objects_of(study)):
+            with self._faults.noted(f"archive {settings.name}"):
+                identity = archive.current_identity(study.study_instance_uid)
+            if identity is not None:
                 return identity
         return None
 

@@ -11,15 +11,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.clock import utc_now
 from gateway.database import create_tables, open_database, read_only
 from gateway.health.heartbeat import SILENT_SECONDS, read_processes
-from gateway.health.readiness import Expected, obstacles
+from gateway.health.readiness import Expected, Readiness
 from gateway.objects.tables import CONFLICTS, OBJECTS, STUDIES
-from gateway.send.delivery_tables import BREAKERS, DELIVERIES
+from gateway.send.delivery_tables import DELIVERIES
 from gateway.workflow.runs import RUN_STATES
 from gateway.workflow.tables import RESULTS, RUNS
 
@@ -31,15 +31,14 @@ class GatewayCollector(Collector):
 
     Parameters
     ----------
-    engine
-        The gateway's database.
-    expected
-        What has to be there for the gateway to be ready.
+    readiness
+        Says what stands in the way.
     """
 
-    def __init__(self, engine: Engine, expected: Expected) -> None:
-        self._engine = engine
-        self._expected = expected
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+        self._engine = readiness.engine
+        self._expected = readiness.expected
 
     def collect(self) -> Iterator[Metric]:
         """Give every metric; where the database does not answer, those alone that need none."""
@@ -49,7 +48,7 @@ class GatewayCollector(Collector):
                 found = [
                     *_of_objects(connection),
                     *_of_runs(connection),
-                    *_of_deliveries(connection, self._expected.destinations),
+                    *_of_deliveries(connection),
                 ]
             found += self._of_processes()
         except SQLAlchemyError:
@@ -57,8 +56,25 @@ class GatewayCollector(Collector):
         yield from found
 
     def _of_machine(self) -> Iterator[Metric]:
-        ready = not obstacles(self._engine, self._expected)
-        yield GaugeMetricFamily(f"{_PREFIX}_ready", "1 where studies are taken and results go out", value=float(ready))
+        found = self._readiness.look()
+        ready = GaugeMetricFamily(f"{_PREFIX}_ready", "1 where studies are taken and results go out")
+        ready.add_metric([], float(not found))
+        since = GaugeMetricFamily(
+            f"{_PREFIX}_obstacle_since_timestamp_seconds",
+            "Since when something stands in the way of being ready, Unix time, by code and what it concerns",
+            labels=["code", "of"],
+        )
+        down = GaugeMetricFamily(
+            f"{_PREFIX}_destination_down",
+            "1 where a destination did not work at the last contact, by destination",
+            labels=["destination"],
+        )
+        for one in {obstacle.key: obstacle for obstacle in found}.values():  # a sample may be there once
+            since.add_metric([one.code, one.of], one.since.timestamp() if one.since is not None else 0.0)
+        failing = {one.of for one in found}
+        for destination in self._expected.destinations:
+            down.add_metric([destination], float(f"destination {destination}" in failing))
+        yield from (ready, since, down)
         try:
             status = os.statvfs(self._expected.folder)
         except OSError:
@@ -135,7 +151,7 @@ def _of_runs(connection: Connection) -> Iterator[Metric]:
     yield results
 
 
-def _of_deliveries(connection: Connection, destinations: tuple[str, ...]) -> Iterator[Metric]:
+def _of_deliveries(connection: Connection) -> Iterator[Metric]:
     deliveries = GaugeMetricFamily(
         f"{_PREFIX}_deliveries", "Deliveries by destination and state", labels=["destination", "state"]
     )
@@ -145,13 +161,6 @@ def _of_deliveries(connection: Connection, destinations: tuple[str, ...]) -> Ite
     ):
         deliveries.add_metric([destination, state], float(count))
     yield deliveries
-    opened = set(connection.execute(select(BREAKERS.c.destination).where(BREAKERS.c.open_until.is_not(None))).scalars())
-    down = GaugeMetricFamily(
-        f"{_PREFIX}_destination_down", "1 where a destination is down, by destination", labels=["destination"]
-    )
-    for destination in destinations:
-        down.add_metric([destination], float(destination in opened))
-    yield down
 
 
 def metrics_table() -> str:
@@ -159,7 +168,7 @@ def metrics_table() -> str:
     with tempfile.TemporaryDirectory() as folder:
         engine = open_database(f"sqlite:///{folder}/gateway.sqlite")
         create_tables(engine)
-        families = list(GatewayCollector(engine, Expected((), Path(folder), 0, ())).collect())
+        families = list(GatewayCollector(Readiness(engine, Expected((), Path(folder), 0, ()))).collect())
         engine.dispose()
     rows = ["| metric | type | meaning |", "|---|---|---|"]
     for family in sorted(families, key=lambda one: one.name):
@@ -168,20 +177,18 @@ def metrics_table() -> str:
     return "\n".join(rows)
 
 
-def metrics_text(engine: Engine, expected: Expected) -> bytes:
+def metrics_text(readiness: Readiness) -> bytes:
     """Return all metrics in Prometheus' text format.
 
     Parameters
     ----------
-    engine
-        The gateway's database.
-    expected
-        What has to be there for the gateway to be ready.
+    readiness
+        Says what stands in the way.
 
     Returns
     -------
     bytes
     """
     registry = CollectorRegistry()
-    registry.register(GatewayCollector(engine, expected))
+    registry.register(GatewayCollector(readiness))
     return generate_latest(registry)

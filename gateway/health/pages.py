@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from prometheus_client import CONTENT_TYPE_LATEST
-from sqlalchemy import Engine
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.health.metrics import metrics_text
-from gateway.health.readiness import Expected, obstacles
+from gateway.health.readiness import Readiness
 
 
-def health_application(engine: Engine, expected: Expected) -> Starlette:
+def health_application(readiness: Readiness) -> Starlette:
     """Return the application.
 
     Parameters
     ----------
-    engine
-        The gateway's database.
-    expected
-        What has to be there for the gateway to be ready.
+    readiness
+        Says what stands in the way.
 
     Returns
     -------
@@ -34,12 +31,22 @@ def health_application(engine: Engine, expected: Expected) -> Starlette:
         return JSONResponse({"status": "alive"})
 
     def ready(request: Request) -> Response:
-        found = obstacles(engine, expected)
+        found = readiness.look()
+        told = [
+            {
+                "code": one.code,
+                "of": one.of,
+                "found": one.found,
+                "since": None if one.since is None else one.since.isoformat(timespec="seconds"),
+                "remedy": one.remedy,
+            }
+            for one in found
+        ]
         status = "not ready" if found else "ready"
-        return JSONResponse({"status": status, "obstacles": list(found)}, status_code=503 if found else 200)
+        return JSONResponse({"status": status, "obstacles": told}, status_code=503 if found else 200)
 
     def metrics(request: Request) -> Response:
-        return Response(metrics_text(engine, expected), media_type=CONTENT_TYPE_LATEST)
+        return Response(metrics_text(readiness), media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(
         routes=[

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +43,7 @@ TABLE_MODULES: Final = (
     "gateway.fetch.notes",
     "gateway.health.heartbeat",
     "gateway.objects.tables",
+    "gateway.peers.faults",
     "gateway.receive.orthanc",
     "gateway.send.commitment",
     "gateway.send.delivery_tables",
@@ -100,11 +102,22 @@ def process_names(settings: GatewaySettings) -> tuple[str, ...]:
 
 def what_is_expected(settings: GatewaySettings) -> Expected:
     """Return what has to be there for the gateway to be ready."""
+    send, fetch = settings.send.destinations, settings.fetch
+    # As long as something waits for a peer, it is spoken to at least so often.
+    longest = max(
+        [
+            fetch.again_seconds,
+            settings.runs.longest_wait_seconds,
+            *(max(one.breaker.pause_seconds, one.retry.longest_seconds) for one in send),
+        ]
+    )
     return Expected(
         processes=process_names(settings),
         folder=settings.folder,
         reserve_bytes=settings.storage.reserve_bytes,
-        destinations=tuple(destination.name for destination in settings.send.destinations),
+        destinations=tuple(destination.name for destination in send),
+        archives=tuple(archive.name for archive in fetch.archives),
+        fault_lasts=2 * timedelta(seconds=longest),
     )
 
 

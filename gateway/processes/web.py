@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gateway.health.pages import health_application
+from gateway.health.readiness import Readiness
 from gateway.processes.setup import WEB, begin_process, what_is_expected
 from pdl1es.exit_code import ExitCode
 
@@ -76,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parts is None:
         return ExitCode.REPORT_WRITTEN
     settings = parts.settings
-    application = health_application(parts.engine, what_is_expected(settings))
+    readiness = Readiness(parts.engine, what_is_expected(settings))
+    application = health_application(readiness)
     server = uvicorn.Server(web_server_config(application, settings.web.bind, settings.web.port))
 
     def end() -> None:
@@ -84,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         server.should_exit = True
 
     threading.Thread(target=end, daemon=True).start()
-    with parts.heartbeat():
+    with parts.heartbeat(readiness.detail):
         server.run()
     return ExitCode.REPORT_WRITTEN if parts.ended.is_set() or server.started else ExitCode.USAGE
 

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from gateway.clock import utc_now
 from gateway.peers.failures import PeerError, PeerFailure
+from gateway.peers.faults import PeerFaults
 from gateway.records import CurrentIdentity, ResultDelivery, StoredResult, StudyKey
 from gateway.send.breaker import Breaker, after_failure, after_start, after_success, may_send
 from gateway.send.c_store import StoreDestination
@@ -72,6 +73,7 @@ class Sender:
         """
         self._settings = {destination.name: destination for destination in settings.destinations}
         self.book = DeliveryBook(engine)
+        self._faults = PeerFaults(engine, clock)
         commitments = CommitmentBook(engine)
         self._destinations = (
             {name: open_destination(one, commitments) for name, one in self._settings.items()}
@@ -174,9 +176,11 @@ class Sender:
         try:
             receipt = self._destinations[name].deliver(sent, attempt)
         except PeerError as error:
+            self._faults.note(f"destination {name}", error)
             self._failed(detail, error, attempt)
         else:
             self.book.record_sent(receipt, self._clock())
+            self._faults.clear(f"destination {name}")
             self._answered(name, breaker)
 
     def _under_current_values(self, part: StoredResult, name: str) -> StoredResult:
@@ -203,9 +207,10 @@ class Sender:
             breaker = after_failure(before, settings.breaker, now)
             self.book.set_breaker(name, breaker)
             if breaker.open_until is not None and before.open_until is None:
+                how = "rejects the gateway" if error.failure is PeerFailure.ASSOCIATION_REJECTED else "is down"
                 logger.warning(
-                    "destination %s is down: %s, failures in a row: %d; tried again each %g s",
-                    name, error.failure.name, breaker.failures, settings.breaker.pause_seconds,
+                    "destination %s %s: %s, failures in a row: %d; tried again each %g s",
+                    name, how, error.failure.name, breaker.failures, settings.breaker.pause_seconds,
                 )  # fmt: skip
             # Else the tries of a peer that is down would use up those that the result has.
             self._give_back(detail, error, attempt, counts=breaker.open_until is None)

@@ -33,7 +33,8 @@ def destinations_in_words(names: Iterable[str], book: DeliveryBook) -> Iterator[
             line += f", failures in a row: {breaker.failures}"
         tries = [at for one in own if (at := one.next_at) is not None]
         if breaker.open_until is not None:
-            line += f", down; next try {_time(breaker.open_until)}"
+            how = "rejects the gateway" if "ASSOCIATION_REJECTED" in errors else "down"
+            line += f", {how}; next try {_time(breaker.open_until)}"
         elif tries:
             line += f", next try {_time(min(tries))}"
         yield line

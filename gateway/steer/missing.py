@@ -14,6 +14,7 @@ from gateway.fetch.drawn_on import CONTOUR_CLASSES, read_drawn_on
 from gateway.fetch.notes import FetchNote
 from gateway.fetch.settings import FetchSettings
 from gateway.objects.store import ObjectStore
+from gateway.peers.failures import PeerFailure
 from gateway.records import Arrival, Complete, StoredObject, StudyKey, Waiting
 from gateway.workflow.runs import ACTIVE, RunNote
 from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError
@@ -130,7 +131,8 @@ def _fetching(there: Sequence[StoredObject], view: ArrivalView, now: datetime) -
         return f"{whence}: not tried since its last object came"
     tried = f"{whence}: {note.attempts} of {view.fetch.attempts} tries"
     if note.failure is not None and note.failure.row.peer_down:
-        tried += ", and it is asked until it answers"
+        rejected = note.failure is PeerFailure.ASSOCIATION_REJECTED
+        tried += ", and it is asked until it " + ("accepts the gateway" if rejected else "answers")
     if note.next_at is not None:
         tried += f", the next in {max(0.0, (note.next_at - now).total_seconds()):.0f} s"
     return f"{tried}; the last: {note.last_error or 'the archive has no more of it'}"

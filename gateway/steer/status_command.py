@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import typer
 
 from gateway.steer.command_options import DEFAULT_CONFIG, Config, overview_of, settings_of
@@ -22,7 +24,7 @@ def status(config: Config = DEFAULT_CONFIG) -> None:
     """
     from gateway.clock import utc_now
     from gateway.health.heartbeat import read_processes
-    from gateway.health.readiness import obstacles
+    from gateway.health.readiness import SINCE, dated, obstacles
     from gateway.processes.setup import SETTINGS, what_is_expected
     from gateway.settings.handed_down import configuration_digest
     from gateway.steer.destinations import destinations_in_words
@@ -30,11 +32,12 @@ def status(config: Config = DEFAULT_CONFIG) -> None:
     settings = settings_of(config, "a gateway that runs goes on with the settings that it was started with")
     own = configuration_digest(settings)
     overview = overview_of(settings)
-    found = obstacles(overview.engine, what_is_expected(settings))
+    processes = read_processes(overview.engine)
+    since = {key: datetime.fromisoformat(at) for note in processes for key, at in note.detail.get(SINCE, {}).items()}
+    found = dated(obstacles(overview.engine, what_is_expected(settings)), since)
     say("ready" if not found else "NOT ready")
     for obstacle in found:
         say(f"  {obstacle}")
-    processes = read_processes(overview.engine)
     if any(note.detail.get(SETTINGS, own) != own for note in processes):
         say(f"{config} is not what the gateway runs by: it was changed since; a restart of `pdl1es serve` takes it up")
     for note in processes:

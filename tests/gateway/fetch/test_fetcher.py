@@ -23,6 +23,7 @@ from gateway.objects.in_flight import InFlight
 from gateway.objects.reception import ObjectOrigin
 from gateway.objects.store import ObjectStore
 from gateway.peers.failures import PeerError, PeerFailure
+from gateway.peers.faults import PeerFaults
 from gateway.records import Complete, CurrentIdentity, Refused, StudyKey, Waiting
 from pdl1es.report.software import SOFTWARE
 from pdl1es.settings import Settings
@@ -142,6 +143,17 @@ def test_the_series_that_a_lone_contour_names_is_fetched_once(bench: Bench) -> N
     assert bench.fetcher.complete(bench.study) == 0
     assert bench.shelf.fetched == [bench.series]
     assert {one.source for one in bench.store.objects_of(bench.study)} == {"modality", "shelf"}
+
+
+def test_an_archive_that_rejects_the_gateway_is_told_until_it_accepts_it(bench: Bench, database: Engine) -> None:
+    bench.shelf.failure = PeerFailure.ASSOCIATION_REJECTED
+    assert bench.fetcher.complete(bench.study) == 0
+    (fault,) = PeerFaults(database).every()
+    assert (fault.peer, fault.failure.name, fault.found) == ("archive shelf", "ASSOCIATION_REJECTED", "as told")
+    bench.shelf.failure = None
+    bench.clock.now += timedelta(minutes=2)
+    assert bench.fetcher.complete(bench.study) > 0
+    assert PeerFaults(database).every() == ()
 
 
 def test_an_archive_that_was_still_receiving_the_series_is_asked_again(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from gateway.clock import utc_now
+from gateway.logs import JsonLines, StudyHash
+from gateway.peers.failures import PeerError, PeerFailure
 from gateway.processes.deliveries import DeliveryThreads
 from gateway.records import StoredResult
 from gateway.send.delivery_tables import DeliveryDetail
@@ -22,6 +25,8 @@ from tests.gateway.workflow.stand_ins import new_database
 from tests.waiting import PATIENCE_S, until
 
 RESULT = made_up_result("sr")
+NO_MORE = OSError("no more is asked of it")
+KEY = b"k" * 32
 
 
 class Results:
@@ -39,22 +44,29 @@ class Noting:
 
     name = "pacs"
 
-    def __init__(self) -> None:
+    def __init__(self, fails: Exception) -> None:
         self.given: list[StoredResult] = []
+        self.fails = fails
 
     def deliver(self, result: StoredResult, attempt: int) -> Any:
         self.given.append(result)
-        raise OSError("no more is asked of it")
+        raise self.fails
 
 
 @contextmanager
 def sending(
-    folder: Path, host: str, training_data: str, *, allowed: bool, purged: bool = False
+    folder: Path,
+    host: str,
+    training_data: str,
+    *,
+    allowed: bool,
+    purged: bool = False,
+    fails: Exception = NO_MORE,
 ) -> Iterator[tuple[Sender, Noting]]:
     """Plan a delivery to ``pacs``, and begin to send by settings that name a host for it."""
     node = {"ae_title": "PACS", "host": host, "port": 104}
     settings = SendSettings.model_validate({"destinations": [{"kind": "dicom", "name": "pacs", "node": node}]})
-    noting = Noting()
+    noting = Noting(fails)
     sender = Sender(settings, new_database(folder), destinations={"pacs": noting})  # type: ignore[dict-item]
     sender.begin(RESULT, SendPlan((Shipment("pacs", ("sr",)), Shipment("removed", ("sr",))), ()))
     results = Results(training_data, purged=purged)
@@ -98,3 +110,22 @@ def test_a_result_whose_files_were_removed_is_not_tried_and_its_delivery_ends(tm
         until(lambda: delivery(sender, "pacs").delivery.state == "purged")
     assert delivery(sender, "pacs").delivery.last_error.startswith("PURGED")
     assert noting.given == []
+
+
+def test_the_line_of_a_failed_delivery_has_its_code_and_attempt_and_nothing_of_the_patient(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a peer says may quote a patient; the reason in full stands with the delivery, which `show` tells."""
+    fails = PeerError(PeerFailure.REFUSED, "C-STORE of 1.2.3.4.5: status 0xC000, Testname^Hidden 19470203")
+    with sending(tmp_path, "127.0.0.1", "patients", allowed=False, fails=fails) as (sender, _):
+        until(lambda: "delivery to pacs" in caplog.text)
+    lines = JsonLines("executor", StudyHash(KEY))
+    (line,) = [
+        json.loads(lines.format(record)) for record in caplog.records if "delivery to pacs" in record.getMessage()
+    ]
+    assert line["message"] == "delivery to pacs: waiting, attempt 1, REFUSED"
+    assert line["level"] == "WARNING"
+    assert line["study"] == StudyHash(KEY).of(RESULT.study)
+    values = ("Testname", "19470203", "1.2.3.4.5", RESULT.study.study_instance_uid)
+    assert not [value for value in values if value in json.dumps(line)]
+    assert delivery(sender, "pacs").delivery.last_error.startswith("REFUSED: ")

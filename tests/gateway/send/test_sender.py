@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from gateway.peers.failures import PeerError, PeerFailure
+from gateway.peers.faults import PeerFaults
 from gateway.records import ResultDelivery, StoredResult
 from gateway.send.destination import Confirmation, Receipt, checked_objects, receipt_of
 from gateway.send.rules import SendPlan, Shipment
@@ -281,6 +282,7 @@ def test_a_peer_that_is_down_is_tried_each_minute_and_gets_all_when_it_is_back(
             bench.sender.advance(one, "pacs")
         tried_at += [clock.now] * (bench.peer.tries - before)
         clock.now += timedelta(seconds=5)
+    assert PeerFaults(engine).every() == ()
     down = [at for at in tried_at if START + timedelta(minutes=10) < at < back]
     assert {later - at for at, later in itertools.pairwise(down)} == {timedelta(minutes=1)}
     assert {bench.sender.book.detail(one.digest, "pacs").delivery.state for one in results} <= {"sent", "committed"}
@@ -297,6 +299,8 @@ def test_waiting_for_a_peer_that_is_down_costs_no_attempt(tmp_path: Path, engine
     first, second = many(tmp_path, bench, 2)
     bench.peer.fails = lambda: PeerFailure.UNREACHABLE
     bench.sender.advance(first, "pacs")
+    (fault,) = PeerFaults(engine).every()
+    assert (fault.peer, fault.failure, fault.since) == ("destination pacs", PeerFailure.UNREACHABLE, START)
     for _ in range(10):
         assert bench.sender.advance(second, "pacs").attempts == 0
 

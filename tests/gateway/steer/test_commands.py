@@ -175,7 +175,9 @@ def test_the_status_of_a_gateway_that_does_not_run_says_what_is_missing(steered:
     steered.ledger.enter(some_run("d1"))
     done = steered.run("status")
     assert done.exit_code == 1
-    assert "  process executor is not running" in done.stdout.splitlines()
+    lines = done.stdout.splitlines()
+    assert lines[0] == "NOT ready"
+    assert any(line.startswith("  process executor: PROCESS_NOT_RUNNING: ") for line in lines)
     assert "runs queued: 1" in done.stdout.splitlines()
 
 

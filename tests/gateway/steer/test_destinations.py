@@ -26,3 +26,7 @@ def test_the_status_names_the_destinations_with_what_waits_why_and_until_when(tm
     assert list(destinations_in_words(["pacs"], book)) == [
         "destination pacs: 1 waiting, UNREACHABLE, failures in a row: 5, down; next try 2026-11-27T07:44:00+00:00",
     ]
+    book.record_failure("d1", "pacs", error="ASSOCIATION_REJECTED: title", next_at=now, now=now)
+    (line,) = destinations_in_words(["pacs"], book)
+    assert "rejects the gateway; next try" in line
+    assert "down" not in line
