@@ -7,7 +7,19 @@ import gc
 from typing import Final
 
 _trim: Final = getattr(ctypes.CDLL(None), "malloc_trim", None)
-"""Of glibc; another C library has none."""
+_mallopt: Final = getattr(ctypes.CDLL(None), "mallopt", None)
+"""Of glibc; another C library has neither."""
+_M_ARENA_MAX: Final = -8
+_ARENAS: Final = 2
+
+
+def limit_arenas() -> None:
+    """Let the threads of this process share two of glibc's arenas (mallopt(3), M_ARENA_MAX); to be called before threads are started.
+
+    glibc makes up to eight for each core, one more whenever threads happen to allocate at once, and gives none back.
+    """
+    if _mallopt is not None:
+        _mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def give_back_memory() -> None:

@@ -21,7 +21,7 @@ from gateway.arrival.digest import objects_digest
 from gateway.arrival.judge import ArrivalJudge
 from gateway.clock import utc_now
 from gateway.fetch.fetcher import Fetcher
-from gateway.memory import give_back_memory
+from gateway.memory import give_back_memory, limit_arenas
 from gateway.objects.in_flight import InFlight
 from gateway.objects.store import ObjectStore
 from gateway.processes.arrivals import header_of
@@ -237,6 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit code.
     """
+    limit_arenas()
     parts = begin_process(arguments, "executor")
     if parts is None:
         return ExitCode.REPORT_WRITTEN

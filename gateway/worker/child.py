@@ -20,6 +20,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from gateway.memory import give_back_memory, limit_arenas
 from gateway.worker.in_hand import StudyInHand
 from pdl1es.command_line.process import leave_out_what_is_not_used, limit_blas_threads, prepare_process
 
@@ -129,7 +130,6 @@ def serve_tasks(
         Is told which study is scored.
     """
     from gateway.logs import about_study
-    from gateway.memory import give_back_memory
     from gateway.records import StudyKey
     from gateway.worker.messages import WorkerTask
 
@@ -172,6 +172,7 @@ def main() -> None:
     limit_blas_threads()
     leave_out_what_is_not_used()
     gc.disable()
+    limit_arenas()
     in_hand = StudyInHand()
     Thread(target=_end_with, args=(given.lifeline, in_hand), daemon=True).start()
     # What a library prints does not get between the replies.
