@@ -31,7 +31,7 @@ def reproduce(
         Optional[str],  # noqa: UP045 - typer reads it
         typer.Option(
             "--recipe",
-            help="`paper` (default), or `label-free`: 3,000 phantoms more, without a label, and a pretraining on them.",
+            help="`paper` (default), or `label-free`: 400 phantoms more, without a label, and a pretraining on them.",
             show_default=False,
         ),
     ] = None,

@@ -172,6 +172,8 @@ def pretrain(
     renew_statistics(network, learnt.patches, config.seed)
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stub lacks it
     weights = {f"densenet.{name}": value for name, value in network.densenet.state_dict().items()}
+    # `train` leaves the head aside; with it the components that a patch shows can be computed again.
+    weights |= {f"head.{name}": value for name, value in network.head.state_dict().items()}
     content = io.BytesIO()
     torch.save(weights, content)
     apart = prepared.subset(patients.kept_apart)

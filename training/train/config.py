@@ -200,8 +200,8 @@ class TrainingConfig(BaseModel):
     redivided_models: tuple[ModelName, ...] = ("PD-L1ES",)
     pretrained: str | None = None
     deep_strengths: Strengths = (1.0, 3.0, 10.0, 30.0)
-    radiomic_strengths: Strengths = (0.1, 0.3, 1.0, 3.0)
-    clinical_strengths: Strengths = (0.1, 0.3)
+    radiomic_strengths: Strengths = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    clinical_strengths: Strengths = (0.003, 0.01, 0.1)
     folds: int = Field(default=5, ge=2, le=100)
     filters: FeatureFilters = FeatureFilters()
 
