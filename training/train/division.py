@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -67,8 +67,10 @@ def divide(cases: pd.DataFrame, seed: int) -> Division:
     return division
 
 
-def check_images(patches: NDArray[np.int16], case_ids: Sequence[str], division: Division) -> tuple[AlikePair, ...]:
-    """Refuse a division in which the same images stand in two splits; return the pairs that are only alike.
+def check_images(
+    patches: NDArray[np.int16], case_ids: Sequence[str], divisions: Iterable[Division]
+) -> tuple[AlikePair, ...]:
+    """Refuse divisions in which the same images stand in two places; return the pairs that are only alike.
 
     Parameters
     ----------
@@ -76,25 +78,26 @@ def check_images(patches: NDArray[np.int16], case_ids: Sequence[str], division: 
         The prepared cohort's, shape (n, 3, 112, 112).
     case_ids
         The pseudonyms, in the same order.
-    division
-        As `divide` gives it.
+    divisions
+        Where each patient is, as `divide` or `kept_apart` gives it: two patients of one place may be the same.
 
     Returns
     -------
     tuple[AlikePair, ...]
-        Pairs of two splits that are alike but not the same: a reader has to judge them.
+        Pairs of two places, in any of the divisions, that are alike but not the same: a reader has to judge them.
 
     Raises
     ------
     DivisionError
-        Two cases of different splits have the same images, in whatever files and under whatever names.
+        Two cases of different places have the same images, in whatever files and under whatever names.
     """
-    taken = np.flatnonzero(np.array([name is not None and not pd.isna(name) for name in division], dtype=np.bool_))
-    crossing = [
+    places = np.array(list(divisions), dtype=object)
+    taken = np.flatnonzero((~pd.isna(places)).any(axis=0))
+    pairs = [
         replace(pair, first=int(taken[pair.first]), second=int(taken[pair.second]))
         for pair in alike_pairs(patches[taken])
-        if division[taken[pair.first]] != division[taken[pair.second]]
     ]
+    crossing = [pair for pair in pairs if _apart(places[:, pair.first], places[:, pair.second])]
     same = [pair for pair in crossing if pair.same]
     if same:
         raise DivisionError(
@@ -102,6 +105,30 @@ def check_images(patches: NDArray[np.int16], case_ids: Sequence[str], division: 
             f"{in_words(same, case_ids)}; a patient may be in one only: keep one case_id of each pair"
         )
     return tuple(pair for pair in crossing if not pair.same)
+
+
+def kept_apart(division: Division, config: TrainingConfig) -> Division:
+    """Say who must not be the same patient: `check_images` refuses the same images in two places of it.
+
+    Parameters
+    ----------
+    division
+        As `divide` gives it.
+    config
+        By the recipe ``label-free`` the patients who are fitted on are judged by out-of-fold scores. One patient in two
+        folds would flatter these, so that each of them has a place of their own.
+
+    Returns
+    -------
+    Division
+        Shape (n,): the split, or the row of a patient who is scored out of fold.
+    """
+    if config.recipe != "label-free":
+        return division
+    places = division.copy()
+    rows = np.flatnonzero(fitted_on(division, config))
+    places[rows] = rows
+    return places
 
 
 def fitted_on(division: Division, config: TrainingConfig) -> NDArray[np.bool_]:
@@ -150,6 +177,12 @@ def redivide(cases: pd.DataFrame, division: Division, seed: int, number: int) ->
         again[members[:n_validation]] = VALIDATION
         again[members[n_validation:]] = TEST
     return again
+
+
+def _apart(first: NDArray[np.object_], second: NDArray[np.object_]) -> bool:
+    """Tell whether two patients have different places in any division that both take part in."""
+    both = ~pd.isna(first) & ~pd.isna(second)
+    return bool((first[both] != second[both]).any())
 
 
 def _names(count: int) -> list[str]:

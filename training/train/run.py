@@ -27,7 +27,7 @@ from training.scoring.cohort_scores import score_cohort
 from training.scoring.predictions import OUT_OF_FOLD
 from training.train.config import LAYERS, PARTS, Hardware, ModelName, TrainingConfig
 from training.train.data import NetworkInputs
-from training.train.division import TRAIN, VALIDATION, Division, check_images, divide, fitted_on, redivide
+from training.train.division import TRAIN, VALIDATION, Division, check_images, divide, fitted_on, kept_apart, redivide
 from training.train.filters import with_repeats
 from training.train.fitting import fit_on_training, reach_of_training
 from training.train.label_free import fit_linear_layer
@@ -113,15 +113,16 @@ def train(
         require_weights(pretrained, LAYERS[config.layers])
     claim(out, _record(prepared, config))
     first = divide(prepared.cases, config.seed)
-    alike = check_images(prepared.patches, prepared.case_ids, first)
-    if alike and first_process():
-        observer.say(
-            f"{len(alike)} pairs of patients in two splits look alike; look whether they are one patient: "
-            f"{in_words(alike, prepared.case_ids)}"
-        )
     divisions = {0: first} | {
         number: redivide(prepared.cases, first, config.seed, number) for number in range(1, config.redivisions + 1)
     }
+    apart = [kept_apart(division, config) for division in divisions.values()]
+    alike = check_images(prepared.patches, prepared.case_ids, apart)
+    if alike and first_process():
+        observer.say(
+            f"{len(alike)} pairs of patients in two splits or folds look alike; look whether they are one patient: "
+            f"{in_words(alike, prepared.case_ids)}"
+        )
     fitted = fit_on_training(prepared, first, config, repeats)
     if first_process():
         write_fitted(out / FITTED_FILE, fitted)

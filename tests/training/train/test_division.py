@@ -6,7 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.train.division import TEST, TRAIN, VALIDATION, DivisionError, check_images, divide, redivide
+from training.train.config import TrainingConfig
+from training.train.division import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    DivisionError,
+    check_images,
+    divide,
+    kept_apart,
+    redivide,
+)
 
 
 def table(high: int, low: int, split: list[str | None] | None = None) -> pd.DataFrame:
@@ -105,15 +115,37 @@ def test_images_of_one_patient_in_two_splits_are_refused_by_their_content() -> N
     names = [f"c{index:02d}" for index in range(20)]
     division = np.array([TRAIN] * 10 + [TEST] * 10, dtype=object)
     with pytest.raises(DivisionError, match=r"6 times: c00 and c10 \(0\.0 HU\), .* and 1 more"):
-        check_images(patches, names, division)
-    assert check_images(patches, names, np.array([TRAIN] * 20, dtype=object)) == ()
+        check_images(patches, names, [division])
+    assert check_images(patches, names, [np.array([TRAIN] * 20, dtype=object)]) == ()
     division[10:16] = None
-    assert check_images(patches, names, division) == ()
+    assert check_images(patches, names, [division]) == ()
 
 
 def test_images_that_are_only_alike_in_two_splits_are_returned() -> None:
     rng = np.random.default_rng(0)
     patches = rng.integers(-1000, 400, (4, 3, 28, 28)).astype(np.int16).repeat(4, axis=2).repeat(4, axis=3)
     patches[3] = np.clip(patches[1] + 10, -1000, 400)
-    (pair,) = check_images(patches, list("abcd"), np.array([TRAIN, TRAIN, TEST, TEST], dtype=object))
+    (pair,) = check_images(patches, list("abcd"), [np.array([TRAIN, TRAIN, TEST, TEST], dtype=object)])
     assert (pair.first, pair.second) == (1, 3)
+
+
+def test_one_patient_twice_in_what_is_scored_out_of_fold_is_refused_and_in_a_papers_split_is_not() -> None:
+    patches = np.random.default_rng(0).integers(-1000, 400, (4, 3, 112, 112)).astype(np.int16)
+    patches[1] = patches[0]
+    division = np.array([TRAIN, TRAIN, VALIDATION, TEST], dtype=object)
+    assert check_images(patches, list("abcd"), [kept_apart(division, TrainingConfig())]) == ()
+    with pytest.raises(DivisionError, match=r"the same images stand in two splits or folds .*: a and b"):
+        check_images(patches, list("abcd"), [kept_apart(division, TrainingConfig(recipe="label-free"))])
+    # nobody is fitted on twice in the test patients
+    moved = np.array([TEST, TEST, TRAIN, VALIDATION], dtype=object)
+    assert check_images(patches, list("abcd"), [kept_apart(moved, TrainingConfig(recipe="label-free"))]) == ()
+
+
+def test_one_patient_twice_in_test_is_refused_where_a_redivision_moves_one_of_them() -> None:
+    patches = np.random.default_rng(0).integers(-1000, 400, (4, 3, 112, 112)).astype(np.int16)
+    patches[3] = patches[2]
+    first = np.array([TRAIN, VALIDATION, TEST, TEST], dtype=object)
+    assert check_images(patches, list("abcd"), [first]) == ()
+    again = np.array([TRAIN, TEST, VALIDATION, TEST], dtype=object)
+    with pytest.raises(DivisionError, match="c and d"):
+        check_images(patches, list("abcd"), [first, again])

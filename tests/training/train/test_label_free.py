@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from training.release.export_run import release
 from training.scoring.cohort_scores import score_cohort
 from training.scoring.scored_cohort import scored_cohort
 from training.train.config import TrainingConfig
-from training.train.division import divide, fitted_on
+from training.train.division import DivisionError, divide, fitted_on
 from training.train.fitting import fit_on_training
 from training.train.label_free import deep_features, folds_of
 from training.train.run import initial_network, train
@@ -159,6 +160,17 @@ def test_card_and_metadata_say_the_recipe(run: Path, tmp_path: Path) -> None:
     assert "epochs" not in card
     assert FusionModel.load(tmp_path).metadata.recipe == "label-free"
     assert FusionModel.load(tmp_path).metadata.expression_cut_off.method == "Youden on out-of-fold scores"
+
+
+def test_one_patient_in_two_rows_of_those_fitted_on_is_refused(
+    cohort: PreparedCohort, weights: Path, tmp_path: Path
+) -> None:
+    """The copy would be in another fold, and flatter the out-of-fold scores."""
+    one, two = np.flatnonzero(divide(cohort.cases, CONFIG.seed) == "train")[:2]
+    patches = np.asarray(cohort.patches).copy()
+    patches[two] = patches[one]
+    with pytest.raises(DivisionError, match=f"{cohort.case_ids[one]} and {cohort.case_ids[two]}"):
+        train(replace(cohort, patches=patches), tmp_path, CONFIG, hardware=CPU, pretrained=weights)
 
 
 def test_it_needs_weights(cohort: PreparedCohort, tmp_path: Path) -> None:
