@@ -45,6 +45,7 @@ def perturb(
     """
     from training.cohort.prepared import PreparedCohort
     from training.cohort.sources import case_sources, preparation_settings
+    from training.controls.contour_change import contour_change, contour_in_words
     from training.controls.repeated_features import REPEATS_FILE, draw_to_repeat, perturb_features
     from training.train.division import TRAIN, divide
 
@@ -64,6 +65,7 @@ def perturb(
                 workers=workers,
                 progress=told,
             )
+    labelled("contours", contour_in_words(contour_change(measured, cohort), kinds))
     for reason, count in measured.left_out.items():
         labelled("left out", f"{count}: {reason}")
     say(f"{len(measured.case_ids)} patients: {output / REPEATS_FILE}")

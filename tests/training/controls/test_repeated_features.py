@@ -21,8 +21,10 @@ from training.cohort.sources import case_sources
 from training.cohort.volumes import ACQUISITION
 from training.commands.cli import app
 from training.controls import repeated_features
+from training.controls.contour_change import contour_change, contour_in_words
 from training.controls.repeated_features import (
     REPEATS_RECORD,
+    RepeatedFeatures,
     RepeatedFeaturesError,
     draw_to_repeat,
     perturb_features,
@@ -70,6 +72,7 @@ def measured(folder: Path) -> Path:
         patched.setattr(repeated_features, "run_on_cluster", here)
         found = CliRunner().invoke(app, [*arguments, "--patients", "10", "--per-patient", "2", "--kinds", "NRTV"])
     assert found.exit_code == 0, found.output
+    assert "the volume differs from that drawn by" in found.output
     return folder / "repeats"
 
 
@@ -91,6 +94,24 @@ def test_the_perturbed_tumour_is_the_one_that_is_scored(folder: Path, measured: 
         own = cohort.radiomics[cohort.case_ids.index(case), column]
         assert values[:, column] == pytest.approx(own, rel=0.5)
         assert len(set(values[:, column])) == 2
+
+
+def test_the_change_of_the_contour_is_told_for_small_and_large_tumours(folder: Path) -> None:
+    """By hand: four tumours of 1 to 14 mL whose perturbed volumes are known, in another order than the cohort's."""
+    cohort = PreparedCohort.load(folder / "prepared")
+    column = FEATURE_NAMES.index(VOLUME)
+    radiomics = cohort.radiomics.copy()
+    radiomics[:4, column] = [14000.0, 1000.0, 2000.0, 8000.0]
+    values = np.zeros((4, 2, len(FEATURE_NAMES)))
+    values[:, :, column] = [[7200, 8800], [1500, 500], [13160, 14840], [2600, 1400]]
+    named = tuple(cohort.case_ids[row] for row in (3, 1, 0, 2))
+    found = contour_change(RepeatedFeatures(named, (), values, "drawn"), replace(cohort, radiomics=radiomics))
+    np.testing.assert_allclose(found.volume_ml, [1, 2, 8, 14])
+    np.testing.assert_allclose(found.change, [0.5, 0.3, 0.1, 0.06])
+    said = contour_in_words(found, "NTVC")
+    assert "by 40 % in the smaller half (1 to 2 mL) and by 8 % in the larger half (8 to 14 mL)" in said
+    assert "supervoxels of about 500 mm3, whatever the size of the tumour" in said
+    assert "supervoxels" not in contour_in_words(found, "NRTV")
 
 
 def test_a_second_call_computes_nothing_again(folder: Path, measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
