@@ -17,7 +17,7 @@ from training.network import FusionNetwork
 from training.progress import Progress
 from training.scoring.cohort_scores import score_models
 from training.scoring.predictions import SIGNATURE
-from training.train.filters import with_repeats
+from training.train.filters import filters_in_words, with_repeats
 from training.train.label_free import deep_features
 from training.train.nested import NestedRecipe
 from training.train.run_folder import NETWORKS, PREDICTIONS_FILE, REDIVISIONS, TrainingError, load_network, read_run
@@ -96,6 +96,23 @@ def run_digest(run: Path) -> str | None:
     """Return the `model_digest` of the file that a run scores by, or None where it did not train PD-L1ES."""
     folder = run / NETWORKS / SIGNATURE
     return model_digest(folder) if (folder / MODEL_FILE).is_file() else None
+
+
+def run_provenance(run: Path) -> dict[str, str]:
+    """Return what a report says of a run beside its digest: how features were filtered, and which models it did not train.
+
+    Raises
+    ------
+    TrainingError
+        The folder holds no finished run.
+    """
+    summary = read_run(run)[2]
+    found = {}
+    if words := filters_in_words(summary["fitted"].get("filters", {})):
+        found["Features that were selected"] = words
+    if summary["not_trained"]:
+        found["Not trained"] = "; ".join(f"{name}: {reason}" for name, reason in summary["not_trained"].items())
+    return found
 
 
 def redivision_areas(run: Path) -> tuple[dict[str, float], ...]:

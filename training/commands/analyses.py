@@ -207,7 +207,7 @@ def _scored(
 ) -> tuple[FusionModel | None, ScoredCohort, dict[str, str]]:
     """Return the exported model (or None), the scored cohort and where it comes from."""
     from pdl1es.model.fusion import FusionModel
-    from training.analysis.finished_run import require_trained_on, run_digest, run_predictions
+    from training.analysis.finished_run import require_trained_on, run_digest, run_predictions, run_provenance
     from training.cohort.prepared import PreparedCohort
     from training.errors import UsageError
     from training.reporting.folder import require_own_folder
@@ -215,8 +215,6 @@ def _scored(
     from training.scoring.cohort_scores import SCORES, score_models
     from training.scoring.predictions import SIGNATURE
     from training.scoring.scored_cohort import scored_cohort
-    from training.train.filters import filters_in_words
-    from training.train.run_folder import read_run
 
     run, model = inputs.run, inputs.model
     beside = _pairs(inputs.beside)
@@ -228,9 +226,7 @@ def _scored(
         if beside:
             raise UsageError("--beside goes with --model; a run has its own comparators")
         require_trained_on(run, cohort)
-        provenance = provenance_of(cohort, "a training run's PD-L1ES", run_digest(run))
-        if words := filters_in_words(read_run(run)[2]["fitted"].get("filters", {})):
-            provenance["Features that were selected"] = words
+        provenance = provenance_of(cohort, "a training run's PD-L1ES", run_digest(run)) | run_provenance(run)
         require_own_folder(inputs.output, title, provenance)
         return None, scored_cohort(cohort, run_predictions(run, controls, told, kept), tuple(controls)), provenance
     loaded = FusionModel.load(model or Path(), threads=1)

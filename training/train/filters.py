@@ -167,5 +167,7 @@ def filters_in_words(document: Mapping[str, Any]) -> str:
             f"Of {correlation['passed_the_test']} features that passed the test {correlation['selected']} were selected: no two "
             f"have an absolute Spearman correlation above {correlation['largest_spearman']:g}, and of correlated ones that with "
             f"the {best} stays."
+            if correlation["passed_the_test"]
+            else "No feature passed the test, so that none was looked at for correlation."
         )
     return " ".join(sentences)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,17 +13,19 @@ import pytest
 from tests.training.drawn_patients import draw_cohort, imputed
 from training.expression.evaluate import evaluate
 from training.expression.performance import fairness_of
-from training.expression.results import HELD_OUT, TEST, Evaluation, EvaluationSettings
+from training.expression.results import HELD_OUT, TEST, Evaluation, EvaluationSettings, NestedCrossValidation
 from training.progression.analyse import NO_SCORE, analyse
 from training.progression.followed import followed_cohort
 from training.progression.performance import BOTH, CLINICAL, SCORE, RiskPerformance
 from training.progression.results import Prognosis, PrognosisSettings
 from training.reporting.content import ReportContent
+from training.reporting.expression_performance import expression_performance_tables
 from training.reporting.page import html_page
 from training.reporting.progression_performance import performance_tables
 from training.scoring.predictions import Predictions
 from training.statistics.added_value import AddedValue
 from training.statistics.classification import youden_cut_off
+from training.statistics.discrimination import Auc
 from training.statistics.estimability import NotEstimable
 from training.statistics.fairness import Fairness
 from training.statistics.multiple_imputation import PooledCox
@@ -144,3 +148,58 @@ def test_follow_up_that_ends_before_a_day_leaves_the_other_day() -> None:
     assert not isinstance(model.at["180"].area, NotEstimable)
     assert model.at["365"].area == NotEstimable("nobody is under observation without the event after 365")
     assert isinstance(found.decision["365"], NotEstimable)
+
+
+NESTED = NestedCrossValidation(
+    recipe="paper",
+    with_network=False,
+    network_seconds=None,
+    seeds=(4, 5),
+    areas=(Auc(0.71, 0.6, 0.8, 0.003, 30, 54), Auc(0.69, 0.58, 0.78, 0.003, 30, 54)),
+    calibrations=(NotEstimable("constant"), NotEstimable("constant")),
+    mean=0.70,
+    standard_deviation=0.0141,
+    lowest=0.69,
+    highest=0.71,
+    selected=(3,) * 4 + (5,) * 6,
+    strengths=({"radiomic": 0.3, "clinical": 1.0},) * 9 + ({"radiomic": 3.0, "clinical": 1.0},),
+    n=84,
+    n_positive=30,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"recipe": "paper", "network_seconds": 720.0},
+            ("have to be trained 10 times; one took 720 s here, all would take 2.0 h", "not PD-L1ES's own performance"),
+        ),
+        ({"recipe": "paper"}, ("have to be trained 10 times. So this",)),
+        (
+            {"recipe": "label-free", "with_network": True},
+            ("pretrained once, without any label", "never a label of theirs"),
+        ),
+        ({"recipe": "label-free"}, ("did not fit PD-L1ES, so that no network takes part",)),
+        ({"recipe": None}, ("The model takes no part",)),
+    ],
+)
+def test_the_report_says_what_was_nested_and_what_was_not(
+    evaluation: Evaluation, changes: dict[str, Any], told: tuple[str, ...]
+) -> None:
+    said = expression_performance_tables(replace(evaluation, nested=replace(NESTED, **changes))).nested
+    assert "AUC 0.700, mean of 2 divisions of 84 labelled patients (30 of high expression)" in said
+    assert "seeds (4 to 5) SD 0.014, from 0.690 to 0.710" in said
+    assert "In the 10 outer folds 3 to 5 features were selected" in said
+    assert "radiomic 0.3 to 3; clinical 1." in said
+    for words in told:
+        assert words in said
+
+
+def test_one_division_has_no_spread_and_none_is_said_to_be_missing(evaluation: Evaluation) -> None:
+    alone = replace(NESTED, seeds=(4,), areas=NESTED.areas[:1], standard_deviation=float("nan"))
+    said = expression_performance_tables(replace(evaluation, nested=alone)).nested
+    assert "mean of 1 division of 84" in said
+    assert "one seed (4), so that no spread is known" in said
+    assert "nan" not in said
+    assert "--nested REPEATS" in expression_performance_tables(replace(evaluation, nested=None)).nested

@@ -130,6 +130,13 @@ def test_a_run_tells_what_stays_by_family_in_summary_and_card(
     assert "--stability REPEATS" in card
 
 
+def test_where_no_feature_passed_the_test_nothing_is_said_of_correlated_ones() -> None:
+    told = {"largest_spearman": 0.9, "kept": "associated", "passed_the_test": 0, "selected": 0}
+    assert filters_in_words({"correlation": told}) == (
+        "No feature passed the test, so that none was looked at for correlation."
+    )
+
+
 def test_a_run_without_filters_keeps_the_record_that_it_had(cohort: PreparedCohort, tmp_path: Path) -> None:
     summary = train(
         cohort, tmp_path, CONFIG.model_copy(update={"stages": (CONFIG.stages[0],), "models": ("CM",)}), hardware=CPU

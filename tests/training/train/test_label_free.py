@@ -18,7 +18,7 @@ from pdl1es.model.fusion import FusionModel
 from tests.training.drawn_cohorts import drawn_cohort
 from tests.training.train.conftest import CPU
 from training.analysis.cohort_analysis import analyse_cohort
-from training.analysis.finished_run import run_predictions
+from training.analysis.finished_run import nested_recipe, run_predictions
 from training.cohort.prepared import PreparedCohort
 from training.commands.cli import app
 from training.expression.results import Evaluation
@@ -150,6 +150,18 @@ def test_labels_that_say_nothing_are_seen_by_nobody(weights: Path, tmp_path: Pat
     config = CONFIG.model_copy(update={"models": ("PD-L1ES",), "redivisions": 0})
     summary = train(drawn, tmp_path / "run", config, hardware=CPU, pretrained=weights)
     assert 0.35 < summary["networks"]["PD-L1ES"]["out_of_fold_auc"] < 0.65
+
+
+def test_the_frozen_networks_features_go_into_the_nested_folds(
+    cohort: PreparedCohort, run: Path, weights: Path
+) -> None:
+    recipe = nested_recipe(run, cohort)
+    fitted = fit_on_training(cohort, divide(cohort.cases, 0), TrainingConfig(layers="small"))
+    pretrained = initial_network(fitted, "PD-L1ES", TrainingConfig(layers="small"), pretrained=weights).eval()
+    assert recipe.deep is not None
+    np.testing.assert_array_equal(recipe.deep, deep_features(pretrained, cohort.patches))
+    assert recipe.network_seconds is None
+    assert recipe.config == read_run(run)[0].config
 
 
 def test_card_and_metadata_say_the_recipe(run: Path, tmp_path: Path) -> None:
