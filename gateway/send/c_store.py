@@ -85,7 +85,7 @@ class StoreDestination:
         return receipt_of(result, self.name, attempt=attempt, sent_at=utc_now(), objects=objects, notes=tuple(notes))
 
     def confirm(self, receipt: Receipt) -> Confirmation:
-        """Ask for storage commitment; where the peer does not offer it, or never answers, by C-FIND.
+        """Ask for storage commitment; where the peer does not offer it, never answers, or answers without naming them all, by C-FIND.
 
         Parameters
         ----------
@@ -115,9 +115,14 @@ class StoreDestination:
                 )
                 state = self._book.state(uid)
             if state is not None and state.answered:
-                return Confirmation(not state.failed, "commitment", PeerFailure.NOT_COMMITTED if state.failed else None)
+                return self._by_answer(receipt, state)
             if state is not None:
-                return self._query_in_its_place(receipt) if self._is_over(state) else Confirmation(None, "commitment")
+                over = self._is_over(state)
+                return (
+                    self._query_in_its_place(receipt, PeerFailure.NOT_CONFIRMED)
+                    if over
+                    else Confirmation(None, "commitment")
+                )
         if self._settings.query:
             return self._query(receipt)
         return Confirmation(True, "response")
@@ -126,13 +131,29 @@ class StoreDestination:
         """Tell whether the peer's time to answer is over; a clock that stepped back ends it too."""
         return abs(utc_now() - state.requested_at) >= timedelta(seconds=self._settings.commitment.answer_seconds)
 
-    def _query_in_its_place(self, receipt: Receipt) -> Confirmation:
-        """Ask by C-FIND, because the peer offers storage commitment and never answered: whatever the setting ``query`` says."""
+    def _by_answer(self, receipt: Receipt, state: CommitmentState) -> Confirmation:
+        """Return what the peer's answer says; where it leaves an object out, what it says when it is asked by C-FIND."""
+        said = state.said_of(receipt.objects)
+        if said is not None:
+            return Confirmation(said, "commitment", None if said else PeerFailure.NOT_COMMITTED)
+        found = self._query_in_its_place(receipt, PeerFailure.NOT_COMMITTED)
+        return found if found.has_them else Confirmation(False, "commitment", PeerFailure.NOT_COMMITTED)
+
+    def _query_in_its_place(self, receipt: Receipt, unproven: PeerFailure) -> Confirmation:
+        """Ask by C-FIND in place of storage commitment, which the peer offers, whatever the setting ``query`` says.
+
+        Parameters
+        ----------
+        receipt
+            What it took.
+        unproven
+            What is said of a peer that answers no queries.
+        """
         try:
             return self._query(receipt)
         except PeerError as error:
             if error.failure in (PeerFailure.NOT_ACCEPTED, PeerFailure.REFUSED):  # it answers no queries
-                return Confirmation(False, "commitment", PeerFailure.NOT_CONFIRMED)
+                return Confirmation(False, "commitment", unproven)
             raise
 
     def _committing_node(self) -> DicomNode:

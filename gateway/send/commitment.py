@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from gateway.peers.failures import PeerError, PeerFailure
 from gateway.peers.settings import DicomNode
 from gateway.send.destination import Receipt, SentObject
 
+logger = logging.getLogger("pdl1es.gateway.send")
+
 COMMITMENTS: Final = Table(
     "commitments",
     METADATA,
@@ -33,9 +36,11 @@ COMMITMENTS: Final = Table(
     Column("requested_at", UtcTime, nullable=False),
     Column("asked", Boolean, nullable=False, default=False),
     Column("answered_at", UtcTime),
+    Column("kept", JSON),
     Column("failed", JSON),
 )
-"""What peers were asked to keep. ``asked``: the peer has taken the request. ``failed``: the SOP Instance UIDs that they do not keep, once they have answered."""
+"""What peers were asked to keep. ``asked``: the peer has taken the request. ``kept`` and ``failed``: the SOP Instance UIDs that they
+name as kept and as not kept, once they have answered."""
 
 REQUEST_STORAGE_COMMITMENT: Final = 1
 """Action Type ID (PS3.4 J.3.2.1)."""
@@ -57,14 +62,33 @@ class CommitmentState:
         Whether it has taken the request.
     answered
         Whether it has answered.
-    failed
-        SOP Instance UIDs that it does not keep.
+    kept, failed
+        SOP Instance UIDs that it names as kept and as not kept, whatever it was asked about.
     """
 
     requested_at: datetime
     asked: bool
     answered: bool
+    kept: tuple[str, ...]
     failed: tuple[str, ...]
+
+    def said_of(self, objects: Sequence[SentObject]) -> bool | None:
+        """Return what the answer says of the objects that it was asked about: what it says of others counts for nothing.
+
+        Parameters
+        ----------
+        objects
+            Of the request.
+
+        Returns
+        -------
+        bool or None
+            True: all are named as kept. False: one is named as not kept. None: of one it says nothing, or there is no answer.
+        """
+        asked = {one.sop_instance_uid for one in objects}
+        if asked & set(self.failed):
+            return False
+        return True if self.answered and asked <= set(self.kept) else None
 
 
 class CommitmentBook:
@@ -113,17 +137,18 @@ class CommitmentBook:
             ).one_or_none()
         if row is None:
             return None
-        return CommitmentState(row.requested_at, row.asked, row.answered_at is not None, tuple(row.failed or ()))
+        kept, failed = tuple(row.kept or ()), tuple(row.failed or ())
+        return CommitmentState(row.requested_at, row.asked, row.answered_at is not None, kept, failed)
 
-    def answered(self, transaction_uid: str, failed: Sequence[str], now: datetime) -> bool:
+    def answered(self, transaction_uid: str, *, kept: Sequence[str], failed: Sequence[str], now: datetime) -> bool:
         """Record a peer's answer; the first one stays.
 
         Parameters
         ----------
         transaction_uid
             Of the request.
-        failed
-            SOP Instance UIDs that the peer does not keep.
+        kept, failed
+            SOP Instance UIDs that the peer names as kept and as not kept.
         now
             The time.
 
@@ -136,7 +161,7 @@ class CommitmentBook:
             connection.execute(
                 update(COMMITMENTS)
                 .where(COMMITMENTS.c.transaction_uid == transaction_uid, COMMITMENTS.c.answered_at.is_(None))
-                .values(answered_at=now, failed=list(failed))
+                .values(answered_at=now, kept=list(kept), failed=list(failed))
             )
         return self.state(transaction_uid) is not None
 
@@ -148,6 +173,9 @@ def transaction_uid_of(receipt: Receipt) -> str:
 
 def record_answer(information: Dataset, book: CommitmentBook) -> int:
     """Record the event information of an N-EVENT-REPORT (PS3.4 table J.3-2).
+
+    Its contents count, not its Event Type ID: what Referenced SOP Sequence names is kept, what Failed SOP Sequence names is not. An answer
+    to a request that was never made is told in the log and changes nothing.
 
     Parameters
     ----------
@@ -161,10 +189,22 @@ def record_answer(information: Dataset, book: CommitmentBook) -> int:
     int
         The status to answer with.
     """
-    items = information.get("FailedSOPSequence") or []
-    failed = [str(item.get("ReferencedSOPInstanceUID", "")) for item in items[:MOST_OBJECTS]]
-    known = book.answered(str(information.get("TransactionUID", ""))[:64], failed, utc_now())
+    known = book.answered(
+        str(information.get("TransactionUID", "")),
+        kept=_named_in(information, "ReferencedSOPSequence"),
+        failed=_named_in(information, "FailedSOPSequence"),
+        now=utc_now(),
+    )
+    if not known:
+        logger.warning(
+            "a peer answers to a request for storage commitment that was never made; nothing is changed by it"
+        )
     return 0x0000 if known else UNKNOWN_TRANSACTION
+
+
+def _named_in(information: Dataset, keyword: str) -> list[str]:
+    items = information.get(keyword) or []
+    return [str(item.get("ReferencedSOPInstanceUID", "")) for item in items[:MOST_OBJECTS]]
 
 
 def request_commitment(

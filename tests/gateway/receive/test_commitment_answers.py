@@ -62,7 +62,7 @@ def kept(transaction_uid: str, *failed: str) -> Dataset:
     """Event information (PS3.4 table J.3-2)."""
     said = Dataset()
     said.TransactionUID = transaction_uid
-    said.FailedSOPSequence = []
+    said.ReferencedSOPSequence, said.FailedSOPSequence = [], []
     for uid in failed:
         item = Dataset()
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = SOP_CLASSES["sr"], uid

@@ -99,7 +99,8 @@ def test_a_peer_that_never_answers_and_cannot_be_queried_proves_nothing(result: 
         destination.confirm(receipt)
         never_answered(engine)
         assert destination.confirm(receipt) == Confirmation(False, "commitment", PeerFailure.NOT_CONFIRMED)
-        CommitmentBook(engine).answered(transaction_uid_of(receipt), [], utc_now())
+        kept = [one.sop_instance_uid for one in receipt.objects]
+        CommitmentBook(engine).answered(transaction_uid_of(receipt), kept=kept, failed=[], now=utc_now())
         assert destination.confirm(receipt) == Confirmation(True, "commitment")
 
 
@@ -141,18 +142,94 @@ def test_another_node_may_be_the_one_that_commits(result: StoredResult, engine: 
         assert store.transactions == []
 
 
-def test_an_answer_that_nobody_asked_for_is_refused(engine: Engine) -> None:
+def items(*uids: str) -> list[Dataset]:
+    """A sequence that names objects."""
+    made = [Dataset() for _ in uids]
+    for item, uid in zip(made, uids, strict=True):
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = SOP_CLASSES["sr"], uid
+    return made
+
+
+FOREIGN = "1.2.3.9"
+
+
+def answer_about(
+    destination: StoreDestination, result: StoredResult, engine: Engine, kept: str, failed: str
+) -> Confirmation:
+    """Deliver report and picture; the peer's answer names as kept and as failed what the words say: ``sr``, ``cam``, ``foreign``."""
+    receipt = destination.deliver(result, 1)
+    named = {file.kind: file.sop_instance_uid for file in result.files} | {"foreign": FOREIGN}
+    book = CommitmentBook(engine)
+    book.requested(transaction_uid_of(receipt), utc_now())
+    said = Dataset()
+    said.TransactionUID = transaction_uid_of(receipt)
+    if kept:
+        said.ReferencedSOPSequence = items(*(named[word] for word in kept.split()))
+    if failed:
+        said.FailedSOPSequence = items(*(named[word] for word in failed.split()))
+    assert record_answer(said, book) == 0
+    return destination.confirm(receipt)
+
+
+BOTH = [SOP_CLASSES["sr"], SOP_CLASSES["cam"]]
+
+
+@pytest.mark.parametrize("kept", ["", "sr", "foreign", "sr foreign"])
+def test_what_an_answer_does_not_name_is_asked_for_by_a_query_and_else_not_committed(
+    kept: str, engine: Engine, tmp_path: Path
+) -> None:
+    result = stored_result(tmp_path / "two", "cam", "sr")
+    with stand_in(BOTH, query=True) as peer:
+        found = answer_about(to(peer.port, engine), result, engine, kept, "")
+        assert found == Confirmation(True, "query")
+        peer.hidden = True
+        receipt = to(peer.port, engine).deliver(result, 1)
+        not_committed = Confirmation(False, "commitment", PeerFailure.NOT_COMMITTED)
+        assert to(peer.port, engine).confirm(receipt) == not_committed
+
+
+def test_an_answer_that_leaves_an_object_out_by_a_peer_that_answers_no_query_commits_to_nothing(
+    engine: Engine, tmp_path: Path
+) -> None:
+    with stand_in(BOTH) as peer:
+        found = answer_about(to(peer.port, engine), stored_result(tmp_path / "two", "cam", "sr"), engine, "sr", "")
+    assert found == Confirmation(False, "commitment", PeerFailure.NOT_COMMITTED)
+
+
+@pytest.mark.parametrize(
+    ("kept", "failed", "has_them"),
+    [
+        ("cam sr", "", True),
+        ("cam sr", "foreign", True),
+        ("cam", "sr", False),
+        ("cam sr", "sr", False),
+        ("", "cam", False),
+    ],
+)
+def test_what_an_answer_says_of_the_objects_of_the_request_decides(
+    kept: str, failed: str, has_them: bool, engine: Engine, tmp_path: Path
+) -> None:
+    with stand_in(BOTH) as peer:
+        found = answer_about(to(peer.port, engine), stored_result(tmp_path / "two", "cam", "sr"), engine, kept, failed)
+    assert found == Confirmation(has_them, "commitment", None if has_them else PeerFailure.NOT_COMMITTED)
+
+
+def test_an_answer_that_nobody_asked_for_is_refused_and_told(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     said = Dataset()
     assert record_answer(said, CommitmentBook(engine)) == UNKNOWN_TRANSACTION
-    said.TransactionUID = "1.2.3"
+    said.TransactionUID, said.ReferencedSOPSequence = "1.2.3", items(FOREIGN)
+    caplog.clear()
     assert record_answer(said, CommitmentBook(engine)) == UNKNOWN_TRANSACTION
+    assert [one.getMessage().partition(";")[0] for one in caplog.records] == [
+        "a peer answers to a request for storage commitment that was never made"
+    ]
 
 
 def test_the_first_answer_stays(engine: Engine) -> None:
     book = CommitmentBook(engine)
     book.requested("1.2.3", utc_now())
-    assert book.answered("1.2.3", ["1.2.9"], utc_now())
-    assert book.answered("1.2.3", [], utc_now())
+    assert book.answered("1.2.3", kept=[], failed=["1.2.9"], now=utc_now())
+    assert book.answered("1.2.3", kept=["1.2.9"], failed=[], now=utc_now())
     state = book.state("1.2.3")
     assert state is not None
-    assert state.failed == ("1.2.9",)
+    assert (state.kept, state.failed) == ((), ("1.2.9",))
