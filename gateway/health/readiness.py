@@ -1,7 +1,7 @@
 """Whether the gateway can take studies and bring their results where they belong; if not, what stands in the way, and since when.
 
 The gateway is ready while its disk has room and can be written to, its database answers, each of its processes says that it lives and
-finds no fault in itself, and every destination and archive worked when it was last spoken to. One failure is enough; a peer's fault ends when
+finds no fault in itself, and every destination, archive and source that is asked worked when it was last spoken to. One failure is enough; a peer's fault ends when
 the peer works again, or when nothing has been asked of it for a while.
 """
 
@@ -50,6 +50,8 @@ class Expected:
         Names of the destinations.
     archives
         Names of the archives that are asked.
+    sources
+        Names of the sources.
     fault_lasts
         A peer's fault counts so long after the last contact.
     """
@@ -59,6 +61,7 @@ class Expected:
     reserve_bytes: int
     destinations: tuple[str, ...]
     archives: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     fault_lasts: timedelta = timedelta(minutes=30)
 
 
@@ -71,7 +74,7 @@ class Obstacle:
     code
         One of `REMEDIES`, or of a peer's failures.
     of
-        What it concerns: ``disk``, ``database``, ``process NAME``, ``destination NAME``, ``archive NAME``.
+        What it concerns: ``disk``, ``database``, ``process NAME``, ``destination NAME``, ``archive NAME``, ``source NAME``.
     found
         What is wrong.
     remedy
@@ -208,6 +211,7 @@ def _processes(engine: Engine, names: Iterable[str], now: datetime) -> Iterable[
 def _peers(engine: Engine, expected: Expected, now: datetime) -> Iterable[Obstacle]:
     known = {f"destination {name}" for name in expected.destinations}
     known |= {f"archive {name}" for name in expected.archives}
+    known |= {f"source {name}" for name in expected.sources}
     for fault in PeerFaults(engine).every():
         if fault.peer in known and abs(now - fault.seen_at) <= expected.fault_lasts:
             row = fault.failure.row

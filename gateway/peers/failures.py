@@ -86,6 +86,14 @@ class PeerFailure(Enum):
         "restore the folder of results from a backup; the file is never sent",
         False,
     )
+    SOURCE_NOT_READABLE = PeerFailureRow(
+        "the source's folder cannot be read",
+        "mount it, and let the gateway's user read it and remove what it took",
+        True,
+    )
+    DEFECT = PeerFailureRow(
+        "the gateway has a defect with what the peer gave", "report it, with the lines of the log that say where", True
+    )
     NOT_WRITABLE = PeerFailureRow(
         "the destination's folder cannot be written to",
         "make it writable for the gateway's user, and check free space",

@@ -33,7 +33,7 @@ class PeerFault:
     Attributes
     ----------
     peer
-        ``destination NAME`` or ``archive NAME``.
+        ``destination NAME``, ``archive NAME`` or ``source NAME``.
     failure
         How, at the last contact.
     found
@@ -85,7 +85,7 @@ class PeerFaults:
             raise
         self.clear(peer)
 
-    def note(self, peer: str, error: PeerError) -> None:
+    def note(self, peer: str, error: PeerError, *, whole: bool = False) -> None:
         """Keep a failure; where it is none of the peer as a whole, the peer works.
 
         Parameters
@@ -94,8 +94,10 @@ class PeerFaults:
             Which.
         error
             How it failed.
+        whole
+            Whether nothing of the peer's gets through, whatever the failure is.
         """
-        if not error.failure.row.peer_down:
+        if not whole and not error.failure.row.peer_down:
             self.clear(peer)
             return
         now = self._clock()

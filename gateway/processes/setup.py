@@ -45,6 +45,7 @@ TABLE_MODULES: Final = (
     "gateway.objects.tables",
     "gateway.peers.faults",
     "gateway.receive.orthanc",
+    "gateway.receive.passed_over",
     "gateway.send.commitment",
     "gateway.send.delivery_tables",
     "gateway.workflow.tables",
@@ -117,6 +118,7 @@ def what_is_expected(settings: GatewaySettings) -> Expected:
         reserve_bytes=settings.storage.reserve_bytes,
         destinations=tuple(destination.name for destination in send),
         archives=tuple(archive.name for archive in fetch.archives),
+        sources=tuple(source.name for source in settings.sources),
         fault_lasts=2 * timedelta(seconds=longest),
     )
 

@@ -6,6 +6,7 @@ fetched twice, which the store makes nothing of, and none is left out.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import requests
 from sqlalchemy import BigInteger, Column, Engine, String, Table, select
 
 from gateway.database import METADATA, read_only
-from gateway.objects.errors import NotStorableError
+from gateway.objects.errors import NotStorableError, TooLargeError
 from gateway.objects.in_flight import InFlight
 from gateway.objects.index import upsert_into
 from gateway.objects.reception import ObjectOrigin
@@ -24,12 +25,15 @@ from gateway.objects.store import ObjectStore
 from gateway.peers.failures import PeerError, PeerFailure
 from gateway.peers.settings import WebService
 from gateway.peers.web import open_session, reasons, status_error
+from gateway.receive.passed_over import REMEDIES, TOO_LARGE, PassedOver
 from gateway.receive.presentation import STORAGE_CLASSES
 from gateway.receive.settings import OrthancSource
 from pdl1es.regular_file import read_regular_file
 
 LOG: Final = logging.getLogger("pdl1es.gateway.receive")
 PAGE: Final = 100
+MOST_PAGE_BYTES: Final = 2**20
+"""Of a page of changes; one change takes some 200 bytes."""
 _MOST_PASSWORD_BYTES: Final = 4096
 _NOT_FOUND: Final = 404
 
@@ -61,6 +65,7 @@ class OrthancChanges:
         self._store = store
         self._in_flight = in_flight
         self._engine: Engine = store.index.engine
+        self._passed_over = PassedOver(self._engine, settings.name)
         self._holder = f"{settings.name}:changes"
         self._classes = {str(uid) for uid in STORAGE_CLASSES}
 
@@ -110,13 +115,26 @@ class OrthancChanges:
         try:
             with file, reasons("an object of Orthanc"):
                 self._store.put(_Stream(file.iter_content(2**18)), origin)
+        except TooLargeError as error:
+            self._pass_over(identifier, error.reason)
         except NotStorableError as error:
             LOG.warning("source %s: an object was not stored: %s", self._settings.name, error.reason)
+        except PeerError as error:
+            if error.failure is not PeerFailure.LIMIT_EXCEEDED:
+                raise
+            self._pass_over(identifier, error.found)
+        else:
+            self._passed_over.forget({_item(identifier)})
+
+    def _pass_over(self, identifier: str, found: str) -> None:
+        """Leave an object out that will never fit: what comes after it goes on."""
+        if self._passed_over.note(_item(identifier), TOO_LARGE):
+            LOG.warning("source %s: an object is passed over: %s; %s", self._settings.name, found, REMEDIES[TOO_LARGE])
 
     def _session(self) -> requests.Session:
         settings = self._settings
         service = WebService(url=settings.url, tls=settings.tls, response_seconds=settings.response_seconds)
-        session = open_session(service, self._store.limits.max_object_bytes)
+        session = open_session(service, max(self._store.limits.max_object_bytes, MOST_PAGE_BYTES))
         if settings.user is not None and settings.password_file is not None:
             session.auth = (settings.user, _password(settings))
         return session
@@ -188,6 +206,10 @@ def _new_instance(change: object) -> str:
         case {"ChangeType": str(kind)} if kind != "NewInstance":
             return ""
     raise ValueError("it is no change")
+
+
+def _item(identifier: str) -> str:
+    return hashlib.sha256(identifier.encode("ascii")).hexdigest()
 
 
 class _Stream(io.RawIOBase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.objects.in_flight import InFlight
 from gateway.objects.store import ObjectStore
+from gateway.peers.faults import PeerFaults
 from gateway.receive.drop_folder_source import DroppedFiles
 from gateway.receive.orthanc import OrthancChanges
 from gateway.receive.polling import PollingSource
@@ -32,4 +33,4 @@ def polling_source(settings: OrthancSource | FolderSource, store: ObjectStore, i
         if isinstance(settings, OrthancSource)
         else DroppedFiles(settings, store, in_flight).look
     )
-    return PollingSource(settings.name, look, settings.poll_seconds)
+    return PollingSource(settings.name, look, settings.poll_seconds, PeerFaults(store.index.engine))

@@ -26,6 +26,7 @@ def status(config: Config = DEFAULT_CONFIG) -> None:
     from gateway.health.heartbeat import read_processes
     from gateway.health.readiness import SINCE, dated, obstacles
     from gateway.processes.setup import SETTINGS, what_is_expected
+    from gateway.receive.passed_over import passed_over_in_words
     from gateway.settings.handed_down import configuration_digest
     from gateway.steer.destinations import destinations_in_words
 
@@ -52,5 +53,7 @@ def status(config: Config = DEFAULT_CONFIG) -> None:
         if deliveries := overview.book.in_state(delivery_state):
             say(f"deliveries {delivery_state}: {len(deliveries)}")
     for line in destinations_in_words((one.name for one in settings.send.destinations), overview.book):
+        say(line)
+    for line in passed_over_in_words(overview.engine, utc_now()):
         say(line)
     raise typer.Exit(ExitCode.DEFECT if found else ExitCode.REPORT_WRITTEN)

@@ -28,7 +28,7 @@ from gateway.database import create_tables, open_database
 from gateway.fetch.settings import WebArchive
 from gateway.fetch.web_archive import DicomWebArchive
 from gateway.health.pages import health_application
-from gateway.health.readiness import Expected
+from gateway.health.readiness import Expected, Readiness
 from gateway.objects.errors import StoreUnavailableError
 from gateway.objects.in_flight import InFlight
 from gateway.objects.store import ObjectStore
@@ -319,7 +319,7 @@ def _tried(found: HttpFuzz, name: str, ask: Callable[[], object], case: str) -> 
 @contextmanager
 def served_pages(engine: Engine, expected: Expected) -> Iterator[int]:
     """Serve the gateway's own addresses as the web process does; yields the port."""
-    server = uvicorn.Server(web_server_config(health_application(engine, expected), "127.0.0.1", 0))
+    server = uvicorn.Server(web_server_config(health_application(Readiness(engine, expected)), "127.0.0.1", 0))
     thread = threading.Thread(target=server.run)
     thread.start()
     until(lambda: server.started)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
+from gateway.health.readiness import Expected, Obstacle, obstacles
 from gateway.objects.errors import StoreUnavailableError
 from gateway.peers.failures import PeerError, PeerFailure
+from gateway.peers.faults import PeerFaults
 from gateway.receive.polling import PollingSource
 
 
@@ -72,3 +76,38 @@ def test_what_is_waiting_is_taken_without_a_pause() -> None:
 
     with PollingSource("orthanc", look, poll_seconds=3600):
         assert done.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (PeerError(PeerFailure.UNREACHABLE, "10.0.0.1"), "UNREACHABLE"),
+        (PeerError(PeerFailure.BAD_ANSWER, "no page of changes"), "BAD_ANSWER"),
+        (OSError(13, "Permission denied"), "SOURCE_NOT_READABLE"),
+        (KeyError("a value of the patient's"), "DEFECT"),
+    ],
+)
+def test_a_source_that_fails_keeps_the_gateway_from_being_ready_until_it_works(
+    database: Engine, tmp_path: Path, failure: Exception, code: str
+) -> None:
+    looks: list[list[Obstacle]] = []
+    done = threading.Event()
+
+    def look() -> bool:
+        found = obstacles(database, Expected((), tmp_path, 0, (), sources=("orthanc",)))
+        looks.append([one for one in found if one.of == "source orthanc"])
+        if len(looks) < 3:
+            raise failure
+        if len(looks) == 4:
+            done.set()
+        return False
+
+    with PollingSource("orthanc", look, poll_seconds=0.001, faults=PeerFaults(database)):
+        assert done.wait(30)
+    assert looks[0] == []
+    (told,), (still,) = looks[1:3]
+    assert (told.code, told.since) == (code, still.since)
+    assert told.since is not None
+    assert told.remedy
+    assert "patient's" not in str(told)
+    assert looks[3] == [], "it recovered alone"
