@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -19,13 +21,14 @@ from training.cohort.rules import HIGH_EXPRESSION_TPS, LONGEST_INTERVAL_DAYS
 from training.cohort.table_cell import (
     DAYS_PER_MONTH,
     CellError,
+    CohortTableError,
     date_text,
     days_text,
     expression,
     is_plain_date,
     number_text,
 )
-from training.cohort.table_file import CohortTableError, read_table_file
+from training.cohort.table_file import read_table_file
 from training.cohort.table_summary import ColumnSummary, improbable, summaries
 
 VOLUME_SUFFIXES: Final = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha")
@@ -270,7 +273,9 @@ def read_cohort(
         if row is not None:
             rows.append((number, row))
     faults += _repeated(records, "id", "the id occurs in rows {} (capitals do not count): one patient is one row")
-    faults += _same_places(records, path.parent)
+    faults += _same_places(records, path.parent, "ct", "CT")
+    faults += _same_places(records, path.parent, "seg", "segmentation")
+    faults += _ct_as_mask(records, path.parent)
     included, exclusions = _excluded(rows, without_outcome, without_images)
     return CheckedTable(
         rows=tuple(row for _, row in included),
@@ -354,8 +359,8 @@ def _row(
     for name in ("ct", "seg"):
         if name in fields:
             fields[name] = folder / fields[name]
-            if not fields[name].exists():
-                faults.append(TableNote(number, name, "there is no such file or folder", REMEDIES[name]))
+            if absent := _absent(fields[name]):
+                faults.append(TableNote(number, name, absent, REMEDIES[name]))
     try:
         clinical = ClinicalRecord.model_validate({_CLINICAL[c]: given[c] for c in _CLINICAL if c in given})
         fields |= {
@@ -375,6 +380,15 @@ def _row(
         faults += _faults_of(error, number, given, {})
         return None
     return row if len(faults) == before else None
+
+
+def _absent(place: Path) -> str | None:
+    """Say why there is no file or folder at a place; None where there is one."""
+    try:
+        return None if place.exists() else "there is no such file or folder"
+    except (OSError, ValueError) as error:
+        # A text that is no path: too long, or with a NUL. Its message would repeat it.
+        return f"it is no path that can be looked up ({getattr(error, 'strerror', None) or 'a NUL character'})"
 
 
 def _missing(column: str, value: str) -> bool:
@@ -430,28 +444,43 @@ def _translate(given: dict[str, str], number: int, faults: list[TableNote], told
     return unread
 
 
-def _same_places(records: list[tuple[int, dict[str, str]]], folder: Path) -> list[TableNote]:
-    """Tell where several rows give one CT, however its path is spelt."""
+def _same_places(records: list[tuple[int, dict[str, str]]], folder: Path, column: str, what: str) -> list[TableNote]:
+    """Tell where several rows give one CT or one segmentation, however its path is spelt."""
     places: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for number, record in records:
-        value = record.get("ct", "")
-        if _missing("ct", value):
-            continue
-        try:
-            found = (folder / value).stat()
-        except (OSError, ValueError):
-            continue  # a fault of its row
-        places[found.st_dev, found.st_ino].append(number)
+        if found := _place(record, folder, column):
+            places[found.st_dev, found.st_ino].append(number)
     return [
         TableNote(
             numbers[1],
-            "ct",
-            f"the same CT is given in rows {', '.join(map(str, numbers))}: one patient is one row",
-            REMEDIES["ct"],
+            column,
+            f"the same {what} is given in rows {', '.join(map(str, numbers))}: one patient is one row",
+            REMEDIES[column],
         )
         for numbers in places.values()
         if len(numbers) > 1
     ]
+
+
+def _ct_as_mask(records: list[tuple[int, dict[str, str]]], folder: Path) -> list[TableNote]:
+    """Tell where a row gives its CT's file as the mask; a DICOM folder may hold both."""
+    notes = []
+    for number, record in records:
+        ct, seg = (_place(record, folder, column) for column in ("ct", "seg"))
+        if ct and seg and S_ISREG(ct.st_mode) and (ct.st_dev, ct.st_ino) == (seg.st_dev, seg.st_ino):
+            notes.append(TableNote(number, "seg", "the CT's own file is given as its segmentation", REMEDIES["seg"]))
+    return notes
+
+
+def _place(record: Mapping[str, str], folder: Path, column: str) -> os.stat_result | None:
+    """Return what lies at a cell's path; None where there is nothing, which is a fault of its row."""
+    value = record.get(column, "")
+    if _missing(column, value):
+        return None
+    try:
+        return (folder / value).stat()
+    except (OSError, ValueError):
+        return None
 
 
 def _faults_of(error: ValidationError, number: int, given: dict[str, str], columns: dict[str, str]) -> list[TableNote]:

@@ -8,6 +8,7 @@ from datetime import date
 from typing import Final
 
 from training.cohort.rules import HIGH_EXPRESSION_TPS
+from training.errors import UsageError
 
 DAYS_PER_MONTH: Final = 365.25 / 12
 
@@ -25,6 +26,10 @@ _POINT: Final = re.compile(r"[1-9]\d{0,2}\.\d{3}", re.ASCII)
 _SIGNS: Final = str.maketrans({"≥": ">=", "≧": ">=", "≤": "<=", "≦": "<=", "＞": ">", "＜": "<", "％": "%", "–": "-", "—": "-", "～": "-", "~": "-"})  # fmt: skip
 _BOUND: Final = re.compile(r"(>=|<=|>|<)(\d+(?:\.\d+)?)")
 _RANGE: Final = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
+
+
+class CohortTableError(UsageError):
+    """The table cannot be read at all; the message says why."""
 
 
 class CellError(ValueError):

@@ -5,25 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import re
-import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from training.errors import UsageError
+from training.cohort.table_cell import CohortTableError
+from training.cohort.workbook import HEADER_ROWS, workbook_lines
 
 MAX_TABLE_BYTES: Final = 64 * 1024 * 1024
-MAX_UNPACKED_BYTES: Final = 512 * 1024 * 1024
-MAX_CELLS: Final = 20_000_000
-_HEADER_ROWS: Final = 10
-"""Among which the header is looked for."""
 _DELIMITERS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-
-
-class CohortTableError(UsageError):
-    """The table cannot be read at all; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +66,7 @@ def read_table_file(path: Path, columns: Collection[str]) -> TableFile:
         raise CohortTableError("the table is an old Excel file (.xls): save it as .xlsx or CSV")
     notes: list[str] = []
     if path.suffix.lower() == ".xlsx":
-        lines = _workbook_lines(content, columns, notes)
+        lines = workbook_lines(content, columns, notes)
     else:
         lines = _csv_lines(_decoded(content, notes), columns, notes)
     above = _rows_above(lines, columns)
@@ -130,7 +121,7 @@ def _by(encoding: str, name: str, content: bytes, notes: list[str]) -> str:
 
 
 def _csv_lines(text: str, columns: Collection[str], notes: list[str]) -> list[tuple[int, list[str]]]:
-    first = [line for line in text.splitlines() if line.strip()][:_HEADER_ROWS]
+    first = [line for line in text.splitlines() if line.strip()][:HEADER_ROWS]
     found = {
         delimiter: max(
             (_names(line, delimiter) for line in first), key=lambda names: len(names & set(columns)), default=set()
@@ -167,7 +158,7 @@ def _csv_lines(text: str, columns: Collection[str], notes: list[str]) -> list[tu
 
 def _rows_above(lines: list[tuple[int, list[str]]], columns: Collection[str]) -> int:
     """Return how many rows, a title or merged headings, stand above the row that names the most columns, id among them."""
-    named = [{cell.strip().lower() for cell in cells} for _, cells in lines[:_HEADER_ROWS]]
+    named = [{cell.strip().lower() for cell in cells} for _, cells in lines[:HEADER_ROWS]]
     known = [len(names & set(columns)) if "id" in names else 0 for names in named]
     return known.index(max(known)) if known else 0
 
@@ -177,72 +168,3 @@ def _names(line: str, delimiter: str) -> set[str]:
         return {name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])}
     except csv.Error:
         return set()
-
-
-def _workbook_lines(content: bytes, columns: Collection[str], notes: list[str]) -> list[tuple[int, list[str]]]:
-    """Return the rows of a workbook's first sheet."""
-    # Only who has a workbook pays for the import.
-    from openpyxl import load_workbook
-    from openpyxl.utils.exceptions import InvalidFileException
-
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_UNPACKED_BYTES:
-                raise CohortTableError(f"the workbook unpacks to more than {MAX_UNPACKED_BYTES} bytes")
-        values = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-        formulas = load_workbook(io.BytesIO(content), read_only=True, data_only=False)
-        sheet, written = values.worksheets[0], formulas.worksheets[0]
-        rows: list[tuple[int, list[str]]] = []
-        cells = 0
-        for number, (row, row_written) in enumerate(zip(sheet.iter_rows(), written.iter_rows(), strict=True), start=1):
-            cells += len(row)
-            if cells > MAX_CELLS:
-                raise CohortTableError(f"the workbook's first sheet has more than {MAX_CELLS} cells")
-            texts = [_cell_text(cell, number, own) for cell, own in zip(row, row_written, strict=True)]
-            while texts and not texts[-1]:
-                texts.pop()
-            if rows or texts:
-                rows.append((number, texts))
-    except (
-        zipfile.BadZipFile,
-        InvalidFileException,
-        KeyError,
-        IndexError,
-        SyntaxError,
-        EOFError,
-        TypeError,
-    ) as error:  # SyntaxError: the XML of a sheet is damaged
-        raise CohortTableError(f"the table is no Excel workbook that can be read ({type(error).__name__})") from None
-    named = {cell.strip().lower() for _, cells in rows[:_HEADER_ROWS] for cell in cells}
-    if not named & set(columns):
-        raise CohortTableError(
-            f"the workbook's first sheet ({len(values.sheetnames)} in all) names no column of a cohort in its first "
-            f"{_HEADER_ROWS} rows: put the table on the first sheet, with the header id and others of {', '.join(columns)}"
-        )
-    if len(values.sheetnames) > 1:
-        notes.append(f"the workbook has {len(values.sheetnames)} sheets; the first was read")
-    return rows
-
-
-def _cell_text(cell: Any, row: int, written: Any) -> str:
-    """Return a cell as a CSV would have it: dates as YYYY-MM-DD, percentages as their number of per cent."""
-    value = cell.value
-    if value is None:
-        if isinstance(written.value, str) and written.value.startswith("="):
-            raise CohortTableError(
-                f"the workbook's row {row} has a formula without a stored value: open and save it in a spreadsheet "
-                "program, or save the table as CSV"
-            )
-        return ""
-    if isinstance(value, bool):
-        return str(int(value))
-    if isinstance(value, datetime):
-        midnight = value.time().isoformat() == "00:00:00"
-        return value.date().isoformat() if midnight else value.isoformat(sep=" ")
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, int | float):
-        if "%" in str(cell.number_format):
-            return f"{round(100 * value, 9):g}%"
-        return str(int(value)) if float(value).is_integer() else repr(value)
-    return str(value)

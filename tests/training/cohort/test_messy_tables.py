@@ -72,6 +72,60 @@ def test_a_workbook_whose_first_sheet_is_a_cover_says_where_the_table_belongs(tm
         _read(path)
 
 
+def test_rows_that_a_filter_hides_are_counted(tmp_path: Path) -> None:
+    from openpyxl import Workbook
+
+    book = Workbook()
+    for row in (["id", "pdl1_tps"], ["A", 50], ["B", 5], ["C", 60], ["D", 1]):
+        book.active.append(row)
+    for number in (3, 4, 20):
+        book.active.row_dimensions[number].hidden = True
+    book.save(tmp_path / "cohort.xlsx")
+    checked = _read(tmp_path / "cohort.xlsx")
+    assert len(checked.rows) == 4
+    assert checked.notes == ("2 rows are hidden in the workbook, as by a filter; they were read with the others",)
+
+
+def test_a_workbook_that_begins_with_a_chart_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    from openpyxl import Workbook
+
+    book = Workbook()
+    book.active.append(["id", "pdl1_tps"])
+    book.create_chartsheet("chart", 0)
+    book.save(tmp_path / "cohort.xlsx")
+    with pytest.raises(CohortTableError, match="without charts"):
+        _read(tmp_path / "cohort.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("written", "value", "tps"),
+    [
+        ("0%", 0.8, 80.0),
+        ("0.00%;[Red]-0.00%", 0.005, 0.5),
+        ('0"%"', 80, 80.0),
+        ('0"%"', 1, 1.0),
+        ("0\\%", 1, 1.0),
+        ('0" % of cells"', 1, 1.0),
+        ("[$%]0", 1, 1.0),
+        ('0%;-0%;"none"', 0.8, 80.0),
+        ("General", 29.000000000000004, 29.0),
+        ("General", 49.99999999999999, 50.0),
+    ],
+)
+def test_a_workbooks_number_is_what_the_spreadsheet_shows(
+    tmp_path: Path, written: str, value: float, tps: float
+) -> None:
+    """A quoted or escaped per cent sign is text: the number is of per cent already."""
+    path = _workbook(tmp_path / "cohort.xlsx", ["id", "pdl1_tps"], ["A", value], formats={"B2": written})
+    assert [row.pdl1_tps for row in _read(path).rows] == [tps]
+
+
+def test_a_format_that_shows_per_cent_for_some_values_alone_is_refused(tmp_path: Path) -> None:
+    path = _workbook(tmp_path / "cohort.xlsx", ["id", "pdl1_tps"], ["A", 1], formats={"B2": '[<=1]0%;0"%"'})
+    with pytest.raises(CohortTableError, match="depending on its value"):
+        _read(path)
+
+
 @pytest.mark.parametrize(
     "cell", ["2020-01-05", "2020/1/5", "2020.01.05", "20200105", "2020年1月5日", "2020-01-05 13:45:00"]
 )

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from training.cohort.table import read_cohort, write_cohort
-from training.cohort.table_file import CohortTableError
+from training.cohort.table_cell import CohortTableError
 from training.commands.cli import app
 
 
@@ -270,6 +270,29 @@ def test_one_folder_under_three_spellings_is_one_ct(tmp_path: Path) -> None:
     table = _table(tmp_path, f"id,ct,label\nA,ct/0,1\nB,./ct/0/,0\nC,{tmp_path}/ct/../ct/0,1\nD,ct/1,1\n")
     (fault,) = read_cohort(table).faults
     assert "rows 2, 3, 4" in fault.found
+
+
+def test_one_segmentation_for_two_patients_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "mask.nrrd").touch()
+    table = _table(tmp_path, "id,ct,seg,label\nA,ct/0,mask.nrrd,1\nB,ct/1,./mask.nrrd,0\nC,ct/2,,0\nD,ct/3,,0\n")
+    (fault,) = read_cohort(table).faults
+    assert (fault.column, "rows 2, 3" in fault.found) == ("seg", True)
+
+
+def test_a_ct_given_as_its_own_mask_is_a_fault_and_a_folder_of_both_is_none(tmp_path: Path) -> None:
+    (tmp_path / "ct.nrrd").touch()
+    (fault,) = read_cohort(
+        _table(tmp_path, "id,ct,seg,label\nA,ct.nrrd,./ct.nrrd,1\nB,ct/1,ct/1,0\nC,ct/2,,0\n")
+    ).faults
+    assert (fault.row, fault.column, "own file" in fault.found) == (2, "seg", True)
+
+
+@pytest.mark.parametrize("text", ["free text " * 60, "a/" * 3000])
+def test_a_text_that_is_no_path_is_a_fault_of_its_row_that_repeats_none_of_it(tmp_path: Path, text: str) -> None:
+    checked = read_cohort(_table(tmp_path, f"id,ct,seg,label\nA,{text},{text},1\nB,ct/1,,0\n"))
+    assert [(note.row, note.column) for note in checked.faults] == [(2, "ct"), (2, "seg")]
+    assert text not in "".join(map(str, checked.faults))
+    assert [row.id for row in checked.rows] == ["B"]
 
 
 @pytest.mark.parametrize(
