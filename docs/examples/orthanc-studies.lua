@@ -1,5 +1,6 @@
 -- Orthanc: when a study has rested for "StableAge" and has a contour, its CT and contours are sent to the gateway.
 -- For gateways that may not fetch. A study is sent again after each later arrival; the gateway runs nothing twice.
+-- What could not be sent is not tried again: docs/gateway-pacs.md, "After a stop".
 -- orthanc.json: "LuaScripts": ["orthanc-studies.lua"], and "DicomModalities" as in orthanc-contours.lua
 
 function OnStableStudy(studyId, tags, metadata, origin)

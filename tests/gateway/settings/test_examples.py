@@ -88,7 +88,7 @@ def test_the_first_try_in_the_docs_sends_where_its_settings_listen(repository: P
     text = (repository / "docs" / "gateway.md").read_text(encoding="utf-8")
     part = text.partition("## Try it in five minutes")[2].partition("\n## ")[0]
     settings = validated_gateway(yaml.safe_load(part.partition("```yaml")[2].partition("```")[0]), "gateway.yaml")
-    (line,) = [line for line in part.splitlines() if line.startswith("storescu ")]
+    (line,) = [line for line in part.splitlines() if line.startswith("/usr/bin/storescu ")]
     words = shlex.split(line)
     source = dimse(settings)
     assert words[words.index("-aec") + 1] == source.ae_title
