@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.health.metrics import metrics_text
-from gateway.health.readiness import Readiness
+from gateway.health.readiness import Readiness, notices
 
 
 def health_application(readiness: Readiness) -> Starlette:
@@ -23,7 +23,8 @@ def health_application(readiness: Readiness) -> Starlette:
     Returns
     -------
     starlette.applications.Starlette
-        ``/health/live``: 200 while the process lives. ``/health/ready``: 200 or 503, with what stands in the way.
+        ``/health/live``: 200 while the process lives. ``/health/ready``: 200 or 503, with what stands in the way and what a person
+        should know besides.
         ``/metrics``: Prometheus.
     """
 
@@ -43,7 +44,8 @@ def health_application(readiness: Readiness) -> Starlette:
             for one in found
         ]
         status = "not ready" if found else "ready"
-        return JSONResponse({"status": status, "obstacles": told}, status_code=503 if found else 200)
+        content = {"status": status, "obstacles": told, "notices": list(notices(readiness.engine))}
+        return JSONResponse(content, status_code=503 if found else 200)
 
     def metrics(request: Request) -> Response:
         return Response(metrics_text(readiness), media_type=CONTENT_TYPE_LATEST)

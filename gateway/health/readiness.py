@@ -135,6 +135,32 @@ SINCE: Final = "obstacles_since"
 """Under which a heartbeat has what `Readiness.detail` gives."""
 
 
+NOTICES: Final = "notices"
+"""Under which a heartbeat has what a person should know, though the gateway is ready."""
+
+
+def notices(engine: Engine, clock: Callable[[], datetime] = utc_now) -> tuple[str, ...]:
+    """Return what the processes say that a person should know, though the gateway is ready.
+
+    Parameters
+    ----------
+    engine
+        The gateway's database.
+    clock
+        Gives the time.
+
+    Returns
+    -------
+    tuple of str
+        Empty where the database does not answer.
+    """
+    try:
+        living = [note for note in read_processes(engine) if not note.is_silent(clock())]
+    except SQLAlchemyError:
+        return ()
+    return tuple(str(line) for note in living for line in note.detail.get(NOTICES, ()))
+
+
 def dated(found: Iterable[Obstacle], since: Mapping[str, datetime]) -> tuple[Obstacle, ...]:
     """Give obstacles without a time the one at which they were first seen.
 

@@ -21,6 +21,7 @@ from gateway.arrival.digest import objects_digest
 from gateway.arrival.judge import ArrivalJudge
 from gateway.clock import utc_now
 from gateway.fetch.fetcher import Fetcher
+from gateway.health.readiness import NOTICES
 from gateway.memory import give_back_memory, limit_arenas
 from gateway.objects.in_flight import InFlight
 from gateway.objects.store import ObjectStore
@@ -38,7 +39,7 @@ from gateway.processes.setup import (
 )
 from gateway.records import StoredResult
 from gateway.retention.records import forget_records
-from gateway.retention.removal import StudyStores, remove_old_tables, remove_what_may_go
+from gateway.retention.removal import StudyStores, remove_old_tables, remove_what_may_go, room_notice
 from gateway.send.rules import NOTHING_TO_SEND
 from gateway.send.sender import Sender
 from gateway.worker.messages import WorkerReady
@@ -90,6 +91,7 @@ class _Executor:
         )
         self.dbos = RunExecutor(settings.workflow_database_url)
         self._retained = time.monotonic()
+        self._notice = ""
 
     def watch(self, queue: RunQueue) -> StudyWatch:
         """Return the watch over what arrives."""
@@ -173,6 +175,7 @@ class _Executor:
             "training_data": self.ready.training_data,
             "clinical_problem": self.clinical.problem,
             "problems": problems,
+            NOTICES: [self._notice] if self._notice else [],
         }
 
     def look(self, watch: StudyWatch, queue: RunQueue) -> bool:
@@ -190,7 +193,11 @@ class _Executor:
     def _retain(self, queue: RunQueue) -> None:
         """Remove what may go, and forget what nobody needs any more, on disk and in memory."""
         engine, rules = self.parts.engine, self.parts.settings.retention
-        remove_what_may_go(StudyStores(self.objects, self.results, self.copies), rules)
+        stores = StudyStores(self.objects, self.results, self.copies)
+        remove_what_may_go(stores, rules)
+        before, self._notice = self._notice, room_notice(stores, rules)
+        if self._notice and not before:
+            logger.warning("%s", self._notice)
         if self.clinical.current is not None and isinstance(rules.delivered_days, float):
             remove_old_tables(
                 self.parts.settings.folder / CLINICAL_FOLDER,

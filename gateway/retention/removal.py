@@ -7,9 +7,9 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, delete, func, select
+from sqlalchemy import Connection, Engine, Row, delete, func, select
 
 from gateway.clock import utc_now
 from gateway.database import read_only
@@ -19,7 +19,7 @@ from gateway.objects.locks import held_file
 from gateway.objects.store import ObjectStore
 from gateway.objects.tables import OBJECTS, STUDIES
 from gateway.records import StudyKey
-from gateway.retention.rules import RetentionRules, StoredStudy, StudyEnd, studies_to_remove
+from gateway.retention.rules import RetentionRules, StoredStudy, StudyEnd, studies_to_remove, want_of_room
 from gateway.send.delivery import ENDED, end_deliveries
 from gateway.send.delivery_tables import DELIVERIES
 from gateway.send.reconcile import remove_refiled
@@ -45,8 +45,9 @@ def stored_studies(engine: Engine) -> tuple[StoredStudy, ...]:
     Returns
     -------
     tuple of StoredStudy
-        A study is delivered where no run of it is active or parked, it has a current result that was handed over, no
-        destination of that was withheld, and every delivery of it is confirmed; or a person removed what was not, and it came again.
+        A study is delivered where no run of it is active or parked, it has a current result that was handed over, no destination of that
+        was withheld, it went to one destination at least, and every delivery is confirmed; or its result was removed before, and it came
+        again. It is unsent where its result went to none.
     """
     with read_only(engine).connect() as connection:
         sizes = connection.execute(
@@ -58,19 +59,30 @@ def stored_studies(engine: Engine) -> tuple[StoredStudy, ...]:
         open_run = set(
             connection.execute(select(RUNS.c.study_instance_uid).where(RUNS.c.state.in_(_OPEN_RUNS))).scalars()
         )
-        handed = {
-            row.study_instance_uid
+        confirmed = set(
+            connection.execute(select(DELIVERIES.c.digest).where(DELIVERIES.c.state == "committed")).scalars()
+        )
+        ends = {
+            row.study_instance_uid: _end_of(row, row.digest in confirmed)
             for row in connection.execute(select(RESULTS).where(RESULTS.c.superseded_by.is_(None)))
-            if row.withheld == [] or row.purged_at is not None
         }
         not_there = set(connection.execute(select(DELIVERIES.c.study_instance_uid).where(_NOT_ENDED)).scalars())
 
     def end(study: str) -> StudyEnd:
         if study not in run:
             return "unfinished"
-        return "delivered" if study in handed and study not in open_run | not_there else "undelivered"
+        return "undelivered" if study in open_run | not_there else ends.get(study, "undelivered")
 
     return tuple(StoredStudy(StudyKey(row[0]), row[1], int(row[2]), end(row[0])) for row in sizes)
+
+
+def _end_of(result: Row[Any], confirmed: bool) -> StudyEnd:
+    """Return how far a current result has come, of which no delivery is open."""
+    if result.purged_at is not None:
+        return "delivered"
+    if result.withheld != []:
+        return "undelivered"
+    return "delivered" if confirmed else "unsent"
 
 
 class StudyBusyError(RuntimeError):
@@ -153,7 +165,7 @@ def remove_study(
                 held.enter_context(held_file(note.result.folder, fcntl.LOCK_EX, patience_seconds))
         except BlockingIOError as error:
             raise StudyBusyError("a result of it is being sent; ask again when the attempt has ended") from error
-        stores.results.purge(notes, end)
+        stores.results.purge(notes, end, by="retention" if delivered_only else "person")
         for note in notes:
             remove_refiled(note.result.digest, stores.copies)
     return stores.objects.purge(study)
@@ -197,6 +209,27 @@ def remove_what_may_go(stores: StudyStores, rules: RetentionRules) -> int:
         logger.info("a study of %d objects was removed by the retention rules", count, extra={"study": study})
         removed += 1
     return removed
+
+
+def room_notice(stores: StudyStores, rules: RetentionRules) -> str:
+    """Return what to do where room runs short because results are kept that went nowhere: see `want_of_room`.
+
+    Parameters
+    ----------
+    stores
+        Where the studies lie.
+    rules
+        Section ``retention``.
+
+    Returns
+    -------
+    str
+        Empty where there is room.
+    """
+    free = stores.objects.space.free_bytes()
+    return (
+        want_of_room(stored_studies(stores.objects.index.engine), rules, free=free) if free < rules.free_bytes else ""
+    )
 
 
 def remove_old_tables(folder: Path, keep: str | None, *, older_than: float) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
-from sqlalchemy import Connection, Engine, Table, func, select
+from sqlalchemy import Connection, Engine, Table, func, select, union_all
 
 from gateway.database import read_only
 from gateway.logs import StudyHash
@@ -16,8 +17,15 @@ from gateway.send.delivery import DeliveryBook
 from gateway.send.delivery_tables import DeliveryDetail
 from gateway.workflow.results import ResultNote, ResultStore
 from gateway.workflow.runs import ACTIVE, RUN_STATES, RunLedger, RunNote
+from gateway.workflow.tables import RUNS
 
 HASH_DIGITS = 16
+REMOVED: Final = ("removed after delivery", "removed, never sent", "purged")
+"""States of a study whose current result was removed, and of one that a person removed before it had one."""
+NOT_RUN_AGAIN: Final = (
+    "The same input gives no second report: sent again the study is not run again, and its result cannot be sent; a corrected contour or "
+    "clinical row gives a report of its own"
+)
 
 
 class UnknownStudyError(LookupError):
@@ -68,9 +76,12 @@ class StudyOverview:
             one for one in self.deliveries if self.results and one.delivery.digest == self.results[-1].result.digest
         ]
         states = {one.delivery.state for one in current}
+        if self.results and self.results[-1].purged:
+            if states == {"committed"}:
+                return "removed after delivery"
+            return "purged" if states or self.results[-1].removed_by != "retention" else "removed, never sent"
         if not states:
-            kept = "withheld" if self.results and self.results[-1].withheld else "stored"
-            return "purged" if self.results and self.results[-1].purged else kept
+            return "withheld" if self.results and self.results[-1].withheld else "stored"
         return next(state for state in ("purged", "dead", "waiting", "sent", "committed") if state in states)
 
     @property
@@ -110,7 +121,7 @@ class Overview:
         self._hash = study_hash
 
     def studies(self, limit: int) -> tuple[StudyOverview, ...]:
-        """Return the studies, what came last first.
+        """Return the studies, what came last first, also those of which runs and results alone are known any more.
 
         Parameters
         ----------
@@ -121,9 +132,15 @@ class Overview:
         -------
         tuple of StudyOverview
         """
-        query = select(STUDIES.c.study_instance_uid).order_by(STUDIES.c.last_received_at.desc()).limit(limit)
+        there = select(STUDIES.c.study_instance_uid.label("uid"), STUDIES.c.last_received_at.label("at"))
+        gone = (
+            select(RUNS.c.study_instance_uid.label("uid"), func.max(RUNS.c.created_at).label("at"))
+            .where(RUNS.c.study_instance_uid.not_in(select(STUDIES.c.study_instance_uid)))
+            .group_by(RUNS.c.study_instance_uid)
+        )
+        every = union_all(there, gone).subquery()
         with read_only(self.engine).connect() as connection:
-            uids = connection.execute(query).scalars().all()
+            uids = connection.execute(select(every.c.uid).order_by(every.c.at.desc()).limit(limit)).scalars().all()
         return tuple(self.study(StudyKey(uid)) for uid in uids)
 
     def study(self, study: StudyKey) -> StudyOverview:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.steer.overview import StudyOverview
+from gateway.steer.overview import NOT_RUN_AGAIN, REMOVED, StudyOverview
 
 _GONE: Final = "its objects were removed: have it sent again, and it is run"
 _DONE: Final = "its run has ended with a result; `resend` sends it again"
@@ -32,7 +32,7 @@ def why_no_retry(one: StudyOverview) -> str:
     """
     if any(run.state == "parked" for run in one.runs):
         return "a later run has overtaken the parked one"
-    return _OF_STATE.get(one.state, f"no run of this study is parked: {_DONE}")
+    return _why(one, f"no run of this study is parked: {_DONE}")
 
 
 def why_no_park(one: StudyOverview) -> str:
@@ -47,7 +47,13 @@ def why_no_park(one: StudyOverview) -> str:
     -------
     str
     """
-    return _OF_STATE.get(one.state, f"no run of this study waits: {_DONE}")
+    return _why(one, f"no run of this study waits: {_DONE}")
+
+
+def _why(one: StudyOverview, done: str) -> str:
+    if one.results and one.state in REMOVED:
+        return f"its result was removed ({one.state}). {NOT_RUN_AGAIN}"
+    return _OF_STATE.get(one.state, done)
 
 
 def why_no_purge() -> str:
@@ -67,4 +73,5 @@ def what_purge_ends(one: StudyOverview) -> str:
     -------
     str
     """
-    return f"it is not delivered (state: {one.state}); --yes removes it all the same, and ends what is still to be done with it"
+    alone = ", so that its result is here alone" if one.state == "stored" else ""
+    return f"it is not delivered (state: {one.state}{alone}); --yes removes it all the same, and ends what is still to be done with it"

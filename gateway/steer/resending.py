@@ -90,7 +90,7 @@ def resending(
         raise NotSentError("this study has no result yet: what it waits for, `show` says")
     note = one.results[-1]
     if note.purged:
-        raise NotSentError("the result's files were removed; it cannot be sent any more")
+        raise NotSentError(f"the result's files were removed ({one.state}); it cannot be sent any more")
     plan = plan_of_now(note, objects, settings)
     planned = {shipment.destination: shipment for shipment in plan.shipments}
     reasons = {withheld.destination: withheld.reason for withheld in plan.withheld}

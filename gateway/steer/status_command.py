@@ -24,7 +24,7 @@ def status(config: Config = DEFAULT_CONFIG) -> None:
     """
     from gateway.clock import utc_now
     from gateway.health.heartbeat import read_processes
-    from gateway.health.readiness import SINCE, dated, obstacles
+    from gateway.health.readiness import SINCE, dated, notices, obstacles
     from gateway.processes.setup import SETTINGS, what_is_expected
     from gateway.receive.passed_over import passed_over_in_words
     from gateway.settings.handed_down import configuration_digest
@@ -39,6 +39,8 @@ def status(config: Config = DEFAULT_CONFIG) -> None:
     say("ready" if not found else "NOT ready")
     for obstacle in found:
         say(f"  {obstacle}")
+    for line in notices(overview.engine):
+        say(line)
     if any(note.detail.get(SETTINGS, own) != own for note in processes):
         say(f"{config} is not what the gateway runs by: it was changed since; a restart of `pdl1es serve` takes it up")
     for note in processes:

@@ -10,11 +10,12 @@ from datetime import datetime
 from typing import Final
 
 from gateway.send.delivery_tables import DeliveryDetail
-from gateway.steer.overview import StudyOverview
+from gateway.steer.overview import NOT_RUN_AGAIN, REMOVED, StudyOverview
 from gateway.workflow.results import ResultNote
 from gateway.workflow.runs import RunNote
 
 _HEADS: Final = ("hash", "last object came", "objects", "state", "result")
+_BY: Final = {"retention": "by the retention rules", "person": "by a person", "": "before"}
 _WIDTHS: Final = (16, 25, 7, 24, 0)
 
 
@@ -75,6 +76,8 @@ def study_in_lines(one: StudyOverview) -> Iterator[str]:
                 yield f"  was withheld from {line}"
     for detail in one.deliveries:
         yield from _delivery(detail)
+    if one.objects and one.state in REMOVED:
+        yield f"{one.state}; the study came again since. {NOT_RUN_AGAIN}"
 
 
 def came_from(one: StudyOverview) -> str:
@@ -101,7 +104,7 @@ def _run(run: RunNote) -> str:
 def _result(note: ResultNote) -> str:
     stored = note.result
     current = f"superseded by {note.superseded_by[:12]}" if note.superseded_by else "current"
-    gone = ", files removed" if note.purged else ""
+    gone = f", files removed {_BY[note.removed_by]}" if note.purged else ""
     return f"result {stored.digest[:12]}: {_outcome(note)}, {current}{gone}; stored {_time(note.created_at)}"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from sqlalchemy import Connection, Engine, Row, insert, select, update
 
@@ -43,7 +43,9 @@ class ResultNote:
     superseded_by
         Digest of the study's later result; empty where this is the current one.
     purged
-        Whether its files were removed, by the retention rules or by a person.
+        Whether its files were removed.
+    removed_by
+        Who removed them: ``retention`` or ``person``; empty where they are there.
     withheld
         Destinations that the rules name and that get nothing, each with the reason.
     """
@@ -53,6 +55,7 @@ class ResultNote:
     created_at: datetime
     superseded_by: str
     purged: bool
+    removed_by: str
     withheld: tuple[str, ...]
 
 
@@ -169,7 +172,11 @@ class ResultStore:
             connection.execute(update(RESULTS).where(RESULTS.c.digest == digest).values(withheld=list(withheld)))
 
     def purge(
-        self, notes: Sequence[ResultNote], in_transaction: Callable[[Connection], None] = lambda _connection: None
+        self,
+        notes: Sequence[ResultNote],
+        in_transaction: Callable[[Connection], None] = lambda _connection: None,
+        *,
+        by: Literal["retention", "person"] = "person",
     ) -> None:
         """Remove results' files; that they existed stays known: they are not made again, and a later report names theirs.
 
@@ -179,13 +186,17 @@ class ResultStore:
             Of the results. Of one that is purged already, the files go that a crash left.
         in_transaction
             What is changed in the database with it, or not at all. What it raises keeps the files.
+        by
+            Who removes them.
         """
         kept = [row for note in notes if not note.purged for row in read_kept_attributes(note.result)]
         digests = [note.result.digest for note in notes if not note.purged]
         with self._engine.begin() as connection:
             in_transaction(connection)
             keep_attributes(connection, kept)
-            connection.execute(update(RESULTS).where(RESULTS.c.digest.in_(digests)).values(purged_at=utc_now()))
+            connection.execute(
+                update(RESULTS).where(RESULTS.c.digest.in_(digests)).values(purged_at=utc_now(), removed_by=by)
+            )
         for note in notes:
             shutil.rmtree(note.result.folder, ignore_errors=True)
 
@@ -212,6 +223,7 @@ class ResultStore:
             row.created_at,
             row.superseded_by or "",
             purged=row.purged_at is not None,
+            removed_by=row.removed_by or "",
             withheld=tuple(row.withheld or ()),
         )
 

@@ -20,9 +20,11 @@ RESULTS: Final = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("superseded_by", String(64)),
     Column("purged_at", UtcTime),
+    Column("removed_by", String(16)),
     Column("withheld", JSON),
 )
-"""What a run made. ``superseded_by`` is the digest of the study's later result; a purged one has no files any more. ``withheld`` are
+"""What a run made. ``superseded_by`` is the digest of the study's later result; a purged one has no files any more: ``removed_by``
+the ``retention`` rules or a ``person``. ``withheld`` are
 the destinations that the rules name and that get nothing, with the reason; null before the result was handed over."""
 
 RESULT_FILES: Final = Table(

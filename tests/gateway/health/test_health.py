@@ -23,7 +23,7 @@ from gateway.database import create_tables, open_database
 from gateway.health.heartbeat import PROCESSES, Heartbeat, read_processes
 from gateway.health.metrics import metrics_text
 from gateway.health.pages import health_application
-from gateway.health.readiness import REMEDIES, SINCE, Expected, Readiness, obstacles
+from gateway.health.readiness import NOTICES, REMEDIES, SINCE, Expected, Readiness, obstacles
 from gateway.peers.failures import PeerError, PeerFailure
 from gateway.peers.faults import PeerFaults
 from gateway.send.delivery import DeliveryBook
@@ -191,14 +191,14 @@ def test_a_database_that_does_not_answer_is_told_and_the_process_stays_alive(tmp
         assert "pdl1es_gateway_ready 0.0" in get(f"{root}/metrics")[1]
 
 
-def test_ready_and_its_metrics(engine: Engine, tmp_path: Path) -> None:
+def test_ready_with_what_a_person_should_know_and_its_metrics(engine: Engine, tmp_path: Path) -> None:
     ledger = RunLedger(engine)
     ledger.enter(some_run("d1"))
     ledger.enter(some_run("d2"))
     ledger.began("d2", 1)
     ledger.ended("d2", 1, "done", seconds=2.5)
     DeliveryBook(engine).begin("d2", STUDY.study_instance_uid, (Shipment("pacs", ("sr",)),), NOW)
-    detail = {"workers": {"busy": 1, "idle": 2}, "worker_restarts": {"crash": 3}}
+    detail = {"workers": {"busy": 1, "idle": 2}, "worker_restarts": {"crash": 3}, NOTICES: ["room runs short"]}
     came = {"associations": 2, "association_outcomes": {"accepted": 7, "rejected": 1}}
     with (
         Heartbeat(engine, "executor", lambda: detail),
@@ -206,7 +206,10 @@ def test_ready_and_its_metrics(engine: Engine, tmp_path: Path) -> None:
         served(engine, expected(tmp_path)) as root,
     ):
         status, answer = get(f"{root}/health/ready")
-        assert (status, json.loads(answer)) == (200, {"status": "ready", "obstacles": []})
+        assert (status, json.loads(answer)) == (
+            200,
+            {"status": "ready", "obstacles": [], "notices": ["room runs short"]},
+        )
         text = get(f"{root}/metrics")[1]
     found = {
         (sample.name.removeprefix("pdl1es_gateway_"), *sample.labels.values()): sample.value

@@ -36,7 +36,7 @@ class Results:
         self.training_data, self.purged = training_data, purged
 
     def note(self, digest: str) -> ResultNote:
-        return ResultNote(RESULT, self.training_data, utc_now(), "", purged=self.purged, withheld=())
+        return ResultNote(RESULT, self.training_data, utc_now(), "", purged=self.purged, removed_by="", withheld=())
 
 
 class Noting:

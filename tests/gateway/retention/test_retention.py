@@ -27,9 +27,10 @@ from gateway.retention.removal import (
     remove_old_tables,
     remove_study,
     remove_what_may_go,
+    room_notice,
     stored_studies,
 )
-from gateway.retention.rules import RetentionRules, StoredStudy, studies_to_remove
+from gateway.retention.rules import RetentionRules, StoredStudy, studies_to_remove, want_of_room
 from gateway.send.delivery import DeliveryBook
 from gateway.send.destination import Confirmation
 from gateway.send.rules import Shipment
@@ -58,6 +59,23 @@ def test_delivered_studies_go_by_age_and_undelivered_ones_never() -> None:
     assert removed(studies, delivered_days="never") == []
 
 
+def test_a_study_whose_result_went_nowhere_stays_unless_the_site_says_otherwise() -> None:
+    studies = [study("1", days=999, end="unsent")]
+    assert removed(studies, free=0, free_bytes=10**9) == []
+    assert removed(studies, unsent_days=90.0) == ["1"]
+
+
+def test_want_of_room_is_told_while_results_are_kept_that_went_nowhere() -> None:
+    kept, rules = [study("1", days=1, end="unsent", size=2**30)], RetentionRules(free_bytes=2**31)
+    told = want_of_room(kept, rules, free=2**29)
+    assert "0.5 GiB are free" in told
+    assert "in results/ alone: 1 (1.0 GiB)" in told
+    assert "`pdl1es gateway purge STUDY --yes`" in told
+    assert "retention.unsent_days" in told
+    assert want_of_room(kept, rules, free=2**31) == ""
+    assert want_of_room([study("2", days=1, end="undelivered")], rules, free=0) == ""
+
+
 def test_studies_that_never_had_a_run_stay_unless_the_site_says_otherwise() -> None:
     studies = [study("1", days=999, end="unfinished")]
     assert removed(studies) == []
@@ -70,7 +88,7 @@ def test_for_want_of_room_the_oldest_delivered_ones_go_first_and_no_more_than_ne
 
 
 @given(
-    ends=st.lists(st.sampled_from(["delivered", "unfinished", "undelivered"]), max_size=8),
+    ends=st.lists(st.sampled_from(["delivered", "unsent", "unfinished", "undelivered"]), max_size=8),
     free=st.integers(0, 2000),
     days=st.floats(-100, 1000),
 )
@@ -123,6 +141,10 @@ class Kept:
                 )
             )
 
+    def confirmed(self) -> None:
+        self.book.begin("d1", self.study.study_instance_uid, [Shipment("a", ("sr",))], NOW)
+        self.book.record_confirmed("d1", "a", Confirmation(True, "commitment"), NOW)
+
     def end(self) -> str:
         (stored,) = stored_studies(self.engine)
         return stored.end
@@ -147,7 +169,7 @@ def test_a_study_is_delivered_only_when_every_destination_has_confirmed(kept: Ke
 
 
 @pytest.mark.parametrize(
-    ("withheld", "end"), [(None, "undelivered"), (["pacs: demonstration"], "undelivered"), ([], "delivered")]
+    ("withheld", "end"), [(None, "undelivered"), (["pacs: demonstration"], "undelivered"), ([], "unsent")]
 )
 def test_a_result_that_was_withheld_or_not_handed_over_yet_keeps_its_study(
     kept: Kept, withheld: list[str] | None, end: str
@@ -156,8 +178,31 @@ def test_a_result_that_was_withheld_or_not_handed_over_yet_keeps_its_study(
     assert kept.end() == end
 
 
+@pytest.mark.parametrize("days", [30.0, "never"])
+def test_a_result_that_went_nowhere_is_kept_by_age_and_for_want_of_room_and_told(kept: Kept, days: Any) -> None:
+    kept.scored([])
+    rules = RetentionRules(free_bytes=2**60, delivered_days=0.001, unsent_days=days)
+    assert remove_what_may_go(kept.stores, rules) == 0
+    assert (kept.results.folder / "d1").exists()
+    assert kept.objects.objects_of(kept.study)
+    assert "in results/ alone: 1 (" in room_notice(kept.stores, rules)
+    kept.confirmed()
+    assert remove_what_may_go(kept.stores, rules) == 1
+    assert room_notice(kept.stores, rules) == ""
+
+
+def test_what_retention_removed_is_not_said_to_be_removed_by_a_person(kept: Kept) -> None:
+    kept.scored([])
+    kept.confirmed()
+    kept.remove(delivered_only=True)
+    note = kept.results.note("d1")
+    assert note is not None
+    assert (note.purged, note.removed_by) == (True, "retention")
+
+
 def test_a_removed_study_leaves_no_file_and_stays_known_as_run(kept: Kept) -> None:
     kept.scored([])
+    kept.confirmed()
     rules = RetentionRules(free_bytes=2**60)
     assert remove_what_may_go(kept.stores, rules) == 1
     assert kept.objects.objects_of(kept.study) == ()

@@ -152,6 +152,16 @@ def _removed(steered: Steered) -> None:
     remove(steered, delivered_only=True)
 
 
+def _removed_unsent(steered: Steered) -> None:
+    _stored(steered)
+    remove(steered, delivered_only=True)
+
+
+def _removed_and_sent_again(steered: Steered) -> None:
+    _removed(steered)
+    put_objects(steered)
+
+
 STATES: Final[dict[str, Callable[[Steered], None]]] = {
     "arriving": lambda _steered: None,
     "queued": _run,
@@ -169,6 +179,8 @@ STATES: Final[dict[str, Callable[[Steered], None]]] = {
     "purged": _purged,
     "purged before its result": _purged_before_its_result,
     "removed by retention": _removed,
+    "removed, never sent": _removed_unsent,
+    "removed by retention and sent again": _removed_and_sent_again,
 }
 """How each state comes about."""
 

@@ -15,6 +15,7 @@ from gateway.clock import utc_now
 from gateway.fetch.notes import FetchNotes
 from gateway.fetch.settings import FetchSettings
 from gateway.health.heartbeat import Heartbeat
+from gateway.health.readiness import NOTICES
 from gateway.logs import StudyHash, read_log_key
 from gateway.objects.reception import ObjectOrigin
 from gateway.objects.store import ObjectStore, StoreLimits
@@ -179,6 +180,12 @@ def test_the_status_of_a_gateway_that_does_not_run_says_what_is_missing(steered:
     assert lines[0] == "NOT ready"
     assert any(line.startswith("  process executor: PROCESS_NOT_RUNNING: ") for line in lines)
     assert "runs queued: 1" in done.stdout.splitlines()
+
+
+def test_the_status_says_what_a_process_has_a_person_know(steered: Steered) -> None:
+    with Heartbeat(steered.engine, "executor", lambda: {NOTICES: ["room runs short: purge"]}):
+        assert "room runs short: purge" in steered.run("status").stdout
+    assert "room runs short" not in steered.run("status").stdout
 
 
 def test_the_status_says_that_the_file_is_not_what_runs(steered: Steered) -> None:

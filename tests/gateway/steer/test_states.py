@@ -29,7 +29,7 @@ DOES: Final = {
     "parked": ("retry", "purge --yes"),
     "overtaken": ("resend", "purge --yes"),
     "stale": ("purge --yes",),
-    "stored": ("purge", "purge --yes"),
+    "stored": ("purge --yes",),
     "withheld": ("purge --yes",),
     "waiting": ("resend", "purge --yes"),
     "sent": ("resend", "purge --yes"),
@@ -38,6 +38,8 @@ DOES: Final = {
     "purged": (),
     "purged before its result": (),
     "removed by retention": (),
+    "removed, never sent": (),
+    "removed by retention and sent again": ("purge", "purge --yes"),
 }
 """What each command does in each state; it refuses everything else."""
 
@@ -110,8 +112,9 @@ def test_what_a_command_does_leaves_nothing_stuck_and_sends_nothing_twice(
     else:
         known = {
             "arriving": "arriving",
-            "committed": "committed",
-            "overtaken": "committed",
+            "committed": "removed after delivery",
+            "overtaken": "removed after delivery",
+            "removed by retention and sent again": "removed after delivery",
         }  # the first: nothing is known
         assert state_of(steered) == known.get(state, "purged")
         assert steered.ledger.in_states(*ACTIVE, "parked") == ()
@@ -120,6 +123,33 @@ def test_what_a_command_does_leaves_nothing_stuck_and_sends_nothing_twice(
         with opened_objects(steered) as objects:
             assert objects.objects_of(STUDY) == ()
         assert steered.run("purge", "--yes", STUDY.study_instance_uid).exit_code == 2, "once"
+
+
+@pytest.mark.parametrize(
+    ("state", "word", "by"),
+    [
+        ("removed by retention", "removed after delivery", "by the retention rules"),
+        ("removed, never sent", "removed, never sent", "by the retention rules"),
+        ("purged", "purged", "by a person"),
+    ],
+)
+def test_a_study_whose_result_was_removed_is_listed_and_says_how_it_went(
+    steered: Steered, state: str, word: str, by: str
+) -> None:
+    bring_into(steered, state)
+    quiet(steered)
+    (row,) = steered.run("studies").stdout.splitlines()[1:]
+    assert word in row
+    assert f"files removed {by}" in steered.run("show", STUDY.study_instance_uid).stdout
+
+
+def test_a_study_that_comes_again_after_its_result_was_removed_says_that_it_is_not_run_again(steered: Steered) -> None:
+    bring_into(steered, "removed by retention and sent again")
+    quiet(steered)
+    shown = steered.run("show", STUDY.study_instance_uid).stdout
+    assert "1 object, 0 kept aside; state: removed after delivery" in shown
+    assert "came again since. The same input gives no second report" in shown
+    assert "is not run again" in steered.run("retry", STUDY.study_instance_uid).stderr.replace("\n", " ")
 
 
 def test_every_state_has_its_row(steered: Steered) -> None:
