@@ -71,6 +71,8 @@ class Fetcher:
         self._in_flight = InFlight(engine)
         self._faults = PeerFaults(engine, clock)
         self._archives = [open_archive(one) for one in settings.archives] if archives is None else list(archives)
+        self.archives = {own.name: archive for archive, own in zip(self._archives, settings.archives, strict=True)}
+        """By name."""
         self._clock = clock
         self._asked: dict[StudyKey, None] = {}
         self._changed = threading.Condition()
@@ -121,6 +123,13 @@ class Fetcher:
             self._asked[study] = None
             self._changed.notify()
         return now + timedelta(seconds=self._settings.again_seconds)
+
+    def archive_answers(self) -> None:
+        """Have the thread fetch now for every study that waits for an archive that was down."""
+        waiting = self.notes.hasten(self._clock())
+        with self._changed:
+            self._asked |= dict.fromkeys(waiting)
+            self._changed.notify()
 
     def unanswered_until(self, study: StudyKey, now: datetime) -> datetime | None:
         """Return until when an archive that has to be asked for the rest of a study has not answered.
@@ -230,7 +239,8 @@ class Fetcher:
                     PeerFailure.LIMIT_EXCEEDED, f"the study has more than {settings.limits.max_reports} reports"
                 )
             for series in found:
-                moved = archive.fetch_series(uid, series.series_instance_uid, keep)
+                with self._faults.noted(f"archive {settings.name}"):
+                    moved = archive.fetch_series(uid, series.series_instance_uid, keep)
                 if archive.sends_to_receiver:
                     for stored in self._arrived(study, series.series_instance_uid, moved, settings):
                         with self._objects.path_of(stored).open("rb") as file:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Engine, Integer, Row, String, Table, delete, select
+from sqlalchemy import Column, Connection, Engine, Integer, Row, String, Table, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.database import METADATA, UtcTime, read_only
@@ -107,6 +107,28 @@ class FetchNotes:
         if note.failure is None or note.next_at is None:
             return None
         return min(max(note.next_at, now + _LOOK_AGAIN), now + _LOOK_AT_LATEST)
+
+    def hasten(self, now: datetime) -> tuple[StudyKey, ...]:
+        """Have every study that waits for an archive that was down tried now.
+
+        Parameters
+        ----------
+        now
+            The time, UTC.
+
+        Returns
+        -------
+        tuple of StudyKey
+            Which.
+        """
+        table = FETCHES
+        down = [table.c.last_error.startswith(f"{one.name}:") for one in PeerFailure if one.row.peer_down]
+        waits = or_(*down) & (table.c.next_at > now)
+        with self._engine.begin() as connection:
+            uids = connection.execute(select(table.c.study_instance_uid).where(waits)).scalars().all()
+            if uids:
+                connection.execute(update(table).where(waits).values(next_at=now))
+        return tuple(StudyKey(uid) for uid in uids)
 
     def forget(self, study: StudyKey) -> None:
         """Forget what was tried for a study: it is tried anew."""

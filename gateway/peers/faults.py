@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from gateway.clock import utc_now
 from gateway.database import METADATA, UtcTime, read_only
 from gateway.peers.failures import PeerError, PeerFailure
 
+LOG: Final = logging.getLogger("pdl1es.gateway.peers")
 PEER_FAULTS: Final = Table(
     "peer_faults",
     METADATA,
@@ -81,11 +83,14 @@ class PeerFaults:
         try:
             yield
         except PeerError as error:
-            self.note(peer, error)
+            if self.note(peer, error):
+                row = error.failure.row
+                LOG.warning("%s fails: %s: %s: %s; %s", peer, error.failure.name, row.meaning, error.found, row.remedy)
             raise
-        self.clear(peer)
+        if self.clear(peer):
+            LOG.info("%s works again", peer)
 
-    def note(self, peer: str, error: PeerError, *, whole: bool = False) -> None:
+    def note(self, peer: str, error: PeerError, *, whole: bool = False) -> bool:
         """Keep a failure; where it is none of the peer as a whole, the peer works.
 
         Parameters
@@ -96,23 +101,31 @@ class PeerFaults:
             How it failed.
         whole
             Whether nothing of the peer's gets through, whatever the failure is.
+
+        Returns
+        -------
+        bool
+            Whether the peer worked before.
         """
         if not whole and not error.failure.row.peer_down:
             self.clear(peer)
-            return
+            return False
         now = self._clock()
         values = {"failure": error.failure.name, "found": error.found[:500], "seen_at": now}
         with self._engine.begin() as connection:
-            if not connection.execute(update(PEER_FAULTS).where(PEER_FAULTS.c.peer == peer).values(values)).rowcount:
-                connection.execute(insert(PEER_FAULTS).values(peer=peer, since=now, **values))
+            if connection.execute(update(PEER_FAULTS).where(PEER_FAULTS.c.peer == peer).values(values)).rowcount:
+                return False
+            connection.execute(insert(PEER_FAULTS).values(peer=peer, since=now, **values))
+        return True
 
-    def clear(self, peer: str) -> None:
-        """Note that a peer works."""
+    def clear(self, peer: str) -> bool:
+        """Note that a peer works; return whether it failed before."""
         with read_only(self._engine).connect() as connection:
             there = connection.execute(select(PEER_FAULTS.c.peer).where(PEER_FAULTS.c.peer == peer)).first()
         if there is not None:
             with self._engine.begin() as connection:
                 connection.execute(delete(PEER_FAULTS).where(PEER_FAULTS.c.peer == peer))
+        return there is not None
 
     def every(self) -> tuple[PeerFault, ...]:
         """Return all, by peer."""

@@ -20,11 +20,13 @@ from typing import Any, Final
 from gateway.arrival.digest import objects_digest
 from gateway.arrival.judge import ArrivalJudge
 from gateway.clock import utc_now
+from gateway.fetch.archive_watch import ArchiveWatch
 from gateway.fetch.fetcher import Fetcher
 from gateway.health.readiness import NOTICES
 from gateway.memory import give_back_memory, limit_arenas
 from gateway.objects.in_flight import InFlight
 from gateway.objects.store import ObjectStore
+from gateway.peers.faults import PeerFaults
 from gateway.processes.arrivals import header_of
 from gateway.processes.deliveries import DeliveryThreads, sending_plan
 from gateway.processes.setup import (
@@ -77,6 +79,7 @@ class _Executor:
         self.clinical = ClinicalWatch(engine, settings.folder / CLINICAL_FOLDER, settings.clinical)
         self.application = load_settings(settings.application.config_file)
         self.fetcher = Fetcher(settings.fetch, engine, self.objects)
+        self.archives = ArchiveWatch(self.fetcher.archives, PeerFaults(engine), self.archive_answers)
         self.judge = ArrivalJudge(
             self.objects,
             InFlight(engine),
@@ -163,6 +166,12 @@ class _Executor:
         logger.info("a result goes to %d destinations", len(plan.shipments), extra={"study": stored.study})
         for line in withheld:
             logger.warning("nothing is sent to %s", line, extra={"study": stored.study})
+
+    def archive_answers(self) -> None:
+        """Let all that waits for an archive go on."""
+        self.fetcher.archive_answers()
+        if count := self.ledger.archive_answers():
+            logger.info("an archive answers: runs that go on: %d", count)
 
     def detail(self) -> Mapping[str, Any]:
         """Return what the heartbeat says."""
@@ -271,9 +280,11 @@ def _execute(executor: _Executor, ended: threading.Event) -> None:
     watch = executor.watch(queue)
     executor.deliveries.start()
     executor.fetcher.start()
+    executor.archives.start()
     logger.info("ready: the model was trained on %s data", executor.ready.training_data)
     keep_doing("looking at what arrived", lambda: executor.look(watch, queue), ended, _WATCH_SECONDS)
     logger.info("stopping: what runs may finish within %d s", settings.stop_seconds)
+    executor.archives.stop()
     executor.fetcher.stop(settings.stop_seconds)
     executor.deliveries.stop(settings.stop_seconds)
     executor.dbos.stop(settings.stop_seconds)

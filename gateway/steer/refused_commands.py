@@ -12,7 +12,7 @@ _OF_STATE: Final = {
     "arriving": "the study is still arriving, and no run of it was asked for yet: what it waits for, `show` says",
     "queued": "its run waits in the queue already; `retry --stat` is for parked ones, `park` takes it out",
     "running": "a worker scores it: wait until the run has ended",
-    "waits for its next try": "its run is tried again by itself; to have it tried now, `park` it and then `retry` it",
+    "waits for its next try": "its run is tried again by itself; `retry` has it tried now",
     "parked": "its run is parked already; `retry` runs it",
     "purged": _GONE,
 }
@@ -24,7 +24,7 @@ def why_no_retry(one: StudyOverview) -> str:
     Parameters
     ----------
     one
-        A study whose last run is not parked.
+        A study whose last run is not parked, and waits for no next try.
 
     Returns
     -------

@@ -58,7 +58,7 @@ def show(study: StudyName, config: Config = DEFAULT_CONFIG) -> None:
         say(f"last object came {one.last_received_at.isoformat(timespec='seconds')}")
     for line in _arrival(settings, overview, one):
         say(line)
-    for line in study_in_lines(one):
+    for line in study_in_lines(one, settings.runs):
         say(line)
     for line in withheld_in_words(one, ObjectIndex(overview.engine).objects_of(one.study), settings):
         say(line)
@@ -69,7 +69,9 @@ def retry(
     config: Config = DEFAULT_CONFIG,
     stat: Annotated[bool, typer.Option("--stat", help="Before all others.")] = False,
 ) -> None:
-    """Run a parked study again; the executor takes it up within seconds. What a later run has overtaken stays parked.
+    """Run a parked study again, or one that waits for its next try now; the executor takes it up within seconds.
+
+    What a later run has overtaken stays parked.
 
     \f
     Parameters
@@ -80,14 +82,14 @@ def retry(
     Raises
     ------
     typer.Exit
-        With exit code 2 where no run of it is parked, or a later one has overtaken it.
+        With exit code 2 where no run of it is parked or waits for its next try, or a later one has overtaken it.
     """
     from gateway.steer.refused_commands import why_no_retry
 
     overview = overview_of(settings_of(config))
     one = named_study(overview, study)
     # An older one has the contour or the row of then: its report would take the place of the later one's.
-    asked = one.runs[-1:] if one.runs and one.runs[-1].state == "parked" else ()
+    asked = one.runs[-1:] if one.runs and one.runs[-1].state in ("parked", "again") else ()
     if not asked:
         raise usage_error(why_no_retry(one))
     overview.ledger.asked_again(asked[0].input.digest, urgent=stat or None)

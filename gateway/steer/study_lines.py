@@ -6,13 +6,14 @@ Every time is UTC and says so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from gateway.send.delivery_tables import DeliveryDetail
 from gateway.steer.overview import NOT_RUN_AGAIN, REMOVED, StudyOverview
 from gateway.workflow.results import ResultNote
 from gateway.workflow.runs import RunNote
+from gateway.workflow.settings import RunRules, wait_before
 
 _HEADS: Final = ("hash", "last object came", "objects", "state", "result")
 _BY: Final = {"retention": "by the retention rules", "person": "by a person", "": "before"}
@@ -55,20 +56,22 @@ def studies_in_lines(studies: Sequence[StudyOverview]) -> Iterator[str]:
         yield "what is withheld is sent by `pdl1es gateway resend STUDY` when its reason is gone, and never by itself"
 
 
-def study_in_lines(one: StudyOverview) -> Iterator[str]:
+def study_in_lines(one: StudyOverview, rules: RunRules) -> Iterator[str]:
     """Give lines on a study's runs, results and deliveries.
 
     Parameters
     ----------
     one
         The study.
+    rules
+        Section ``runs``: how long a run waits for its next try.
 
     Yields
     ------
     str
     """
     for run in one.runs:
-        yield _run(run)
+        yield _run(run, rules)
     for note in one.results:
         yield _result(note)
         if note.superseded_by or note.purged:  # of the current one, more is said (`gateway.steer.resending`)
@@ -93,12 +96,18 @@ def _time(when: datetime | None) -> str:
     return "" if when is None else when.isoformat(timespec="seconds")
 
 
-def _run(run: RunNote) -> str:
+def _run(run: RunNote, rules: RunRules) -> str:
     took = "" if run.seconds is None else f", {run.seconds:.2f} s"
     tries = counted(run.attempts, "try", "tries")
     times = f"asked for {_time(run.created_at)}, last change {_time(run.updated_at)}"
     said = f"run {run.input.digest[:12]}: {run.state}, round {run.round}, {tries}{took}; {times}"
-    return f"{said}; {run.reason}" if run.reason else said
+    if run.state == "again":
+        # Its next round is its current one already, and was put into the queue at the last change.
+        next_at = run.updated_at + timedelta(seconds=wait_before(run.round, rules))
+        said = f"{said}, next try {_time(next_at)}"
+    if not run.reason:
+        return said
+    return f"{said}; {'former try: ' if run.state in ('queued', 'running') else ''}{run.reason}"
 
 
 def _result(note: ResultNote) -> str:

@@ -26,7 +26,7 @@ from gateway.worker.in_hand import ended_in_hand
 from gateway.worker.pool import WorkerError
 from gateway.workflow.clinical_table import ClinicalTable
 from gateway.workflow.runner import RunPlan, RunServices, StaleRunError, assemble, clear, failure_of, infer, keep_result
-from gateway.workflow.runs import ACTIVE, RunInput, RunLedger, RunNote
+from gateway.workflow.runs import ACTIVE, ARCHIVE, RunInput, RunLedger, RunNote
 from gateway.workflow.settings import RunRules, wait_before
 
 logger = logging.getLogger("pdl1es.gateway.workflow")
@@ -39,7 +39,7 @@ RUN_QUEUE: Final = "runs"
 _INSTANCE: Final = "gateway"
 _WORKFLOW: Final = "run_study"
 _URGENT, _ROUTINE = 1, 10
-NO_TRY: Final = frozenset({"ARCHIVE", "STORAGE", "OUTPUT_NOT_WRITABLE", "CHANGED"})
+NO_TRY: Final = frozenset({ARCHIVE, "STORAGE", "OUTPUT_NOT_WRITABLE", "CHANGED"})
 """Failures of what the gateway stands on, not of the study: it waits until archive or disk are there again, and is not parked. After a
 change of the model or of the patient's row its next round finds that it is stale."""
 _ENDED: Final = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
@@ -213,7 +213,7 @@ class DurableRuns(DBOSConfiguredInstance):
             return {"end": "stale"}
         except PeerError as error:
             # The archive is down: that is no try of the study, and it is asked until it answers.
-            return {"end": "failed", "failure": f"ARCHIVE: {error}"}
+            return {"end": "failed", "failure": f"{ARCHIVE}: {error}"}
         except OSError as error:
             return {"end": "failed", "failure": f"STORAGE: {error.strerror or type(error).__name__}"}
         return {
@@ -282,6 +282,8 @@ class DurableRuns(DBOSConfiguredInstance):
         no_room = failure.partition(":")[0] in NO_TRY
         if given_back or no_room or note.attempts < context.rules.attempts:
             _patiently(context.ledger.ended, digest, round_number, "again", reason=failure, no_try=no_room)
+            code = ": ".join(failure.split(": ")[: 2 if no_room else 1])
+            logger.warning("a run waits for its next try: %s", code, extra={"study": note.input.study})
             return {"wait": wait_before(round_number + 1, context.rules), "urgent": note.input.urgent}
         _patiently(context.ledger.ended, digest, round_number, "parked", reason=failure)
         logger.error("a run is parked: %s", failure.partition(":")[0], extra={"study": note.input.study})

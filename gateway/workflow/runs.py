@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
 
-from sqlalchemy import Connection, Engine, Row, case, exists, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, case, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.clock import utc_now
 from gateway.database import read_only
+from gateway.peers.failures import PeerFailure
 from gateway.records import StudyKey
 from gateway.workflow.tables import RESULTS, RUNS
 
@@ -19,6 +20,8 @@ RunState = Literal["queued", "running", "again", "parked", "done", "stale"]
 another state of the study before it began."""
 RUN_STATES: Final[tuple[RunState, ...]] = get_args(RunState)
 ACTIVE: Final[tuple[RunState, ...]] = ("queued", "running", "again")
+ARCHIVE: Final = "ARCHIVE"
+"""Begins the reason of a run that waits for an archive; the peer's failure follows."""
 _LONGEST_REASON: Final = 500
 
 
@@ -227,7 +230,7 @@ class RunLedger:
         return self._change(digest, round_number, ACTIVE, **values)
 
     def asked_again(self, digest: str, *, urgent: bool | None = None) -> RunNote | None:
-        """Bring a parked or stale run back into the queue, with its tries counted anew.
+        """Bring a parked or stale run, or one that waits for its next try, back into the queue, with its tries counted anew.
 
         Parameters
         ----------
@@ -239,7 +242,7 @@ class RunLedger:
         Returns
         -------
         RunNote or None
-            As it is now, or None where the run is neither parked nor stale.
+            As it is now, or None where the run is in another state.
         """
         values: dict[str, Any] = {
             "state": "queued",
@@ -252,9 +255,26 @@ class RunLedger:
             values["urgent"] = urgent
         with self._engine.begin() as connection:
             changed = connection.execute(
-                update(RUNS).where(RUNS.c.digest == digest, RUNS.c.state.in_(("parked", "stale"))).values(values)
+                update(RUNS)
+                .where(RUNS.c.digest == digest, RUNS.c.state.in_(("parked", "stale", "again")))
+                .values(values)
             ).rowcount
         return self.find(digest) if changed else None
+
+    def archive_answers(self) -> int:
+        """Bring the runs back into the queue that wait for an archive that was down; the round that waits finds that it is overtaken.
+
+        Returns
+        -------
+        int
+            How many.
+        """
+        down = [RUNS.c.reason.startswith(f"{ARCHIVE}: {one.name}:") for one in PeerFailure if one.row.peer_down]
+        query = update(RUNS).where(RUNS.c.state == "again", or_(*down))
+        with self._engine.begin() as connection:
+            return connection.execute(
+                query.values(state="queued", round=RUNS.c.round + 1, updated_at=utc_now())
+            ).rowcount
 
     def wanted_again(self, digest: str) -> bool:
         """Bring a stale run back into the queue, as if it had been asked for now: what overtook it before it began is gone.

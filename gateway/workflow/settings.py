@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pdl1es.model.folder import DEFAULT_MODELS
 from pdl1es.settings import DEFAULT_FILE
 
+_MOST_POWER: Final = 150
 URGENT_PRIORITIES: Final = ("STAT", "HIGH")
 """Of Requested Procedure Priority (0040,1003)."""
 
@@ -86,4 +87,6 @@ def wait_before(attempt: int, rules: RunRules) -> float:
     float
         Seconds.
     """
-    return min(rules.longest_wait_seconds, rules.first_wait_seconds * rules.wait_factor ** (attempt - 2))
+    # A run may wait for an archive for thousands of rounds: the power stays a number.
+    power = min(attempt - 2, _MOST_POWER)
+    return min(rules.longest_wait_seconds, rules.first_wait_seconds * rules.wait_factor**power)

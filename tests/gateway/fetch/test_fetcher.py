@@ -156,6 +156,17 @@ def test_an_archive_that_rejects_the_gateway_is_told_until_it_accepts_it(bench: 
     assert PeerFaults(database).every() == ()
 
 
+def test_an_archive_that_answers_again_is_asked_at_once_for_all_that_waits_for_it(bench: Bench) -> None:
+    bench.shelf.failure = PeerFailure.UNREACHABLE
+    assert bench.fetcher.complete(bench.study) == 0
+    bench.shelf.failure = None
+    assert bench.fetcher.complete(bench.study) == 0, "it is not yet time"
+    bench.fetcher.archive_answers()
+    bench.fetcher.start()
+    until(lambda: bench.count() > 1 and not bench.fetcher.notes.find(bench.study).last_error)  # type: ignore[union-attr]
+    bench.fetcher.stop(PATIENCE_S)
+
+
 def test_an_archive_that_was_still_receiving_the_series_is_asked_again(bench: Bench) -> None:
     modality, images = bench.shelf.series[bench.series]
     bench.shelf.series[bench.series] = (modality, images[:5])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -45,6 +46,21 @@ def test_a_parked_study_is_retried_by_its_hash_or_uid(steered: Steered) -> None:
         note = steered.ledger.find("d1")
         assert note is not None
         assert (note.state, note.input.urgent) == ("queued", True)
+
+
+def test_show_says_when_a_run_is_tried_next_and_tells_a_former_try_from_the_current_one(steered: Steered) -> None:
+    reason = "ARCHIVE: UNREACHABLE: no connection could be opened"
+    steered.ledger.enter(some_run("d1"))
+    steered.ledger.began("d1", 1)
+    steered.ledger.ended("d1", 1, "again", reason=reason, no_try=True)
+    note = steered.ledger.find("d1")
+    assert note is not None
+    next_try = (note.updated_at + timedelta(seconds=5)).isoformat(timespec="seconds")  # runs.first_wait_seconds
+    assert f", next try {next_try}; {reason}" in steered.run("show", steered.hash()).stdout
+    steered.ledger.began("d1", 2)
+    shown = steered.run("show", steered.hash()).stdout
+    assert f"; former try: {reason}" in shown
+    assert "next try" not in shown
 
 
 @pytest.mark.parametrize("command", ["retry", "resend"])

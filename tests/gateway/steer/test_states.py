@@ -25,7 +25,7 @@ DOES: Final = {
     "arriving": ("purge --yes",),
     "queued": ("park", "purge --yes"),
     "running": (),
-    "again": ("park", "purge --yes"),
+    "again": ("retry", "park", "purge --yes"),
     "parked": ("retry", "purge --yes"),
     "overtaken": ("resend", "purge --yes"),
     "stale": ("purge --yes",),

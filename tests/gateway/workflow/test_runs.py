@@ -67,3 +67,4 @@ def test_runs_are_counted_by_state(ledger: RunLedger) -> None:
 def test_waits_grow_up_to_the_longest() -> None:
     rules = RunRules(first_wait_seconds=5, wait_factor=4, longest_wait_seconds=100)
     assert [wait_before(attempt, rules) for attempt in (2, 3, 4, 5)] == [5, 20, 80, 100]
+    assert wait_before(10**6, rules) == 100, "also after weeks of an archive's outage"
