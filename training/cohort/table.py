@@ -283,7 +283,7 @@ def read_cohort(
         warnings=(
             *(
                 TableNote(None, column, found, remedy)
-                for column, found, remedy in improbable([row.model_dump() for _, row in rows])
+                for column, found, remedy in improbable(header, [row.model_dump() for _, row in rows])
             ),
             *_warnings(rows, longest_interval_days),
         ),

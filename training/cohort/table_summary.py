@@ -31,6 +31,17 @@ _SEVERAL: Final = 3
 """Patients from which on short follow-up throughout is improbable."""
 _SHORT_DAYS: Final = 183
 """Follow-up of whole years gives more days than this, and hardly ever more months."""
+_SHORT_MEDIAN_DAYS: Final = 122
+_SHORT_TENTH_DAYS: Final = 365
+"""A median below four months, and nine of ten below a year: improbable as days, usual of weeks or months."""
+_LONG_MEDIAN_DAYS: Final = 1826
+"""Five years: half of the patients stay free of progression for longer in no trial of checkpoint inhibitors."""
+_ROUNDING: Final = 1e-3
+"""Days by which a spreadsheet's sum may miss a whole number."""
+_CODES: Final = (0, 9, 99, 999, 9999)
+_CODE_SHARE: Final = 0.05
+_LOWEST_CODE: Final = {"age": 0, "pfs_days": 0, "pdl1_tps": 99}
+"""Codes of missing values from which on they are looked for; a score of 0 or 9 is a usual one."""
 _LONG_DAYS: Final = 5479
 """Fifteen years: longer than checkpoint inhibitors have been given."""
 _YEARS: Final = (1980, 2100)
@@ -87,11 +98,13 @@ def summaries(header: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> tuple
     return tuple(_summary(name, rows) for name in dict.fromkeys(names) if name in rows[0])
 
 
-def improbable(rows: Sequence[Mapping[str, Any]]) -> list[_Improbable]:
+def improbable(header: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[_Improbable]:
     """Return what is allowed and improbable, each as column, finding and remedy.
 
     Parameters
     ----------
+    header
+        The table's columns.
     rows
         The fields of `table.CohortRow` of the rows without a fault.
 
@@ -99,51 +112,7 @@ def improbable(rows: Sequence[Mapping[str, Any]]) -> list[_Improbable]:
     -------
     list[tuple[str, str, str]]
     """
-    found: list[_Improbable] = []
-    tps = _given("pdl1_tps", rows)
-    if tps and max(tps) <= 1 and any(0 < value < 1 for value in tps):
-        found.append(
-            (
-                "pdl1_tps",
-                f"all {len(tps)} scores are at most 1 %, and some lie between 0 and 1: they look like fractions",
-                "give per cent, 80 for 0.8",
-            )
-        )
-    elif tps and (between := sum(0 < value < 1 for value in tps)):
-        found.append(
-            (
-                "pdl1_tps",
-                f"{between} scores lie between 0 and 1 %, and others above: they could be fractions",
-                "give per cent, 80 for 0.8, or <1",
-            )
-        )
-    elif len(tps) >= _MANY and set(tps) == {0, 1}:
-        found.append(
-            (
-                "pdl1_tps",
-                f"all {len(tps)} scores are 0 or 1 %: they look like labels",
-                "name the column label if 1 is high",
-            )
-        )
-    days = _given("pfs_days", rows)
-    if days and (
-        (len(days) >= _SEVERAL and max(days) < _SHORT_DAYS) or any(not float(day).is_integer() for day in days)
-    ):
-        found.append(
-            (
-                "pfs_days",
-                f"times reach from {min(days):g} to {max(days):g} days, median {median(days):g}: they look like months",
-                "name the column pfs_months if they are",
-            )
-        )
-    if days and (long := sum(day > _LONG_DAYS for day in days)):
-        found.append(
-            (
-                "pfs_days",
-                f"{long} times are longer than 15 years, up to {max(days):g} days",
-                "look for codes of missing values such as 9999, and for days in pfs_months",
-            )
-        )
+    found = [*_odd_scores(rows), *_odd_times(rows, "pfs_months" in header), *_codes_of_missing(rows)]
     for column in ("ct_date", "pdl1_date", "treatment_start"):
         if odd := sum(not _YEARS[0] <= day.year <= _YEARS[1] for day in _given(column, rows)):
             found.append(
@@ -168,6 +137,66 @@ def improbable(rows: Sequence[Mapping[str, Any]]) -> list[_Improbable]:
     return found
 
 
+def _odd_scores(rows: Sequence[Mapping[str, Any]]) -> list[_Improbable]:
+    """Tell scores that look like fractions, labels or grades."""
+    tps = _given("pdl1_tps", rows)
+    between = sum(0 < value < 1 for value in tps)
+    if between and max(tps) <= 1:
+        found = f"all {len(tps)} scores are at most 1 %, and some lie between 0 and 1: they look like fractions"
+        return [("pdl1_tps", found, "give per cent, 80 for 0.8")]
+    if between:
+        found = f"{between} scores lie between 0 and 1 %, and others above: they could be fractions"
+        return [("pdl1_tps", found, "give per cent, 80 for 0.8, or <1")]
+    if len(tps) < _SEVERAL or not set(tps) <= {0, 1, 2, 3} or not any(tps):
+        return []
+    if max(tps) == 1:
+        found = f"all {len(tps)} scores are 0 or 1 %: they look like labels"
+        return [("pdl1_tps", found, "name the column label if 1 is high")]
+    found = f"all {len(tps)} scores are 0 to 3 %: they look like grades"
+    return [("pdl1_tps", found, "give per cent, or the label alone")]
+
+
+def _odd_times(rows: Sequence[Mapping[str, Any]], months: bool) -> list[_Improbable]:
+    """Tell times that look like those of another unit, by their median and quantiles: one long time hides nothing."""
+    days = sorted(_given("pfs_days", rows))
+    if not days:
+        return []
+    middle, tenth = median(days), days[int(0.9 * (len(days) - 1))]
+    reach = f"times reach from {days[0]:g} to {days[-1]:g} days, median {middle:g}"
+    short = days[-1] < _SHORT_DAYS or (middle < _SHORT_MEDIAN_DAYS and tenth < _SHORT_TENTH_DAYS)
+    broken = any(abs(day - round(day)) > _ROUNDING for day in days)
+    found = []
+    if months and len(days) >= _SEVERAL and short:
+        found.append((f"{reach}, of months: they are short", "look whether pfs_months holds months, and no years"))
+    elif not months and (broken or (len(days) >= _SEVERAL and short)):
+        remedy = "name the column pfs_months if they are; give days, seven a week, if they are weeks"
+        found.append((f"{reach}: they look like months or weeks", remedy))
+    if len(days) >= _SEVERAL and middle > _LONG_MEDIAN_DAYS:
+        looks = "they look like days in pfs_months" if months else "half of them are longer than five years"
+        found.append((f"{reach}: {looks}", "name the column pfs_days if they are days" if months else "give days"))
+    elif long := sum(day > _LONG_DAYS for day in days):
+        found.append(
+            (
+                f"{long} times are longer than 15 years, up to {days[-1]:g} days",
+                "look for codes of missing values such as 9999, and for days in pfs_months",
+            )
+        )
+    return [("pfs_days", what, remedy) for what, remedy in found]
+
+
+def _codes_of_missing(rows: Sequence[Mapping[str, Any]]) -> list[_Improbable]:
+    """Tell values of several patients that are elsewhere written for a missing one, such as 99."""
+    found = []
+    for column, lowest in _LOWEST_CODE.items():
+        values = _given(column, rows)
+        for code in _CODES:
+            shared = values.count(code)
+            if code >= lowest and shared >= max(_SEVERAL, _CODE_SHARE * len(values)):
+                what = f"{shared} of {len(values)} values are {code} {_UNITS[column]}: it could be a code of missing values"
+                found.append((column, what, "leave the cell empty where the value is not known"))
+    return found
+
+
 def _odd_smoking(rows: Sequence[Mapping[str, Any]]) -> list[_Improbable]:
     """Tell codes of smoking that look like those of another scheme: 0 and 1 for no and yes, or 1 and 2."""
     grades = set(_given("smoking", rows))
@@ -180,6 +209,14 @@ def _odd_smoking(rows: Sequence[Mapping[str, Any]]) -> list[_Improbable]:
                 "smoking",
                 "nobody smokes constantly: 1 was read as occasionally",
                 "write smoker where the column says only whether a patient smoked",
+            )
+        ]
+    if grades == {never, SMOKING_CODES["constantly"]}:
+        return [
+            (
+                "smoking",
+                "nobody smokes occasionally: 2 was read as constantly",
+                "write never, occasionally and constantly, or smoker where 2 says only that a patient smoked",
             )
         ]
     if never not in grades and len(grades) > 1:

@@ -9,6 +9,10 @@ import typer
 from pdl1es.console import labelled
 from training.commands.endings import told_errors
 
+_FEW = 100
+"""Patients with and without the outcome below which the formulas of large samples promise too much (Collins et al., Stat
+Med 2016; 35: 214)."""
+
 
 def sample_size(
     prevalence: Annotated[float, typer.Option("--prevalence", help="Share of patients with high expression, 0 to 1.")],
@@ -63,3 +67,11 @@ def sample_size(
     labelled("  observed / expected, width 0.2", f"{validation.for_observed_to_expected}")
     labelled("  calibration slope, width 0.2", f"{validation.for_slope}")
     labelled("  AUC, width 0.1", f"{validation.for_auc}")
+    for stage, n in (("development", development.n), ("validation", validation.n)):
+        fewer = n * min(prevalence, 1 - prevalence)
+        if fewer < _FEW:
+            labelled(
+                "note",
+                f"the smaller class of {n} patients for {stage} has {fewer:.2g} on average: the formulas are for larger "
+                f"numbers, take enough patients for {_FEW}",
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,9 @@ from scipy.stats import norm
 
 from training.statistics.arrays import Z, finite_vector
 from training.statistics.sample_size import proper_share
+
+_MOST: Final = 1e9
+"""Patients; no cohort is larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ def validation_size(
     Raises
     ------
     ValueError
-        A share outside 0 to 1, log-odds that are all the same, or NaN.
+        A share outside 0 to 1, log-odds that are all the same, NaN, or more patients needed than there are.
 
     Notes
     -----
@@ -172,4 +176,9 @@ def _for_area(area: float, prevalence: float, width: float) -> int:
         )
         return 2 * Z * math.sqrt(variance) - width
 
-    return math.ceil(brentq(wider, 2, 1e9, xtol=1e-6))
+    if wider(_MOST) > 0:
+        raise ValueError(
+            f"the interval of the area would need more than {_MOST:.0e} patients: so low or high a prevalence "
+            "cannot be validated in a cohort"
+        )
+    return math.ceil(brentq(wider, 2, _MOST, xtol=1e-6))

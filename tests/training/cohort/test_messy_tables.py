@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from pathlib import Path
 
@@ -187,6 +188,10 @@ def test_ids_that_differ_by_capitals_alone_are_one_patient(tmp_path: Path) -> No
 TWELVE = range(12)
 
 
+def _times(column: str, values: Iterable[float]) -> str:
+    return f"id,{column},progressed\n" + "".join(f"P{i},{value},{i % 2}\n" for i, value in enumerate(values))
+
+
 @pytest.mark.parametrize(
     ("text", "column", "found"),
     [
@@ -209,6 +214,20 @@ TWELVE = range(12)
             "smoking",
             "nobody never smoked",
         ),
+        (
+            "id,smoking,label\n" + "".join(f"P{i},{2 * (i % 2)},{i % 2}\n" for i in TWELVE),
+            "smoking",
+            "2 was read as constantly",
+        ),
+        ("id,pdl1_tps\nA,0\nB,1\nC,1\n", "pdl1_tps", "look like labels"),
+        ("id,pdl1_tps\nA,0\nB,3\nC,1\n", "pdl1_tps", "look like grades"),
+        (_times("pfs_months", range(10, 170, 14)), "pfs_days", "look like days in pfs_months"),
+        (_times("pfs_days", [*range(3, 50, 4), 2000]), "pfs_days", "look like months or weeks"),
+        (_times("pfs_days", range(4, 230, 20)), "pfs_days", "look like months or weeks"),
+        (_times("pfs_months", (0.1, 0.5, 2, 3)), "pfs_days", "they are short"),
+        (_times("pfs_days", (400, 0, 500, 0, 300, 0)), "pfs_days", "3 of 6 values are 0 days"),
+        (_times("pfs_days", (400, 999, 500, 999, 300, 999)), "pfs_days", "3 of 6 values are 999 days"),
+        ("id,age,label\n" + "".join(f"P{i},{99 if i % 2 else 60},0\n" for i in TWELVE), "age", "6 of 12 values are 99"),
         ("id,ct_date,label\nA,1900-01-05,1\n", "ct_date", "1 dates lie before 1980"),
     ],
 )
@@ -218,3 +237,20 @@ def test_what_another_scheme_of_codes_or_units_would_look_like_is_warned_of(
     checked = _csv(tmp_path, text)
     assert checked.faults == ()
     assert [note.found for note in checked.warnings if note.column == column and found in note.found]
+
+
+def test_the_remedy_for_short_months_is_not_the_name_that_the_column_has(tmp_path: Path) -> None:
+    (warning,) = _csv(tmp_path, _times("pfs_months", (0.5, 2, 3, 4))).warnings
+    assert "name the column" not in warning.remedy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        _times("pfs_days", (400.0000001, 30, 90, 250, 700, 1200)),
+        _times("pfs_months", (1.5, 3, 8, 12, 25, 40)),
+        "id,pdl1_tps\nA,0\nB,0\nC,1\nD,80\n",
+    ],
+)
+def test_usual_values_are_warned_of_by_nothing(tmp_path: Path, text: str) -> None:
+    assert _csv(tmp_path, text).warnings == ()

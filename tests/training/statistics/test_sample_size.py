@@ -9,7 +9,9 @@ import pytest
 import statsmodels.api as sm
 from scipy.special import expit
 from scipy.stats import norm
+from typer.testing import CliRunner
 
+from training.commands.cli import app
 from training.statistics.sample_size import cox_snell_r2_of, development_size, development_size_of_survival
 from training.statistics.validation_sample_size import logits_of_area, normal_logits, validation_size
 
@@ -69,3 +71,18 @@ def test_what_no_cohort_can_have_is_refused() -> None:
         cox_snell_r2_of(0.5, 0.3)
     with pytest.raises(ValueError, match="all log-odds are the same"):
         validation_size(0.3, 0.7, [0.1, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("prevalence", "auc", "code", "said"),
+    [
+        ("1e-9", "0.7", 2, "cannot be validated in a cohort"),
+        ("0.001", "0.7", 0, "take enough patients for 100"),
+    ],
+)
+def test_the_command_says_in_words_where_the_numbers_are_out_of_reach_or_small(
+    prevalence: str, auc: str, code: int, said: str
+) -> None:
+    result = CliRunner().invoke(app, ["sample-size", "--prevalence", prevalence, "--auc", auc])
+    assert result.exit_code == code
+    assert said in " ".join(result.output.split())
