@@ -15,6 +15,7 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.database import OtherSchemaError, create_tables, database_fault, open_database
+from gateway.health.probe import record_address
 from gateway.logs import StudyHash, log_as_json, read_log_key
 from gateway.objects.errors import StoreUnavailableError
 from gateway.objects.recovery import recover_objects
@@ -85,13 +86,15 @@ class _Child:
             self.process.wait()
 
 
-def serve_gateway(settings: GatewaySettings) -> int:
+def serve_gateway(settings: GatewaySettings, config: Path) -> int:
     """Run the gateway until SIGTERM or SIGINT.
 
     Parameters
     ----------
     settings
         Of ``gateway.yaml`` as it is now: every process runs by them until the gateway is stopped.
+    config
+        The file that they came from. A health check that knows it finds the gateway by it (`gateway.health.probe`).
 
     Returns
     -------
@@ -108,10 +111,21 @@ def serve_gateway(settings: GatewaySettings) -> int:
         os.close(lock)
         logger.error("another gateway runs in this folder")
         return ExitCode.USAGE
+    record = _recorded_address(settings, config)
     try:
         return _serve(settings)
     finally:
+        if record is not None:
+            record.unlink(missing_ok=True)
         os.close(lock)
+
+
+def _recorded_address(settings: GatewaySettings, config: Path) -> Path | None:
+    try:
+        return record_address(config, settings.web)
+    except OSError as error:
+        logger.warning("a container's health check will ask where gateway.yaml says: %s", error.strerror)
+        return None
 
 
 def _serve(settings: GatewaySettings) -> int:

@@ -8,6 +8,7 @@ import uuid
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from gateway.clock import utc_now
 from gateway.peers.failures import PeerError, PeerFailure
@@ -15,6 +16,8 @@ from gateway.records import StoredResult
 from gateway.send.destination import Confirmation, Receipt, checked_files, checked_objects, receipt_of
 from gateway.send.settings import FolderDestination
 from pdl1es.atomic import sync_folder, write_synced
+
+_REPLACED: Final = ".replaced-"
 
 
 class DropFolder:
@@ -69,6 +72,10 @@ class DropFolder:
         """
         paths = checked_files(result)
         self.test()
+        for replaced in self._settings.path.glob(
+            f".*{_REPLACED}*"
+        ):  # of an attempt that was killed, of whichever result
+            shutil.rmtree(replaced, ignore_errors=True)
         place = self._place(result.digest)
         try:
             if not self._holds(place, result):
@@ -111,10 +118,12 @@ class DropFolder:
         for path in paths:
             write_synced(aside / path.name, path.read_bytes(), self._settings.mode)
         sync_folder(aside)
+        replaced = self._settings.path / f".{place.name}{_REPLACED}{uuid.uuid4().hex}"
         if place.is_dir():  # part of a set, or another: a rename replaces an empty folder alone
-            place.rename(self._settings.path / f".{place.name}.{uuid.uuid4().hex}")
+            place.rename(replaced)
         aside.rename(place)
         sync_folder(self._settings.path)
+        shutil.rmtree(replaced, ignore_errors=True)  # what cannot be removed now is when something is written again
 
 
 def _not_writable(error: OSError) -> PeerError:

@@ -36,4 +36,4 @@ def serve_command(config: Config = DEFAULT_CONFIG) -> None:
     """
     from gateway.processes.supervisor import serve_gateway
 
-    raise typer.Exit(serve_gateway(settings_of(config)))
+    raise typer.Exit(serve_gateway(settings_of(config), config))

@@ -62,7 +62,19 @@ def test_what_a_broken_attempt_left_is_replaced(damage: str, result: StoredResul
     (out / f".{place.name}.killed").mkdir()
     into(out).deliver(result, 2)
     assert content(place) == content(result.folder)
+    assert list(out.iterdir()) == [place], "what was replaced is gone"
     into(out).deliver(result, 3)
+
+
+def test_what_a_killed_attempt_replaced_goes_when_another_result_is_put_there(
+    result: StoredResult, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    left = out / f".{'0' * 32}.replaced-1"
+    left.mkdir(parents=True)
+    (left / "result.json").write_bytes(b"x")
+    into(out).deliver(result, 1)
+    assert [path.name for path in out.iterdir()] == [result.digest[:32]]
 
 
 def test_a_folder_whose_set_was_taken_out_gets_it_again_only_when_it_is_sent_again(
