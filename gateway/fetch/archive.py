@@ -42,6 +42,9 @@ class Archive(Protocol):
     def sends_to_receiver(self) -> bool:
         """Whether what is fetched comes by way of the receiver (C-MOVE), and not to `Put`."""
 
+    def give_up(self) -> None:
+        """End what is being fetched, from another thread: whoever waits for it gets a `PeerError`."""
+
     def series_of(self, study_instance_uid: str) -> tuple[ArchivedSeries, ...]:
         """Return the series of a study; none where the archive does not have it.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from pydicom.uid import (
 )
 from pynetdicom import build_role, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelGet,
@@ -32,7 +34,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from gateway.fetch.answers import IDENTITY_KEYWORDS, identity_of, number_of, require_series
 from gateway.fetch.archive import ArchivedSeries, Put
 from gateway.fetch.settings import DicomArchive
-from gateway.peers.association import accepts, associated, require_success
+from gateway.peers.association import Handlers, accepts, associated, cut, require_success
 from gateway.peers.failures import PeerError, PeerFailure
 from gateway.peers.query import PENDING, find, find_context
 from gateway.records import CurrentIdentity
@@ -64,6 +66,27 @@ class DimseArchive:
     def __init__(self, settings: DicomArchive) -> None:
         """Keep the settings; nothing is connected yet."""
         self._settings = settings
+        self._open: set[Association] = set()
+
+    @contextmanager
+    def _associated(
+        self,
+        contexts: Sequence[PresentationContext],
+        handlers: Handlers = (),
+        roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
+    ) -> Iterator[Association]:
+        """Open an association that `give_up` finds."""
+        with associated(self._settings.node, contexts, handlers, roles) as association:
+            self._open.add(association)
+            try:
+                yield association
+            finally:
+                self._open.discard(association)
+
+    def give_up(self) -> None:
+        """End what is being fetched: see `Archive`."""
+        for association in self._open.copy():
+            cut(association)
 
     @property
     def name(self) -> str:
@@ -77,7 +100,7 @@ class DimseArchive:
 
     def series_of(self, study_instance_uid: str) -> tuple[ArchivedSeries, ...]:
         """Return the series of a study: see `Archive`."""
-        with associated(self._settings.node, [find_context()]) as association:
+        with self._associated([find_context()]) as association:
             return _series_of(association, study_instance_uid)
 
     def series_holding(self, study_instance_uid: str, sop_instance_uid: str) -> str | None:
@@ -96,7 +119,7 @@ class DimseArchive:
         -------
         str or None
         """
-        with associated(self._settings.node, [find_context()]) as association:
+        with self._associated([find_context()]) as association:
             for series in _series_of(association, study_instance_uid):
                 match = {
                     "StudyInstanceUID": study_instance_uid,
@@ -139,13 +162,13 @@ class DimseArchive:
 
     def current_identity(self, study_instance_uid: str) -> CurrentIdentity | None:
         """Return who the study's patient is now: see `Archive`."""
-        with associated(self._settings.node, [find_context()]) as association:
+        with self._associated([find_context()]) as association:
             found = find(association, "STUDY", {"StudyInstanceUID": study_instance_uid}, IDENTITY_KEYWORDS)
         return identity_of(found, study_instance_uid)
 
     def _move(self, wanted: Dataset, receiver: str) -> int:
         model = StudyRootQueryRetrieveInformationModelMove
-        with associated(self._settings.node, [build_context(model)]) as association:
+        with self._associated([build_context(model)]) as association:
             _require(association, model, "MOVE")
             return _completed(association.send_c_move(wanted, receiver, model), f"C-MOVE to {receiver}")
 
@@ -155,7 +178,7 @@ class DimseArchive:
         contexts += [build_context(sop_class, syntax) for sop_class in FETCHED for syntax in SYNTAXES]
         roles = [build_role(sop_class, scp_role=True) for sop_class in FETCHED]
         handlers: list[tuple[evt.EventType, Callable[..., Any]]] = [(evt.EVT_C_STORE, taker.take)]
-        with associated(self._settings.node, contexts, handlers, roles) as association:
+        with self._associated(contexts, handlers, roles) as association:
             _require(association, model, "GET")
             try:
                 completed = _completed(association.send_c_get(wanted, model), "C-GET")

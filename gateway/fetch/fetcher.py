@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -36,6 +37,10 @@ from pdl1es.errors import Refusal
 logger = logging.getLogger("pdl1es.gateway.fetch")
 
 SR: Final = "SR"
+
+
+class _GivenUpError(Exception):
+    """The gateway stops: what is being fetched is given up, and fetched again after the next start."""
 
 
 class Fetcher:
@@ -84,7 +89,7 @@ class Fetcher:
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
-        """Begin nothing new, and wait for what is being fetched.
+        """Begin nothing new, give up what is being fetched, and wait until that has ended.
 
         Parameters
         ----------
@@ -94,6 +99,8 @@ class Fetcher:
         with self._changed:
             self._ended = True
             self._changed.notify()
+        for archive in self._archives:
+            archive.give_up()
         if self._thread.is_alive():
             self._thread.join(seconds)
 
@@ -175,7 +182,7 @@ class Fetcher:
                 error = "the contour cannot be read"
             else:
                 for archive, name in serving:
-                    with self._faults.noted(f"archive {name.name}"):
+                    with self._asking(name):
                         found = self._from(archive, name, study, there, drawn, holder)
                     if found is not None:
                         count = found
@@ -185,6 +192,8 @@ class Fetcher:
         except Refusal as refusal:
             error = f"{refusal.code.name}: what was fetched is refused"  # its own words name UIDs, and this is logged
         except (PeerError, NotStorableError, StoreUnavailableError) as failure:
+            if self._ended:
+                return 0  # it was given up: that says nothing of the study, nor of the archive
             error = str(failure)
         finally:
             self._in_flight.release(holder)
@@ -232,14 +241,14 @@ class Fetcher:
                 count += 1
 
         for archive, settings in self._serving(self._objects.objects_of(study)):
-            with self._faults.noted(f"archive {settings.name}"):
+            with self._asking(settings):
                 found = [one for one in archive.series_of(uid) if one.modality == SR]
             if sum(one.images or 1 for one in found) > settings.limits.max_reports:
                 raise PeerError(
                     PeerFailure.LIMIT_EXCEEDED, f"the study has more than {settings.limits.max_reports} reports"
                 )
             for series in found:
-                with self._faults.noted(f"archive {settings.name}"):
+                with self._asking(settings):
                     moved = archive.fetch_series(uid, series.series_instance_uid, keep)
                 if archive.sends_to_receiver:
                     for stored in self._arrived(study, series.series_instance_uid, moved, settings):
@@ -266,11 +275,30 @@ class Fetcher:
             An archive could not be asked.
         """
         for archive, settings in self._serving(self._objects.objects_of(study)):
-            with self._faults.noted(f"archive {settings.name}"):
+            with self._asking(settings):
                 identity = archive.current_identity(study.study_instance_uid)
             if identity is not None:
                 return identity
         return None
+
+    @contextmanager
+    def _asking(self, settings: ArchiveSettings) -> Iterator[None]:
+        """Speak to an archive and keep whether it worked; what is given up at the stop says nothing of it."""
+        try:
+            with self._faults.noted(f"archive {settings.name}"):
+                self._go_on()
+                try:
+                    yield
+                except PeerError as error:
+                    if self._ended:
+                        raise _GivenUpError from error
+                    raise
+        except _GivenUpError as error:
+            raise PeerError(PeerFailure.ABORTED, "given up, because the gateway stops") from error
+
+    def _go_on(self) -> None:
+        if self._ended:
+            raise _GivenUpError
 
     def _serving(self, there: Sequence[StoredObject]) -> list[tuple[Archive, ArchiveSettings]]:
         sources = {stored.source for stored in there}
@@ -316,6 +344,7 @@ class Fetcher:
         origin = ObjectOrigin(source=settings.name, kind="fetch", holder=holder)
 
         def put(file: BinaryIO) -> None:
+            self._go_on()
             self._objects.put(file, origin)
 
         wanted = series_to_fetch(drawn, archived, {name: frozenset(uids) for name, uids in stored.items()})
@@ -335,6 +364,8 @@ class Fetcher:
             ]
             if len(there) >= count:
                 return there
+            if self._ended:
+                raise PeerError(PeerFailure.ABORTED, "given up, because the gateway stops")
             if time.monotonic() > until:
                 raise PeerError(
                     PeerFailure.TIMEOUT,

@@ -33,6 +33,9 @@ class DicomWebArchive:
         """Keep the settings; nothing is connected yet."""
         self._settings = settings
 
+    def give_up(self) -> None:
+        """Do nothing: a fetch ends with the object that comes, or with the server's silence. See `Archive`."""
+
     @property
     def name(self) -> str:
         """Its name in ``gateway.yaml``."""

@@ -107,7 +107,7 @@ def associated(
     if not association.is_established:
         _close(association, connections)
         raise _not_established(node, association, opened)
-    limit = threading.Timer(node.total_seconds, _cut, (association, late))
+    limit = threading.Timer(node.total_seconds, cut, (association, late))
     limit.daemon = True
     limit.start()
     try:
@@ -199,9 +199,19 @@ def _keep_bytes_and_secrets() -> None:
     _config.LOG_RESPONSE_IDENTIFIERS = False
 
 
-def _cut(association: Association, late: threading.Event) -> None:
+def cut(association: Association, late: threading.Event | None = None) -> None:
+    """Cut an association's connection: whatever waits on it ends.
+
+    Parameters
+    ----------
+    association
+        Which; from any thread.
+    late
+        Is set before.
+    """
     # An abort would wait behind what is being sent, to a peer that perhaps no longer reads.
-    late.set()
+    if late is not None:
+        late.set()
     held = association.dul.socket
     plain = held.socket if held is not None else None
     if plain is not None:
@@ -225,7 +235,7 @@ def _end(association: Association, seconds: float) -> None:
     leaving.start()
     leaving.join(seconds)
     if leaving.is_alive():
-        _cut(association, threading.Event())
+        cut(association)
 
 
 def _close(association: Association, connections: Sequence[socket.socket]) -> None:

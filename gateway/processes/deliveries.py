@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import threading
+import time
 from typing import Final
 
 from gateway.clock import utc_now
@@ -110,11 +111,12 @@ class DeliveryThreads:
         Parameters
         ----------
         seconds
-            At most so long, for each destination; what is interrupted is sent again after the next start.
+            At most so long, for all destinations together; what is interrupted is sent again after the next start.
         """
         self._ended.set()
+        until = time.monotonic() + seconds
         for thread in self._threads:
-            thread.join(seconds)
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _deliver_to(self, destination: str) -> None:
         keep_doing(f"sending to {destination}", lambda: self._advance(destination), self._ended, _POLL_SECONDS)

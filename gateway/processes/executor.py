@@ -284,10 +284,10 @@ def _execute(executor: _Executor, ended: threading.Event) -> None:
     logger.info("ready: the model was trained on %s data", executor.ready.training_data)
     keep_doing("looking at what arrived", lambda: executor.look(watch, queue), ended, _WATCH_SECONDS)
     logger.info("stopping: what runs may finish within %d s", settings.stop_seconds)
+    until = time.monotonic() + settings.stop_seconds
     executor.archives.stop()
-    executor.fetcher.stop(settings.stop_seconds)
-    executor.deliveries.stop(settings.stop_seconds)
-    executor.dbos.stop(settings.stop_seconds)
+    for part in (executor.fetcher, executor.deliveries, executor.dbos):
+        part.stop(max(0.0, until - time.monotonic()))
     executor.pool.stop()
     queue.close()
 

@@ -437,7 +437,7 @@ class RunExecutor:
         if self._engine is not None:
             note_made(self._engine)
 
-    def stop(self, seconds: int) -> None:
+    def stop(self, seconds: float) -> None:
         """Take nothing more from the queue, and wait for what is running.
 
         Parameters
@@ -445,6 +445,6 @@ class RunExecutor:
         seconds
             At most so long; what has not ended then is gone on with after the next start.
         """
-        DBOS.destroy(workflow_completion_timeout_sec=seconds)
+        DBOS.destroy(workflow_completion_timeout_sec=int(seconds))
         if self._engine is not None:
             self._engine.dispose()

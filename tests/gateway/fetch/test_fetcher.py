@@ -67,6 +67,9 @@ class Shelf:
         """Its name."""
         return "shelf"
 
+    def give_up(self) -> None:
+        """Nothing is open."""
+
     def series_of(self, study_instance_uid: str) -> tuple[ArchivedSeries, ...]:
         """List what it holds."""
         self.asked += 1
