@@ -239,6 +239,7 @@ def read_cohort(
     longest_interval_days: int = LONGEST_INTERVAL_DAYS,
     without_outcome: bool = False,
     without_images: bool = False,
+    encoding: str | None = None,
 ) -> CheckedTable:
     """Read and check a cohort's table.
 
@@ -253,6 +254,8 @@ def read_cohort(
         Keep patients without PD-L1 and without follow-up: they can only be scored.
     without_images
         Keep patients without CT or segmentation: only their follow-up can be analysed.
+    encoding
+        Of a text file, one of `encoding.ENCODINGS`; None to find it.
 
     Returns
     -------
@@ -263,7 +266,7 @@ def read_cohort(
     CohortTableError
         The file is missing, too large, in no known encoding, no table, or holds no patient.
     """
-    file = read_table_file(path, COLUMNS)
+    file = read_table_file(path, COLUMNS, encoding)
     header, records = list(file.header), list(file.records)
     faults = _column_faults(header)
     rows: list[tuple[int, CohortRow]] = []

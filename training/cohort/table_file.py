@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from training.cohort.encoding import decoded
 from training.cohort.table_cell import CohortTableError
 from training.cohort.workbook import HEADER_ROWS, workbook_lines
 
@@ -36,7 +36,7 @@ class TableFile:
     notes: tuple[str, ...]
 
 
-def read_table_file(path: Path, columns: Collection[str]) -> TableFile:
+def read_table_file(path: Path, columns: Collection[str], encoding: str | None = None) -> TableFile:
     """Read a table's cells.
 
     Parameters
@@ -46,6 +46,8 @@ def read_table_file(path: Path, columns: Collection[str]) -> TableFile:
         semicolons, tabs or bars.
     columns
         Names that a table may have: the delimiter is the one that finds most of them in the header.
+    encoding
+        Of a text file, one of `encoding.ENCODINGS`; None to find it.
 
     Returns
     -------
@@ -68,7 +70,7 @@ def read_table_file(path: Path, columns: Collection[str]) -> TableFile:
     if path.suffix.lower() == ".xlsx":
         lines = workbook_lines(content, columns, notes)
     else:
-        lines = _csv_lines(_decoded(content, notes), columns, notes)
+        lines = _csv_lines(decoded(content, notes, encoding), columns, notes)
     above = _rows_above(lines, columns)
     if above:
         notes.append(f"the header is row {lines[above][0]}; what stands above it was left out")
@@ -85,39 +87,6 @@ def read_table_file(path: Path, columns: Collection[str]) -> TableFile:
     if not records:
         raise CohortTableError("the table holds no patient")
     return TableFile(header, tuple(records), tuple(notes))
-
-
-def _decoded(content: bytes, notes: list[str]) -> str:
-    """Return a text file's text; say which encoding was taken where it is not UTF-8."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return _by("utf-16", "UTF-16", content, notes)
-    if b"\0" in content[:4096]:
-        # ASCII in UTF-16 has every second byte zero.
-        order = "le" if content[1:4096:2].count(0) > content[0:4096:2].count(0) else "be"
-        return _by(f"utf-16-{order}", "UTF-16", content, notes)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        pass
-    # The common Chinese characters are two high bytes each; an accented letter between plain ones is a single one.
-    pairs = all(len(run) % 2 == 0 for run in re.findall(rb"[\x80-\xff]+", content))
-    if pairs:
-        try:
-            return _by("gb18030", "GB18030", content, notes)
-        except CohortTableError:
-            pass
-    return _by("cp1252", "Windows-1252", content, notes)
-
-
-def _by(encoding: str, name: str, content: bytes, notes: list[str]) -> str:
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError:
-        raise CohortTableError(
-            "the table's encoding is none of UTF-8, UTF-16, GB18030 and Windows-1252: save it as UTF-8"
-        ) from None
-    notes.append(f"the table was read as {name}; save it as UTF-8 if its texts look wrong")
-    return text.removeprefix("\ufeff")
 
 
 def _csv_lines(text: str, columns: Collection[str], notes: list[str]) -> list[tuple[int, list[str]]]:

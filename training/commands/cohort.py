@@ -27,6 +27,16 @@ cohort_app = typer.Typer(
 )
 
 
+Encoding = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads it
+    typer.Option(
+        "--encoding",
+        help="Of a CSV: utf-8, utf-16, gb18030 or windows-1252; default: found, and told.",
+        show_default=False,
+    ),
+]
+
+
 @cohort_app.callback()
 def cohort() -> None:
     """Check, prepare, synthesise and import cohorts."""
@@ -39,6 +49,7 @@ def check(
         int,
         typer.Option("--longest-interval", metavar="DAYS", min=0, help="Between CT and PD-L1 test; longer ones warn."),
     ] = LONGEST_INTERVAL_DAYS,
+    encoding: Encoding = None,
 ) -> None:
     """Check a cohort's table: every fault at once, with row, column and remedy; reads no image and writes nothing.
 
@@ -47,7 +58,7 @@ def check(
     \f
     Parameters
     ----------
-    table, longest_interval
+    table, longest_interval, encoding
         As their help texts say.
 
     Raises
@@ -56,7 +67,7 @@ def check(
         With exit code 2: the table has faults.
     """
     with told_errors():
-        checked = _checked(table, longest_interval)
+        checked = _checked(table, longest_interval, encoding=encoding)
     for told in checked.notes:
         labelled("note", told)
     for column in checked.columns:
@@ -100,6 +111,7 @@ def prepare(
             "--without-outcome", help="Keep patients without PD-L1 and follow-up, so that they can be scored."
         ),
     ] = False,
+    encoding: Encoding = None,
 ) -> None:
     """Take every patient through selection, resampling, patches and radiomics, as the chain does.
 
@@ -109,7 +121,7 @@ def prepare(
     \f
     Parameters
     ----------
-    table, output, config, scheduler, workers, cache, keep_withheld, without_outcome
+    table, output, config, scheduler, workers, cache, keep_withheld, without_outcome, encoding
         As their help texts say.
 
     Raises
@@ -123,7 +135,7 @@ def prepare(
 
     with told_errors():
         settings = preparation_settings(config)
-        checked = _checked(table, without_outcome=without_outcome)
+        checked = _checked(table, without_outcome=without_outcome, encoding=encoding)
         with progress_bar("Preparing") as told:
             prepared = prepare_cohort(
                 checked,
@@ -319,14 +331,21 @@ def _mapping(path: Path) -> dict[str, str]:
     return document
 
 
-def _checked(table: Path, longest_interval: int = LONGEST_INTERVAL_DAYS, without_outcome: bool = False) -> CheckedTable:
+def _checked(
+    table: Path,
+    longest_interval: int = LONGEST_INTERVAL_DAYS,
+    without_outcome: bool = False,
+    encoding: str | None = None,
+) -> CheckedTable:
     """Read a table; where it has faults, print all of them and raise `UsageError`."""
     from rich.markup import escape
 
     from training.cohort.table import read_cohort
     from training.errors import UsageError
 
-    checked = read_cohort(table, longest_interval_days=longest_interval, without_outcome=without_outcome)
+    checked = read_cohort(
+        table, longest_interval_days=longest_interval, without_outcome=without_outcome, encoding=encoding
+    )
     if checked.faults:
         errors = standard_error()
         for told in checked.notes:

@@ -7,8 +7,10 @@ from datetime import date, datetime
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from training.cohort.table import CheckedTable, CohortTableError, read_cohort
+from training.commands.cli import app
 
 
 def _read(path: Path) -> CheckedTable:
@@ -254,3 +256,42 @@ def test_the_remedy_for_short_months_is_not_the_name_that_the_column_has(tmp_pat
 )
 def test_usual_values_are_warned_of_by_nothing(tmp_path: Path, text: str) -> None:
     assert _csv(tmp_path, text).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "word"),
+    [
+        *(("gb18030", word) for word in ("腺癌 陈镕", "镕", "鳞癌", "T细胞", "PD-L1阳性", "腺癌（右肺）", "≥50%")),
+        *(
+            ("cp1252", word)
+            for word in ("Größe", "Müßig", "Adénocarcinome", "naïve", "ÄRZTE", "für die Straße", "50–60")
+        ),
+    ],
+)
+def test_an_encoding_is_told_by_the_words_that_it_gives(tmp_path: Path, encoding: str, word: str) -> None:
+    """Chinese characters whose second byte is plain, and accents that stand together, are not taken for the other."""
+    path = tmp_path / "cohort.csv"
+    path.write_bytes(f"id,histology,label\nA,{word},1\n".encode(encoding))
+    checked = _read(path)
+    assert checked.rows[0].histology == word
+    assert [note for note in checked.notes if {"gb18030": "GB18030", "cp1252": "Windows-1252"}[encoding] in note]
+
+
+def test_words_of_either_encoding_are_refused_until_it_is_given(tmp_path: Path) -> None:
+    """0xB5 and m are the unit µm, or one Chinese character."""
+    path = tmp_path / "cohort.csv"
+    path.write_bytes("id,histology,label\nA,µm,1\n".encode("cp1252"))
+    with pytest.raises(CohortTableError, match="--encoding"):
+        _read(path)
+    for encoding, word in (("windows-1252", "µm"), ("gb18030", "祄")):
+        checked = read_cohort(path, without_outcome=True, without_images=True, encoding=encoding)
+        assert checked.rows[0].histology == word
+
+
+@pytest.mark.parametrize(("encoding", "reason"), [("utf-8", "not in the encoding given"), ("latin", "is none of")])
+def test_a_wrong_encoding_is_refused_by_the_command(tmp_path: Path, encoding: str, reason: str) -> None:
+    path = tmp_path / "cohort.csv"
+    path.write_bytes("id,histology,label\nA,Größe,1\n".encode("cp1252"))
+    result = CliRunner().invoke(app, ["cohort", "check", str(path), "--encoding", encoding])
+    assert result.exit_code == 2
+    assert reason in " ".join(result.output.split())
