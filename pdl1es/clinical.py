@@ -243,6 +243,15 @@ def read_clinical_mapping(values: Mapping[str, Any]) -> ClinicalRecord:
         raise _errors(error, "the record does not follow the schema") from None
 
 
+def _separated_otherwise(columns: list[str]) -> str:
+    """Return a hint where another separator would give the key columns; it may stand in a decimal too, and is not guessed."""
+    for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        cells = [cell.strip().strip('"') for column in columns for cell in column.split(separator)]
+        if len(cells) > len(columns) and {"patient_id", "accession_number"} & set(cells):
+            return f": its cells are separated by {name}; save it with commas"
+    return ""
+
+
 def read_clinical_csv(content: bytes, patient_id: str, accession_number: str) -> ClinicalRecord | None:
     """Find one patient's row in a table.
 
@@ -281,7 +290,9 @@ def read_clinical_csv(content: bytes, patient_id: str, accession_number: str) ->
             raise ClinicalFileError(f"the table has {columns.count(name)} columns {name}")
     keys = {"accession_number": accession_number.strip(), "patient_id": patient_id.strip()}
     if not any(key in columns for key in keys):
-        raise ClinicalFileError("the table has neither a column patient_id nor a column accession_number")
+        raise ClinicalFileError(
+            f"the table has neither a column patient_id nor a column accession_number{_separated_otherwise(columns)}"
+        )
     try:
         rows = list(enumerate(reader, start=2))
     except csv.Error as error:

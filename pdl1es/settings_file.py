@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -131,7 +131,7 @@ def settings_error(
     SettingsError
     """
     faults = [
-        f"  {_place(fault)}: {_in_words(fault, model)}"
+        f"  {_place(fault, model)}: {_in_words(fault, model)}"
         for fault in error.errors(include_url=False)
         if not _is_echo(fault)
     ]
@@ -155,11 +155,31 @@ def faults_of_file(faults: Iterable[str], where: str) -> SettingsError:
     return SettingsError("\n".join([f"{where} holds settings that are not allowed:", *faults]))
 
 
-def _place(fault: ErrorDetails) -> str:
+def _place(fault: ErrorDetails, model: type[BaseModel]) -> str:
     """Name the key, and its value where there is one: of a whole section it would be all of it."""
-    key = _brief(".".join(str(part) for part in fault["loc"]))
+    key = _brief(".".join(_written_parts(fault, model)))
     whole = fault["type"] in ("missing", "union_tag_not_found") or isinstance(fault["input"], Mapping | list)
     return key if whole and fault["type"] != "extra_forbidden" else f"{key} = {_brief(repr(fault['input']))}"
+
+
+def _written_parts(fault: ErrorDetails, model: type[BaseModel]) -> list[str]:
+    """Return the parts of a place that stand in the file: pydantic names the kind of a union too, as ``dimse`` or ``constrained-float``."""
+    parts, models, is_free = [], [model], False
+    *sections, last = fault["loc"] or ("",)
+    for part in (*sections, last):
+        fields = [field for one in models for name, field in one.model_fields.items() if (field.alias or name) == part]
+        is_unknown_key = fault["type"] == "extra_forbidden" and part is last
+        if fields or isinstance(part, int) or is_free or is_unknown_key:
+            parts.append(str(part))
+        if fields:
+            models = [inner for field in fields for inner in _models_in(field.annotation)]
+            is_free = any(_is_mapping(field.annotation) for field in fields)
+    return parts
+
+
+def _is_mapping(annotation: Any) -> bool:
+    """Tell whether a value may be a mapping with keys of its own."""
+    return get_origin(annotation) in (dict, Mapping) or any(_is_mapping(part) for part in get_args(annotation))
 
 
 def _is_echo(fault: ErrorDetails) -> bool:
@@ -180,7 +200,9 @@ def _in_words(fault: ErrorDetails, model: type[BaseModel]) -> str:
     """Say what is wrong in the words of a settings file; pydantic speaks of Python's types."""
     if fault["type"] == "extra_forbidden":
         *sections, key = fault["loc"]
-        near = get_close_matches(str(key), _keys_of(sections, model), n=1)
+        keys = _keys_of(sections, model)
+        begun = [one for one in keys if len(str(key)) > 1 and one.startswith(str(key)[:2])]  # `aet` for `ae_title`
+        near = get_close_matches(str(key), keys, n=1) or begun
         return f"there is no such key; did you mean {near[0]!r}?" if near else "there is no such key"
     match fault["type"]:
         case "tuple_type":

@@ -163,7 +163,8 @@ class _Executor:
         self.sender.begin(stored, plan)
         withheld = [f"{one.destination}: {one.reason}" for one in plan.withheld if one.reason != NOTHING_TO_SEND]
         self.results.handed_over(stored.digest, withheld)
-        logger.info("a result goes to %d destinations", len(plan.shipments), extra={"study": stored.study})
+        names = ", ".join(one.destination for one in plan.shipments)
+        logger.info("a result goes to %s", names or "no destination", extra={"study": stored.study})
         for line in withheld:
             logger.warning("nothing is sent to %s", line, extra={"study": stored.study})
 

@@ -175,6 +175,8 @@ class AcceptedAssociation:
         self._peer_pdu_bytes = 0
         self._is_ending = False
         self._is_busy = True  # until the first request of an established association is waited for
+        self._calling = ""
+        self._stored = 0
 
     def run(self) -> str:
         """Serve the association to its end, and return how it ended, for the log."""
@@ -197,6 +199,14 @@ class AcceptedAssociation:
             return f"aborted: {error.found}"
         finally:
             user.ended()
+
+    @property
+    def brought(self) -> str:
+        """Who brought how many objects that were stored, for the log; empty where the association was not accepted."""
+        if not self._calling:
+            return ""
+        objects = "1 object" if self._stored == 1 else f"{self._stored} objects"
+        return f", calling AE title {shown_title(self._calling)}, {objects} stored"
 
     def end(self, *, at_once: bool) -> None:
         """End the association from another thread: now, or when the object that is coming has been answered.
@@ -243,6 +253,7 @@ class AcceptedAssociation:
         self._peer_pdu_bytes = request.maximum_length_received or 0
         self._send(self._acceptance(request, results, agreed))
         self._stream.deadline = time.monotonic() + self._limits.total_seconds
+        self._calling = calling
         return self._acceptor.serve(calling)
 
     def _acceptance(
@@ -285,6 +296,7 @@ class AcceptedAssociation:
                 if not command.has_data_set:
                     raise ProtocolError("a C-STORE without a data set")
                 answer = self._take(user.store(command, context), context_id)
+                self._stored += answer.status == Status.SUCCESS
             elif command.field == CommandField.N_EVENT_REPORT and command.has_data_set:
                 answer = self._take(user.report(command, context), context_id)
             elif command.field == CommandField.C_CANCEL:

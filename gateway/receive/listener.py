@@ -235,7 +235,7 @@ class DimseListener:
             with self._lock:
                 connection.association = association
             end = association.run()
-            LOG.info("association %s from %s ended: %s", thread.name, address, end)
+            LOG.info("association %s from %s ended: %s%s", thread.name, address, end, association.brought)
         except ssl.SSLError as error:
             LOG.warning("TLS handshake with %s failed: %s", address, error.reason or type(error).__name__)
             self._count("failed_handshakes")

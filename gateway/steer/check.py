@@ -249,6 +249,26 @@ def _faults_of_clinical_table(file: Path | None) -> Iterator[str]:
         yield f"clinical.file: {fault}"
 
 
+def notes_of_place(settings: GatewaySettings) -> list[str]:
+    """Return what is no mistake and yet may be one: a clinical table that is not there yet.
+
+    Parameters
+    ----------
+    settings
+        ``gateway.yaml``.
+
+    Returns
+    -------
+    list of str
+    """
+    file = settings.clinical.file
+    if file is None or file.exists():
+        return []
+    return [
+        f"clinical.file: {file} is not there yet; until it is, studies have the clinical data of their headers alone"
+    ]
+
+
 def _faults_of_ports(settings: GatewaySettings) -> Iterator[str]:
     wanted = [
         (f"sources.{number}", source.bind, source.port)

@@ -47,7 +47,13 @@ def check_config(
     if faults := list(faults_of_programs()):
         raise usage_error("\n".join(faults))
     from gateway.settings.file import validated_gateway
-    from gateway.steer.check import faults_of_place, faults_of_sound_part, is_running, loaded_application
+    from gateway.steer.check import (
+        faults_of_place,
+        faults_of_sound_part,
+        is_running,
+        loaded_application,
+        notes_of_place,
+    )
     from gateway.steer.preview import previewed_rules, previewed_study, warnings_of_rules
     from pdl1es.settings_file import SettingsError, read_settings_mapping
 
@@ -71,7 +77,7 @@ def check_config(
     if settings is None or application is None or model is None or faults:
         raise usage_error("\n".join(faults))
     data = model.metadata.training_data
-    warnings = list(warnings_of_rules(settings, application, data))
+    warnings = [*notes_of_place(settings), *warnings_of_rules(settings, application, data)]
     for warning in warnings:
         say(f"warning: {warning}")
     say(f"{config}: no mistake found{', but see the warnings above' if warnings else ''}")

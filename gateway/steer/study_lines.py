@@ -14,6 +14,8 @@ from gateway.steer.overview import NOT_RUN_AGAIN, REMOVED, StudyOverview
 from gateway.workflow.results import ResultNote
 from gateway.workflow.runs import RunNote
 from gateway.workflow.settings import RunRules, wait_before
+from pdl1es.report.delivery import RESULT_FILE
+from pdl1es.report.result_schema import ResultDocument
 
 _HEADS: Final = ("hash", "last object came", "objects", "state", "result")
 _BY: Final = {"retention": "by the retention rules", "person": "by a person", "": "before"}
@@ -122,7 +124,19 @@ def _outcome(note: ResultNote) -> str:
     if stored.refusal:
         return stored.refusal
     score = "scored" if stored.score is None else f"scored {stored.score:.4f}"
-    return f"{score}, {f'group {stored.group}' if stored.group else 'group withheld'}"
+    return f"{score}, {f'group {stored.group}' if stored.group else f'group withheld{_why_no_group(note)}'}"
+
+
+def _why_no_group(note: ResultNote) -> str:
+    """Return the codes of the warnings that withhold the group, and the reason in words, from ``result.json``."""
+    try:
+        document = ResultDocument.model_validate_json((note.result.folder / RESULT_FILE).read_bytes())
+    except (OSError, ValueError):  # removed, or damaged: sending it would tell
+        return ""
+    reason = "" if document.assessment is None else document.assessment.groups.withheld or ""
+    codes = ", ".join(dict.fromkeys(one.code for one in document.warnings if one.effect == "withhold_group"))
+    said = ": ".join(part for part in (codes, reason.removesuffix(".")) if part)
+    return f" ({said})" if said else ""
 
 
 def _delivery(detail: DeliveryDetail) -> Iterator[str]:

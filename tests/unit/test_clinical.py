@@ -141,6 +141,13 @@ def test_csv_is_searched_by_accession_number_then_by_patient_id() -> None:
     assert read_clinical_csv(TABLE, "P9", "A9") is None
 
 
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_a_table_with_another_separator_is_refused_with_its_name(separator: str, name: str) -> None:
+    table = TABLE.replace(b",", separator.encode())
+    with pytest.raises(ClinicalFileError, match=f"neither .*: its cells are separated by {name}; save it with commas"):
+        read_clinical_csv(table, "P2", "")
+
+
 def test_csv_with_several_rows_or_bad_values_names_the_rows() -> None:
     with pytest.raises(ClinicalFileError, match="rows 3, 4 have the study's patient_id"):
         read_clinical_csv(TABLE, "P2", "")

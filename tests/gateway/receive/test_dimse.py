@@ -152,6 +152,7 @@ def test_a_rejection_is_told_with_both_titles_and_the_address_and_is_counted(
         with associated(listener, calling="CT1 [x]%s", called="PDL1ES") as association:
             await_rejection(association)
         until(lambda: "ended: rejected" in caplog.text)
+        until(lambda: "ended: released, calling AE title 'SENDER', 0 objects stored" in caplog.text)
     titles = "calling AE title 'CT1 ?x??s', called 'PDL1ES'"
     assert f"association rejected: calling AE title not recognised; {titles}, from 127.0.0.1" in caplog.messages
     assert f"from 127.0.0.1 ended: rejected, {titles}" in caplog.text

@@ -48,9 +48,19 @@ def test_every_mistake_is_told_at_once() -> None:
     assert "worker = {'count': 2}: there is no such key; did you mean 'workers'?" in text
     assert "send.rules.0.to: at least 1 must be given" in text
     assert "workers.count = 0" in text
-    assert "send.destinations.0.dicom.retries = {}: there is no such key; did you mean 'retry'?" in text
+    assert "send.destinations.0.retries = {}: there is no such key; did you mean 'retry'?" in text
     assert "send.rules.0.to" in text
     assert "retention.delivered_days" in text
+
+
+def test_a_mistakes_place_is_as_it_stands_in_the_file_and_a_key_that_is_nearly_one_is_named() -> None:
+    port = {"kind": "dimse", "name": "pacs", "aet": "PDL1ES", "port": 0.5}
+    text = told(SHORT | {"sources": [port], "retention": {"delivered_days": -1}})
+    assert "sources.0.aet = 'PDL1ES': there is no such key; did you mean 'ae_title'?" in text
+    assert "  sources.0.port = 0.5: " in text
+    assert "  retention.delivered_days = -1: " in text
+    assert "dimse" not in text
+    assert "constrained-float" not in text
 
 
 def test_names_that_do_not_fit_each_other_are_told() -> None:
@@ -96,12 +106,12 @@ def test_a_name_that_is_not_there_is_told_beside_other_faults_and_nothing_is_tol
         }
     )
     assert text.splitlines()[1:] == [
-        "  sources.0.dimse.portt = 5: there is no such key; did you mean 'port'?",
+        "  sources.0.portt = 5: there is no such key; did you mean 'port'?",
         "  sources.1: 'kind' should be one of 'dimse', 'orthanc', 'folder'",
         "  sources.2: 'kind' must be given",
         "  sources.3 = 7: Input should be a valid dictionary or object to extract fields from",
-        "  send.destinations.0.dicom.node.host: must be given",
-        "  send.destinations.0.dicom.node.port: must be given",
+        "  send.destinations.0.node.host: must be given",
+        "  send.destinations.0.node.port: must be given",
         "  send.rules.1 = 'all': Input should be a valid dictionary or instance of SendRule",
         "  send.rules.0.to names archive, and no destination is called so",
     ]

@@ -134,6 +134,15 @@ def test_every_file_that_cannot_be_used_is_named_with_its_key(tmp_path: Path) ->
     ]
 
 
+def test_a_table_that_is_not_there_yet_is_a_warning(tmp_path: Path) -> None:
+    content = document(tmp_path, clinical={"file": str(tmp_path / "clinical.csv")})
+    said = checked(tmp_path, content)
+    assert said.exit_code == 0
+    assert f"warning: clinical.file: {tmp_path / 'clinical.csv'} is not there yet" in said.output
+    (tmp_path / "clinical.csv").write_text("patient_id,age\n", encoding="utf-8")
+    assert "is not there yet" not in checked(tmp_path, content).output
+
+
 def test_a_table_with_faults_is_told_by_row_and_one_that_is_not_there_yet_is_none(tmp_path: Path) -> None:
     file = tmp_path / "clinical.csv"
     assert found(tmp_path, clinical={"file": str(file)}) == []

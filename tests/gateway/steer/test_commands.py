@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -335,12 +336,23 @@ def test_the_score_and_its_group_are_shown(
     settings = load_settings(DEFAULT_FILE)
     run_study(phantom_study.folder, tmp_path / "built", settings=settings, model_folder=repository / "models", when=NOW)
     steered.ledger.enter(some_run("d1"))
+    withheld = shutil.copytree(tmp_path / "built", tmp_path / "withheld")
     stored = steered.results.keep(STUDY, "d1", tmp_path / "built", training_data="synthetic")
     document = json.loads((stored.folder / "result.json").read_text())["assessment"]
     group = document["groups"]["risk"]["group"]
     shown = steered.run("show", steered.hash()).stdout
     assert f"scored {document['score']:.4f}, group {group or 'withheld'}, current" in shown
     assert stored.score == document["score"]
+    content = json.loads((withheld / "result.json").read_text())
+    content["assessment"]["groups"] |= {"withheld": "The slices are too thick."}
+    content["assessment"]["groups"]["risk"]["group"] = None
+    content["warnings"] = [{"code": "THICK_SLICES", "message": "Slices of 6 mm.", "effect": "withhold_group"}]
+    (withheld / "result.json").write_text(json.dumps(content), encoding="utf-8")
+    steered.ledger.enter(some_run("d2"))
+    steered.results.keep(STUDY, "d2", withheld, training_data="synthetic")
+    assert (
+        "group withheld (THICK_SLICES: The slices are too thick), current" in steered.run("show", steered.hash()).stdout
+    )
 
 
 @pytest.mark.parametrize("state", [*RUN_STATES, *get_args(DeliveryState), "arriving", "withheld", "stored"])
