@@ -31,6 +31,10 @@ SAME_LESION: Final = 0.5
 """Two contours are of one lesion where their boxes share this much of the box around both, or they have one Tracking UID."""
 
 
+class OtherIdentityError(RuntimeError):
+    """A file's header says other UIDs than the index: nothing may be decided of its study."""
+
+
 def read_evidence(store: ObjectStore, objects: Sequence[StoredObject], settings: Settings) -> ArrivalEvidence:
     """Read a study's headers, and its contour's voxels.
 
@@ -50,6 +54,11 @@ def read_evidence(store: ObjectStore, objects: Sequence[StoredObject], settings:
     Returns
     -------
     ArrivalEvidence
+
+    Raises
+    ------
+    OtherIdentityError
+        A file says other UIDs than the index.
     """
     everything = objects_digest(objects)
     inputs = [stored for stored in objects if stored.sop_class_uid in INPUT_SOP_CLASSES]
@@ -68,9 +77,18 @@ def read_evidence(store: ObjectStore, objects: Sequence[StoredObject], settings:
 
 def _study_of(store: ObjectStore, inputs: Sequence[StoredObject], settings: Settings) -> Study:
     """Return the study as the chain reads it, without files that are not in the index yet."""
-    paths = {store.path_of(stored).resolve() for stored in inputs}
+    indexed = {store.path_of(stored).resolve(): stored for stored in inputs}
     study = scan_study(store.study_folder(inputs[0].study), settings.limits)
-    return replace(study, instances=tuple(instance for instance in study.instances if instance.path in paths))
+    instances = tuple(instance for instance in study.instances if instance.path in indexed)
+    for instance in instances:
+        stored = indexed[instance.path]
+        if (instance.sop_instance_uid, instance.series_instance_uid, instance.study_instance_uid) != (
+            stored.sop_instance_uid,
+            stored.series_instance_uid,
+            stored.study_instance_uid,
+        ):
+            raise OtherIdentityError("a file says other UIDs than the index")
+    return replace(study, instances=instances)
 
 
 def _with_contours(study: Study, contours: Sequence[Instance]) -> Study:

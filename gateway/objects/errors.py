@@ -26,6 +26,10 @@ class TooLargeError(NotStorableError):
     """The object is larger, or its study has more objects, than the limits allow."""
 
 
+class DamagedHeaderError(NotStorableError):
+    """The object's header cannot be read: the chain will not read it either."""
+
+
 class OtherObjectError(NotStorableError):
     """The object is not the one that the sender said it would send."""
 

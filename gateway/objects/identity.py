@@ -10,7 +10,7 @@ from typing import Final
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from gateway.objects.errors import NotStorableError
+from gateway.objects.errors import DamagedHeaderError, NotStorableError
 from pdl1es.dicom.file_format import NotDicomError, UnreadableFileError
 from pdl1es.dicom.header import read_instance
 from pdl1es.dicom.limits import ScanLimits
@@ -23,6 +23,8 @@ _LONG_VR: Final = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"
 _UNDEFINED: Final = 0xFFFFFFFF
 _SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 _WANTED: Final = frozenset({_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES})
+_TAG_BYTES: Final = tuple(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in sorted(_WANTED))
+_PIXEL_DATA_BYTES: Final = struct.pack("<HH", 0x7FE0, 0x0010)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,32 @@ def scan_identity(head: bytes, transfer_syntax_uid: str) -> ObjectIdentity | Non
     )
 
 
+def may_say_more(head: bytes, *, whole: bool) -> bool:
+    """Tell whether a data set may have one of the UIDs of `scan_identity` again behind it, and perhaps with another value.
+
+    Elements ascend by their tag, and none comes twice (PS3.5 7.1). In a data set that breaks this the chain reads the last one. What only
+    looks like such an element, as one within a sequence, costs the reading of the header and nothing else.
+
+    Parameters
+    ----------
+    head
+        The first bytes of the data set, little endian.
+    whole
+        Whether that is all of it.
+
+    Returns
+    -------
+    bool
+        False where each of the four tags is there once before Pixel Data, which is the last element that the chain reads.
+    """
+    end = head.find(_PIXEL_DATA_BYTES)
+    if end < 0:
+        if not whole:
+            return True
+        end = len(head)
+    return any(head.count(tag, 0, end) != 1 for tag in _TAG_BYTES)
+
+
 def read_identity(path: Path, limits: ScanLimits) -> ObjectIdentity:
     """Read an object's UIDs from its whole header, as the chain will read it.
 
@@ -113,15 +141,17 @@ def read_identity(path: Path, limits: ScanLimits) -> ObjectIdentity:
 
     Raises
     ------
+    DamagedHeaderError
+        Its header cannot be read.
     NotStorableError
-        It is no DICOM object of a study, is damaged, or has a UID that is none.
+        It is no DICOM object of a study, or has a UID that is none.
     """
     try:
         instance = read_instance(path, limits)
     except NotDicomError:
         raise NotStorableError("it is no DICOM object of a study") from None
     except UnreadableFileError as error:
-        raise NotStorableError(error.reason) from error
+        raise DamagedHeaderError(error.reason) from error
     identity = ObjectIdentity(
         sop_class_uid=instance.sop_class_uid,
         sop_instance_uid=instance.sop_instance_uid,

@@ -11,8 +11,14 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from gateway.clock import utc_now
-from gateway.objects.errors import OtherObjectError, StoreUnavailableError, TooLargeError, unavailable
-from gateway.objects.identity import HEAD_BYTES, ObjectIdentity, read_identity, scan_identity
+from gateway.objects.errors import (
+    DamagedHeaderError,
+    OtherObjectError,
+    StoreUnavailableError,
+    TooLargeError,
+    unavailable,
+)
+from gateway.objects.identity import HEAD_BYTES, ObjectIdentity, may_say_more, read_identity, scan_identity
 from gateway.objects.outcome import PutOutcome
 from gateway.objects.space import SpaceGuard
 from gateway.records import SourceKind, StoredObject
@@ -197,9 +203,7 @@ class Reception:
         StoreUnavailableError
             The disk or the database does not take it now.
         """
-        identity = self.identity(transfer_syntax_uid) if transfer_syntax_uid else None
-        if identity is None:
-            identity = read_identity(self._path, self._store.header_limits)
+        identity = self._settled_identity(transfer_syntax_uid)
         if claimed not in (None, (identity.sop_class_uid, identity.sop_instance_uid)):
             raise OtherObjectError("the data set has other UIDs than the request")
         sha256 = self._digest.hexdigest()
@@ -219,6 +223,19 @@ class Reception:
         outcome = self._store.commit(self._path, self._descriptor, stored, origin.holder)
         self._has_place = True
         return outcome
+
+    def _settled_identity(self, transfer_syntax_uid: str | None) -> ObjectIdentity:
+        """Return the object's UIDs as the chain will read them."""
+        found = self.identity(transfer_syntax_uid) if transfer_syntax_uid else None
+        whole = self._size - self._meta_bytes <= len(self._head)
+        if found is not None and not may_say_more(self.head, whole=whole):
+            return found
+        try:
+            return read_identity(self._path, self._store.header_limits)
+        except DamagedHeaderError:
+            if found is None:
+                raise
+            return found  # the chain refuses its study, with the reason
 
     def _write(self, data: bytes | memoryview) -> None:
         try:
