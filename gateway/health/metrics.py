@@ -21,7 +21,7 @@ from gateway.health.readiness import Expected, Readiness
 from gateway.objects.tables import CONFLICTS, OBJECTS, STUDIES
 from gateway.send.delivery_tables import DELIVERIES
 from gateway.workflow.runs import RUN_STATES
-from gateway.workflow.tables import RESULTS, RUNS
+from gateway.workflow.tables import RESULTS, RUNS, STUDY_DEFECTS
 
 _PREFIX = "pdl1es_gateway"
 
@@ -120,6 +120,10 @@ def _of_objects(connection: Connection) -> Iterator[Metric]:
         "conflicts": ("Objects kept aside because their UID had other bytes", CONFLICTS),
         "studies": ("Studies on disk", STUDIES),
     }
+    defects = connection.execute(select(func.count(func.distinct(STUDY_DEFECTS.c.study_instance_uid)))).scalar_one()
+    yield GaugeMetricFamily(
+        f"{_PREFIX}_study_defects", "Studies that cannot be judged because of a defect", value=float(defects)
+    )
     for name, (text, table) in counts.items():
         count = connection.execute(select(func.count()).select_from(table)).scalar_one()
         yield GaugeMetricFamily(f"{_PREFIX}_{name}", text, value=float(count))

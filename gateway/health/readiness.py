@@ -21,6 +21,7 @@ from gateway.clock import utc_now
 from gateway.database import read_only
 from gateway.health.heartbeat import read_processes
 from gateway.peers.faults import PeerFaults
+from gateway.workflow.defects import STUDY_DEFECT, DefectBook
 
 REMEDIES: Final[Mapping[str, str]] = {
     "FOLDER_GONE": "mount or restore it; the gateway goes on by itself",
@@ -30,6 +31,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     "PROCESS_NOT_RUNNING": "run `pdl1es serve`; where it runs, its log says why the process does not start",
     "PROCESS_SILENT": "look into the log and at the machine's load; `pdl1es serve` starts anew what ends",
     "PROCESS_FAULT": "look into the log",
+    "STUDY_DEFECT": "`pdl1es gateway studies` names the study; report the defect with the places that the log says; it is tried again by "
+    "itself, and `purge` removes it",
 }
 """By code what to do; a peer's codes are those of `gateway.peers.failures`."""
 
@@ -74,7 +77,8 @@ class Obstacle:
     code
         One of `REMEDIES`, or of a peer's failures.
     of
-        What it concerns: ``disk``, ``database``, ``process NAME``, ``destination NAME``, ``archive NAME``, ``source NAME``.
+        What it concerns: ``disk``, ``database``, ``studies``, ``process NAME``, ``destination NAME``, ``archive NAME``,
+        ``source NAME``.
     found
         What is wrong.
     remedy
@@ -201,6 +205,7 @@ def obstacles(engine: Engine, expected: Expected, clock: Callable[[], datetime] 
             connection.execute(text("SELECT 1"))
         found += _processes(engine, expected.processes, clock())
         found += _peers(engine, expected, clock())
+        found += _defects(engine)
     except SQLAlchemyError as error:
         found.append(_obstacle("DATABASE_DOWN", "database", f"it does not answer ({type(error).__name__})"))
     return tuple(found)
@@ -232,6 +237,14 @@ def _processes(engine: Engine, names: Iterable[str], now: datetime) -> Iterable[
             yield _obstacle("PROCESS_SILENT", of, "it has said nothing for a while", note.beat_at)
         else:
             yield from (_obstacle("PROCESS_FAULT", of, str(problem)) for problem in note.detail.get("problems", ()))
+
+
+def _defects(engine: Engine) -> Iterable[Obstacle]:
+    if defects := DefectBook(engine).every():
+        count = len({one.study for one in defects})
+        what = "1 study cannot be judged" if count == 1 else f"{count} studies cannot be judged"
+        since = min(one.since for one in defects)
+        yield _obstacle(STUDY_DEFECT, "studies", f"{what} because of a defect: {defects[0].found}", since)
 
 
 def _peers(engine: Engine, expected: Expected, now: datetime) -> Iterable[Obstacle]:

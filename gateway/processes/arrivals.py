@@ -6,7 +6,7 @@ from typing import Final
 
 from gateway.objects.store import ObjectStore
 from gateway.records import StudyKey
-from gateway.workflow.watch import StudyHeader, read_study_header
+from gateway.workflow.study_header import StudyHeader, read_study_header
 
 CT_CLASSES: Final = frozenset({
     "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage

@@ -47,6 +47,7 @@ from gateway.send.sender import Sender
 from gateway.worker.messages import WorkerReady
 from gateway.worker.pool import WorkerError, WorkerPool
 from gateway.workflow.clinical_table import ClinicalWatch
+from gateway.workflow.defects import DefectBook, StudyGuard
 from gateway.workflow.digest import settings_digest
 from gateway.workflow.durable import RunContext, RunExecutor, RunQueue, workflow_id
 from gateway.workflow.results import ResultStore
@@ -106,6 +107,7 @@ class _Executor:
                 header_of=partial(header_of, self.objects),
                 ledger=self.ledger,
                 queue=queue,
+                guard=StudyGuard(DefectBook(self.parts.engine)),
                 clinical=self.clinical,
                 rules=self.parts.settings.runs,
                 model_sha256=self.ready.model_sha256,
@@ -194,11 +196,13 @@ class _Executor:
             logger.warning("the model or app.yaml have changed: the executor ends, and begins anew with them")
             self.parts.ended.set()
             return False
-        asked = watch.look()
-        if time.monotonic() - self._retained > _RETENTION_SECONDS:
-            self._retained = time.monotonic()
-            self._retain(queue)
-        return asked > 0
+        try:
+            return watch.look() > 0
+        finally:
+            # Whatever befalls the one, the other is done.
+            if time.monotonic() - self._retained > _RETENTION_SECONDS:
+                self._retained = time.monotonic()
+                self._retain(queue)
 
     def _retain(self, queue: RunQueue) -> None:
         """Remove what may go, and forget what nobody needs any more, on disk and in memory."""

@@ -12,7 +12,7 @@ from gateway.objects.tables import STUDIES
 from gateway.send.commitment import COMMITMENTS
 from gateway.send.delivery import DELIVERIES
 from gateway.workflow.runs import ACTIVE
-from gateway.workflow.tables import CLINICAL_VERSIONS, REMOVED_REPORTS, RESULT_FILES, RESULTS, RUNS
+from gateway.workflow.tables import CLINICAL_VERSIONS, REMOVED_REPORTS, RESULT_FILES, RESULTS, RUNS, STUDY_DEFECTS
 
 _AT_ONCE: Final = 500
 """Studies in one transaction: a bound on its length, and on the parameters of a statement."""
@@ -53,7 +53,7 @@ def forget_records(engine: Engine, before: datetime) -> int:
     return forgotten
 
 
-_OF_STUDIES: Final[tuple[Table, ...]] = (DELIVERIES, RESULTS, REMOVED_REPORTS, RUNS, FETCHES)
+_OF_STUDIES: Final[tuple[Table, ...]] = (DELIVERIES, RESULTS, REMOVED_REPORTS, RUNS, FETCHES, STUDY_DEFECTS)
 
 
 def _old(engine: Engine, before: datetime) -> list[str]:

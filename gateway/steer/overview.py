@@ -15,6 +15,7 @@ from gateway.objects.tables import CONFLICTS, OBJECTS, STUDIES
 from gateway.records import StudyKey
 from gateway.send.delivery import DeliveryBook
 from gateway.send.delivery_tables import DeliveryDetail
+from gateway.workflow.defects import Defect, DefectBook
 from gateway.workflow.results import ResultNote, ResultStore
 from gateway.workflow.runs import ACTIVE, RUN_STATES, RunLedger, RunNote
 from gateway.workflow.tables import RUNS
@@ -50,6 +51,8 @@ class StudyOverview:
         All of them, oldest first.
     senders
         Name of the source and calling AE title (empty where it came otherwise) of what is on disk.
+    defects
+        For which it cannot be judged.
     """
 
     study: StudyKey
@@ -61,10 +64,13 @@ class StudyOverview:
     results: tuple[ResultNote, ...]
     deliveries: tuple[DeliveryDetail, ...]
     senders: tuple[tuple[str, str], ...] = ()
+    defects: tuple[Defect, ...] = ()
 
     @property
     def state(self) -> str:
         """In one word: what it waits for, or how it ended."""
+        if self.defects:
+            return "defect"
         if not self.runs:
             return "arriving"
         last = self.runs[-1]
@@ -118,6 +124,7 @@ class Overview:
         self.results = ResultStore(engine, results_folder)
         self.ledger = RunLedger(engine)
         self.book = DeliveryBook(engine)
+        self.defects = DefectBook(engine)
         self._hash = study_hash
 
     def studies(self, limit: int) -> tuple[StudyOverview, ...]:
@@ -164,6 +171,7 @@ class Overview:
             self.results.of_study(study),
             self.book.of_study(uid),
             tuple((row.source, row.calling_ae_title) for row in senders),
+            self.defects.of_study(study),
         )
 
     def named(self, name: str) -> StudyKey:

@@ -15,6 +15,7 @@ _OF_STATE: Final = {
     "waits for its next try": "its run is tried again by itself; `retry` has it tried now",
     "parked": "its run is parked already; `retry` runs it",
     "purged": _GONE,
+    "defect": "the study cannot be judged because of a defect, which `show` says; it is tried again by itself",
 }
 
 

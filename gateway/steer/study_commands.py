@@ -131,6 +131,7 @@ def _arrival(settings: GatewaySettings, overview: Overview, one: StudyOverview) 
     from gateway.processes.setup import OBJECTS_FOLDER
     from gateway.steer.missing import ArrivalView, arrival_in_words
     from gateway.steer.same_input import comparison_with_now
+    from gateway.workflow.defects import STUDY_DEFECT, defect_in_words, is_outage
     from pdl1es.settings import load_settings
     from pdl1es.settings_file import SettingsError
 
@@ -156,3 +157,8 @@ def _arrival(settings: GatewaySettings, overview: Overview, one: StudyOverview) 
         yield f"arrival: it cannot be judged: {error}"
     except OSError as error:
         yield f"arrival: its objects cannot be read ({error.strerror}); ask as the user that the gateway runs as"
+    except Exception as error:
+        if is_outage(error):
+            raise
+        # The executor fails alike, and logs where; what else is known of the study is shown all the same.
+        yield f"arrival: it cannot be judged: {STUDY_DEFECT}: {defect_in_words(error)}"

@@ -72,6 +72,11 @@ def study_in_lines(one: StudyOverview, rules: RunRules) -> Iterator[str]:
     ------
     str
     """
+    for defect in one.defects:
+        yield (
+            f"{defect}; {counted(defect.attempts, 'failure')} since {_time(defect.since)}, the last {_time(defect.last_at)}; "
+            "tried again by itself; the log has the places"
+        )
     for run in one.runs:
         yield _run(run, rules)
     for note in one.results:

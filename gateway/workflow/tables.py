@@ -68,6 +68,18 @@ RUNS: Final = Table(
 """One run for each digest. ``round`` counts the workflows that were started for it, ``attempts`` the tries since it was last
 asked for."""
 
+STUDY_DEFECTS: Final = Table(
+    "study_defects",
+    METADATA,
+    Column("study_instance_uid", String(64), primary_key=True),
+    Column("part", String(10), primary_key=True),
+    Column("found", String(200), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("since", UtcTime, nullable=False),
+    Column("last_at", UtcTime, nullable=False),
+)
+"""Studies whose judging fails by a defect: which part of it, the error's kind and place, and how often since when."""
+
 CLINICAL_VERSIONS: Final = Table(
     "clinical_versions",
     METADATA,

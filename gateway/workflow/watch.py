@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
-
-from pydicom import dcmread
+from functools import partial
+from typing import Final, Protocol
 
 from gateway.clock import utc_now
 from gateway.records import Arrival, Complete, Refused, StoredObject, StudyKey, Waiting
 from gateway.workflow.clinical_table import ClinicalTable, ClinicalWatch
+from gateway.workflow.defects import StudyGuard
 from gateway.workflow.digest import clinical_digest, input_digest, returned_digest
 from gateway.workflow.runs import ACTIVE, RUN_STATES, RunInput, RunLedger, RunNote
 from gateway.workflow.settings import URGENT_PRIORITIES, RunRules
+from gateway.workflow.study_header import StudyHeader
 from pdl1es.clinical import ClinicalFileError
-from pdl1es.dicom.header_elements import MALFORMED
-from pdl1es.dicom.silence import silenced_pydicom
 
 logger = logging.getLogger("pdl1es.gateway.workflow")
 
@@ -78,54 +77,6 @@ class QueueOfRuns(Protocol):
 
     def hasten(self, note: RunNote) -> None:
         """Let a run's current round, which waits for its time, begin now."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class StudyHeader:
-    """What the gateway reads of a study's header: by it the clinical row is found, and what is urgent.
-
-    Attributes
-    ----------
-    patient_id, accession_number
-        Patient ID (0010,0020), Accession Number (0008,0050).
-    priority
-        Requested Procedure Priority (0040,1003).
-    """
-
-    patient_id: str = ""
-    accession_number: str = ""
-    priority: str = ""
-
-    def __repr__(self) -> str:
-        """Say nothing of the patient."""
-        return "<StudyHeader>"
-
-
-_ELEMENTS: Final = ("PatientID", "AccessionNumber", "RequestedProcedurePriority")
-
-
-def read_study_header(paths: Iterable[Any]) -> StudyHeader:
-    """Read the header of the first file that can be read.
-
-    Parameters
-    ----------
-    paths
-        Files of one study, CT images first.
-
-    Returns
-    -------
-    StudyHeader
-        Empty where none can be read.
-    """
-    for path in paths:
-        try:
-            with silenced_pydicom():
-                found = dcmread(path, stop_before_pixels=True, specific_tags=list(_ELEMENTS))
-                # pydicom reads a value when it is asked for: one that breaks DICOM's rules fails here.
-                return StudyHeader(*(str(found.get(keyword, "") or "").strip() for keyword in _ELEMENTS))
-        except (*MALFORMED, RecursionError):
-            continue  # the chain refuses a study whose files cannot be read, with the reason
-    return StudyHeader()
 
 
 def clinical_part(clinical: ClinicalWatch, header: StudyHeader) -> tuple[ClinicalTable, str, str] | None:
@@ -212,6 +163,8 @@ class WatchParts:
         Gives what is read of a study's header.
     ledger, queue
         Of the runs.
+    guard
+        Keeps a study's defect to the study.
     clinical
         The clinical table.
     rules
@@ -233,6 +186,7 @@ class WatchParts:
     header_of: Callable[[StudyKey], StudyHeader]
     ledger: RunLedger
     queue: QueueOfRuns
+    guard: StudyGuard
     clinical: ClinicalWatch
     rules: RunRules
     model_sha256: str
@@ -254,6 +208,7 @@ class StudyWatch:
         self._parts = parts
         self._swept = -_SWEEP_SECONDS
         self._unattended: set[tuple[str, int]] = set()
+        self._owed: set[StudyKey] = set()
         # After a start too: the table may have changed just before the end.
         self._rows_changed = parts.clinical.current is not None
 
@@ -292,28 +247,39 @@ class StudyWatch:
         parts, now = self._parts, utc_now()
         active = parts.ledger.in_states(*ACTIVE)
         statuses = parts.queue.statuses(active)
-        unattended = set()
+        unattended: set[tuple[str, int]] = set()
         for note in active:
-            status, key = statuses.get(note.input.digest), (note.input.digest, note.round)
-            if status is None:
-                parts.queue.put(note)
-            elif status in _LOST:
-                self._give_back(note, status)
-            elif status == "DELAYED" and note.updated_at > now + _CLOCKS_AGREE:
-                parts.queue.hasten(note)
-            elif status in ("PENDING", "SUCCESS") and not parts.executing(note):
-                if key not in self._unattended:
-                    unattended.add(key)
-                elif status == "PENDING":
-                    logger.warning(
-                        "a run without a thread goes on from its last step", extra={"study": note.input.study}
-                    )
-                    parts.queue.resume(note)
-                else:  # the ledger missed its end
-                    self._give_back(note, status)
+            parts.guard.run(note.input.study, "run", partial(self._sweep_run, note, statuses, now, unattended))
         self._unattended = unattended
+        parts.guard.only("run", {note.input.study for note in active})
         for study in parts.ledger.stale_studies():
-            self._judge_again(study)
+            if parts.guard.is_due(study, "input"):
+                parts.guard.run(study, "input", partial(self._judge_again, study))
+        for study in tuple(self._owed):
+            if parts.guard.is_due(study, "input"):
+                self._after_new_row(study, parts.ledger.of_study(study)[-1:])
+
+    def _sweep_run(
+        self, note: RunNote, statuses: Mapping[str, str], now: datetime, unattended: set[tuple[str, int]]
+    ) -> int:
+        """Do what a run needs whose workflow has another status than the ledger says."""
+        parts = self._parts
+        status, key = statuses.get(note.input.digest), (note.input.digest, note.round)
+        if status is None:
+            parts.queue.put(note)
+        elif status in _LOST:
+            self._give_back(note, status)
+        elif status == "DELAYED" and note.updated_at > now + _CLOCKS_AGREE:
+            parts.queue.hasten(note)
+        elif status in ("PENDING", "SUCCESS") and not parts.executing(note):
+            if key not in self._unattended:
+                unattended.add(key)
+            elif status == "PENDING":
+                logger.warning("a run without a thread goes on from its last step", extra={"study": note.input.study})
+                parts.queue.resume(note)
+            else:  # the ledger missed its end
+                self._give_back(note, status)
+        return 0
 
     def _give_back(self, note: RunNote, status: str) -> None:
         parts = self._parts
@@ -329,6 +295,13 @@ class StudyWatch:
             # What arrives while a study is run is judged when the run has ended.
             parts.index.judged(row.study, row.revision, now + _BUSY_WAIT)
             return 0
+        asked = parts.guard.run(row.study, "arrival", partial(self._judge_arrival, row, now))
+        if asked is None:
+            parts.index.judged(row.study, row.revision, now + parts.guard.wait(row.study, "arrival"))
+        return asked or 0
+
+    def _judge_arrival(self, row: DueStudy, now: datetime) -> int:
+        parts = self._parts
         arrival = parts.judge(row.study, now)
         if isinstance(arrival, Waiting):
             again = parts.waiting(arrival) if parts.waiting is not None else None
@@ -389,11 +362,25 @@ class StudyWatch:
 
     def _after_new_table(self) -> int:
         """Judge the studies again whose own row has changed."""
-        parts, asked = self._parts, 0
+        asked = 0
         latest: dict[StudyKey, RunNote] = {}
-        for note in parts.ledger.in_states(*RUN_STATES):
+        for note in self._parts.ledger.in_states(*RUN_STATES):
             latest[note.input.study] = note
         for study, note in latest.items():
-            if note.state not in ACTIVE and note.input.clinical_digest != self._clinical_digest(study):
-                asked += self._judge_again(study, returned=True)
+            asked += self._after_new_row(study, (note,))
         return asked
+
+    def _after_new_row(self, study: StudyKey, last: tuple[RunNote, ...]) -> int:
+        """Judge a study again if its row is not that of its last run; where that fails, the sweep tries it again."""
+        asked = self._parts.guard.run(study, "input", partial(self._judge_new_row, study, last))
+        if asked is None:
+            self._owed.add(study)
+        else:
+            self._owed.discard(study)
+        return asked or 0
+
+    def _judge_new_row(self, study: StudyKey, last: tuple[RunNote, ...]) -> int:
+        for note in last:
+            if note.state not in ACTIVE and note.input.clinical_digest != self._clinical_digest(study):
+                return self._judge_again(study, returned=True)
+        return 0

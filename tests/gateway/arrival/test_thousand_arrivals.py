@@ -18,9 +18,11 @@ from gateway.objects.reception import ObjectOrigin
 from gateway.objects.store import ObjectStore
 from gateway.records import StudyKey
 from gateway.workflow.clinical_table import ClinicalWatch
+from gateway.workflow.defects import DefectBook, StudyGuard
 from gateway.workflow.runs import RunLedger, RunNote
 from gateway.workflow.settings import ClinicalTableRules, RunRules
-from gateway.workflow.watch import StudyHeader, StudyWatch, WatchParts
+from gateway.workflow.study_header import StudyHeader
+from gateway.workflow.watch import StudyWatch, WatchParts
 from tests.gateway.arrival.made_studies import Gateway, Made, made_studies_of_a_small_tumour, opened, read
 
 STUDIES = 31
@@ -93,6 +95,7 @@ def test_a_thousand_shuffled_arrivals_are_run_neither_early_nor_twice(tmp_path: 
                 header_of=lambda study: StudyHeader(),
                 ledger=ledger,
                 queue=queue,
+                guard=StudyGuard(DefectBook(engine)),
                 executing=lambda note: False,
                 clinical=ClinicalWatch(engine, tmp_path / "clinical", ClinicalTableRules()),
                 rules=RunRules(),

@@ -26,12 +26,13 @@ from gateway.records import DeliveryState, StudyKey
 from gateway.send.rules import Shipment
 from gateway.settings.file import load_gateway_settings
 from gateway.settings.handed_down import configuration_digest
+from gateway.workflow.defects import DefectBook
 from gateway.workflow.runs import RUN_STATES
 from pdl1es.run import run_study
 from pdl1es.settings import DEFAULT_FILE, load_settings
 from tests.gateway.processes.served import parts_of
 from tests.gateway.steer.steered import Steered
-from tests.gateway.steer.study_states import put_files
+from tests.gateway.steer.study_states import bring_into, put_files
 from tests.gateway.workflow.stand_ins import NOW, STUDY, some_run
 
 if TYPE_CHECKING:
@@ -355,6 +356,29 @@ def test_the_score_and_its_group_are_shown(
     )
 
 
-@pytest.mark.parametrize("state", [*RUN_STATES, *get_args(DeliveryState), "arriving", "withheld", "stored"])
+@pytest.mark.parametrize("state", [*RUN_STATES, *get_args(DeliveryState), "arriving", "defect", "withheld", "stored"])
 def test_every_state_is_explained_in_the_gateways_page(repository: Path, state: str) -> None:
     assert f"| `{state}` |" in (repository / "docs" / "gateway.md").read_text()
+
+
+def test_a_study_with_a_defect_is_shown_with_it_and_what_else_is_known(
+    steered: Steered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **_named: object) -> None:
+        raise KeyError("1.2.840.99999.1.2.3")
+
+    bring_into(steered, "withheld")
+    monkeypatch.setattr("gateway.arrival.judge.judge_before_reading", fails)
+    book = DefectBook(steered.engine)
+    book.note(STUDY, "arrival", "KeyError in f (g.py:1)", utc_now())
+    shown = steered.run("show", STUDY.study_instance_uid)
+    assert shown.exit_code == 0, shown.output
+    assert "state: defect" in shown.stdout
+    assert "STUDY_DEFECT: KeyError in f (g.py:1); 1 failure since" in shown.stdout
+    assert "arrival: it cannot be judged: STUDY_DEFECT: KeyError in fails (test_commands.py:" in shown.stdout
+    assert "withheld from" in shown.stdout
+    assert "99999" not in shown.output
+    assert "defect" in steered.run("studies").stdout
+    status = steered.run("status")
+    assert status.exit_code == 1
+    assert "studies: STUDY_DEFECT: 1 study cannot be judged" in status.stdout
