@@ -458,10 +458,10 @@ class Reproduction:
 
     def _sentence_of_cohort(self) -> str:
         sizes = self.settings.synthesis
-        unlabelled = f", pretrained on {sizes.pretrain} more without a label" if self.settings.pretraining else ""
+        unlabelled = f"Pretrained on {sizes.pretrain} more without a label. " if self.settings.pretraining else ""
         return (
-            f"{sizes.expression} synthetic phantoms with known truth (seed {sizes.seed}){unlabelled}, cut-offs and Cox "
-            f"models on {sizes.prognosis} more; no patient"
+            f"{unlabelled}Cut-offs of risk and Cox models on {sizes.prognosis} more. Truth drawn with seed {sizes.seed}; "
+            "no patient"
         )
 
 
