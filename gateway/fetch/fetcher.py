@@ -37,6 +37,8 @@ from pdl1es.errors import Refusal
 logger = logging.getLogger("pdl1es.gateway.fetch")
 
 SR: Final = "SR"
+_DEFECT_LASTS_SECONDS: Final = 1800.0
+"""A study that is not tried any more has none."""
 
 
 class _GivenUpError(Exception):
@@ -80,9 +82,16 @@ class Fetcher:
         """By name."""
         self._clock = clock
         self._asked: dict[StudyKey, None] = {}
+        self._defects: dict[StudyKey, tuple[str, float]] = {}
         self._changed = threading.Condition()
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="fetch", daemon=True)
+
+    @property
+    def failing(self) -> int:
+        """How many studies nothing could be fetched for because of a defect, of those that were tried of late."""
+        now = time.monotonic()
+        return sum(now - at < _DEFECT_LASTS_SECONDS for _, at in tuple(self._defects.values()))
 
     def start(self) -> None:
         """Begin to fetch what is asked for."""
@@ -387,6 +396,14 @@ class Fetcher:
             except SQLAlchemyError:
                 # The study waits on, and is asked for again when it is judged again.
                 logger.warning("the database does not answer; nothing is fetched", extra={"study": study})
+            except Exception as error:
+                # A defect with one study does not end the fetching for all others; it is asked for again when it is judged again.
+                found = f"a defect ({type(error).__name__})"
+                if self._defects.get(study, ("", 0.0))[0] != found:
+                    logger.exception("nothing could be fetched: %s", found, extra={"study": study})
+                self._defects[study] = found, time.monotonic()
+            else:
+                self._defects.pop(study, None)
 
 
 def open_archive(settings: ArchiveSettings) -> Archive:

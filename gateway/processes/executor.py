@@ -180,6 +180,8 @@ class _Executor:
         """Return what the heartbeat says."""
         alive, busy = self.pool.alive, self.pool.busy
         problems = [] if alive else ["no worker can be started; the log says why"]
+        if defects := self.fetcher.failing:
+            problems.append(f"fetching fails by a defect for studies: {defects}; the log has the places")
         return {
             "workers": {"busy": busy, "idle": max(0, alive - busy)},
             "worker_restarts": dict(self.pool.restarts),

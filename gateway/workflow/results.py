@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Engine, Row, insert, select, update
 
@@ -130,11 +130,11 @@ class ResultStore:
             return None if row is None else self._noted(connection, row)
 
     def of_study(self, study: StudyKey) -> tuple[ResultNote, ...]:
-        """Return a study's results, oldest first."""
+        """Return a study's results, each before the one that superseded it: the last is the current one, whatever the clock did."""
         query = select(RESULTS).where(RESULTS.c.study_instance_uid == study.study_instance_uid)
         with self._reader.connect() as connection:
             rows = connection.execute(query.order_by(RESULTS.c.created_at, RESULTS.c.digest)).all()
-            return tuple(self._noted(connection, row) for row in rows)
+            return tuple(self._noted(connection, row) for row in _in_order(rows))
 
     def is_ours(self, sop_instance_uid: str) -> bool:
         """Tell whether an object is one of the results: an archive sends them back."""
@@ -226,6 +226,19 @@ class ResultStore:
             removed_by=row.removed_by or "",
             withheld=tuple(row.withheld or ()),
         )
+
+
+def _in_order(rows: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """Return results so that each stands before the one that superseded it."""
+    later = {row.digest: row.superseded_by for row in rows}
+
+    def steps_to_the_current(row: Row[Any]) -> int:
+        steps, digest = 0, row.superseded_by
+        while digest in later and steps < len(rows):
+            steps, digest = steps + 1, later[digest]
+        return steps + (row.superseded_by is not None)
+
+    return sorted(rows, key=steps_to_the_current, reverse=True)
 
 
 def _enter(connection: Connection, stored: StoredResult, training_data: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
 
-from sqlalchemy import Connection, Engine, Row, case, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Row, ScalarSelect, case, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.clock import utc_now
@@ -119,6 +119,7 @@ class RunLedger:
             "series_instance_uid": run.series_instance_uid,
             "urgent": run.urgent,
             "state": "queued",
+            "number": _next_number(),
             "round": 1,
             "attempts": 0,
             "reason": "",
@@ -142,7 +143,7 @@ class RunLedger:
         """Return a study's runs, oldest first."""
         query = select(RUNS).where(RUNS.c.study_instance_uid == study.study_instance_uid)
         with self._reader.connect() as connection:
-            return tuple(_noted(row) for row in connection.execute(query.order_by(RUNS.c.created_at, RUNS.c.digest)))
+            return tuple(_noted(row) for row in connection.execute(query.order_by(RUNS.c.number, RUNS.c.digest)))
 
     def in_states(self, *states: RunState, limit: int | None = None) -> tuple[RunNote, ...]:
         """Return the runs in these states, oldest first.
@@ -158,7 +159,7 @@ class RunLedger:
         -------
         tuple of RunNote
         """
-        query = select(RUNS).where(RUNS.c.state.in_(states)).order_by(RUNS.c.created_at, RUNS.c.digest).limit(limit)
+        query = select(RUNS).where(RUNS.c.state.in_(states)).order_by(RUNS.c.number, RUNS.c.digest).limit(limit)
         with self._reader.connect() as connection:
             return tuple(_noted(row) for row in connection.execute(query))
 
@@ -295,16 +296,14 @@ class RunLedger:
             changed = connection.execute(
                 update(RUNS)
                 .where(RUNS.c.digest == digest, RUNS.c.state == "stale")
-                .values(**values, round=RUNS.c.round + 1)
+                .values(**values, round=RUNS.c.round + 1, number=_next_number())
             ).rowcount
         return bool(changed)
 
     def stale_studies(self) -> tuple[StudyKey, ...]:
         """Return the studies whose newest run is stale: nothing took its place yet."""
         later = RUNS.alias()
-        newer = exists().where(
-            later.c.study_instance_uid == RUNS.c.study_instance_uid, later.c.created_at > RUNS.c.created_at
-        )
+        newer = exists().where(later.c.study_instance_uid == RUNS.c.study_instance_uid, later.c.number > RUNS.c.number)
         query = select(RUNS.c.study_instance_uid).where(RUNS.c.state == "stale", ~newer).distinct()
         with self._reader.connect() as connection:
             return tuple(
@@ -344,6 +343,12 @@ class RunLedger:
         query = update(RUNS).where(RUNS.c.digest == digest, RUNS.c.round == round_number, RUNS.c.state.in_(states))
         with self._engine.begin() as connection:
             return bool(connection.execute(query.values(**values, updated_at=utc_now())).rowcount)
+
+
+def _next_number() -> ScalarSelect[int]:
+    """Return what gives a run that is asked for now its number: a time would not do where the clock steps back."""
+    others = RUNS.alias()
+    return select(func.coalesce(func.max(others.c.number), 0) + 1).scalar_subquery()
 
 
 def withdraw_runs(connection: Connection, study: StudyKey, now: datetime, *, also_running: bool) -> bool:

@@ -58,6 +58,7 @@ RUNS: Final = Table(
     Column("series_instance_uid", String(64), nullable=False),
     Column("urgent", Boolean, nullable=False),
     Column("state", String(20), nullable=False, index=True),
+    Column("number", Integer, nullable=False, index=True),
     Column("round", Integer, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("reason", String(500), nullable=False),
@@ -65,7 +66,7 @@ RUNS: Final = Table(
     Column("updated_at", UtcTime, nullable=False),
     Column("seconds", Float),
 )
-"""One run for each digest. ``round`` counts the workflows that were started for it, ``attempts`` the tries since it was last
+"""One run for each digest. ``number`` grows with each run that is asked for, whatever the clock does; ``round`` counts the workflows that were started for it, ``attempts`` the tries since it was last
 asked for."""
 
 STUDY_DEFECTS: Final = Table(

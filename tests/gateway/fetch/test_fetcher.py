@@ -402,3 +402,28 @@ def test_earlier_reports_can_be_left_where_they_are(
     bench = Bench(store, database, phantom, earlier_reports=False)
     assert bench.fetcher.earlier_reports(bench.study, tmp_path) == 0
     assert bench.shelf.asked == 0
+
+
+def test_a_defect_with_one_study_does_not_end_the_fetching_for_the_others(
+    store: ObjectStore, database: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fetcher = Fetcher(FetchSettings(), database, store, archives=[])
+    done: list[StudyKey] = []
+
+    def complete(study: StudyKey) -> int:
+        if study == StudyKey("1.1"):
+            raise ZeroDivisionError
+        done.append(study)
+        return 0
+
+    monkeypatch.setattr(fetcher, "complete", complete)
+    fetcher.start()
+    for name in ("1.1", "1.1", "1.2"):
+        with fetcher._changed:
+            fetcher._asked[StudyKey(name)] = None
+            fetcher._changed.notify()
+        until(lambda: not fetcher._asked)
+    until(lambda: done == [StudyKey("1.2")])
+    fetcher.stop(PATIENCE_S)
+    assert fetcher.failing == 1
+    assert len([record for record in caplog.records if record.exc_info]) == 1
