@@ -144,7 +144,7 @@ NOTICES: Final = "notices"
 
 
 def notices(engine: Engine, clock: Callable[[], datetime] = utc_now) -> tuple[str, ...]:
-    """Return what the processes say that a person should know, though the gateway is ready.
+    """Return what a person should know, though the gateway is ready: of the processes, and of studies with a defect.
 
     Parameters
     ----------
@@ -160,9 +160,10 @@ def notices(engine: Engine, clock: Callable[[], datetime] = utc_now) -> tuple[st
     """
     try:
         living = [note for note in read_processes(engine) if not note.is_silent(clock())]
+        defects = tuple(_defects(engine))
     except SQLAlchemyError:
         return ()
-    return tuple(str(line) for note in living for line in note.detail.get(NOTICES, ()))
+    return tuple(str(line) for note in living for line in note.detail.get(NOTICES, ())) + defects
 
 
 def dated(found: Iterable[Obstacle], since: Mapping[str, datetime]) -> tuple[Obstacle, ...]:
@@ -205,7 +206,6 @@ def obstacles(engine: Engine, expected: Expected, clock: Callable[[], datetime] 
             connection.execute(text("SELECT 1"))
         found += _processes(engine, expected.processes, clock())
         found += _peers(engine, expected, clock())
-        found += _defects(engine)
     except SQLAlchemyError as error:
         found.append(_obstacle("DATABASE_DOWN", "database", f"it does not answer ({type(error).__name__})"))
     return tuple(found)
@@ -239,12 +239,13 @@ def _processes(engine: Engine, names: Iterable[str], now: datetime) -> Iterable[
             yield from (_obstacle("PROCESS_FAULT", of, str(problem)) for problem in note.detail.get("problems", ()))
 
 
-def _defects(engine: Engine) -> Iterable[Obstacle]:
+def _defects(engine: Engine) -> Iterable[str]:
+    # No obstacle: all other studies are taken, and a sender may not take the gateway out of service by one study.
     if defects := DefectBook(engine).every():
         count = len({one.study for one in defects})
         what = "1 study cannot be judged" if count == 1 else f"{count} studies cannot be judged"
         since = min(one.since for one in defects)
-        yield _obstacle(STUDY_DEFECT, "studies", f"{what} because of a defect: {defects[0].found}", since)
+        yield str(_obstacle(STUDY_DEFECT, "studies", f"{what} because of a defect: {defects[0].found}", since))
 
 
 def _peers(engine: Engine, expected: Expected, now: datetime) -> Iterable[Obstacle]:

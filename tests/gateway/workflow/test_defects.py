@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from gateway.health.readiness import Expected, obstacles
+from gateway.health.readiness import Expected, notices, obstacles
 from gateway.objects.tables import STUDIES
 from gateway.records import StudyKey
 from gateway.workflow.defects import LONGEST_WAIT, DefectBook
@@ -98,16 +98,15 @@ def test_what_arrives_has_the_study_judged_at_once_and_the_defect_forgotten(pois
     assert poisoned.book.every() == ()
 
 
-def test_readiness_tells_a_defect_until_it_is_gone(poisoned: Poisoned) -> None:
-    expected = Expected((), poisoned.folder, 0, ())
+def test_a_defect_is_told_until_it_is_gone_and_the_gateway_stays_ready_for_all_others(poisoned: Poisoned) -> None:
     poisoned.watch.look()
-    (found,) = obstacles(poisoned.engine, expected)
-    assert found.code == "STUDY_DEFECT"
-    assert "1 study cannot be judged because of a defect: KeyError" in found.found
-    assert STUDY.study_instance_uid not in str(found)
+    (found,) = notices(poisoned.engine)
+    assert found.startswith("studies: STUDY_DEFECT: 1 study cannot be judged because of a defect: KeyError")
+    assert STUDY.study_instance_uid not in found
+    assert obstacles(poisoned.engine, Expected((), poisoned.folder, 0, ())) == ()
     poisoned.arrives()
     poisoned.watch.look()
-    assert obstacles(poisoned.engine, expected) == ()
+    assert notices(poisoned.engine) == ()
 
 
 def test_a_defect_in_a_changed_row_keeps_no_other_study_from_its_run_and_is_tried_again(
