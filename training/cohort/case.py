@@ -44,10 +44,11 @@ from pdl1es.plausibility.rules import PlausibilityRules
 from pdl1es.plausibility.specks import placed_clean
 from pdl1es.score_warning import ScoreWarning
 from training.cohort.rim import rim_features
+from training.cohort.scan import scan_digests
 from training.cohort.table import CohortRow
 from training.cohort.volumes import ACQUISITION, data_files, is_volume, other_grid, read_ct_volume, read_mask_volume
 
-CACHE_FORMAT: Final = 4
+CACHE_FORMAT: Final = 5
 _BLOCK: Final = 1 << 20
 _READERS: Final = 8
 _SLOW_SECONDS: Final = 0.002
@@ -120,6 +121,8 @@ class PreparedCase:
         float64, shape (1316,): of the tissue around the tumour (`rim.rim_features`).
     facts
         manufacturer, scanner_model, convolution_kernel, slice_thickness_mm, tube_current_ma, volume_ml, longest_diameter_mm.
+    scan_slices
+        Digests of whole slices of the CT (`scan.scan_digests`).
     warnings
         Of the protocol and of the selection.
     """
@@ -129,6 +132,7 @@ class PreparedCase:
     radiomics: NDArray[np.float64]
     rim: NDArray[np.float64]
     facts: Mapping[str, str | float | None]
+    scan_slices: tuple[str, ...]
     warnings: tuple[ScoreWarning, ...]
 
     def to_bytes(self, key: str) -> bytes:
@@ -136,6 +140,7 @@ class PreparedCase:
         document = {
             "key": key,
             "facts": dict(self.facts),
+            "scan_slices": self.scan_slices,
             "warnings": [[warning.code, warning.message, warning.effect] for warning in self.warnings],
         }
         file = io.BytesIO()
@@ -176,14 +181,14 @@ class PreparedCase:
                 mask = np.unpackbits(arrays["mask"], count=bits).reshape(_PATCH_SHAPE).astype(np.bool_)
                 patches, radiomics, rim = arrays["patches"], arrays["radiomics"], arrays["rim"]
                 warnings = tuple(ScoreWarning(*warning) for warning in document["warnings"])
-                facts = document["facts"]
+                facts, scan_slices = document["facts"], tuple(document["scan_slices"])
         except (KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"a prepared case is damaged: {error}") from error
         if document.get("key") != key:
             raise ValueError("a prepared case was kept under another key: it is another case's")
         if patches.shape != _PATCH_SHAPE or not radiomics.shape == rim.shape == (len(FEATURE_NAMES),):
             raise ValueError("a prepared case is damaged: its arrays have other shapes")
-        return cls(patches, mask, radiomics, rim, facts, warnings)
+        return cls(patches, mask, radiomics, rim, facts, scan_slices, warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +291,8 @@ def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedC
         A volume cannot be used.
     """
     case = read_case(source, settings)
-    tumour = chain.check_tumour(case.resampled(), settings.plausibility)
+    resampled = case.resampled()
+    tumour = chain.check_tumour(resampled, settings.plausibility)
     described = chain.describe(tumour.volume, memory_bytes=settings.limits.memory_bytes)
     return PreparedCase(
         # Whole HU within int16, as the grid's are: nothing is lost.
@@ -299,6 +305,7 @@ def prepare_case(source: CaseSource, settings: PreparationSettings) -> PreparedC
             "volume_ml": tumour.size.volume_ml,
             "longest_diameter_mm": tumour.size.longest_diameter_mm,
         },
+        scan_slices=scan_digests(resampled.placed.stack, case.read_slice),
         warnings=(*case.warnings, *tumour.plausibility.warnings),
     )
 

@@ -58,7 +58,7 @@ def alike_pairs(patches: NDArray[np.int16]) -> tuple[AlikePair, ...]:
     -------
     tuple[AlikePair, ...]
         By their rows. Cases are compared as they lie: the same CT with a tumour drawn elsewhere has other patches and is
-        not found. Patches without any contrast are compared with none.
+        found by `training.cohort.scan`. Patches without any contrast are compared with none.
     """
     n = len(patches)
     averaged = np.stack([_averaged(case) for case in patches]) if n else np.zeros((0, 1), np.float32)
@@ -98,8 +98,13 @@ def in_words(pairs: Sequence[AlikePair], case_ids: Sequence[str], *, most: int =
     -------
     str
     """
-    named = [f"{case_ids[pair.first]} and {case_ids[pair.second]} ({pair.distance_hu:.1f} HU)" for pair in pairs[:most]]
-    return ", ".join(named) + (f" and {len(pairs) - most} more" if len(pairs) > most else "")
+    named = [f"{case_ids[pair.first]} and {case_ids[pair.second]} ({pair.distance_hu:.1f} HU)" for pair in pairs]
+    return enumerated(named, most=most)
+
+
+def enumerated(texts: Sequence[str], *, most: int = 5) -> str:
+    """Return texts as one enumeration: this many of them, and the number of the others."""
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
 
 def _windowed(patches: NDArray[np.int16]) -> NDArray[np.float64]:

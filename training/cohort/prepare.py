@@ -27,8 +27,8 @@ from training.cohort.case import (
     stat_digest,
 )
 from training.cohort.cluster import run_on_cluster
-from training.cohort.identity import alike_pairs
 from training.cohort.prepared import FAILURE_COLUMNS, SPLITS, PreparedCohort, case_table, write_prepared_cohort
+from training.cohort.scan import pairs_of_images
 from training.cohort.table import CheckedTable, CohortRow
 from training.cohort.volumes import VolumeError
 from training.errors import FailedError
@@ -147,6 +147,7 @@ class _Kept:
 
     content: str
     facts: Mapping[str, str | float | None]
+    scan_slices: tuple[str, ...]
     warnings: tuple[ScoreWarning, ...]
 
 
@@ -277,11 +278,8 @@ def prepare_cohort(
         "flow_chart": flow_chart_counts(table, failures, frame),
         "sources": sorted(sources),
         **_copied_truth(truth, output),
+        **pairs_of_images(frame["case_id"], patches, frame["scan_slices"]),
     }
-    manifest["alike"] = [
-        [frame["case_id"][pair.first], frame["case_id"][pair.second], round(pair.distance_hu, 3), pair.same]
-        for pair in alike_pairs(patches)
-    ]
     return write_prepared_cohort(
         output,
         frame,
@@ -339,7 +337,7 @@ def _prepared(
         if isinstance(result, Failure):
             failures[case_id] = result
         else:
-            cases[case_id] = _Kept(content, result.facts, result.warnings)
+            cases[case_id] = _Kept(content, result.facts, result.scan_slices, result.warnings)
         progress(len(cases) + len(failures), len(rows))
 
     progress(0, len(rows))
@@ -433,6 +431,7 @@ def _case_row(row: CohortRow, case: _Kept) -> dict[str, Any]:
         **case.facts,
         "warnings": [warning.code for warning in case.warnings],
         "content_digest": case.content,
+        "scan_slices": list(case.scan_slices),
     }
 
 

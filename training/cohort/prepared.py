@@ -65,13 +65,14 @@ CASE_COLUMNS: Final[dict[str, str]] = {
     "longest_diameter_mm": _FLOAT,
     "warnings": _LIST,
     "content_digest": _TEXT,
+    "scan_slices": _LIST,
 }
 """Columns of ``cases.parquet`` and what they hold: floats are NaN and texts None where they are missing.
 
 ``label`` and ``progressed`` are 0.0, 1.0 or NaN; age, sex, smoking and family_history are the codes of
 `pdl1es.clinical`. A smoker of unknown grade has smoking NaN and ``smoking_graded`` False. ``event_cause`` is ``progression``,
-``death`` or None."""
-_LATER_COLUMNS: Final = ("event_cause", "site", "scanner_model")
+``death`` or None. ``scan_slices`` are digests of whole slices of the CT (`scan.scan_digests`), None in cohorts that lack them."""
+_LATER_COLUMNS: Final = ("event_cause", "site", "scanner_model", "scan_slices")
 """Of `CASE_COLUMNS`: came after the first cohorts were prepared, and are not known of these."""
 FAILURE_COLUMNS: Final = ("case_id", "step", "code", "message")
 
@@ -152,6 +153,11 @@ class PreparedCohort:
     def labels(self) -> NDArray[np.float64]:
         """1 for high PD-L1 expression, 0 for low, NaN where it is not known; shape (n,)."""
         return self.cases["label"].to_numpy(np.float64)
+
+    @property
+    def scans(self) -> tuple[tuple[str, ...] | None, ...]:
+        """Digests of whole slices of each CT, by which `scan.same_scan_pairs` knows it again; None where they were not kept."""
+        return tuple(None if isinstance(one, float) or one is None else tuple(one) for one in self.cases["scan_slices"])
 
     @property
     def clinical(self) -> NDArray[np.float64]:

@@ -131,6 +131,7 @@ def prepare(
     """
     from training.cohort.prepare import prepare_cohort
     from training.cohort.prepared import CASES_FILE, FAILURES_CSV
+    from training.cohort.scan import not_compared
     from training.cohort.sources import preparation_settings
 
     with told_errors():
@@ -162,6 +163,10 @@ def prepare(
     for first, second, distance, same in prepared.manifest["alike"]:
         found = "have the same images" if same else f"look alike (they differ by {distance:.1f} HU)"
         labelled("warning", f"{first} and {second} {found}: one patient is one row")
+    for first, second in prepared.manifest["same_scan"]:
+        labelled("warning", f"{first} and {second} have the same CT, another contour: one patient is one row")
+    if unchecked := not_compared(prepared.scans):
+        labelled("note", unchecked)
     warned = Counter(code for codes in prepared.cases["warnings"] for code in codes)
     for code, count in sorted(warned.items()):
         labelled("warning", f"{count} with {code} (column warnings of {CASES_FILE})")

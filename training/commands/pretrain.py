@@ -69,6 +69,7 @@ def pretrain(
         With exit code 2: configuration or cohort is wrong, or the folder holds another pretraining.
     """
     from training.cohort.prepared import PreparedCohort
+    from training.cohort.scan import not_compared
     from training.pretrain.config import PretrainingConfig
     from training.pretrain.run import pretrain as pretrain_network
     from training.train.config import read_hardware, read_merged
@@ -81,11 +82,11 @@ def pretrain(
         cohort = PreparedCohort.load(prepared)
         with progress_bar("passes over the patients") as progress:
             document = pretrain_network(cohort, out, asked, hardware=hardware, progress=progress)
-    _show(document, out)
+    _show(document, out, not_compared(cohort.scans))
 
 
-def _show(document: dict[str, Any], out: Path) -> None:
-    """Print what the network came to see."""
+def _show(document: dict[str, Any], out: Path, unchecked: str | None) -> None:
+    """Print what the network came to see, and what of the cohort was not checked."""
     from training.pretrain.run import WEIGHTS_FILE
 
     seen = [value for value in document["seen"][:4] if value is not None]
@@ -96,6 +97,8 @@ def _show(document: dict[str, Any], out: Path) -> None:
     if seen:
         values = ", ".join(f"{value:.2f}" for value in seen)
         lines.append(f"Components seen on {document['kept_apart']} patients kept apart: r = {values}, ...")
+    if unchecked:
+        lines.append(f"Note: {unchecked}")
     layers = document["config"]["layers"]
     other = "" if layers == "densenet121" else f" --layers {layers}"
     lines.append(f"Next: pdl1es train PREPARED RUN --recipe label-free --pretrained {out / WEIGHTS_FILE}{other}")

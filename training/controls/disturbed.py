@@ -229,6 +229,7 @@ def _work(task: _ControlTask) -> PreparedCase:
         # A control is scored and never pretrained on.
         rim=np.full(len(FEATURE_NAMES), np.nan),
         facts={},
+        scan_slices=(),
         warnings=(),
     )
 

@@ -107,7 +107,7 @@ def pretraining_patients(prepared: PreparedCohort, seed: int) -> PretrainingPati
     else:
         try:
             division = divide(prepared.cases, seed)
-            check_images(prepared.patches, prepared.case_ids, [division])
+            check_images(prepared.patches, prepared.case_ids, [division], scans=prepared.scans)
         except DivisionError as error:
             raise PretrainingError(f"the patients cannot be divided: {error}") from error
     learnt = (split == PRETRAIN) | (division == TRAIN)

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from training.cohort.identity import AlikePair, alike_pairs, in_words
+from training.cohort.scan import same_scan_pairs, scans_in_words
 from training.errors import UsageError
 from training.train.config import TrainingConfig
 
@@ -68,7 +69,11 @@ def divide(cases: pd.DataFrame, seed: int) -> Division:
 
 
 def check_images(
-    patches: NDArray[np.int16], case_ids: Sequence[str], divisions: Iterable[Division]
+    patches: NDArray[np.int16],
+    case_ids: Sequence[str],
+    divisions: Iterable[Division],
+    *,
+    scans: Sequence[Sequence[str] | None] = (),
 ) -> tuple[AlikePair, ...]:
     """Refuse divisions in which the same images stand in two places; return the pairs that are only alike.
 
@@ -80,6 +85,8 @@ def check_images(
         The pseudonyms, in the same order.
     divisions
         Where each patient is, as `divide` or `kept_apart` gives it: two patients of one place may be the same.
+    scans
+        `PreparedCohort.scans`, in the same order; without them CT with another contour are not compared.
 
     Returns
     -------
@@ -89,7 +96,8 @@ def check_images(
     Raises
     ------
     DivisionError
-        Two cases of different places have the same images, in whatever files and under whatever names.
+        Two cases of different places have the same images, in whatever files and under whatever names, or the same CT
+        with another contour.
     """
     places = np.array(list(divisions), dtype=object)
     taken = np.flatnonzero((~pd.isna(places)).any(axis=0))
@@ -103,6 +111,12 @@ def check_images(
         raise DivisionError(
             f"the same images stand in two splits or folds under two case_ids, {len(same)} times: "
             f"{in_words(same, case_ids)}; a patient may be in one only: keep one case_id of each pair"
+        )
+    one_ct = [pair for pair in same_scan_pairs(scans) if _apart(places[:, pair[0]], places[:, pair[1]])]
+    if one_ct:
+        raise DivisionError(
+            f"the same CT with another contour stands in two splits or folds under two case_ids, {len(one_ct)} times: "
+            f"{scans_in_words(one_ct, case_ids)}; a patient may be in one only: keep one case_id of each pair"
         )
     return tuple(pair for pair in crossing if not pair.same)
 

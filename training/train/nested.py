@@ -106,7 +106,7 @@ def nested_cross_validation(
     chosen = ~np.isnan(patients.labels) & ~set_aside
     known = patients.subset(chosen)
     # one patient in two rows would be on both sides of a fold
-    check_images(known.patches, known.case_ids, [np.arange(len(known)).astype(object)])
+    check_images(known.patches, known.case_ids, [np.arange(len(known)).astype(object)], scans=known.scans)
     deep = None if recipe.deep is None else recipe.deep[chosen]
     positive = labels_of_both_classes(known.labels, OUTER_FOLDS * 2)
     areas, calibrations, layers = [], [], []

@@ -18,6 +18,7 @@ from pdl1es.model.folder import MODEL_FILE
 from pdl1es.model.metadata import CutOff, ModelMetadata
 from training.cohort.identity import in_words
 from training.cohort.prepared import PreparedCohort, cohort_digest, parquet_bytes
+from training.cohort.scan import not_compared
 from training.controls.repeated_features import RepeatedFeatures, read_repeated_features
 from training.export import export_model, model_metadata
 from training.fit import coded_clinical, write_fitted
@@ -117,12 +118,14 @@ def train(
         number: redivide(prepared.cases, first, config.seed, number) for number in range(1, config.redivisions + 1)
     }
     apart = [kept_apart(division, config) for division in divisions.values()]
-    alike = check_images(prepared.patches, prepared.case_ids, apart)
+    alike = check_images(prepared.patches, prepared.case_ids, apart, scans=prepared.scans)
     if alike and first_process():
         observer.say(
             f"{len(alike)} pairs of patients in two splits or folds look alike; look whether they are one patient: "
             f"{in_words(alike, prepared.case_ids)}"
         )
+    if (unchecked := not_compared(prepared.scans)) and first_process():
+        observer.say(unchecked)
     fitted = fit_on_training(prepared, first, config, repeats)
     if first_process():
         write_fitted(out / FITTED_FILE, fitted)

@@ -149,3 +149,13 @@ def test_one_patient_twice_in_test_is_refused_where_a_redivision_moves_one_of_th
     again = np.array([TRAIN, TEST, VALIDATION, TEST], dtype=object)
     with pytest.raises(DivisionError, match="c and d"):
         check_images(patches, list("abcd"), [first, again])
+
+
+def test_one_ct_with_another_contour_in_two_splits_is_refused() -> None:
+    patches = np.random.default_rng(0).integers(-1000, 400, (4, 3, 112, 112)).astype(np.int16)
+    scans = [("1", "2", "3"), ("4", "5"), None, ("3", "2")]
+    apart = np.array([TRAIN, TRAIN, TEST, TEST], dtype=object)
+    with pytest.raises(DivisionError, match=r"the same CT with another contour .* 1 times: a and d;"):
+        check_images(patches, list("abcd"), [apart], scans=scans)
+    together = np.array([TRAIN, TEST, TEST, TRAIN], dtype=object)
+    assert check_images(patches, list("abcd"), [together], scans=scans) == ()
