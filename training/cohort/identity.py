@@ -103,7 +103,19 @@ def in_words(pairs: Sequence[AlikePair], case_ids: Sequence[str], *, most: int =
 
 
 def enumerated(texts: Sequence[str], *, most: int = 5) -> str:
-    """Return texts as one enumeration: this many of them, and the number of the others."""
+    """Return texts as one enumeration.
+
+    Parameters
+    ----------
+    texts
+        What is enumerated.
+    most
+        Texts that are given; of the others the number is told.
+
+    Returns
+    -------
+    str
+    """
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
 

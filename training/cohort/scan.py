@@ -106,7 +106,19 @@ def not_compared(scans: Sequence[Sequence[str] | None]) -> str | None:
 
 
 def scans_in_words(pairs: Sequence[tuple[int, int]], case_ids: Sequence[str]) -> str:
-    """Name pairs of `same_scan_pairs` by their pseudonyms: the first few, and the number of the others."""
+    """Name pairs by their pseudonyms: the first few, and the number of the others.
+
+    Parameters
+    ----------
+    pairs
+        As `same_scan_pairs` gives them.
+    case_ids
+        The pseudonyms, by row.
+
+    Returns
+    -------
+    str
+    """
     return enumerated([f"{case_ids[first]} and {case_ids[second]}" for first, second in pairs])
 
 
