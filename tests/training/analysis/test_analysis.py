@@ -322,8 +322,9 @@ def test_the_full_reproduction_has_the_papers_sizes_and_the_small_one_100_patien
     assert documents[0] == documents[1] != documents[2]
     assert isinstance(full, ReproductionSettings)
     other = full_settings(1, "label-free")
-    assert (other.synthesis.pretrain, other.training.recipe, other.training.seed) == (3000, "label-free", 1)
+    assert (other.synthesis.pretrain, other.training.recipe, other.training.seed) == (400, "label-free", 1)
     assert other.pretraining is not None
+    assert other.pretraining.patches == 45_000
     # the seed draws the division, and no test patient may be looked at
     assert other.pretraining.seed == other.synthesis.seed == 1
     assert replace(other.synthesis, pretrain=0, seed=0) == full.synthesis
